@@ -1,0 +1,3 @@
+//! The dataplane of a Direct Connect station.
+
+pub mod fib;

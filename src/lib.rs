@@ -1,3 +1,6 @@
 //! The dataplane of a Direct Connect station.
 
 pub mod fib;
+pub mod port;
+pub mod tables;
+pub mod wire;

@@ -1,0 +1,29 @@
+//! Ports as queues of frames: the one interface between the packet path and a NIC, a file or a test.
+//! This layer sees only frames; it knows nothing of VIFs, routes or verdicts.
+
+mod area;
+pub mod memory;
+
+pub use area::{Area, Frame, FrameSize, Pool};
+
+/// Most frames that move together.
+pub const BURST: usize = 64;
+
+/// One queue of one port: what a worker receives from and transmits to. Frames come from and return
+/// to the worker's [`Pool`]: between calls each of its frames is in the pool, in a burst, or in a port.
+pub trait Port {
+    /// Moves up to [`BURST`] received frames to the end of `out` (which has room for them) and gives
+    /// the port fresh frames to receive into.
+    fn rx(&mut self, pool: &mut Pool, out: &mut Vec<Frame>);
+
+    /// Puts a frame on the transmit ring; gives it back where the ring is full or the link is gone.
+    /// Nothing needs to have left before [`Port::flush`].
+    fn tx(&mut self, frame: Frame) -> Result<(), Frame>;
+
+    /// Sends what [`Port::tx`] queued and returns the frames that have left to the pool.
+    fn flush(&mut self, pool: &mut Pool);
+
+    /// Frames that this port holds now (to receive into, received, or to be sent): for the
+    /// accounting that nothing is lost.
+    fn held(&self) -> usize;
+}

@@ -1,0 +1,171 @@
+//! Counters that the packet path writes. One block per worker (and one for the slow path), written
+//! by that thread alone with plain loads and stores, read by observers at any time.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::ids::{PortId, VifId};
+use super::verdict::{DropReason, PuntReason, SlowOutcome};
+
+/// A counter with one writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`. Only the owning thread may call this: it is a load and a store, not an atomic add.
+    #[inline(always)]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Sets the value (gauges). Only the owning thread may call this.
+    #[inline(always)]
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
+    /// The value now.
+    #[inline(always)]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Per port and worker. Octets count from the destination MAC to the end of the payload, without FCS.
+#[derive(Debug)]
+#[repr(align(64))]
+pub struct PortCounters {
+    /// Frames taken from the port.
+    pub rx_frames: Counter,
+    /// Their octets.
+    pub rx_octets: Counter,
+    /// Frames put on the port's transmit ring, the slow path's included.
+    pub tx_frames: Counter,
+    /// Their octets.
+    pub tx_octets: Counter,
+    /// Frames dropped before a VIF was known, by reason.
+    pub drops: [Counter; DropReason::COUNT],
+}
+
+impl Default for PortCounters {
+    fn default() -> Self {
+        PortCounters {
+            rx_frames: Counter::default(),
+            rx_octets: Counter::default(),
+            tx_frames: Counter::default(),
+            tx_octets: Counter::default(),
+            drops: std::array::from_fn(|_| Counter::default()),
+        }
+    }
+}
+
+/// Per VIF and worker. `rx_frames = forwarded + sum(punted) + sum(drops)`, exactly, between bursts.
+#[derive(Debug)]
+#[repr(align(64))]
+pub struct VifCounters {
+    /// Frames that entered by this VIF.
+    pub rx_frames: Counter,
+    /// Their octets.
+    pub rx_octets: Counter,
+    /// Frames that entered by this VIF and were put on some port's transmit ring.
+    pub forwarded: Counter,
+    /// Frames that left by this VIF, forwarded or originated.
+    pub tx_frames: Counter,
+    /// Their octets.
+    pub tx_octets: Counter,
+    /// Frames of the slow path that left by this VIF (a part of `tx_frames`).
+    pub originated: Counter,
+    /// Frames of the slow path for this VIF that found the transmit ring full or the port down.
+    pub originated_lost: Counter,
+    /// Frames that entered by this VIF and went to the slow path, by reason.
+    pub punted: [Counter; PuntReason::COUNT],
+    /// Frames that entered by this VIF and were dropped, by reason.
+    pub drops: [Counter; DropReason::COUNT],
+}
+
+impl Default for VifCounters {
+    fn default() -> Self {
+        VifCounters {
+            rx_frames: Counter::default(),
+            rx_octets: Counter::default(),
+            forwarded: Counter::default(),
+            tx_frames: Counter::default(),
+            tx_octets: Counter::default(),
+            originated: Counter::default(),
+            originated_lost: Counter::default(),
+            punted: std::array::from_fn(|_| Counter::default()),
+            drops: std::array::from_fn(|_| Counter::default()),
+        }
+    }
+}
+
+/// How a worker spends itself.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct LoopCounters {
+    /// Turns of the worker's loop.
+    pub loops: Counter,
+    /// Turns that found nothing to do.
+    pub empty: Counter,
+    /// Bursts received.
+    pub bursts: Counter,
+    /// Frames in them.
+    pub frames: Counter,
+    /// Times the worker slept until a frame came.
+    pub sleeps: Counter,
+    /// The generation the worker is on (a gauge).
+    pub generation: Counter,
+    /// Frames free in the pool (a gauge).
+    pub frames_free: Counter,
+}
+
+/// Everything one worker counts.
+#[derive(Debug)]
+pub struct WorkerCounters {
+    ports: Box<[PortCounters]>,
+    vifs: Box<[VifCounters]>,
+    /// How the worker spends itself.
+    pub work: LoopCounters,
+}
+
+impl WorkerCounters {
+    /// Counters for `ports` ports and `vifs` VIFs, all zero.
+    pub fn new(ports: usize, vifs: usize) -> Self {
+        WorkerCounters {
+            ports: (0..ports).map(|_| PortCounters::default()).collect(),
+            vifs: (0..vifs).map(|_| VifCounters::default()).collect(),
+            work: LoopCounters::default(),
+        }
+    }
+
+    /// The counters of a port. Ids come from a snapshot whose size the station limits.
+    #[inline(always)]
+    pub fn port(&self, id: PortId) -> &PortCounters {
+        &self.ports[id.index()]
+    }
+
+    /// The counters of a VIF.
+    #[inline(always)]
+    pub fn vif(&self, id: VifId) -> &VifCounters {
+        &self.vifs[id.index()]
+    }
+}
+
+/// What the slow path counts: per VIF, the outcome of each punted frame.
+#[derive(Debug)]
+pub struct SlowCounters {
+    vifs: Box<[[Counter; SlowOutcome::COUNT]]>,
+}
+
+impl SlowCounters {
+    /// Counters for `vifs` VIFs, all zero.
+    pub fn new(vifs: usize) -> Self {
+        SlowCounters {
+            vifs: (0..vifs).map(|_| std::array::from_fn(|_| Counter::default())).collect(),
+        }
+    }
+
+    /// The counter of one outcome on one VIF.
+    pub fn outcome(&self, vif: VifId, outcome: SlowOutcome) -> &Counter {
+        &self.vifs[vif.index()][outcome.index()]
+    }
+}

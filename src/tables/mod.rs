@@ -1,0 +1,19 @@
+//! The tables that a packet is looked up in: dense arrays tied by ids, held together by [`Snapshot`].
+//! The control plane writes them, workers read them; nothing here does I/O.
+
+pub mod adjacency;
+pub mod counters;
+pub mod group;
+pub mod ids;
+pub mod port;
+mod snapshot;
+pub mod verdict;
+pub mod vif;
+
+pub use adjacency::{Adjacency, AdjacencyKind};
+pub use group::{Group, GroupTable};
+pub use ids::{AdjacencyId, GroupId, PortId, VifId, VrfId};
+pub use port::{Port, PortRole, VlanSlot};
+pub use snapshot::{Snapshot, Vrf, VrfKind};
+pub use verdict::{DropReason, PuntClass, PuntReason, SlowOutcome, Verdict};
+pub use vif::{Pcp, SourceCheck, Tags, Vif, VifKind};

@@ -1,0 +1,113 @@
+//! Ports as the packet path sees them: the map from tags to VIFs.
+
+use std::sync::Arc;
+
+use super::ids::VifId;
+use super::vif::Tags;
+use crate::wire::ethernet::Mac;
+
+/// Who is at the other end of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PortRole {
+    /// A customer's cross-connect: hostile until proven otherwise.
+    Customer,
+    /// The provider's own network.
+    Core,
+}
+
+/// What one VID means on a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VlanSlot {
+    /// Nothing is configured.
+    #[default]
+    Empty,
+    /// A VIF with this one tag; its TPID is 0x88a8 if `service`.
+    Vif {
+        /// The VIF.
+        id: VifId,
+        /// The TPID must be 0x88a8 (802.1ad).
+        service: bool,
+    },
+    /// The outer tag of double-tagged VIFs; the index of their inner map.
+    Inner {
+        /// Index into the port's inner maps.
+        map: u16,
+        /// The outer TPID must be 0x88a8 (802.1ad).
+        service: bool,
+    },
+}
+
+/// VID -> what it means; 4,096 entries.
+type VlanMap = Box<[VlanSlot]>;
+
+/// One NIC and the VIFs on it.
+#[derive(Clone, Debug)]
+pub struct Port {
+    /// The operator's name for it.
+    pub name: Arc<str>,
+    /// Its MAC, which all of its VIFs use.
+    pub mac: Mac,
+    /// Who is at the other end.
+    pub role: PortRole,
+    /// The link is up: frames may be sent to it.
+    pub up: bool,
+    outer: VlanMap,
+    inner: Vec<VlanMap>,
+}
+
+impl Port {
+    /// A port without VIFs.
+    pub fn new(name: Arc<str>, mac: Mac, role: PortRole) -> Self {
+        Port { name, mac, role, up: true, outer: empty_map(), inner: Vec::new() }
+    }
+
+    /// Puts a VIF on the port. Returns false, and changes nothing, where its tags collide with
+    /// those of another VIF: the same tags, or one tag against two, or another outer TPID.
+    #[must_use]
+    pub fn insert(&mut self, tags: Tags, id: VifId) -> bool {
+        let slot = &mut self.outer[usize::from(tags.outer & 0xfff)];
+        match (tags.inner, *slot) {
+            (None, VlanSlot::Empty) => {
+                *slot = VlanSlot::Vif { id, service: tags.service };
+                true
+            }
+            (Some(inner), VlanSlot::Empty) => {
+                let Ok(map) = u16::try_from(self.inner.len()) else { return false };
+                *slot = VlanSlot::Inner { map, service: tags.service };
+                let mut vlans = empty_map();
+                vlans[usize::from(inner & 0xfff)] = VlanSlot::Vif { id, service: false };
+                self.inner.push(vlans);
+                true
+            }
+            (Some(inner), VlanSlot::Inner { map, service }) if service == tags.service => {
+                let slot = &mut self.inner[usize::from(map)][usize::from(inner & 0xfff)];
+                let free = *slot == VlanSlot::Empty;
+                if free {
+                    *slot = VlanSlot::Vif { id, service: false };
+                }
+                free
+            }
+            _ => false,
+        }
+    }
+
+    /// What an outer VID means.
+    #[inline(always)]
+    pub fn outer(&self, vid: u16) -> VlanSlot {
+        self.outer[usize::from(vid & 0xfff)]
+    }
+
+    /// The VIF of an inner VID under a map that [`Port::outer`] named.
+    #[inline(always)]
+    pub fn inner(&self, map: u16, vid: u16) -> Option<VifId> {
+        match self.inner.get(usize::from(map))?[usize::from(vid & 0xfff)] {
+            VlanSlot::Vif { id, .. } => Some(id),
+            _ => None,
+        }
+    }
+}
+
+fn empty_map() -> VlanMap {
+    vec![VlanSlot::Empty; 4096].into_boxed_slice()
+}

@@ -1,0 +1,80 @@
+//! One generation of the tables.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::adjacency::{Adjacency, AdjacencyKind};
+use super::group::GroupTable;
+use super::ids::{AdjacencyId, VifId, VrfId};
+use super::port::Port;
+use super::vif::Vif;
+
+/// What a routing domain is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VrfKind {
+    /// One tenant's VPC.
+    Vpc,
+    /// The provider's public services, shared by many tenants.
+    Public,
+    /// One tenant's transit gateways.
+    Transit,
+}
+
+/// One routing domain.
+#[derive(Clone, Debug)]
+pub struct Vrf {
+    /// The operator's name for it.
+    pub name: Arc<str>,
+    /// What it is for.
+    pub kind: VrfKind,
+}
+
+/// Everything a worker reads besides the FIB, as one generation. A new generation shares the tables
+/// that did not change. Slots of deleted ports, VIFs and VRFs are `None` until reused.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The number of this generation.
+    pub generation: u64,
+    /// Ports by [`super::PortId`]. Each is behind its own `Arc`: its VLAN map is 16 KiB or more.
+    pub ports: Arc<[Arc<Port>]>,
+    /// VIFs by [`super::VifId`].
+    pub vifs: Arc<[Option<Vif>]>,
+    /// VRFs by [`super::VrfId`].
+    pub vrfs: Arc<[Option<Vrf>]>,
+    /// Next-hop groups.
+    pub groups: Arc<GroupTable>,
+    /// Adjacencies by [`super::AdjacencyId`]; 0 is "no route".
+    pub adjacencies: Arc<[Adjacency]>,
+    /// The adjacency of each next hop, for the slow path.
+    pub neighbors: Arc<HashMap<(VifId, IpAddr), AdjacencyId>>,
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        Snapshot {
+            generation: 0,
+            ports: Arc::new([]),
+            vifs: Arc::new([]),
+            vrfs: Arc::new([]),
+            groups: Arc::default(),
+            adjacencies: Arc::new([Adjacency::special(AdjacencyKind::NoRoute, VrfId(0))]),
+            neighbors: Arc::default(),
+        }
+    }
+}
+
+impl Snapshot {
+    /// A VIF, if there is one under this id.
+    #[inline(always)]
+    pub fn vif(&self, id: VifId) -> Option<&Vif> {
+        self.vifs.get(id.index())?.as_ref()
+    }
+
+    /// An adjacency; "no route" for an id that is not in the table.
+    #[inline(always)]
+    pub fn adjacency(&self, id: AdjacencyId) -> &Adjacency {
+        self.adjacencies.get(id.index()).unwrap_or(&self.adjacencies[0])
+    }
+}

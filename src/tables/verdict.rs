@@ -1,0 +1,180 @@
+//! What can become of a frame. One drop = one variant = one counter = one test; the names are the
+//! operator's (counters, `stationctl`, capture comments), and so are the texts.
+
+macro_rules! reasons {
+    ($(#[$doc:meta])* $enum:ident { $($variant:ident = $name:literal, $help:literal;)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum $enum { $(#[doc = $help] $variant,)+ }
+
+        impl $enum {
+            /// Every reason, in counter order.
+            pub const ALL: &'static [$enum] = &[$($enum::$variant,)+];
+            /// How many reasons there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The name of the counter.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// What happened and what to do about it, for an operator.
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$variant => $help,)+ }
+            }
+
+            /// The reason's place in an array of counters.
+            #[inline(always)]
+            pub const fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Why a frame was dropped on the fast path. Reasons up to `UnknownVlan` are counted per port
+    /// (no VIF is known yet), the others per VIF.
+    DropReason {
+        Runt = "runt", "Shorter than an Ethernet header (14 octets): a broken sender or cable.";
+        TruncatedTag = "truncated_tag", "Ends inside a VLAN tag: a broken or hostile sender.";
+        SourceMacMulticast = "source_mac_multicast", "The source MAC is a group address: a broken or hostile sender.";
+        MacLoop = "mac_loop", "Source and destination MAC are equal: a loop or a hostile sender.";
+        ReservedMac = "reserved_mac", "Sent to 01:80:c2:00:00:0x (bridge control). List the protocol in the port's `to_kernel` if it is wanted.";
+        NotOurMac = "not_our_mac", "Unicast to a MAC that is not the port's: the customer's switch floods, or its ARP entry is stale.";
+        Untagged = "untagged", "No 802.1Q tag on a port that has only tagged VIFs: the customer must tag its frames.";
+        PriorityTag = "priority_tag", "VLAN id 0 (priority tag): the customer must use the VIF's VLAN id.";
+        ReservedVlan = "reserved_vlan", "VLAN id 4095, which 802.1Q reserves.";
+        UnexpectedServiceTag = "unexpected_service_tag", "An 802.1ad (0x88a8) outer tag where no VIF expects one.";
+        UnexpectedInnerTag = "unexpected_inner_tag", "A second tag on a VLAN whose VIF has one tag: possible VLAN hopping.";
+        TooManyTags = "too_many_tags", "Three or more VLAN tags.";
+        UnknownVlan = "unknown_vlan", "No VIF on this port has this VLAN id: a typo here or at the customer.";
+
+        VifDown = "vif_down", "The VIF is administratively down.";
+        UnknownEthertype = "unknown_ethertype", "Neither IPv4, IPv6 nor ARP (for example PPPoE or MPLS).";
+        UnicastInGroupMac = "unicast_in_group_mac", "A unicast IP packet in a broadcast or multicast frame (RFC 1122 3.3.6).";
+        FrameTooLong = "frame_too_long", "The IP packet is longer than the VIF's MTU: the customer's MTU is larger than the VIF's.";
+        BadVersion = "bad_version", "The IP version and the ethertype differ.";
+        BadHeaderLength = "bad_header_length", "The IP header is shorter than its minimum, or longer than the frame.";
+        BadTotalLength = "bad_total_length", "The IP length field is less than the header or more than the frame.";
+        BadChecksum = "bad_checksum", "The IPv4 header checksum is wrong: corruption, or checksum offload left on at the sender.";
+        MartianSource = "martian_source", "A source address that no host may use (0/8, 127/8, multicast, class E, ::, ::1).";
+        MartianDestination = "martian_destination", "A destination that must not leave a host (0/8, 127/8, class E, ::, ::1).";
+        Multicast = "multicast", "An IP multicast or broadcast destination: the station forwards unicast only.";
+        LinkLocalOffLink = "link_local_off_link", "A link-local address in a packet that would have to be forwarded (RFC 3927, RFC 4291).";
+        Land = "land", "Source and destination address are equal.";
+        TinyFragment = "tiny_fragment", "A fragment at offset 1 that could overwrite a TCP header (RFC 1858).";
+        SourceRoute = "source_route", "An IPv4 source-route option.";
+        Jumbogram = "jumbogram", "An IPv6 jumbogram (payload length 0 with a jumbo option).";
+        SpoofedSource = "spoofed_source", "No route leads back to this source through this VIF (RFC 8704): spoofing, or a missing route to the customer.";
+        ForeignSource = "foreign_source", "SECURITY: the source address belongs to another VIF of the same VRF.";
+        PeerIsolation = "peer_isolation", "One customer's VIF tried to reach another's through a public VRF.";
+        DirectedBroadcast = "directed_broadcast", "Sent to a subnet's broadcast address (RFC 2644).";
+        Blackhole = "blackhole", "The best route is a blackhole.";
+        EgressDown = "egress_down", "The route leads to a VIF or port that is down.";
+        VrfMismatch = "vrf_mismatch", "BUG: a route led out of its VRF; the isolation guard stopped the frame. Report it.";
+        PuntRate = "punt_rate", "More frames for the slow path than this VIF is allowed.";
+        PuntQueueFull = "punt_queue_full", "The slow path did not keep up.";
+        TxFull = "tx_full", "The egress port's transmit ring was full: the link is slower than what is sent to it.";
+    }
+}
+
+impl DropReason {
+    /// Whether the reason is counted per port because no VIF is known yet.
+    pub const fn is_port_level(self) -> bool {
+        (self as u8) <= (DropReason::UnknownVlan as u8)
+    }
+}
+
+reasons! {
+    /// Why a frame went to the slow path.
+    PuntReason {
+        Arp = "arp", "ARP.";
+        NeighborDiscovery = "neighbor_discovery", "IPv6 neighbor discovery.";
+        Local = "local", "For an address of the router itself.";
+        NoRoute = "no_route", "No route: answered by ICMP network unreachable.";
+        Unreachable = "unreachable", "The best route is `unreachable`: answered by ICMP.";
+        Prohibited = "prohibited", "The best route is `prohibit`: answered by ICMP administratively prohibited.";
+        NextHopUnresolved = "next_hop_unresolved", "The next hop has no MAC yet: resolution runs, one frame waits.";
+        TtlExceeded = "ttl_exceeded", "TTL or hop limit ran out: answered by ICMP time exceeded.";
+        TooBig = "too_big", "Longer than the egress MTU: answered by ICMP, or fragmented.";
+        IpOptions = "ip_options", "IPv4 router alert, record route or timestamp options.";
+        LinkLocal = "link_local", "IPv6 link-local source or destination that is not for the router.";
+    }
+}
+
+/// The classes in which punts are policed, so that one kind of flood cannot starve another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PuntClass {
+    /// ARP and neighbor discovery.
+    Neighbor,
+    /// For the router itself.
+    Local,
+    /// Frames that need an answer or software forwarding.
+    Exception,
+}
+
+impl PuntClass {
+    /// How many classes there are.
+    pub const COUNT: usize = 3;
+}
+
+impl PuntReason {
+    /// The policing class of this reason.
+    pub const fn class(self) -> PuntClass {
+        match self {
+            PuntReason::Arp | PuntReason::NeighborDiscovery => PuntClass::Neighbor,
+            PuntReason::Local | PuntReason::LinkLocal => PuntClass::Local,
+            _ => PuntClass::Exception,
+        }
+    }
+}
+
+reasons! {
+    /// What became of a punted frame, or of work the slow path started itself. Each punted frame
+    /// that arrives counts exactly one outcome.
+    SlowOutcome {
+        Answered = "answered", "A reply or ICMP error was sent.";
+        Consumed = "consumed", "Taken in by the router (for example an ARP reply it had asked for).";
+        Forwarded = "slow_forwarded", "Forwarded in software (options, fragmentation, first frame to a new neighbor).";
+        Queued = "queued", "Waits for its next hop to be resolved.";
+        BadArp = "bad_arp", "Malformed ARP (hardware or protocol length, operation, addresses).";
+        ArpOffSubnet = "arp_off_subnet", "ARP sender outside the VIF's subnets.";
+        AddressConflict = "address_conflict", "SECURITY: a neighbor claims the router's own address.";
+        UnsolicitedReply = "unsolicited_reply", "A reply that nobody asked for tried to change a neighbor entry.";
+        NotForUs = "not_for_us", "ARP or ND for an address that is not the router's.";
+        BadNd = "bad_nd", "Malformed neighbor discovery (hop limit, checksum, length, option length 0).";
+        RouterAdvertisement = "router_advertisement", "A router advertisement or redirect: never accepted from a customer.";
+        BadIcmp = "bad_icmp", "Malformed ICMP, or a bad checksum.";
+        NoService = "no_service", "For the router's address, but nothing here answers it.";
+        IcmpNotAllowed = "icmp_not_allowed", "No ICMP error may answer this packet (RFC 1122 3.2.2, RFC 4443 2.4).";
+        IcmpRate = "icmp_rate", "The VIF's rate limit for ICMP answers was reached.";
+        NeighborLimit = "neighbor_limit", "The VIF has too many unresolved or learned neighbors (RFC 6583).";
+        NeighborQueueFull = "neighbor_queue_full", "Another frame already waits for this neighbor.";
+        NeighborFailed = "neighbor_failed", "The next hop does not answer ARP/ND.";
+        BadOptions = "bad_options", "Malformed IPv4 options.";
+        NoEgress = "no_egress", "The way out disappeared while the frame was in the slow path.";
+    }
+}
+
+/// What the fast path decided for one frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Leaves by the lane's adjacency.
+    Forward,
+    /// Goes to the slow path.
+    Punt(PuntReason),
+    /// Is dropped and counted.
+    Drop(DropReason),
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Verdict::Forward => f.write_str("forward"),
+            Verdict::Punt(reason) => write!(f, "punt({})", reason.name()),
+            Verdict::Drop(reason) => write!(f, "drop({})", reason.name()),
+        }
+    }
+}

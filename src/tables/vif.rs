@@ -1,0 +1,105 @@
+//! Virtual interfaces as the packet path sees them.
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::ids::{PortId, VrfId};
+use crate::wire::ethernet::{ETHERTYPE_SERVICE_TAG, ETHERTYPE_VLAN, VID_MASK};
+
+/// The product that a customer VIF is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VifKind {
+    /// Reaches one VPC by private addresses.
+    Private,
+    /// Reaches the provider's public services by public addresses.
+    Public,
+    /// Reaches one or more transit gateways.
+    Transit,
+}
+
+/// How source addresses of packets that enter by a VIF are checked (RFC 3704, RFC 8704).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceCheck {
+    /// Some route of the VRF to the source leads out of this VIF (feasible-path).
+    Strict,
+    /// Some route of the VRF leads to the source.
+    Loose,
+    /// No check beyond martians: for core ports, whose peer is the provider's own.
+    Off,
+}
+
+/// The 802.1Q priority of frames that leave by a VIF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pcp {
+    /// The priority that the frame came with.
+    Preserve,
+    /// A fixed priority, 0-7.
+    Set(u8),
+}
+
+impl Pcp {
+    /// The priority that the adjacency's own tag carries.
+    pub const fn egress(self) -> u8 {
+        match self {
+            Pcp::Preserve => 0,
+            Pcp::Set(pcp) => pcp & 7,
+        }
+    }
+}
+
+/// The tags of a VIF, outermost first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tags {
+    /// Outer VID, 1-4094.
+    pub outer: u16,
+    /// Inner VID of a double-tagged VIF.
+    pub inner: Option<u16>,
+    /// The outer tag's TPID is 0x88a8 (802.1ad) instead of 0x8100.
+    pub service: bool,
+}
+
+impl Tags {
+    /// (TPID, VID) of each tag, outermost first.
+    pub fn iter(&self) -> impl Iterator<Item = (u16, u16)> {
+        let outer = if self.service { ETHERTYPE_SERVICE_TAG } else { ETHERTYPE_VLAN };
+        std::iter::once((outer, self.outer & VID_MASK))
+            .chain(self.inner.map(|vid| (ETHERTYPE_VLAN, vid & VID_MASK)))
+    }
+}
+
+impl std::fmt::Display for Tags {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.inner {
+            Some(inner) => write!(f, "{}.{inner}", self.outer),
+            None => write!(f, "{}", self.outer),
+        }
+    }
+}
+
+/// One virtual interface.
+#[derive(Clone, Debug)]
+pub struct Vif {
+    /// The operator's name for it.
+    pub name: Arc<str>,
+    /// Administratively up.
+    pub up: bool,
+    /// The product, on customer ports; `None` on core ports.
+    pub kind: Option<VifKind>,
+    /// Where its frames come from and go to.
+    pub port: PortId,
+    /// What tells its frames from others on the port.
+    pub tags: Tags,
+    /// The one routing domain its frames enter.
+    pub vrf: VrfId,
+    /// Longest IP packet in either direction, in octets, without L2 header.
+    pub mtu: u16,
+    /// The check of source addresses.
+    pub source_check: SourceCheck,
+    /// The priority of frames that leave.
+    pub pcp: Pcp,
+    /// The router's addresses here with their subnets; the link-local IPv6 address is among them.
+    pub addresses: Arc<[IpNet]>,
+}

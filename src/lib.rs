@@ -1,5 +1,6 @@
 //! The dataplane of a Direct Connect station.
 
+pub mod control;
 pub mod fib;
 pub mod port;
 pub mod tables;

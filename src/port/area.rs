@@ -184,7 +184,9 @@ impl Area {
         // SAFETY: a prefetch has no effect on memory and cannot fault.
         unsafe {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(self.base.as_ptr().wrapping_add(frame.addr as usize).cast());
+            _mm_prefetch::<_MM_HINT_T0>(
+                self.base.as_ptr().wrapping_add(frame.addr as usize).cast(),
+            );
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = frame;

@@ -84,7 +84,9 @@ mod tests {
     fn a_mac_reads_back_as_it_prints() {
         let mac = Mac([0x02, 0, 0xab, 0xcd, 0xef, 0x01]);
         assert_eq!(mac.to_string().parse(), Ok(mac));
-        for bad in ["", "02:00:00:00:00", "02:00:00:00:00:01:02", "2:0:0:0:0:1", "+2:00:00:00:00:01"] {
+        for bad in
+            ["", "02:00:00:00:00", "02:00:00:00:00:01:02", "2:0:0:0:0:1", "+2:00:00:00:00:01"]
+        {
             assert_eq!(bad.parse::<Mac>(), Err(BadMac), "{bad}");
         }
     }

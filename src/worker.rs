@@ -43,7 +43,6 @@ pub struct Turn {
 }
 
 /// One worker.
-#[derive(Debug)]
 pub struct Worker<P> {
     pool: Pool,
     /// By [`PortId`]; `None` while a port's interface is gone.

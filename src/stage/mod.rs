@@ -236,7 +236,6 @@ impl Burst {
 }
 
 /// What stages work with besides the burst.
-#[derive(Debug)]
 pub struct Context<'a> {
     /// The generation this burst is on.
     pub tables: &'a Snapshot,

@@ -7,7 +7,7 @@ use super::vif::{Pcp, Vif};
 use crate::wire::ethernet::Mac;
 
 /// What an adjacency does with a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum AdjacencyKind {
     /// No route leads here; answered with ICMP.
@@ -28,6 +28,8 @@ pub enum AdjacencyKind {
     Unreachable,
     /// Answer with ICMP administratively prohibited.
     Prohibited,
+    /// The egress VIF or its port is down: drop. Everything else in the adjacency stays as it is.
+    EgressDown,
 }
 
 /// The longest L2 header in front of an IP packet: MACs, two tags, ethertype. Octets.

@@ -3,5 +3,6 @@
 pub mod control;
 pub mod fib;
 pub mod port;
+pub mod slowpath;
 pub mod tables;
 pub mod wire;

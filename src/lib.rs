@@ -59,6 +59,7 @@ pub mod path;
 pub mod port;
 pub mod publish;
 pub mod stage;
+pub mod slowpath;
 pub mod tables;
 pub mod wire;
 pub mod worker;

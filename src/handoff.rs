@@ -21,6 +21,13 @@ pub struct Label {
     pub l3: u8,
 }
 
+impl Label {
+    /// The label of a frame that is to leave.
+    pub const fn to_port(port: PortId, vif: VifId) -> Label {
+        Label { port, vif, reason: PuntReason::Local, l3: 0 }
+    }
+}
+
 #[derive(Debug)]
 struct Parcel {
     label: Label,

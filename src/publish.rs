@@ -75,11 +75,6 @@ impl Publisher {
         (Publisher { shared, current }, subscribers)
     }
 
-    /// The newest snapshot.
-    pub fn current(&self) -> &Snapshot {
-        &self.current
-    }
-
     /// Makes `next` the newest snapshot. Readers take it before their next burst.
     pub fn publish(&mut self, next: Snapshot) {
         self.current = Arc::new(next);
@@ -90,16 +85,16 @@ impl Publisher {
         self.advance();
     }
 
-    /// Begins an epoch and returns it: what was unlinked before is unreachable once
-    /// [`Publisher::quiescent`] has reached it.
-    pub fn advance(&mut self) -> u64 {
+    /// Begins an epoch and returns it: what was unlinked before is unreachable once `quiescent` has
+    /// reached it.
+    fn advance(&mut self) -> u64 {
         let next = self.shared.epoch.load(Ordering::Relaxed) + 1;
         self.shared.epoch.store(next, Ordering::Release);
         next
     }
 
     /// The newest epoch that every reader has passed.
-    pub fn quiescent(&self) -> u64 {
+    fn quiescent(&self) -> u64 {
         fence(Ordering::SeqCst);
         let awake = self.shared.readers.iter().map(|r| r.passed.load(Ordering::Acquire)).min();
         match awake {

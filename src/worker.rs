@@ -12,7 +12,7 @@ use crate::publish::Subscriber;
 use crate::stage::police::Budgets;
 use crate::stage::{Burst, Context};
 use crate::tables::counters::WorkerCounters;
-use crate::tables::{DropReason, PortId, Verdict};
+use crate::tables::{DropReason, PortId, Verdict, VifId};
 
 /// Most frames taken from the slow path in one turn.
 const INJECT: usize = 64;
@@ -88,6 +88,12 @@ impl<P: Port> Worker<P> {
         self.ports.iter().flatten()
     }
 
+    /// The ports that are attached now, with their ids.
+    pub fn ports_by_id(&self) -> impl Iterator<Item = (PortId, &P)> {
+        let ids = (0..=u8::MAX).map(PortId);
+        ids.zip(&self.ports).filter_map(|(id, port)| Some((id, port.as_ref()?)))
+    }
+
     /// What the worker counts.
     pub fn counters(&self) -> &WorkerCounters {
         &self.counters
@@ -98,9 +104,11 @@ impl<P: Port> Worker<P> {
         &mut self.tables
     }
 
-    /// Whether the slow path has frames for this worker.
-    pub fn has_injected(&self) -> bool {
-        !self.exchange.injected.is_empty()
+    /// Where frame `lane` of the last burst entered, and the path's verdict on it.
+    pub fn verdict(&self, lane: usize) -> (Option<VifId>, Verdict) {
+        let live = self.burst.live.0 & (1 << lane) != 0;
+        let verdict = if live { Verdict::Forward } else { self.burst.verdicts[lane] };
+        (self.burst.lanes[lane].vif, verdict)
     }
 
     /// Frames missing: neither free nor held by a port. Between turns there are none.
@@ -256,7 +264,7 @@ impl<P: Port> Worker<P> {
 }
 
 #[inline(always)]
-fn count_sent(counters: &WorkerCounters, port: PortId, vif: crate::tables::VifId, octets: u64) {
+fn count_sent(counters: &WorkerCounters, port: PortId, vif: VifId, octets: u64) {
     let port = counters.port(port);
     port.tx_frames.add(1);
     port.tx_octets.add(octets);

@@ -13,9 +13,10 @@ use ipnet::IpNet;
 
 use super::compile::compile;
 use super::diff::{self, Diff};
-use crate::fib::{Fib, FibError};
 use super::model::Config;
 use super::state::State;
+use crate::fib::{Fib, FibError};
+use crate::publish::Publisher;
 use crate::tables::{AdjacencyId, GroupId, Snapshot, VrfId};
 use crate::wire::ethernet::Mac;
 
@@ -27,6 +28,16 @@ pub trait Publish {
     /// Returns once every worker has ended the bursts that it began before the call, and has taken
     /// up what was published before it. Synchronizes with the workers (acquire).
     fn synchronize(&mut self);
+}
+
+impl Publish for Publisher {
+    fn publish(&mut self, snapshot: Snapshot) {
+        Publisher::publish(self, snapshot);
+    }
+
+    fn synchronize(&mut self) {
+        Publisher::synchronize(self);
+    }
 }
 
 /// What the configuration cannot say about a port.
@@ -49,6 +60,13 @@ pub struct Limits {
     pub vrfs: u16,
     /// Next hops, neighbors, and addresses of VIFs.
     pub adjacencies: u32,
+}
+
+impl Limits {
+    /// Limits of a station with room for this many VIFs.
+    pub fn for_vifs(vifs: u16) -> Limits {
+        Limits { vifs, vrfs: vifs, adjacencies: 64 * u32::from(vifs) }
+    }
 }
 
 /// Why a configuration was refused. Everything is as before then.

@@ -13,6 +13,5 @@ mod state;
 
 pub use commit::{CommitError, Engine, Limits, PortFacts, Publish};
 pub use diff::{Change, Diff, Op};
-pub use neighbor::NeighborEvent;
 pub use query::Route;
 pub use rib::Source;

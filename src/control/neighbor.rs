@@ -10,29 +10,9 @@ use ipnet::IpNet;
 use super::commit::{CommitError, Engine, Publish, Updates};
 use super::rib::Host;
 use super::state::{Egress, Neighbor, State, is_link_local};
+use crate::slowpath::NeighborEvent;
 use crate::tables::{AdjacencyId, AdjacencyKind, GroupId, PortId, VifId, VrfId};
 use crate::wire::ethernet::Mac;
-
-/// What the slow path found out about a neighbor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NeighborEvent {
-    /// It answers, with this MAC.
-    Resolved {
-        /// The VIF that it is on.
-        vif: VifId,
-        /// Its address.
-        address: IpAddr,
-        /// Its MAC.
-        mac: Mac,
-    },
-    /// It does not answer any more.
-    Lost {
-        /// The VIF that it was on.
-        vif: VifId,
-        /// Its address.
-        address: IpAddr,
-    },
-}
 
 /// What a batch of events touched.
 #[derive(Default)]

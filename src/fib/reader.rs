@@ -5,6 +5,7 @@ use super::chunk::{is_leaf, run};
 use super::head::{Head, Heads};
 use super::key::{Key, STRIDE};
 use super::raw::Region;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The low bits of a leaf.
@@ -35,17 +36,25 @@ impl FibReader {
     /// The value of the longest match of `addr` (host order), or [`NO_ROUTE`]; also where there is no such VRF.
     #[inline]
     pub fn lookup4(&self, vrf: u32, addr: u32) -> u32 {
-        self.lookup(self.heads.load4(&self.region, vrf), addr)
+        self.search(self.heads.load4(&self.region, vrf), addr)
     }
 
     /// The value of the longest match of `addr`, or [`NO_ROUTE`]; also where there is no such VRF.
     #[inline]
     pub fn lookup6(&self, vrf: u32, addr: u128) -> u32 {
-        self.lookup(self.heads.load6(&self.region, vrf), addr)
+        self.search(self.heads.load6(&self.region, vrf), addr)
+    }
+
+    /// As [`FibReader::lookup4`] or [`FibReader::lookup6`], by the address's family.
+    pub fn lookup(&self, vrf: u32, addr: IpAddr) -> u32 {
+        match addr {
+            IpAddr::V4(addr) => self.lookup4(vrf, u32::from(addr)),
+            IpAddr::V6(addr) => self.lookup6(vrf, u128::from(addr)),
+        }
     }
 
     #[inline(always)]
-    fn lookup<K: Key>(&self, head: Head, key: K) -> u32 {
+    fn search<K: Key>(&self, head: Head, key: K) -> u32 {
         let mut entry = head.entry();
         let mut depth = 0;
         while !is_leaf(entry) && depth < K::BITS {

@@ -48,6 +48,7 @@ fn meet(
         AdjacencyKind::Local => return Err(Verdict::Punt(PuntReason::Local)),
         AdjacencyKind::Broadcast => return Err(Verdict::Drop(DropReason::DirectedBroadcast)),
         AdjacencyKind::Blackhole => return Err(Verdict::Drop(DropReason::Blackhole)),
+        AdjacencyKind::EgressDown => return Err(Verdict::Drop(DropReason::EgressDown)),
         AdjacencyKind::Unreachable => return Err(Verdict::Punt(PuntReason::Unreachable)),
         AdjacencyKind::Prohibited => return Err(Verdict::Punt(PuntReason::Prohibited)),
         _ => {}
@@ -64,10 +65,6 @@ fn meet(
     };
     if vif.kind.is_some() && egress.kind.is_some() && is_public(tables, vif) {
         return Err(Verdict::Drop(DropReason::PeerIsolation));
-    }
-    let port_up = tables.ports.get(egress.port.index()).is_some_and(|port| port.up);
-    if !egress.up || !port_up {
-        return Err(Verdict::Drop(DropReason::EgressDown));
     }
     Ok(())
 }

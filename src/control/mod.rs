@@ -1,4 +1,5 @@
 //! The control plane: configuration in, tables and FIB out. It publishes generations and never
 //! touches a worker or a port's rings.
 
+pub mod config;
 pub mod model;

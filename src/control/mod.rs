@@ -3,6 +3,7 @@
 
 mod commit;
 mod compile;
+pub mod config;
 mod diff;
 mod ids;
 pub mod model;

@@ -72,6 +72,12 @@ fn priority_is_preserved_or_set() {
     // A TCI's high four bits: the priority, and the drop-eligible bit, which stays clear.
     assert_eq!(priorities(&mut lab, A, &packet("10.1.0.9", "10.64.0.1")), [3 << 1]);
     assert_eq!(priorities(&mut lab, A, &packet("10.1.0.9", "10.65.0.1")), [5 << 1]);
+    // Both tags, as where it is set; and the slow path as the fast one.
+    assert_eq!(priorities(&mut lab, B_CORE, &packet("10.64.0.1", "10.1.0.9")), [3 << 1, 3 << 1]);
+    assert_eq!(
+        priorities(&mut lab, B, &with_ttl(packet("10.1.0.9", "10.64.0.1"), 1)),
+        [3 << 1, 3 << 1]
+    );
     assert_eq!(priorities(&mut lab, A, &with_ttl(packet("10.1.0.9", "10.64.0.1"), 1)), [3 << 1]);
 }
 

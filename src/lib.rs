@@ -61,6 +61,7 @@ pub mod publish;
 pub mod replay;
 pub mod slowpath;
 pub mod stage;
+pub mod station;
 pub mod tables;
 pub mod wire;
 pub mod worker;

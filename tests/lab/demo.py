@@ -195,8 +195,9 @@ def demo():
         "conservation_faults": conservation,
         "drops": dict(calm.drops()),
         "flood": flooded,
-        "xdp_mode": {name: port["xdp_mode"] for name, port in ports.items()},
-        "zero_copy": {name: port["zero_copy"] for name, port in ports.items()},
+        "xdp_mode": "+".join(sorted({port["xdp_mode"] for port in ports.values()})),
+        "zero_copy": all(port["zero_copy"] for port in ports.values()),
+        "ports": ports,
         "tenants": tenants,
         "seconds": round(time.monotonic() - started, 1),
     }

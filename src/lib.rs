@@ -1,7 +1,66 @@
-//! The dataplane of a Direct Connect station.
+//! # station: the dataplane of a Direct Connect station
+//!
+//! A customer brings a cross-connect to a port of this server. Each 802.1Q tag on it is a virtual
+//! interface (VIF) of one customer, and each VIF belongs to one routing domain (VRF). `stationd`
+//! forwards between customers' VIFs and the cloud, one AF_XDP worker per NIC queue, and keeps tenants
+//! apart: a frame enters exactly one VRF and leaves only by that VRF's adjacencies.
+//!
+//! ## Layers
+//!
+//! Dependencies point downwards only (`tests/architecture.rs` keeps it so):
+//!
+//! ```text
+//!  bin/      stationd, stationctl: arguments in, exit code out
+//!  station   starts the threads and joins them
+//!  control   configuration -> tables and FIB, as transactions; the admin socket      replay
+//!  slowpath  what workers punt: ARP, ND, ICMP, fragmentation, options                  |
+//!  worker    rx burst -> path -> tx; the verdicts carried out and counted    handoff   |
+//!  path      the way of a burst, one line per stage                          publish
+//!  stage     one packet stage per file
+//!  tables    ports, VIFs, VRFs, next-hop groups, adjacencies, counters, verdicts
+//!  wire fib  headers | longest-prefix match                     port: queues of frames (AF_XDP, memory)
+//! ```
+//!
+//! ## The way of a frame
+//!
+//! 1. The NIC's queue k hands it to the XDP program (`xdp/station.bpf.c`), which redirects it into
+//!    worker k's socket. With no live socket it is dropped: the station fails closed.
+//! 2. [`worker::Worker::turn`] receives up to 64 frames from each port and runs them through
+//!    [`path::run`], the page to read next.
+//! 3. Each frame ends with one [`tables::Verdict`]: forwarded to an adjacency's port, punted to the
+//!    slow path, or dropped with a reason. One reason is one counter of one VIF (or of the port, while no
+//!    VIF is known), so that received = forwarded + punted + drops, exactly.
+//! 4. Punted frames cross to the slow path by [`handoff`], and its answers come back the same way.
+//!
+//! The packet path takes no lock, makes no system call per packet, allocates nothing and reads no clock:
+//! a turn's caller passes the time in.
+//!
+//! ## How a change reaches the workers
+//!
+//! The control thread alone writes. Small tables are immutable [`tables::Snapshot`]s, handed over by
+//! [`publish`]; routes are changed in place in the [`fib`], whose readers never wait. What was replaced is
+//! freed once every worker has passed a quiescent point. A prefix points at a next-hop group and a group
+//! at adjacencies, so the loss of a link changes groups, however many prefixes there are.
+//!
+//! ## Where to add a thing
+//!
+//! | a new... | goes to |
+//! |---|---|
+//! | drop reason | one line in [`tables::verdict`], one `burst.drop`, one test in `tests/bad_input.rs` |
+//! | packet stage | one file in [`stage`], one line in [`path`] |
+//! | kind of port | an `impl` of [`port::Port`] |
+//! | setting | `control::model`, its parser with an error that says what to write, `scripts/station.toml` |
+//! | question to the daemon | `control::protocol`, and a row type with units in its names |
 
 pub mod control;
 pub mod fib;
+pub mod handoff;
+pub mod path;
 pub mod port;
+pub mod publish;
+pub mod replay;
+pub mod slowpath;
+pub mod stage;
 pub mod tables;
 pub mod wire;
+pub mod worker;

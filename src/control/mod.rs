@@ -1,4 +1,18 @@
 //! The control plane: configuration in, tables and FIB out. It publishes generations and never
 //! touches a worker or a port's rings.
 
+mod commit;
+mod compile;
+pub mod config;
+mod diff;
+mod ids;
 pub mod model;
+mod neighbor;
+mod query;
+mod rib;
+mod state;
+
+pub use commit::{CommitError, Engine, Limits, PortFacts, Publish};
+pub use diff::{Change, Diff, Op};
+pub use query::Route;
+pub use rib::Source;

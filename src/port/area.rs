@@ -4,7 +4,10 @@
 //! check, so a wrong frame can corrupt a packet but never memory. It cannot be copied, so that each
 //! frame has one owner: the pool, a burst, or a port.
 
-#![allow(unsafe_code)] // mmap, and prefetch hints
+#![allow(unsafe_code)]
+// mmap, and prefetch hints
+// Addresses and lengths are octets within one mapping: they fit usize, and packets fit u32.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
 use std::io;
 use std::ptr::NonNull;

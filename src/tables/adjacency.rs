@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::ids::{PortId, VifId, VrfId};
-use super::vif::Vif;
+use super::vif::{Pcp, Vif};
 use crate::wire::ethernet::Mac;
 
 /// What an adjacency does with a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum AdjacencyKind {
     /// No route leads here; answered with ICMP.
@@ -28,6 +28,8 @@ pub enum AdjacencyKind {
     Unreachable,
     /// Answer with ICMP administratively prohibited.
     Prohibited,
+    /// The egress VIF or its port is down: drop. Everything else in the adjacency stays as it is.
+    EgressDown,
 }
 
 /// The longest L2 header in front of an IP packet: MACs, two tags, ethertype. Octets.
@@ -45,6 +47,8 @@ pub struct Adjacency {
     pub port: PortId,
     /// The operator configured the MAC: the slow path neither ages nor replaces it.
     pub static_neighbor: bool,
+    /// Frames keep the priority (PCP) they came with; else `l2` holds it.
+    pub preserve_pcp: bool,
     /// The egress VIF (also for `Unresolved`, `Glean`, `Local` and `Broadcast`).
     pub vif: VifId,
     /// The VRF this adjacency belongs to: a frame of another VRF never leaves here.
@@ -65,6 +69,7 @@ impl Adjacency {
             l2_len: 0,
             port: PortId(0),
             static_neighbor: false,
+            preserve_pcp: false,
             vif: VifId(0),
             vrf,
             mtu: 0,
@@ -87,6 +92,7 @@ impl Adjacency {
     /// The adjacency of a next hop whose MAC is known. `source` is the egress port's MAC.
     pub fn forward(id: VifId, vif: &Vif, address: IpAddr, next_hop: Mac, source: Mac) -> Self {
         let mut adjacency = Adjacency::on_vif(AdjacencyKind::Forward, id, vif, address);
+        adjacency.preserve_pcp = vif.pcp == Pcp::Preserve;
         adjacency.l2[..6].copy_from_slice(&next_hop.0);
         adjacency.l2[6..12].copy_from_slice(&source.0);
         let mut at = 12;

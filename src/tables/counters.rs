@@ -44,6 +44,25 @@ pub struct PortCounters {
     pub tx_octets: Counter,
     /// Frames dropped before a VIF was known, by reason.
     pub drops: [Counter; DropReason::COUNT],
+    /// What the kernel counts for the worker's socket on the port.
+    pub kernel: KernelCounters,
+}
+
+/// The kernel's counters of one socket (XDP_STATISTICS), copied about once a second.
+#[derive(Debug, Default)]
+pub struct KernelCounters {
+    /// Received and dropped, such as longer than a frame.
+    pub rx_dropped: Counter,
+    /// Received and dropped because the worker did not keep up.
+    pub rx_ring_full: Counter,
+    /// Times that there was no frame to receive into.
+    pub rx_fill_ring_empty: Counter,
+    /// Receive descriptors that the kernel refused.
+    pub rx_invalid_descriptors: Counter,
+    /// Transmit descriptors that the kernel refused.
+    pub tx_invalid_descriptors: Counter,
+    /// Times that the kernel found nothing to send.
+    pub tx_ring_empty: Counter,
 }
 
 impl Default for PortCounters {
@@ -54,6 +73,7 @@ impl Default for PortCounters {
             tx_frames: Counter::default(),
             tx_octets: Counter::default(),
             drops: std::array::from_fn(|_| Counter::default()),
+            kernel: KernelCounters::default(),
         }
     }
 }
@@ -153,6 +173,8 @@ impl WorkerCounters {
 /// What the slow path counts: per VIF, the outcome of each punted frame.
 #[derive(Debug)]
 pub struct SlowCounters {
+    /// Frames that found a worker's queue full.
+    pub lost: Counter,
     vifs: Box<[[Counter; SlowOutcome::COUNT]]>,
 }
 
@@ -160,6 +182,7 @@ impl SlowCounters {
     /// Counters for `vifs` VIFs, all zero.
     pub fn new(vifs: usize) -> Self {
         SlowCounters {
+            lost: Counter::default(),
             vifs: (0..vifs).map(|_| std::array::from_fn(|_| Counter::default())).collect(),
         }
     }

@@ -42,7 +42,7 @@ pub enum VlanSlot {
 type VlanMap = Box<[VlanSlot]>;
 
 /// One NIC and the VIFs on it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
     /// The operator's name for it.
     pub name: Arc<str>,

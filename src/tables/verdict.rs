@@ -154,6 +154,7 @@ reasons! {
         NeighborQueueFull = "neighbor_queue_full", "Another frame already waits for this neighbor.";
         NeighborFailed = "neighbor_failed", "The next hop does not answer ARP/ND.";
         BadOptions = "bad_options", "Malformed IPv4 options.";
+        PeerIsolation = "slow_peer_isolation", "One customer's VIF tried to reach another's through a public VRF by a packet that needed software.";
         NoEgress = "no_egress", "The way out disappeared while the frame was in the slow path.";
     }
 }

@@ -4,3 +4,5 @@
 
 pub mod checksum;
 pub mod ethernet;
+pub mod ipv4;
+pub mod ipv6;

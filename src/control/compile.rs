@@ -1,0 +1,350 @@
+//! From a configuration to the engine's state: ids for what is new, the tables, and each VRF's
+//! routes. A pure function of the old state and the configuration: the caller decides whether and
+//! in which order the result is published.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use ipnet::{IpNet, Ipv6Net};
+
+use super::commit::{CommitError, PortFacts};
+use super::model::{Config, NextHop, RouteAction, VifConfig};
+use super::rib::{Host, List, Rib, Source};
+use super::state::{Egress, Neighbor, State, broadcast, is_link_local};
+use crate::tables::{AdjacencyId, AdjacencyKind, GroupId, Port, PortId, Vif, VifId, Vrf, VrfId};
+use crate::wire::ethernet::Mac;
+
+/// The smallest MTU that IPv6 runs on (RFC 8200 5).
+const MIN_MTU_IPV6: u16 = 1280;
+
+/// Compiles `config`. What `old` has and `config` has not is unwanted in the result, but still
+/// there; adjacencies and groups that both have keep their ids.
+pub(super) fn compile(
+    old: &State,
+    config: &Config,
+    facts: &[PortFacts],
+) -> Result<State, CommitError> {
+    let mut state = old.clone();
+    state.vifs.release_all();
+    state.vrfs.release_all();
+    state.adjacencies.release_all();
+    state.groups.release_all();
+    vrfs(&mut state, config)?;
+    vifs(&mut state, config, facts)?;
+    ports(&mut state, config, facts)?;
+    neighbors(&mut state, old, config)?;
+
+    let mut compiler = Compiler { ribs: BTreeMap::new(), hosts: Vec::new(), state };
+    for (id, _) in compiler.state.vrfs.wanted() {
+        compiler.ribs.insert(vrf_id(id), Rib::default());
+    }
+    compiler.connected()?;
+    compiler.configured(config)?;
+    compiler.hosts()?;
+    let Compiler { mut state, ribs, .. } = compiler;
+    state.ribs = ribs;
+
+    let adjacencies: Vec<_> = state.adjacencies.wanted().map(|(id, _)| AdjacencyId(id)).collect();
+    state.render_adjacencies(&adjacencies);
+    let groups: Vec<_> = state.groups.wanted().map(|(id, _)| GroupId(id)).collect();
+    state.render_groups(&groups);
+    Ok(state)
+}
+
+/// Ids come from tables that are limited to 16 bits.
+fn vrf_id(id: u32) -> VrfId {
+    VrfId(u16::try_from(id).unwrap_or(u16::MAX))
+}
+
+/// Ids come from tables that are limited to 16 bits.
+fn vif_id(id: u32) -> VifId {
+    VifId(u16::try_from(id).unwrap_or(u16::MAX))
+}
+
+fn vrfs(state: &mut State, config: &Config) -> Result<(), CommitError> {
+    let mut table = Vec::new();
+    for vrf in &config.vrfs {
+        let (id, first) = state.vrfs.want(vrf.name.clone()).ok_or(CommitError::Full("VRFs"))?;
+        if !first {
+            return Err(CommitError::Twice("VRF", vrf.name.clone()));
+        }
+        put(&mut table, id, Vrf { name: vrf.name.clone(), kind: vrf.kind });
+    }
+    state.tables.vrfs = table.into();
+    Ok(())
+}
+
+fn vifs(state: &mut State, config: &Config, facts: &[PortFacts]) -> Result<(), CommitError> {
+    let ports: HashMap<&str, (PortId, PortFacts)> = config
+        .ports
+        .iter()
+        .zip(facts)
+        .zip(0..)
+        .map(|((port, facts), id)| (&*port.name, (PortId(id), *facts)))
+        .collect();
+    let mut table = Vec::new();
+    for vif in &config.vifs {
+        let (port, facts) =
+            *ports.get(&*vif.port).ok_or(CommitError::Unknown("port", vif.port.clone()))?;
+        let vrf = state
+            .vrfs
+            .get(&*vif.vrf)
+            .filter(|&id| state.tables.vrfs.get(id as usize).is_some_and(Option::is_some))
+            .ok_or(CommitError::Unknown("VRF", vif.vrf.clone()))?;
+        if vif.mtu > facts.mtu {
+            return Err(CommitError::Mtu {
+                vif: vif.name.clone(),
+                mtu: vif.mtu,
+                port: vif.port.clone(),
+                limit: facts.mtu,
+            });
+        }
+        let (id, first) = state.vifs.want(vif.name.clone()).ok_or(CommitError::Full("VIFs"))?;
+        if !first {
+            return Err(CommitError::Twice("VIF", vif.name.clone()));
+        }
+        let built = Vif {
+            name: vif.name.clone(),
+            up: vif.up,
+            kind: vif.kind,
+            port,
+            tags: vif.tags,
+            vrf: vrf_id(vrf),
+            mtu: vif.mtu,
+            source_check: vif.source_check,
+            pcp: vif.pcp,
+            addresses: addresses(vif, facts.mac),
+        };
+        put(&mut table, id, built);
+    }
+    state.tables.vifs = table.into();
+    Ok(())
+}
+
+fn put<T>(table: &mut Vec<Option<T>>, id: u32, item: T) {
+    let at = id as usize;
+    if table.len() <= at {
+        table.resize_with(at + 1, || None);
+    }
+    table[at] = Some(item);
+}
+
+/// The configured addresses, and a link-local one if none is among them and IPv6 can run.
+fn addresses(vif: &VifConfig, mac: Mac) -> Arc<[IpNet]> {
+    let mut addresses = vif.addresses.clone();
+    if vif.mtu >= MIN_MTU_IPV6 && !addresses.iter().any(|net| is_link_local(net.addr())) {
+        addresses.push(link_local(mac));
+    }
+    addresses.into()
+}
+
+/// The link-local address of a MAC, by modified EUI-64 (RFC 4291 appendix A).
+fn link_local(Mac([a, b, c, d, e, f]): Mac) -> IpNet {
+    let pair = |high, low| u16::from_be_bytes([high, low]);
+    let address =
+        Ipv6Addr::new(0xfe80, 0, 0, 0, pair(a ^ 2, b), pair(c, 0xff), pair(0xfe, d), pair(e, f));
+    IpNet::V6(Ipv6Net::new_assert(address, 64))
+}
+
+/// Builds the ports, and keeps the old table of each one that did not change.
+fn ports(state: &mut State, config: &Config, facts: &[PortFacts]) -> Result<(), CommitError> {
+    let mut ports: Vec<Port> = config
+        .ports
+        .iter()
+        .zip(facts)
+        .map(|(port, facts)| {
+            let mut built = Port::new(port.name.clone(), facts.mac, port.role);
+            built.up = facts.link_up;
+            built
+        })
+        .collect();
+    for (id, vif) in (0..).zip(&*state.tables.vifs) {
+        if let Some(vif) = vif
+            && !ports[vif.port.index()].insert(vif.tags, VifId(id))
+        {
+            return Err(CommitError::Twice("the VLAN id of VIF", vif.name.clone()));
+        }
+    }
+    let old = &state.tables.ports;
+    state.tables.ports = ports
+        .into_iter()
+        .enumerate()
+        .map(|(at, port)| match old.get(at) {
+            Some(old) if **old == port => old.clone(),
+            _ => Arc::new(port),
+        })
+        .collect();
+    Ok(())
+}
+
+/// Static neighbors, and the learned ones that are still where they were learned.
+fn neighbors(state: &mut State, old: &State, config: &Config) -> Result<(), CommitError> {
+    let same_place = |id: VifId| match (old.tables.vif(id), state.tables.vif(id)) {
+        (Some(old), Some(new)) => {
+            (old.port, old.tags, old.vrf, &old.name) == (new.port, new.tags, new.vrf, &new.name)
+        }
+        _ => false,
+    };
+    let mut neighbors: HashMap<_, _> = old
+        .neighbors
+        .iter()
+        .filter(|&(&(vif, address), neighbor)| {
+            !neighbor.configured && same_place(vif) && state.takes_neighbor(vif, address)
+        })
+        .map(|(&key, &neighbor)| (key, neighbor))
+        .collect();
+    for neighbor in &config.neighbors {
+        let vif = vif_named(state, &neighbor.vif)?;
+        let known = Neighbor { mac: neighbor.mac, configured: true };
+        neighbors.insert((vif, neighbor.address), known);
+    }
+    for &(vif, address) in neighbors.keys() {
+        if let Some(egress) = state.next_hop(vif, address) {
+            state.want_adjacency(egress)?;
+        }
+    }
+    state.neighbors = neighbors;
+    Ok(())
+}
+
+fn vif_named(state: &State, name: &Arc<str>) -> Result<VifId, CommitError> {
+    let id = state.vifs.get(&**name).map(vif_id);
+    id.filter(|&id| state.tables.vif(id).is_some())
+        .ok_or_else(|| CommitError::Unknown("VIF", name.clone()))
+}
+
+struct Compiler {
+    state: State,
+    ribs: BTreeMap<VrfId, Rib>,
+    /// Next hops of routes.
+    hosts: Vec<(VifId, IpAddr)>,
+}
+
+impl Compiler {
+    /// Adds a route unless one of a stronger source holds the prefix already.
+    fn own(
+        &mut self,
+        vrf: VrfId,
+        prefix: IpNet,
+        source: Source,
+        egresses: &[(Egress, u16)],
+    ) -> Result<(), CommitError> {
+        let rib = self.ribs.entry(vrf).or_default();
+        if let std::collections::hash_map::Entry::Vacant(entry) = rib.own.entry(prefix) {
+            entry.insert((source, self.state.want_group(egresses)?));
+        }
+        Ok(())
+    }
+
+    /// Routes that the addresses of VIFs make. The router's own addresses come first: nothing may
+    /// take them over.
+    fn connected(&mut self) -> Result<(), CommitError> {
+        use AdjacencyKind::{Broadcast, Glean, Local};
+        let vifs = self.state.tables.vifs.clone();
+        for pass in [Local, Broadcast, Glean] {
+            for (id, vif) in (0..).map(VifId).zip(&*vifs) {
+                let Some(vif) = vif.as_ref().filter(|vif| vif.up) else { continue };
+                for net in vif.addresses.iter().filter(|net| !is_link_local(net.addr())) {
+                    let (prefix, source) = match pass {
+                        Local => (Some(net.addr().into()), Source::Local),
+                        Broadcast => (broadcast(net).map(IpNet::from), Source::Connected),
+                        _ => (Some(net.trunc()), Source::Connected),
+                    };
+                    let address = net.addr();
+                    let egress = Egress { kind: pass, vrf: vif.vrf, vif: id, address };
+                    if let Some(prefix) = prefix {
+                        self.own(vif.vrf, prefix, source, &[(egress, 1)])?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Static and listed routes.
+    fn configured(&mut self, config: &Config) -> Result<(), CommitError> {
+        for route in &config.routes {
+            let vrf = self.vrf_named(&route.vrf)?;
+            let special = |kind| {
+                let address = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+                vec![(Egress { kind, vrf, vif: VifId(0), address }, 1)]
+            };
+            let egresses = match &route.action {
+                RouteAction::Via(via) => self.via(vrf, via)?,
+                RouteAction::Blackhole => special(AdjacencyKind::Blackhole),
+                RouteAction::Unreachable => special(AdjacencyKind::Unreachable),
+                RouteAction::Prohibit => special(AdjacencyKind::Prohibited),
+            };
+            self.own(vrf, route.prefix, Source::Static, &egresses)?;
+        }
+        for list in &config.route_lists {
+            let vrf = self.vrf_named(&list.vrf)?;
+            let mut group = |via: &[NextHop]| match via {
+                [] => Ok(None),
+                via => {
+                    let egresses = self.via(vrf, via)?;
+                    self.state.want_group(&egresses).map(Some)
+                }
+            };
+            let (group4, group6) = (group(&list.via4)?, group(&list.via6)?);
+            let list = List { prefixes: list.prefixes.clone(), group4, group6 };
+            self.ribs.entry(vrf).or_default().lists.push(list);
+        }
+        Ok(())
+    }
+
+    fn vrf_named(&self, name: &Arc<str>) -> Result<VrfId, CommitError> {
+        let id = self.state.vrfs.get(&**name).map(vrf_id);
+        id.filter(|id| self.ribs.contains_key(id))
+            .ok_or_else(|| CommitError::Unknown("VRF", name.clone()))
+    }
+
+    /// The egresses of next hops. That they stay in their VRF is what keeps tenants apart, so it is
+    /// checked here too, whatever validation did.
+    fn via(&mut self, vrf: VrfId, via: &[NextHop]) -> Result<Vec<(Egress, u16)>, CommitError> {
+        let mut egresses = Vec::with_capacity(via.len());
+        for hop in via {
+            let vif = vif_named(&self.state, &hop.vif)?;
+            match self.state.next_hop(vif, hop.address) {
+                Some(egress) if egress.vrf == vrf => egresses.push((egress, hop.weight)),
+                _ => return Err(CommitError::OtherVrf(hop.vif.clone())),
+            }
+            self.hosts.push((vif, hop.address));
+        }
+        Ok(egresses)
+    }
+
+    /// Host routes of next hops and of known neighbors.
+    fn hosts(&mut self) -> Result<(), CommitError> {
+        let next_hops = std::mem::take(&mut self.hosts).into_iter().map(|key| (key, true));
+        let known = self.state.neighbors.iter().map(|(&key, known)| (key, known.configured));
+        let all: Vec<_> = next_hops.chain(known).collect();
+        for ((vif, address), configured) in all {
+            let Some(egress) = self.state.next_hop(vif, address) else { continue };
+            if !self.state.takes_host_route(vif, address) {
+                continue;
+            }
+            let rib = self.ribs.entry(egress.vrf).or_default();
+            match rib.hosts.get_mut(&address) {
+                Some(host) => host.configured |= configured,
+                None => {
+                    let group = self.state.want_single(egress)?;
+                    rib.hosts.insert(address, Host { group, configured });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn link_local_by_eui_64() {
+        let mac = "02:00:5e:10:00:01".parse().unwrap();
+        assert_eq!(link_local(mac).to_string(), "fe80::5eff:fe10:1/64");
+    }
+}

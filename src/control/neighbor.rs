@@ -1,0 +1,193 @@
+//! Events from outside the configuration: neighbors that come and go, links that go up and down.
+//! They change adjacencies and groups in place; what the configuration points at stays.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::commit::{CommitError, Engine, Publish, Updates};
+use super::rib::Host;
+use super::state::{Egress, Neighbor, State, is_link_local};
+use crate::slowpath::NeighborEvent;
+use crate::tables::{AdjacencyId, AdjacencyKind, GroupId, PortId, VifId, VrfId};
+use crate::wire::ethernet::Mac;
+
+/// What a batch of events touched.
+#[derive(Default)]
+struct Touched {
+    adjacencies: Vec<AdjacencyId>,
+    groups: Vec<GroupId>,
+    /// Host routes, with the group that the FIB has for them.
+    hosts: BTreeMap<(VrfId, IpAddr), Option<GroupId>>,
+}
+
+impl<P: Publish> Engine<P> {
+    /// Takes in a batch of events, in order, with one publication if they concern known next hops
+    /// only. Events that make no sense (any more) are ignored: about static neighbors, addresses
+    /// outside the VIF's subnets or the router's own, VIFs that are gone or down.
+    ///
+    /// An error says that a neighbor got no host route for lack of room. It is still a neighbor:
+    /// its packets go by the slow path.
+    pub fn neighbor_events(&mut self, events: &[NeighborEvent]) -> Result<(), CommitError> {
+        let mut touched = Touched::default();
+        let mut result = Ok(());
+        for event in events {
+            let done = match *event {
+                NeighborEvent::Resolved { vif, address, mac } => {
+                    self.state.resolved(vif, address, mac, &mut touched)
+                }
+                NeighborEvent::Lost { vif, address } => {
+                    self.state.lost(vif, address, &mut touched);
+                    Ok(())
+                }
+            };
+            result = result.and(done);
+        }
+        if touched.adjacencies.is_empty() {
+            return result;
+        }
+        self.state.render_adjacencies(&touched.adjacencies);
+        self.state.render_groups(&touched.groups);
+        self.publish();
+        let updates = self.state.host_updates(&touched);
+        if !updates.is_empty() {
+            self.synchronize();
+            result = result.and(self.change_hosts(&updates));
+        }
+        if self.state.has_unwanted() {
+            self.synchronize();
+            self.clean_up();
+        }
+        result
+    }
+
+    /// Brings host routes into the FIB; those that it refuses are given up.
+    fn change_hosts(&mut self, updates: &Updates) -> Result<(), CommitError> {
+        let mut result = Ok(());
+        for (vrf, updates) in updates {
+            if self.fib.apply(u32::from(vrf.0), updates).is_ok() {
+                continue;
+            }
+            for update in updates {
+                if let Err(source) = self.fib.apply(u32::from(vrf.0), &[*update]) {
+                    self.state.give_up_host(*vrf, update.0.addr());
+                    result = result.and(Err(CommitError::Fib { vrf: self.vrf_name(*vrf), source }));
+                }
+            }
+        }
+        result
+    }
+
+    /// Takes a port's link up or down: one publication, whatever the number of routes.
+    pub fn link_changed(&mut self, id: PortId, up: bool) {
+        if self.state.set_link(id, up) {
+            self.publish();
+        }
+    }
+}
+
+impl State {
+    fn resolved(
+        &mut self,
+        vif: VifId,
+        address: IpAddr,
+        mac: Mac,
+        touched: &mut Touched,
+    ) -> Result<(), CommitError> {
+        let known = self.neighbors.get(&(vif, address)).copied();
+        let learned = Neighbor { mac, configured: false };
+        if known.is_some_and(|known| known.configured || known == learned)
+            || !self.takes_neighbor(vif, address)
+        {
+            return Ok(());
+        }
+        let Some(egress) = self.next_hop(vif, address) else { return Ok(()) };
+        let adjacency = self.want_adjacency(egress)?;
+        if known.is_some() {
+            self.adjacencies.release(adjacency.0);
+        }
+        self.neighbors.insert((vif, address), learned);
+        touched.adjacencies.push(adjacency);
+        if is_link_local(address) {
+            return Ok(());
+        }
+        let best = self.best_host(egress.vrf, address);
+        if self.ribs.get(&egress.vrf).is_some_and(|rib| !rib.hosts.contains_key(&address)) {
+            let group = self.want_single(egress)?;
+            touched.groups.push(group);
+            touched.hosts.entry((egress.vrf, address)).or_insert(best);
+            let host = Host { group, configured: false };
+            self.ribs.entry(egress.vrf).or_default().hosts.insert(address, host);
+        }
+        Ok(())
+    }
+
+    fn lost(&mut self, vif: VifId, address: IpAddr, touched: &mut Touched) {
+        let learned = |known: &Neighbor| !known.configured;
+        if !self.neighbors.get(&(vif, address)).is_some_and(learned) {
+            return;
+        }
+        let Some(egress) = self.next_hop(vif, address) else { return };
+        let Some(adjacency) = self.adjacencies.get(&egress) else { return };
+        self.neighbors.remove(&(vif, address));
+        self.adjacencies.release(adjacency);
+        touched.adjacencies.push(AdjacencyId(adjacency));
+        let best = self.best_host(egress.vrf, address);
+        let hosts = self.ribs.get_mut(&egress.vrf).map(|rib| &mut rib.hosts);
+        if let Some(host) = hosts.and_then(|hosts| {
+            let learned = hosts.get(&address).is_some_and(|host| !host.configured);
+            if learned { hosts.remove(&address) } else { None }
+        }) {
+            touched.hosts.entry((egress.vrf, address)).or_insert(best);
+            self.release_group(host.group);
+        }
+    }
+
+    fn best_host(&self, vrf: VrfId, address: IpAddr) -> Option<GroupId> {
+        let (_, group) = self.ribs.get(&vrf)?.best(address.into())?;
+        Some(group)
+    }
+
+    /// The FIB changes that bring the touched host routes to what they are now.
+    fn host_updates(&self, touched: &Touched) -> Updates {
+        let mut updates: BTreeMap<VrfId, Vec<(IpNet, Option<u32>)>> = BTreeMap::new();
+        for (&(vrf, address), &old) in &touched.hosts {
+            let new = self.best_host(vrf, address);
+            if new != old {
+                let update = (address.into(), new.map(|group| group.0));
+                updates.entry(vrf).or_default().push(update);
+            }
+        }
+        updates.into_iter().collect()
+    }
+
+    fn give_up_host(&mut self, vrf: VrfId, address: IpAddr) {
+        if let Some(host) = self.ribs.get_mut(&vrf).and_then(|rib| rib.hosts.remove(&address)) {
+            self.release_group(host.group);
+        }
+    }
+
+    /// False if the port was so already, or is not there.
+    fn set_link(&mut self, id: PortId, up: bool) -> bool {
+        let mut ports = self.tables.ports.to_vec();
+        let Some(port) = ports.get_mut(id.index()).filter(|port| port.up != up) else {
+            return false;
+        };
+        Arc::make_mut(port).up = up;
+        self.tables.ports = ports.into();
+        let leaves = |egress: &Egress| {
+            matches!(egress.kind, AdjacencyKind::Forward | AdjacencyKind::Glean)
+                && self.tables.vif(egress.vif).is_some_and(|vif| vif.port == id)
+        };
+        let adjacencies = self.adjacencies.wanted().filter(|(_, egress)| leaves(egress));
+        let adjacencies: Vec<_> = adjacencies.map(|(id, _)| AdjacencyId(id)).collect();
+        self.render_adjacencies(&adjacencies);
+        // A group of one member leads there, up or down.
+        let groups = self.groups.wanted().filter(|(_, members)| members.len() > 1);
+        let groups: Vec<_> = groups.map(|(id, _)| GroupId(id)).collect();
+        self.render_groups(&groups);
+        true
+    }
+}

@@ -1,0 +1,74 @@
+//! What the admin server asks of the engine. Nothing here changes anything.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::commit::{Engine, Publish};
+use super::model::Config;
+use super::rib::Source;
+use crate::tables::{Adjacency, GroupId, PortId, Snapshot, VifId, VrfId};
+
+/// One route of a VRF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The destination.
+    pub prefix: IpNet,
+    /// Where the route comes from.
+    pub source: Source,
+    /// Where it leads: see [`Engine::members`].
+    pub group: GroupId,
+}
+
+impl<P: Publish> Engine<P> {
+    /// The running configuration; none before the first commit.
+    pub fn config(&self) -> Option<&Config> {
+        self.config.as_ref()
+    }
+
+    /// The tables as last published.
+    pub fn tables(&self) -> &Snapshot {
+        &self.state.tables
+    }
+
+    /// A port by name.
+    pub fn port(&self, name: &str) -> Option<PortId> {
+        let found = (0..).zip(&*self.state.tables.ports).find(|(_, port)| *port.name == *name);
+        found.map(|(id, _)| PortId(id))
+    }
+
+    /// A VIF by name.
+    pub fn vif(&self, name: &str) -> Option<VifId> {
+        u16::try_from(self.state.vifs.get(name)?).ok().map(VifId)
+    }
+
+    /// A VRF by name.
+    pub fn vrf(&self, name: &str) -> Option<VrfId> {
+        u16::try_from(self.state.vrfs.get(name)?).ok().map(VrfId)
+    }
+
+    /// The routes in the FIB of a VRF, IPv4 first, each family in the order of addresses.
+    pub fn routes(&self, vrf: VrfId) -> impl Iterator<Item = Route> + '_ {
+        let routes = self.fib.routes(u32::from(vrf.0));
+        routes.map(move |(prefix, group)| self.route(vrf, prefix, group))
+    }
+
+    /// The route that packets for `address` take.
+    pub fn lookup(&self, vrf: VrfId, address: IpAddr) -> Option<Route> {
+        let (prefix, group) = self.fib.lookup(u32::from(vrf.0), address)?;
+        Some(self.route(vrf, prefix, group))
+    }
+
+    fn route(&self, vrf: VrfId, prefix: IpNet, group: u32) -> Route {
+        let best = self.state.ribs.get(&vrf).and_then(|rib| rib.best(prefix));
+        let source = best.map_or(Source::List, |(source, _)| source);
+        Route { prefix, source, group: GroupId(group) }
+    }
+
+    /// The members of a group with their configured weights. One whose adjacency is `EgressDown`
+    /// gets no packets while another is up.
+    pub fn members(&self, group: GroupId) -> impl Iterator<Item = (&Adjacency, u16)> + '_ {
+        let members = self.state.groups.key(group.0).map_or(&[][..], |members| members);
+        members.iter().map(|&(id, weight)| (self.state.tables.adjacency(id), weight))
+    }
+}

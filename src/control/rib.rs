@@ -1,0 +1,244 @@
+//! The routes of one VRF as the control plane holds them, by source, and which source wins a
+//! prefix. Listed routes are not copied: they stay in the configuration's shared lists.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::tables::GroupId;
+
+/// Where a route comes from. Of the same prefix, the first named here wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// An address of the router.
+    Local,
+    /// A connected subnet, or its broadcast address.
+    Connected,
+    /// `[[route]]`.
+    Static,
+    /// `[[route_list]]`.
+    List,
+    /// A neighbor on a connected subnet.
+    Neighbor,
+}
+
+/// A route list and where its prefixes lead.
+#[derive(Clone, Debug)]
+pub(super) struct List {
+    /// Sorted, without duplicates, and disjoint from other lists of the VRF.
+    pub prefixes: Arc<[IpNet]>,
+    /// The group of the IPv4 prefixes.
+    pub group4: Option<GroupId>,
+    /// The group of the IPv6 prefixes.
+    pub group6: Option<GroupId>,
+}
+
+impl List {
+    fn group(&self, prefix: IpNet) -> Option<GroupId> {
+        if matches!(prefix, IpNet::V4(_)) { self.group4 } else { self.group6 }
+    }
+
+    fn same_groups(&self, other: &List) -> bool {
+        (self.group4, self.group6) == (other.group4, other.group6)
+    }
+}
+
+/// The host route of a neighbor.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Host {
+    /// Leads to the neighbor alone.
+    pub group: GroupId,
+    /// A next hop or a static neighbor: stays when the neighbor is lost.
+    pub configured: bool,
+}
+
+/// The routes of one VRF.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rib {
+    /// Local, connected and static routes.
+    pub own: HashMap<IpNet, (Source, GroupId)>,
+    /// Listed routes.
+    pub lists: Vec<List>,
+    /// Neighbors on connected subnets.
+    pub hosts: HashMap<IpAddr, Host>,
+}
+
+impl Rib {
+    /// The route that wins this very prefix.
+    pub fn best(&self, prefix: IpNet) -> Option<(Source, GroupId)> {
+        if let Some(&own) = self.own.get(&prefix) {
+            return Some(own);
+        }
+        for list in &self.lists {
+            if let Some(group) = list.group(prefix)
+                && list.prefixes.binary_search(&prefix).is_ok()
+            {
+                return Some((Source::List, group));
+            }
+        }
+        let host = prefix.prefix_len() == prefix.max_prefix_len();
+        let neighbor = self.hosts.get(&prefix.addr()).filter(|_| host)?;
+        Some((Source::Neighbor, neighbor.group))
+    }
+
+    /// The FIB changes that lead from `old` to `self`, in no order. Lists that both share are not
+    /// looked at, so the cost is that of what changed.
+    pub fn updates_since(&self, old: &Rib) -> Vec<(IpNet, Option<u32>)> {
+        let mut updates = Vec::new();
+        let mut consider = |prefix: IpNet| {
+            let group = self.best(prefix).map(|(_, group)| group);
+            if group != old.best(prefix).map(|(_, group)| group) {
+                updates.push((prefix, group.map(|group| group.0)));
+            }
+        };
+        for (prefix, new) in &self.own {
+            if old.own.get(prefix) != Some(new) {
+                consider(*prefix);
+            }
+        }
+        old.own
+            .keys()
+            .filter(|prefix| !self.own.contains_key(prefix))
+            .copied()
+            .for_each(&mut consider);
+        for (address, new) in &self.hosts {
+            if old.hosts.get(address).is_none_or(|old| old.group != new.group) {
+                consider(IpNet::from(*address));
+            }
+        }
+        for address in old.hosts.keys().filter(|address| !self.hosts.contains_key(address)) {
+            consider(IpNet::from(*address));
+        }
+        changed_prefixes(&old.lists, &self.lists, &mut consider);
+        updates
+    }
+}
+
+/// Calls `visit` with every listed prefix whose route may differ between `old` and `new`.
+fn changed_prefixes(old: &[List], new: &[List], visit: &mut impl FnMut(IpNet)) {
+    let mut gone: Vec<&List> = old.iter().collect();
+    let mut come = Vec::new();
+    for list in new {
+        let same = |o: &&List| Arc::ptr_eq(&o.prefixes, &list.prefixes) && o.same_groups(list);
+        match gone.iter().position(same) {
+            Some(at) => drop(gone.swap_remove(at)),
+            None => come.push(list),
+        }
+    }
+    for list in come {
+        match gone.iter().position(|o| o.same_groups(list)) {
+            Some(at) => {
+                let visit = &mut |prefix, _| visit(prefix);
+                difference(&gone.swap_remove(at).prefixes, &list.prefixes, visit);
+            }
+            None => list.prefixes.iter().copied().for_each(&mut *visit),
+        }
+    }
+    for list in gone {
+        list.prefixes.iter().copied().for_each(&mut *visit);
+    }
+}
+
+/// Which of two lists something is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Old,
+    New,
+}
+
+/// Calls `visit` with what is in one of two sorted lists only.
+pub(super) fn difference(
+    mut old: &[IpNet],
+    mut new: &[IpNet],
+    visit: &mut impl FnMut(IpNet, Side),
+) {
+    while let ([x, rest_old @ ..], [y, rest_new @ ..]) = (old, new) {
+        match x.cmp(y) {
+            Ordering::Equal => (old, new) = (rest_old, rest_new),
+            Ordering::Less => {
+                visit(*x, Side::Old);
+                old = rest_old;
+            }
+            Ordering::Greater => {
+                visit(*y, Side::New);
+                new = rest_new;
+            }
+        }
+    }
+    old.iter().for_each(|prefix| visit(*prefix, Side::Old));
+    new.iter().for_each(|prefix| visit(*prefix, Side::New));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn net(text: &str) -> IpNet {
+        text.parse().unwrap()
+    }
+
+    fn list(prefixes: &[&str], group: u32) -> List {
+        let mut prefixes: Vec<IpNet> = prefixes.iter().map(|p| net(p)).collect();
+        prefixes.sort();
+        List { prefixes: prefixes.into(), group4: Some(GroupId(group)), group6: None }
+    }
+
+    fn sorted(mut updates: Vec<(IpNet, Option<u32>)>) -> Vec<(IpNet, Option<u32>)> {
+        updates.sort();
+        updates.dedup();
+        updates
+    }
+
+    #[test]
+    fn a_listed_route_comes_back_when_the_connected_one_goes() {
+        let listed = list(&["10.0.0.0/24", "10.0.1.0/24"], 1);
+        let old = Rib {
+            own: [(net("10.0.0.0/24"), (Source::Connected, GroupId(9)))].into(),
+            lists: vec![listed.clone()],
+            ..Rib::default()
+        };
+        let new = Rib { lists: vec![listed], ..Rib::default() };
+        assert_eq!(new.updates_since(&old), [(net("10.0.0.0/24"), Some(1))]);
+        assert_eq!(old.updates_since(&new), [(net("10.0.0.0/24"), Some(9))]);
+    }
+
+    #[test]
+    fn a_neighbor_never_overrides_a_configured_host_route() {
+        let host = Host { group: GroupId(7), configured: false };
+        let mut rib = Rib {
+            own: [(net("10.0.0.2/32"), (Source::Static, GroupId(3)))].into(),
+            hosts: [("10.0.0.2".parse().unwrap(), host)].into(),
+            ..Rib::default()
+        };
+        assert_eq!(rib.best(net("10.0.0.2/32")), Some((Source::Static, GroupId(3))));
+        rib.own.clear();
+        assert_eq!(rib.best(net("10.0.0.2/32")), Some((Source::Neighbor, GroupId(7))));
+        assert_eq!(rib.best(net("10.0.0.2/31")), None, "only the host route is the neighbor's");
+    }
+
+    #[test]
+    fn an_edited_list_updates_what_was_edited() {
+        let old = Rib {
+            lists: vec![list(&["10.0.0.0/8", "11.0.0.0/8", "12.0.0.0/8"], 1)],
+            ..Rib::default()
+        };
+        let new = Rib {
+            lists: vec![list(&["10.0.0.0/8", "11.128.0.0/9", "12.0.0.0/8"], 1)],
+            ..Rib::default()
+        };
+        assert_eq!(
+            sorted(new.updates_since(&old)),
+            [(net("11.0.0.0/8"), None), (net("11.128.0.0/9"), Some(1))]
+        );
+        let moved = Rib {
+            lists: vec![List { group4: Some(GroupId(2)), ..old.lists[0].clone() }],
+            ..Rib::default()
+        };
+        assert_eq!(moved.updates_since(&old).len(), 3);
+        assert_eq!(old.updates_since(&old.clone()), []);
+    }
+}

@@ -1,0 +1,252 @@
+//! What the engine holds: ids, routes and neighbors, and the tables made of them. Nothing here
+//! publishes or touches the FIB; see `commit` for the order in which that happens.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::commit::{CommitError, Limits};
+use super::ids::Ids;
+use super::rib::Rib;
+use crate::tables::{
+    Adjacency, AdjacencyId, AdjacencyKind, GroupId, Member, Port, Snapshot, Vif, VifId, VrfId,
+};
+use crate::wire::ethernet::Mac;
+
+/// What an adjacency is for. `Forward` stands for a next hop, whatever its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Egress {
+    pub kind: AdjacencyKind,
+    /// Part of the key, so that no adjacency is ever shared by two VRFs.
+    pub vrf: VrfId,
+    pub vif: VifId,
+    pub address: IpAddr,
+}
+
+/// The members of a group with their weights, sorted. Their egresses name the VRF.
+pub(super) type Members = Arc<[(AdjacencyId, u16)]>;
+
+/// What is known of a neighbor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Neighbor {
+    pub mac: Mac,
+    pub configured: bool,
+}
+
+/// Ids, routes, neighbors and tables.
+#[derive(Clone, Debug)]
+pub(super) struct State {
+    pub vifs: Ids<Arc<str>>,
+    pub vrfs: Ids<Arc<str>>,
+    pub adjacencies: Ids<Egress>,
+    pub groups: Ids<Members>,
+    /// Routes by VRF id.
+    pub ribs: BTreeMap<VrfId, Rib>,
+    /// Each holds one reference to its adjacency.
+    pub neighbors: HashMap<(VifId, IpAddr), Neighbor>,
+    /// The tables as they were, or are about to be, published.
+    pub tables: Snapshot,
+}
+
+impl State {
+    pub fn new(limits: Limits) -> Self {
+        State {
+            vifs: Ids::new(0, usize::from(limits.vifs)),
+            vrfs: Ids::new(0, usize::from(limits.vrfs)),
+            adjacencies: Ids::new(1, usize::try_from(limits.adjacencies).unwrap_or(usize::MAX)),
+            // 24 bits, and 0 is "no route".
+            groups: Ids::new(1, 1 << 24),
+            ribs: BTreeMap::new(),
+            neighbors: HashMap::new(),
+            tables: Snapshot::default(),
+        }
+    }
+
+    /// The adjacency of an egress, wanted once more.
+    pub fn want_adjacency(&mut self, egress: Egress) -> Result<AdjacencyId, CommitError> {
+        let (id, _) = self.adjacencies.want(egress).ok_or(CommitError::Full("adjacencies"))?;
+        Ok(AdjacencyId(id))
+    }
+
+    /// The group of these egresses, wanted once more.
+    pub fn want_group(&mut self, egresses: &[(Egress, u16)]) -> Result<GroupId, CommitError> {
+        let mut members = Vec::with_capacity(egresses.len());
+        for &(egress, weight) in egresses {
+            members.push((self.want_adjacency(egress)?, weight));
+        }
+        members.sort_unstable();
+        let members = Members::from(members);
+        let wanted = self.groups.want(members.clone());
+        // A group holds one reference to each member, however often it is wanted itself.
+        if !matches!(wanted, Some((_, true))) {
+            for (adjacency, _) in members.iter() {
+                self.adjacencies.release(adjacency.0);
+            }
+        }
+        let (id, _) = wanted.ok_or(CommitError::Full("next-hop groups"))?;
+        Ok(GroupId(id))
+    }
+
+    /// The group of one egress.
+    pub fn want_single(&mut self, egress: Egress) -> Result<GroupId, CommitError> {
+        self.want_group(&[(egress, 1)])
+    }
+
+    /// One user of the group less.
+    pub fn release_group(&mut self, id: GroupId) {
+        if self.groups.release(id.0)
+            && let Some(members) = self.groups.key(id.0)
+        {
+            for (adjacency, _) in members.iter() {
+                self.adjacencies.release(adjacency.0);
+            }
+        }
+    }
+
+    /// The egress of a neighbor of a VIF that exists.
+    pub fn next_hop(&self, id: VifId, address: IpAddr) -> Option<Egress> {
+        let vrf = self.tables.vif(id)?.vrf;
+        Some(Egress { kind: AdjacencyKind::Forward, vrf, vif: id, address })
+    }
+
+    /// Writes wanted adjacencies into the table, from what is known of VIFs, ports and neighbors.
+    pub fn render_adjacencies(&mut self, ids: &[AdjacencyId]) {
+        let mut table = self.tables.adjacencies.to_vec();
+        let none = Adjacency::special(AdjacencyKind::NoRoute, VrfId(0));
+        table.resize(self.adjacencies.len().max(1), none);
+        let mut neighbors = std::mem::take(&mut self.tables.neighbors);
+        for &id in ids {
+            let Some(&egress) = self.adjacencies.key(id.0) else { continue };
+            table[id.index()] = self.render(egress);
+            let key = (egress.vif, egress.address);
+            if egress.kind == AdjacencyKind::Forward && neighbors.get(&key) != Some(&id) {
+                Arc::make_mut(&mut neighbors).insert(key, id);
+            }
+        }
+        self.tables.neighbors = neighbors;
+        self.tables.adjacencies = table.into();
+    }
+
+    fn render(&self, egress: Egress) -> Adjacency {
+        use AdjacencyKind::{Broadcast, EgressDown, Forward, Glean, Local, NoRoute, Unresolved};
+        if !matches!(egress.kind, Forward | Glean | Local | Broadcast) {
+            return Adjacency::special(egress.kind, egress.vrf);
+        }
+        let Egress { kind, vrf, vif: id, address } = egress;
+        let vif = self.tables.vif(id).filter(|vif| vif.vrf == vrf);
+        let Some((vif, port)) = vif.and_then(|vif| Some((vif, self.port_of(vif)?))) else {
+            return Adjacency::special(NoRoute, vrf);
+        };
+        let mut adjacency = match self.neighbors.get(&(id, address)) {
+            Some(neighbor) if kind == Forward => Adjacency {
+                static_neighbor: neighbor.configured,
+                ..Adjacency::forward(id, vif, address, neighbor.mac, port.mac)
+            },
+            None if kind == Forward => Adjacency::on_vif(Unresolved, id, vif, address),
+            _ => Adjacency::on_vif(kind, id, vif, address),
+        };
+        if matches!(kind, Forward | Glean) && !(vif.up && port.up) {
+            adjacency.kind = EgressDown;
+        }
+        adjacency
+    }
+
+    fn port_of(&self, vif: &Vif) -> Option<&Port> {
+        self.tables.ports.get(vif.port.index()).map(|port| &**port)
+    }
+
+    /// Writes groups into the table, from the adjacencies in theirs.
+    pub fn render_groups(&mut self, ids: &[GroupId]) {
+        let mut table = std::mem::take(&mut self.tables.groups);
+        if !ids.is_empty() {
+            let table = Arc::make_mut(&mut table);
+            ids.iter().for_each(|&id| table.set(id, &self.members(id)));
+        }
+        self.tables.groups = table;
+    }
+
+    /// The members of a group, each up or not.
+    pub fn members(&self, id: GroupId) -> Vec<Member> {
+        let up = |id| self.tables.adjacency(id).kind != AdjacencyKind::EgressDown;
+        let members = self.groups.key(id.0).map_or(&[][..], |members| members);
+        let member = |&(adjacency, weight)| Member { adjacency, weight, up: up(adjacency) };
+        members.iter().map(member).collect()
+    }
+
+    /// Whether [`State::sweep`] would do something.
+    pub fn has_unwanted(&self) -> bool {
+        self.groups.has_unwanted()
+            || self.adjacencies.has_unwanted()
+            || self.vifs.has_unwanted()
+            || self.vrfs.has_unwanted()
+    }
+
+    /// Takes what nobody wants out of the tables. Nothing in the FIB may lead to it any more.
+    pub fn sweep(&mut self) {
+        let groups = self.groups.sweep();
+        if !groups.is_empty() {
+            let table = Arc::make_mut(&mut self.tables.groups);
+            groups.iter().for_each(|&(id, _)| table.clear(GroupId(id)));
+        }
+        let adjacencies = self.adjacencies.sweep();
+        if !adjacencies.is_empty() {
+            let table = Arc::make_mut(&mut self.tables.adjacencies);
+            let neighbors = Arc::make_mut(&mut self.tables.neighbors);
+            for (id, egress) in adjacencies {
+                if let Some(slot) = table.get_mut(id as usize) {
+                    *slot = Adjacency::special(AdjacencyKind::NoRoute, VrfId(0));
+                }
+                let key = (egress.vif, egress.address);
+                if neighbors.get(&key) == Some(&AdjacencyId(id)) {
+                    neighbors.remove(&key);
+                }
+            }
+        }
+        // Their slots in the tables are empty already: no packet gets there.
+        self.vifs.sweep();
+        self.vrfs.sweep();
+    }
+
+    /// Ids swept before may be given out again.
+    pub fn recycle(&mut self) {
+        self.groups.recycle();
+        self.adjacencies.recycle();
+        self.vifs.recycle();
+        self.vrfs.recycle();
+    }
+
+    /// Whether a neighbor of this address on this VIF gets a host route: a unicast address of a
+    /// connected subnet that is not the router's own. Link-local IPv6 addresses are not unique in
+    /// a VRF and never enter the FIB.
+    pub fn takes_host_route(&self, id: VifId, address: IpAddr) -> bool {
+        self.tables.vif(id).is_some_and(|vif| vif.up && on_subnet(vif, address))
+    }
+
+    /// Whether a learned neighbor of this address on this VIF can be.
+    pub fn takes_neighbor(&self, id: VifId, address: IpAddr) -> bool {
+        let own = |vif: &Vif| vif.addresses.iter().any(|net| net.addr() == address);
+        self.takes_host_route(id, address)
+            || self.tables.vif(id).is_some_and(|vif| vif.up && is_link_local(address) && !own(vif))
+    }
+}
+
+fn on_subnet(vif: &Vif, address: IpAddr) -> bool {
+    !is_link_local(address)
+        && vif.addresses.iter().any(|net| net.contains(&address))
+        && vif.addresses.iter().all(|net| net.addr() != address && broadcast(net) != Some(address))
+}
+
+/// fe80::/10, the addresses that mean something on one link only (RFC 4291 2.5.6).
+pub(super) fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
+}
+
+/// The broadcast address of an IPv4 subnet that has one: a /31 has none (RFC 3021).
+pub(super) fn broadcast(net: &IpNet) -> Option<IpAddr> {
+    match net {
+        IpNet::V4(v4) if v4.prefix_len() < 31 => Some(v4.broadcast().into()),
+        _ => None,
+    }
+}

@@ -1,0 +1,70 @@
+//! A VRF's head: the one word by which readers find its routes of a family.
+//!
+//! ```text
+//! bits 0..31    the entry to start from
+//! bits 32..55   the default route's value
+//! ```
+
+use super::chunk::leaf;
+use super::raw::Region;
+
+/// A head word.
+#[derive(Clone, Copy)]
+pub(super) struct Head(u64);
+
+#[expect(clippy::cast_possible_truncation, reason = "a head is taken apart")]
+impl Head {
+    pub(super) fn new(entry: u32, default: u32) -> Head {
+        Head(u64::from(entry) | u64::from(default) << 32)
+    }
+
+    /// No VRF, or one without routes.
+    pub(super) fn none() -> Head {
+        Head::new(leaf(0), 0)
+    }
+
+    #[inline(always)]
+    pub(super) fn entry(self) -> u32 {
+        self.0 as u32
+    }
+
+    #[inline(always)]
+    pub(super) fn default(self) -> u32 {
+        (self.0 >> 32) as u32 & 0xFF_FFFF
+    }
+}
+
+/// The table of heads: two words for each VRF id.
+#[derive(Clone, Copy)]
+pub(super) struct Heads {
+    pub(super) table: u32,
+    pub(super) vrfs: u32,
+}
+
+impl Heads {
+    #[inline(always)]
+    pub(super) fn load4(self, region: &Region, vrf: u32) -> Head {
+        self.load(region, vrf, 0)
+    }
+
+    #[inline(always)]
+    pub(super) fn load6(self, region: &Region, vrf: u32) -> Head {
+        self.load(region, vrf, 1)
+    }
+
+    #[inline(always)]
+    fn load(self, region: &Region, vrf: u32, family: u32) -> Head {
+        if vrf >= self.vrfs {
+            return Head::none();
+        }
+        Head(region.acquire64(self.table + vrf * 2 + family))
+    }
+
+    pub(super) fn publish4(self, region: &Region, vrf: u32, head: Head) {
+        region.publish64(self.table + vrf * 2, head.0);
+    }
+
+    pub(super) fn publish6(self, region: &Region, vrf: u32, head: Head) {
+        region.publish64(self.table + vrf * 2 + 1, head.0);
+    }
+}

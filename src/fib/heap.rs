@@ -1,0 +1,122 @@
+//! The writer's side of the shared region: allocation, and retirement until every reader has moved on.
+
+use super::raw::Region;
+use super::slab::{Classes, PAGE_WORDS, Slab};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Sizes of chunks in words: those of up to a cache line divide it, so that such a chunk is one miss.
+const CLASSES: Classes = &[2, 4, 8, 12, 16, 20, 24, 28, 36, 52];
+
+/// What freed memory is filled with in debug builds: any entry read from it answers `POISON & 0xFFFF`.
+#[cfg(debug_assertions)]
+const POISON: u64 = 0x8000_7ABC_8000_7ABC;
+
+/// A chunk or a table that no reader can newly reach.
+#[derive(Clone, Copy)]
+struct Retired {
+    offset: u32,
+    words: u32,
+}
+
+pub(super) struct Heap {
+    pub(super) region: Arc<Region>,
+    slab: Slab,
+    /// Retired since the last call of `reclaim`.
+    fresh: Vec<Retired>,
+    /// Retired before, oldest first, under the tag that the call gave them.
+    sealed: VecDeque<(u64, Vec<Retired>)>,
+    used_words: u64,
+    retired_words: u64,
+}
+
+/// Tables are whole pages; a chunk is never that large.
+const LARGEST_CHUNK: u32 = 52;
+
+impl Heap {
+    pub(super) fn new(region: Arc<Region>) -> Heap {
+        let slab = Slab::new(region.words(), CLASSES);
+        Heap {
+            region,
+            slab,
+            fresh: Vec::new(),
+            sealed: VecDeque::new(),
+            used_words: 0,
+            retired_words: 0,
+        }
+    }
+
+    /// Room for `words` in one block, with undefined contents.
+    pub(super) fn alloc(&mut self, words: u32) -> Option<u32> {
+        let offset = if words > LARGEST_CHUNK {
+            self.slab.alloc_table(words)
+        } else {
+            self.slab.alloc(words)
+        }?;
+        self.used_words += self.rounded(words);
+        Some(offset)
+    }
+
+    fn rounded(&self, words: u32) -> u64 {
+        u64::from(if words > LARGEST_CHUNK { words } else { self.slab.rounded(words) })
+    }
+
+    /// Puts away a block that was just unlinked; readers may still be in it.
+    pub(super) fn retire(&mut self, offset: u32, words: u32) {
+        let rounded = self.rounded(words);
+        self.used_words -= rounded;
+        self.retired_words += rounded;
+        self.fresh.push(Retired { offset, words });
+    }
+
+    /// See `Fib::reclaim`.
+    pub(super) fn reclaim(&mut self, sealed: u64, quiescent: u64) {
+        if !self.fresh.is_empty() {
+            self.sealed.push_back((sealed, std::mem::take(&mut self.fresh)));
+        }
+        while self.sealed.front().is_some_and(|(tag, _)| *tag <= quiescent) {
+            let Some((_, blocks)) = self.sealed.pop_front() else { break };
+            for Retired { offset, words } in blocks {
+                self.retired_words -= self.rounded(words);
+                #[cfg(debug_assertions)]
+                for word in 0..words {
+                    self.region.store64(offset + word, POISON);
+                }
+                if words > LARGEST_CHUNK {
+                    self.slab.free_table(offset, words);
+                } else {
+                    self.slab.free(offset, words);
+                }
+            }
+        }
+    }
+
+    /// Chunks of the largest size that can be had for certain.
+    pub(super) fn free_chunks(&self) -> u64 {
+        Self::chunks_in(self.slab.free_pages())
+    }
+
+    /// Chunks of the largest size that an empty heap has room for.
+    pub(super) fn all_chunks(&self) -> u64 {
+        Self::chunks_in(self.region.words() / PAGE_WORDS)
+    }
+
+    fn chunks_in(pages: u32) -> u64 {
+        // Each size may have to start its own page.
+        let pages = u64::from(pages).saturating_sub(CLASSES.len() as u64);
+        pages * u64::from(PAGE_WORDS / LARGEST_CHUNK)
+    }
+
+    /// Octets ever handed out.
+    pub(super) fn touched_octets(&self) -> u64 {
+        u64::from(self.slab.touched_words()) * 8
+    }
+
+    pub(super) fn used_octets(&self) -> u64 {
+        self.used_words * 8
+    }
+
+    pub(super) fn retired_octets(&self) -> u64 {
+        self.retired_words * 8
+    }
+}

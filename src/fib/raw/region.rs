@@ -1,0 +1,160 @@
+//! One reserved range of address space that holds every VRF's lookup structure.
+//!
+//! The whole range that an offset can name is mapped, readable and untouched; only the first `words` are
+//! writable. It never moves and is never unmapped while a reader holds it, so growth is a matter of touching
+//! more of it and no worker has to stop.
+
+use std::io;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// An offset counts words of 8 octets and has 31 bits.
+const OFFSET_MASK: u32 = 0x7FFF_FFFF;
+
+/// What a reader may add to an offset: the largest table has 2^18 entries of 4 octets, a chunk is smaller.
+const SLACK_OCTETS: usize = 4 << 18;
+
+#[cfg(not(miri))]
+const MAPPED_OCTETS: usize = (1 << 31) * 8 + SLACK_OCTETS;
+
+/// The mapping. Readers and the writer share it through an `Arc`.
+#[derive(Debug)]
+pub(in crate::fib) struct Region {
+    base: NonNull<u8>,
+    words: u32,
+}
+
+// SAFETY: the memory is only ever accessed through atomics.
+unsafe impl Send for Region {}
+// SAFETY: the memory is only ever accessed through atomics.
+unsafe impl Sync for Region {}
+
+impl Region {
+    /// Reserves address space; `words` of it can be written. Memory is taken as it is touched.
+    pub(in crate::fib) fn new(words: u32) -> io::Result<Region> {
+        let words = words & OFFSET_MASK;
+        let base = map(words)?;
+        Ok(Region { base, words })
+    }
+
+    /// The number of writable words.
+    pub(in crate::fib) fn words(&self) -> u32 {
+        self.words
+    }
+
+    /// The word at `word`; only meaningful for memory published before (so relaxed is enough).
+    #[inline(always)]
+    pub(in crate::fib) fn load64(&self, word: u32) -> u64 {
+        let at = (word & OFFSET_MASK) as usize * 8;
+        // SAFETY: `at` is within the mapping (31 bits of words) and aligned; the memory lives as long as self.
+        unsafe { self.base.cast::<AtomicU64>().byte_add(at).as_ref() }.load(Ordering::Relaxed)
+    }
+
+    /// The word at `word`, with everything its writer did before publishing it.
+    #[inline(always)]
+    pub(in crate::fib) fn acquire64(&self, word: u32) -> u64 {
+        let at = (word & OFFSET_MASK) as usize * 8;
+        // SAFETY: as in `load64`.
+        unsafe { self.base.cast::<AtomicU64>().byte_add(at).as_ref() }.load(Ordering::Acquire)
+    }
+
+    /// The `index`-th 32-bit entry of a table that starts at `word`, acquired. `index` is below 2^18.
+    #[inline(always)]
+    pub(in crate::fib) fn acquire32(&self, word: u32, index: usize) -> u32 {
+        let at = (word & OFFSET_MASK) as usize * 8 + (index & 0x3_FFFF) * 4;
+        // SAFETY: `at` is at most the last word that an offset names plus the slack, all mapped; aligned.
+        unsafe { self.base.cast::<AtomicU32>().byte_add(at).as_ref() }.load(Ordering::Acquire)
+    }
+
+    /// Writes a word that no reader can reach yet.
+    #[inline(always)]
+    pub(in crate::fib) fn store64(&self, word: u32, value: u64) {
+        assert!(word < self.words);
+        // SAFETY: inside the writable part by the assertion, aligned.
+        unsafe { self.base.cast::<AtomicU64>().add(word as usize).as_ref() }
+            .store(value, Ordering::Relaxed);
+    }
+
+    /// Publishes a word, and with it everything written before.
+    #[inline(always)]
+    pub(in crate::fib) fn publish64(&self, word: u32, value: u64) {
+        assert!(word < self.words);
+        // SAFETY: inside the writable part by the assertion, aligned.
+        unsafe { self.base.cast::<AtomicU64>().add(word as usize).as_ref() }
+            .store(value, Ordering::Release);
+    }
+
+    /// Publishes the `index`-th 32-bit entry of a table at `word`, and with it everything written before.
+    #[inline(always)]
+    pub(in crate::fib) fn publish32(&self, word: u32, index: usize, value: u32) {
+        let at = word as usize * 2 + index;
+        assert!(at < self.words as usize * 2);
+        // SAFETY: inside the writable part by the assertion, aligned.
+        unsafe { self.base.cast::<AtomicU32>().add(at).as_ref() }.store(value, Ordering::Release);
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        unmap(self.base, self.words);
+    }
+}
+
+#[cfg(not(miri))]
+fn map(words: u32) -> io::Result<NonNull<u8>> {
+    // Read-only private pages are not charged against the overcommit limit; the writable part is small.
+    // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches no memory of ours.
+    let base = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            MAPPED_OCTETS,
+            libc::PROT_READ,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            -1,
+            0,
+        )
+    };
+    if base == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    let Some(start) = NonNull::new(base.cast::<u8>()) else {
+        return Err(io::Error::other("mmap gave the null address"));
+    };
+    let octets = words as usize * 8;
+    // SAFETY: the range lies inside the mapping just made, which nobody else knows.
+    let result = unsafe { libc::mprotect(base, octets, libc::PROT_READ | libc::PROT_WRITE) };
+    if result != 0 {
+        let error = io::Error::last_os_error();
+        unmap(start, words);
+        return Err(error);
+    }
+    // Huge pages only save TLB misses: a kernel without them is as correct.
+    // SAFETY: advice on our own mapping.
+    unsafe { libc::madvise(base, octets, libc::MADV_HUGEPAGE) };
+    Ok(start)
+}
+
+#[cfg(not(miri))]
+fn unmap(base: NonNull<u8>, _words: u32) {
+    // SAFETY: `base` came from `map` with this length, and the last user is gone.
+    unsafe { libc::munmap(base.as_ptr().cast(), MAPPED_OCTETS) };
+}
+
+/// Miri knows no `mprotect`: there the writable part and the slack are heap memory.
+#[cfg(miri)]
+fn layout(words: u32) -> std::alloc::Layout {
+    std::alloc::Layout::from_size_align(words as usize * 8 + SLACK_OCTETS, 4096).unwrap()
+}
+
+#[cfg(miri)]
+fn map(words: u32) -> io::Result<NonNull<u8>> {
+    // SAFETY: the layout is not empty, for the slack is not.
+    let base = unsafe { std::alloc::alloc_zeroed(layout(words)) };
+    NonNull::new(base).ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))
+}
+
+#[cfg(miri)]
+fn unmap(base: NonNull<u8>, words: u32) {
+    // SAFETY: `base` came from `map` with the same layout.
+    unsafe { std::alloc::dealloc(base.as_ptr(), layout(words)) };
+}

@@ -1,0 +1,4 @@
+//! Tests of the FIB as a whole.
+
+mod model;
+mod unit;

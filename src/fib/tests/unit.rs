@@ -1,0 +1,99 @@
+//! What the histories do not reach: VRFs, refusals, exhaustion.
+
+use super::super::{Fib, FibError, Limits, NO_ROUTE};
+use super::model::SMALL;
+use ipnet::IpNet;
+
+fn net(text: &str) -> IpNet {
+    text.parse().unwrap()
+}
+
+#[test]
+fn vrfs_are_apart_and_come_and_go() {
+    let mut fib = Fib::new(SMALL).unwrap();
+    let reader = fib.reader();
+    assert!(matches!(fib.insert(1, net("10.0.0.0/8"), 5), Err(FibError::NoSuchVrf(1))));
+    assert!(matches!(fib.add_vrf(64), Err(FibError::VrfOutOfRange { vrf: 64, max_vrfs: 64 })));
+    fib.add_vrf(1).unwrap();
+    fib.add_vrf(2).unwrap();
+    assert!(matches!(fib.add_vrf(2), Err(FibError::VrfExists(2))));
+    fib.insert(1, net("10.0.0.0/8"), 5).unwrap();
+    fib.insert(2, net("10.0.0.0/8"), 6).unwrap();
+    fib.insert(2, net("2001:db8::/32"), 7).unwrap();
+    assert_eq!(reader.lookup4(1, 0x0A00_0001), 5);
+    assert_eq!(reader.lookup4(2, 0x0A00_0001), 6);
+    assert_eq!(reader.lookup6(1, 0x2001_0DB8 << 96), NO_ROUTE);
+    assert_eq!(reader.lookup6(2, 0x2001_0DB8 << 96), 7);
+    fib.remove_vrf(2).unwrap();
+    assert!(matches!(fib.remove_vrf(2), Err(FibError::NoSuchVrf(2))));
+    assert_eq!(reader.lookup4(2, 0x0A00_0001), NO_ROUTE);
+    assert_eq!(reader.lookup6(2, 0x2001_0DB8 << 96), NO_ROUTE);
+    assert_eq!(reader.lookup4(1, 0x0A00_0001), 5);
+    fib.add_vrf(2).unwrap();
+    assert_eq!(fib.routes(2).count(), 0);
+    assert_eq!(reader.lookup4(2, 0x0A00_0001), NO_ROUTE);
+    // Any id is an answer, never a fault.
+    let mut out = [1; 3];
+    reader.lookup4_burst(&[64, u32::MAX, 1], &[0x0A00_0001; 3], &mut out);
+    assert_eq!(out, [NO_ROUTE, NO_ROUTE, 5]);
+}
+
+#[test]
+fn values_have_24_bits() {
+    let mut fib = Fib::new(SMALL).unwrap();
+    fib.add_vrf(0).unwrap();
+    for value in [0, 1 << 24, u32::MAX] {
+        assert!(
+            matches!(fib.insert(0, net("::/0"), value), Err(FibError::ValueOutOfRange(v)) if v == value)
+        );
+    }
+    let batch = [(net("10.0.0.0/8"), Some(1)), (net("11.0.0.0/8"), Some(0))];
+    assert!(matches!(fib.apply(0, &batch), Err(FibError::ValueOutOfRange(0))));
+    assert_eq!(fib.routes(0).count(), 0, "a refused batch changes nothing");
+}
+
+#[test]
+fn the_last_change_of_a_prefix_in_a_batch_counts() {
+    let mut fib = Fib::new(SMALL).unwrap();
+    fib.add_vrf(0).unwrap();
+    let a = net("10.1.2.0/24");
+    fib.apply(0, &[(a, Some(1)), (net("10.0.0.0/8"), Some(9)), (a, None), (a, Some(3))]).unwrap();
+    assert_eq!(fib.get(0, &a), Some(3));
+    fib.apply(0, &[(a, Some(4)), (a, None)]).unwrap();
+    assert_eq!(fib.reader().lookup4(0, 0x0A01_0203), 9);
+}
+
+#[test]
+fn exhaustion_refuses_and_changes_nothing() {
+    let mut fib = Fib::new(Limits { max_vrfs: 16, max_bytes: 1 << 20 }).unwrap();
+    fib.add_vrf(0).unwrap();
+    let route = |i: u32| net(&format!("10.{}.{}.{}/30", i >> 14 & 255, i >> 6 & 255, i << 2 & 255));
+    let mut added = 0;
+    let refused = loop {
+        match fib.insert(0, route(added * 64), added % 200 + 1) {
+            Ok(_) => added += 1,
+            Err(error) => break error,
+        }
+        fib.reclaim(u64::from(added), u64::from(added));
+    };
+    assert!(matches!(refused, FibError::Exhausted { .. }), "{refused}");
+    assert!(added > 500, "{added} routes in a MiB");
+    let holds = |fib: &Fib| {
+        assert_eq!(fib.stats().v4.routes, added as usize);
+        for i in 0..added {
+            assert_eq!(fib.reader().lookup4(0, 0x0A00_0000 | i * 64 << 2), i % 200 + 1);
+        }
+    };
+    holds(&fib);
+    let batch: Vec<_> = (added..added + 500).map(|i| (route(i * 64), Some(1))).collect();
+    assert!(matches!(fib.apply(0, &batch), Err(FibError::Exhausted { .. })));
+    holds(&fib);
+    // Withdrawing still works, and makes room.
+    for i in 0..added {
+        assert_eq!(fib.remove(0, route(i * 64)).unwrap(), Some(i % 200 + 1));
+        fib.reclaim(1 << 32 | u64::from(i), 1 << 32 | u64::from(i));
+    }
+    assert_eq!(fib.stats().v4.fib_bytes, 0);
+    fib.apply(0, &batch).unwrap();
+    assert_eq!(fib.stats().v4.routes, 500);
+}

@@ -1,0 +1,22 @@
+//! The way of a burst, one line per stage. Each stage sees the lanes that the stages before it left
+//! live; what is live at the end is forwarded.
+
+use crate::stage::{
+    Burst, Context, classify, ipv4, ipv6, mtu, police, resolve, rewrite, route, source, ttl,
+};
+
+/// Gives every frame of the burst its verdict, and rewrites those to forward.
+#[inline]
+pub fn run(burst: &mut Burst, context: &mut Context<'_>) {
+    burst.start();
+    classify::run(burst, context); // Ethernet, tags -> VIF
+    ipv4::run(burst, context); //     RFC 1812 5.2.2
+    ipv6::run(burst, context); //     RFC 8200 3
+    route::run(burst, context); //    VRF FIB: destination and source -> next-hop groups
+    source::run(burst, context); //   RFC 8704: may this VIF use this source?
+    resolve::run(burst, context); //  group -> adjacency; local, blackhole, isolation
+    ttl::run(burst, context); //      RFC 1812 5.3.1
+    mtu::run(burst, context); //      egress MTU
+    rewrite::run(burst, context); //  MACs, tags, TTL, checksum
+    police::run(burst, context); //   budgets of the slow path
+}

@@ -1,0 +1,267 @@
+//! The whole station in memory: one worker, the slow path and the control engine on one thread, with
+//! frames instead of NICs and the caller's clock. It is how tests and captures ask "what would the
+//! station do with this frame?"; nothing in it is a model, every part is the one that `stationd` runs.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::control::model::Config;
+use crate::control::{CommitError, Engine, Limits, PortFacts};
+use crate::fib::{self, Fib, FibReader};
+use crate::handoff::Label;
+use crate::port::memory::MemoryPort;
+use crate::port::{FrameSize, Pool};
+use crate::publish::{Publisher, Subscriber};
+use crate::slowpath::{NeighborEvent, Output, Punted, SlowPath, View};
+use crate::tables::counters::{SlowCounters, WorkerCounters};
+use crate::tables::{GroupId, PortId, SlowOutcome, Snapshot, Verdict, VifId, VrfId};
+use crate::worker::{Exchange, Worker};
+
+/// Frames of the worker's memory: a burst, and what the slow path adds to it.
+const FRAMES: usize = 1024;
+/// Descriptors of each port's transmit ring.
+const RING: usize = 512;
+/// Frames between the worker and the slow path.
+const PARCELS: usize = 256;
+
+/// What became of one frame.
+#[derive(Debug)]
+pub struct Report {
+    /// The VIF it entered by, if it got that far.
+    pub vif: Option<VifId>,
+    /// The fast path's verdict.
+    pub verdict: Verdict,
+    /// What the slow path did with it, if it was punted.
+    pub outcome: Option<SlowOutcome>,
+    /// The frames that left because of it.
+    pub sent: Vec<(PortId, Vec<u8>)>,
+}
+
+/// Why a station in memory could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// No memory for frames.
+    #[error("cannot get memory for frames: {0}")]
+    Memory(#[from] std::io::Error),
+    /// No memory for routes.
+    #[error(transparent)]
+    Fib(#[from] fib::FibError),
+    /// The configuration was refused.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+/// A station in memory.
+pub struct MemoryStation {
+    engine: Engine<Publisher>,
+    worker: Worker<MemoryPort>,
+    slow: SlowPath,
+    tables: Subscriber,
+    fib: FibReader,
+    exchange: Arc<Exchange>,
+    counters: Arc<WorkerCounters>,
+    slow_counters: Arc<SlowCounters>,
+    facts: Vec<PortFacts>,
+}
+
+impl MemoryStation {
+    /// A station that runs `config`, with ports of these facts (in the configuration's order).
+    ///
+    /// # Errors
+    /// [`ReplayError`].
+    pub fn new(config: &Config, facts: &[PortFacts]) -> Result<MemoryStation, ReplayError> {
+        let vifs = usize::from(config.station.max_vifs);
+        let fib = Fib::new(fib::Limits::default())?;
+        let reader = fib.reader();
+        let (publisher, mut subscribers) = Publisher::new(2, Snapshot::default());
+        let (Some(tables), Some(worker_tables)) = (subscribers.pop(), subscribers.pop()) else {
+            return Err(std::io::Error::other("no subscribers").into());
+        };
+        let mut engine = Engine::new(fib, publisher, Limits::for_vifs(config.station.max_vifs));
+        engine.commit(config, facts)?;
+        let counters = Arc::new(WorkerCounters::new(config.ports.len(), vifs));
+        let slow_counters = Arc::new(SlowCounters::new(vifs));
+        let exchange = Arc::new(Exchange::new(PARCELS));
+        let mut worker = Worker::new(
+            Pool::new(FRAMES, FrameSize::Large)?,
+            config.ports.len(),
+            vifs,
+            reader.clone(),
+            worker_tables,
+            counters.clone(),
+            exchange.clone(),
+        );
+        for (id, _) in (0..=u8::MAX).zip(&config.ports) {
+            if let (_, Some(slot)) = worker.port_mut(PortId(id)) {
+                *slot = Some(MemoryPort::new(RING));
+            }
+        }
+        Ok(MemoryStation {
+            engine,
+            worker,
+            slow: SlowPath::new(slow_counters.clone()),
+            tables,
+            fib: reader,
+            exchange,
+            counters,
+            slow_counters,
+            facts: facts.to_vec(),
+        })
+    }
+
+    /// Takes another configuration into use.
+    ///
+    /// # Errors
+    /// As [`Engine::commit`]; then nothing has changed.
+    pub fn commit(&mut self, config: &Config) -> Result<(), CommitError> {
+        self.engine.commit(config, &self.facts).map(drop)
+    }
+
+    /// The control engine.
+    pub fn engine(&mut self) -> &mut Engine<Publisher> {
+        &mut self.engine
+    }
+
+    /// What the worker counts.
+    pub fn counters(&self) -> &WorkerCounters {
+        &self.counters
+    }
+
+    /// What the slow path counts.
+    pub fn slow_counters(&self) -> &SlowCounters {
+        &self.slow_counters
+    }
+
+    /// Sends one frame into a port at time `now_ns`, and follows it to its end. `None` where the
+    /// frame is longer than a frame's memory: the NIC would never have delivered it.
+    pub fn frame(&mut self, now_ns: u64, port: PortId, packet: &[u8]) -> Option<Report> {
+        let (pool, slot) = self.worker.port_mut(port);
+        if !slot?.as_mut()?.inject(pool, packet) {
+            return None;
+        }
+        self.turn(now_ns);
+        let (vif, verdict) = self.worker.verdict(0);
+        let outcome = self.run_slow_path(now_ns);
+        self.turn(now_ns);
+        Some(Report { vif, verdict, outcome, sent: self.take_sent() })
+    }
+
+    /// Runs the slow path's timers; returns the frames that left because of them.
+    pub fn tick(&mut self, now_ns: u64) -> Vec<(PortId, Vec<u8>)> {
+        let mut out = Vec::new();
+        self.with_view(now_ns, |slow, view| slow.tick(view, &mut out));
+        self.deliver(out);
+        self.turn(now_ns);
+        self.take_sent()
+    }
+
+    /// Checks that every frame is accounted for: per port and VIF by counters, and in memory.
+    ///
+    /// # Errors
+    /// A sentence about what does not add up.
+    pub fn check_conservation(&mut self) -> Result<(), String> {
+        let missing = self.worker.missing_frames();
+        if missing != 0 {
+            return Err(format!("{missing} frames of the worker's memory are lost"));
+        }
+        self.tables.wake();
+        let tables = self.tables.snapshot();
+        let mut by_port = vec![0; tables.ports.len()];
+        let vifs = (0..=u16::MAX).map(VifId).zip(&*tables.vifs);
+        for (id, vif) in vifs.filter_map(|(id, vif)| Some((id, vif.as_ref()?))) {
+            let counters = self.counters.vif(id);
+            let received = counters.rx_frames.get();
+            let ended = counters.forwarded.get()
+                + counters.punted.iter().chain(&counters.drops).map(|c| c.get()).sum::<u64>();
+            if received != ended {
+                return Err(format!("vif {}: {received} received, {ended} ended", vif.name));
+            }
+            let punted: u64 = counters.punted.iter().map(|c| c.get()).sum();
+            let outcomes: u64 =
+                SlowOutcome::ALL.iter().map(|&o| self.slow_counters.outcome(id, o).get()).sum();
+            if punted != outcomes {
+                return Err(format!("vif {}: {punted} punted, {outcomes} outcomes", vif.name));
+            }
+            by_port[vif.port.index()] += received;
+        }
+        for ((id, port), by_vifs) in (0..=u8::MAX).map(PortId).zip(&*tables.ports).zip(by_port) {
+            let counters = self.counters.port(id);
+            let received = counters.rx_frames.get();
+            let dropped: u64 = counters.drops.iter().map(|c| c.get()).sum();
+            if received != by_vifs + dropped {
+                return Err(format!(
+                    "port {}: {received} received, {by_vifs} by its vifs, {dropped} dropped",
+                    port.name
+                ));
+            }
+        }
+        self.tables.sleep();
+        Ok(())
+    }
+
+    fn turn(&mut self, now_ns: u64) {
+        self.worker.tables_mut().wake();
+        self.worker.turn(now_ns);
+        self.worker.tables_mut().sleep();
+    }
+
+    /// Handles what was punted; returns the last frame's outcome.
+    fn run_slow_path(&mut self, now_ns: u64) -> Option<SlowOutcome> {
+        let exchange = self.exchange.clone();
+        let mut out = Vec::new();
+        let mut last = None;
+        while let Some(outcome) = exchange.punted.receive(|label, frame| {
+            let punted = Punted {
+                port: label.port,
+                vif: label.vif,
+                reason: label.reason,
+                l3: usize::from(label.l3),
+                frame,
+            };
+            self.with_view(now_ns, |slow, view| slow.punted(view, &punted, &mut out))
+        }) {
+            last = Some(outcome);
+        }
+        self.deliver(out);
+        last
+    }
+
+    fn with_view<T>(&mut self, now_ns: u64, call: impl FnOnce(&mut SlowPath, &View<'_>) -> T) -> T {
+        self.tables.wake();
+        let fib = &self.fib;
+        let lookup = |vrf: VrfId, address: IpAddr| GroupId(fib.lookup(vrf.0.into(), address));
+        let view = View { now_ns, snapshot: self.tables.snapshot(), fib: &lookup };
+        let result = call(&mut self.slow, &view);
+        self.tables.sleep();
+        result
+    }
+
+    fn deliver(&mut self, out: Vec<Output>) {
+        let mut events: Vec<NeighborEvent> = Vec::new();
+        for output in out {
+            match output {
+                Output::Transmit { vif, port, frame } => {
+                    if !self.exchange.injected.send(Label::to_port(port, vif), &frame) {
+                        self.slow_counters.lost.add(1);
+                    }
+                }
+                Output::Neighbor(event) => events.push(event),
+            }
+        }
+        if !events.is_empty() {
+            // A neighbor without a host route is served by the slow path: nothing to do here.
+            drop(self.engine.neighbor_events(&events));
+        }
+    }
+
+    fn take_sent(&mut self) -> Vec<(PortId, Vec<u8>)> {
+        let ports: Vec<PortId> = self.worker.ports_by_id().map(|(id, _)| id).collect();
+        let mut sent = Vec::new();
+        for id in ports {
+            if let (_, Some(Some(port))) = self.worker.port_mut(id) {
+                sent.extend(port.take_sent().into_iter().map(|frame| (id, frame)));
+            }
+        }
+        sent
+    }
+}

@@ -1,0 +1,181 @@
+//! Forwarding in software, for packets that need more than the fast path does, with the fast path's
+//! checks in its order: route, TTL, MTU, rewrite. Packets of the router itself leave here too.
+
+use std::net::IpAddr;
+
+use super::egress::{Flow, Ingress, Refused, Route, may_leave, route, transmit_ip};
+use super::icmp::Problem;
+use super::neighbor::{Key, Lookup, Waiting};
+use super::packet::{self, Packet, is_link_local, own_address};
+use super::{Output, SlowPath, View, options};
+use crate::tables::{AdjacencyKind, SlowOutcome, Vif};
+use crate::wire::checksum;
+use crate::wire::ethernet::{Mac, be16};
+
+impl SlowPath {
+    /// Forwards a packet by the tables as they are now, or answers why not.
+    pub(super) fn forward(
+        &mut self,
+        from: &Ingress<'_>,
+        packet: &Packet<'_>,
+        out: &mut Vec<Output>,
+    ) -> SlowOutcome {
+        if is_link_local(packet.source) || is_link_local(packet.destination) {
+            return self.link_local(from, packet, out);
+        }
+        let (key, table) = match route(from, Flow::of(packet), None) {
+            Route::Via(key, mac) => (key, mac),
+            Route::Local => return self.local(from, packet, out),
+            Route::No(kind) => return self.unroutable(from, packet, kind, out),
+        };
+        let egress = match may_leave(from.view.snapshot, from.id, key.0) {
+            Ok(vif) => vif,
+            Err(Refused::NoEgress) => return SlowOutcome::NoEgress,
+            Err(Refused::PeerIsolation) => return SlowOutcome::PeerIsolation,
+        };
+        // RFC 1812 5.3.1, RFC 8200 section 3.
+        if packet.hop_limit <= 1 {
+            return self.error(from, packet, Problem::TtlExceeded, out);
+        }
+        if packet.bytes.len() > usize::from(egress.mtu) && packet.dont_fragment() {
+            return self.error(from, packet, Problem::TooBig(egress.mtu), out);
+        }
+        let finished = match finish(packet, egress, from.view.now_ns) {
+            Ok(finished) => finished,
+            Err(options::Bad::At(at)) => {
+                self.error(from, packet, Problem::Parameter(at.into()), out);
+                return SlowOutcome::BadOptions;
+            }
+            Err(options::Bad::SourceRoute) => return SlowOutcome::BadOptions,
+        };
+        // What waits is the packet as it came: an ICMP error about it has to quote that.
+        let original = packet.bytes.to_vec();
+        let waiting =
+            Waiting { ingress: from.id, priority: from.priority, forward: true, packet: original };
+        match self.lookup(from.view, key, table, waiting, out) {
+            Lookup::Known(mac, _) => {
+                let sent =
+                    transmit_ip(from.view.snapshot, key.0, mac, &finished, from.priority, out);
+                if sent { SlowOutcome::Forwarded } else { SlowOutcome::IcmpNotAllowed }
+            }
+            Lookup::Failed(_) => {
+                self.error(from, packet, Problem::HostUnreachable, out);
+                SlowOutcome::NeighborFailed
+            }
+            Lookup::Queued => SlowOutcome::Queued,
+            Lookup::QueueFull => SlowOutcome::NeighborQueueFull,
+            Lookup::Limit => SlowOutcome::NeighborLimit,
+        }
+    }
+
+    /// What an adjacency without an egress does with a packet.
+    pub(super) fn unroutable(
+        &mut self,
+        from: &Ingress<'_>,
+        packet: &Packet<'_>,
+        kind: AdjacencyKind,
+        out: &mut Vec<Output>,
+    ) -> SlowOutcome {
+        let problem = match kind {
+            AdjacencyKind::NoRoute => Problem::NoRoute,
+            AdjacencyKind::Unreachable => Problem::HostUnreachable,
+            AdjacencyKind::Prohibited => Problem::Prohibited,
+            _ => return SlowOutcome::NoEgress,
+        };
+        self.error(from, packet, problem, out)
+    }
+
+    /// Sends a packet of the router itself, which answers one that came by `from`: back where that
+    /// came from if a route leads there, else by the VRF's best route.
+    pub(super) fn answer(
+        &mut self,
+        from: &Ingress<'_>,
+        to: IpAddr,
+        packet: Vec<u8>,
+        out: &mut Vec<Output>,
+    ) -> SlowOutcome {
+        let Route::Via(key, table) = route(from, Flow::to(to), Some(from.id)) else {
+            return SlowOutcome::NoEgress;
+        };
+        match may_leave(from.view.snapshot, from.id, key.0) {
+            Ok(_) => {}
+            Err(Refused::NoEgress) => return SlowOutcome::NoEgress,
+            Err(Refused::PeerIsolation) => return SlowOutcome::PeerIsolation,
+        }
+        let waiting = Waiting { ingress: from.id, priority: from.priority, forward: false, packet };
+        match self.lookup(from.view, key, table, waiting, out) {
+            Lookup::Known(mac, answer) => {
+                let snapshot = from.view.snapshot;
+                let sent = transmit_ip(snapshot, key.0, mac, &answer.packet, from.priority, out);
+                if sent { SlowOutcome::Answered } else { SlowOutcome::NoEgress }
+            }
+            Lookup::Queued => SlowOutcome::Queued,
+            Lookup::QueueFull => SlowOutcome::NeighborQueueFull,
+            Lookup::Limit => SlowOutcome::NeighborLimit,
+            Lookup::Failed(_) => SlowOutcome::NeighborFailed,
+        }
+    }
+
+    /// Sends what waited for a neighbor. The tables may have changed since: it is checked again.
+    pub(super) fn send_waiting(
+        &mut self,
+        view: &View<'_>,
+        key: Key,
+        mac: Mac,
+        waiting: &Waiting,
+        out: &mut Vec<Output>,
+    ) {
+        let Ok(egress) = may_leave(view.snapshot, waiting.ingress, key.0) else { return };
+        let mut bytes = std::borrow::Cow::Borrowed(&waiting.packet);
+        if waiting.forward {
+            let Some(packet) = Packet::parse(&waiting.packet) else { return };
+            let Ok(finished) = finish(&packet, egress, view.now_ns) else { return };
+            bytes = std::borrow::Cow::Owned(finished);
+        }
+        transmit_ip(view.snapshot, key.0, mac, &bytes, waiting.priority, out);
+    }
+
+    /// The neighbor that a packet waited for did not answer.
+    pub(super) fn give_up(&mut self, view: &View<'_>, waiting: &Waiting, out: &mut Vec<Output>) {
+        let Some(vif) = view.snapshot.vif(waiting.ingress).filter(|_| waiting.forward) else {
+            return;
+        };
+        let from = Ingress {
+            view,
+            id: waiting.ingress,
+            vif,
+            sender: Mac::default(),
+            group: false,
+            priority: waiting.priority,
+        };
+        if let Some(packet) = Packet::parse(&waiting.packet) {
+            self.error(&from, &packet, Problem::HostUnreachable, out);
+        }
+    }
+}
+
+/// The packet as it leaves by `egress`: options filled in, TTL or hop limit one less.
+fn finish(packet: &Packet<'_>, egress: &Vif, now_ns: u64) -> Result<Vec<u8>, options::Bad> {
+    let mut bytes = packet.bytes.to_vec();
+    if packet.source.is_ipv6() {
+        bytes[7] = packet.hop_limit.saturating_sub(1);
+        return Ok(bytes);
+    }
+    if packet.header > 20 {
+        let own = match own_address(egress, packet.destination) {
+            Some(IpAddr::V4(own)) => own,
+            _ => std::net::Ipv4Addr::UNSPECIFIED,
+        };
+        let milliseconds = u32::try_from(now_ns / 1_000_000 % (1 << 31)).unwrap_or(0);
+        options::process(&mut bytes[..packet.header], own, milliseconds)?;
+        bytes[8] = packet.hop_limit.saturating_sub(1);
+        packet::seal(&mut bytes[..packet.header]);
+    } else {
+        // RFC 1624: as the fast path does it.
+        let old = be16(&bytes, 8);
+        bytes[8] = packet.hop_limit.saturating_sub(1);
+        let sum = checksum::update(be16(&bytes, 10), old, be16(&bytes, 8));
+        bytes[10..12].copy_from_slice(&sum.to_be_bytes());
+    }
+    Ok(bytes)
+}

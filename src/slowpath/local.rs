@@ -1,0 +1,108 @@
+//! Packets for the router's own addresses: echo is answered, UDP is told that nothing listens,
+//! errors are taken in without effect. Fragments are not reassembled and TCP is not answered.
+
+use std::net::IpAddr;
+
+use super::egress::{Flow, Ingress, Route, route};
+use super::icmp::{Message, Problem, TTL, build};
+use super::packet::{ICMP, ICMPV6, Packet, UDP, is_host, is_link_local, is_ours};
+use super::{Output, SlowPath};
+use crate::tables::SlowOutcome;
+
+impl SlowPath {
+    /// A packet for one of the router's addresses.
+    pub(super) fn local(
+        &mut self,
+        from: &Ingress<'_>,
+        packet: &Packet<'_>,
+        out: &mut Vec<Output>,
+    ) -> SlowOutcome {
+        if packet.destination.is_multicast() {
+            // MLD, IGMP and the like: nothing here joins groups.
+            return SlowOutcome::NoService;
+        }
+        let ours = is_ours(from.vif, packet.destination)
+            || !is_link_local(packet.destination)
+                && matches!(route(from, Flow::of(packet), None), Route::Local);
+        if !ours {
+            return SlowOutcome::NotForUs;
+        }
+        if let Some(at) = packet.routing {
+            // RFC 8200 4.4, RFC 5095: no routing type is supported; the pointer names the type.
+            let pointer = u16::try_from(at + 2).unwrap_or(u16::MAX);
+            return self.error(from, packet, Problem::Parameter(pointer), out);
+        }
+        if packet.fragment {
+            return SlowOutcome::NoService;
+        }
+        match (packet.source, packet.protocol()) {
+            (IpAddr::V4(_), ICMP) => {
+                self.icmp(from, packet, (8, 0), |kind| matches!(kind, 3 | 4 | 5 | 11 | 12), out)
+            }
+            (IpAddr::V6(_), ICMPV6) => match packet.payload().first() {
+                Some(133..=137) => self.neighbor_discovery(from, packet, out),
+                _ => self.icmp(from, packet, (128, 129), |kind| kind < 128, out),
+            },
+            (_, UDP) => self.error(from, packet, Problem::PortUnreachable, out),
+            _ => SlowOutcome::NoService,
+        }
+    }
+
+    /// ICMP of either family: `echo` is its types of request and reply.
+    fn icmp(
+        &mut self,
+        from: &Ingress<'_>,
+        packet: &Packet<'_>,
+        echo: (u8, u8),
+        is_error: impl Fn(u8) -> bool,
+        out: &mut Vec<Output>,
+    ) -> SlowOutcome {
+        let Some(message) = packet.icmp() else { return SlowOutcome::BadIcmp };
+        let (request, reply) = echo;
+        match *message {
+            [kind, 0, _, _, a, b, c, d, ref body @ ..] if kind == request => {
+                if !is_host(packet.source) || is_ours(from.vif, packet.source) {
+                    return SlowOutcome::IcmpNotAllowed;
+                }
+                // RFC 1122 3.2.2.6, RFC 4443 4.2: the data as it came, from the address asked.
+                let message = Message { head: (reply, 0, [a, b, c, d]), body };
+                let class = (dscp(packet), self.next_id());
+                match build(packet.destination, packet.source, TTL, class, message) {
+                    Some(answer) => self.answer(from, packet.source, answer, out),
+                    None => SlowOutcome::BadIcmp,
+                }
+            }
+            // The router keeps no path MTU and follows no redirect: errors change nothing.
+            [kind, ..] if is_error(kind) => SlowOutcome::Consumed,
+            _ => SlowOutcome::NoService,
+        }
+    }
+
+    /// A packet with a link-local address: for us, or for nobody, since it may not leave its link.
+    pub(super) fn link_local(
+        &mut self,
+        from: &Ingress<'_>,
+        packet: &Packet<'_>,
+        out: &mut Vec<Output>,
+    ) -> SlowOutcome {
+        if is_ours(from.vif, packet.destination) || packet.destination.is_multicast() {
+            return self.local(from, packet, out);
+        }
+        if !is_link_local(packet.source) || is_link_local(packet.destination) {
+            return SlowOutcome::NotForUs;
+        }
+        if matches!(route(from, Flow::of(packet), None), Route::Local) {
+            return self.local(from, packet, out);
+        }
+        self.error(from, packet, Problem::BeyondScope, out)
+    }
+}
+
+/// The DSCP of a packet, which its reply has too (RFC 1812 4.3.3.6 leaves it to us).
+fn dscp(packet: &Packet<'_>) -> u8 {
+    match *packet.bytes {
+        [first, second, ..] if packet.source.is_ipv6() => (first << 4 | second >> 4) >> 2,
+        [_, second, ..] => second >> 2,
+        _ => 0,
+    }
+}

@@ -1,0 +1,320 @@
+//! A checked view of one IP packet of either family: the fields that the slow path decides by.
+//! Nothing here panics on any bytes; what does not parse is `None`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::tables::{PortId, Vif};
+use crate::wire::checksum;
+use crate::wire::ethernet::be16;
+
+/// IP protocol numbers.
+pub const ICMP: u8 = 1;
+/// UDP.
+pub const UDP: u8 = 17;
+/// ICMPv6.
+pub const ICMPV6: u8 = 58;
+
+/// A packet with sound headers, trimmed to its length field.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    /// From the IP header on.
+    pub bytes: &'a [u8],
+    /// The IP header with IPv4 options, without IPv6 extension headers. Octets.
+    pub header: usize,
+    /// The source address.
+    pub source: IpAddr,
+    /// The destination address.
+    pub destination: IpAddr,
+    /// TTL or hop limit.
+    pub hop_limit: u8,
+    /// The upper-layer protocol and the offset of its header; `None` where it cannot be seen (a
+    /// fragment other than the first, or extension headers that end early).
+    pub upper: Option<(u8, usize)>,
+    /// A part of a fragmented packet.
+    pub fragment: bool,
+    /// Offset of an IPv6 routing header that still has segments to visit.
+    pub routing: Option<usize>,
+}
+
+impl<'a> Packet<'a> {
+    /// Reads the packet at the start of `bytes`; what follows it (padding) is cut off.
+    pub fn parse(bytes: &'a [u8]) -> Option<Packet<'a>> {
+        match bytes.first()? >> 4 {
+            4 => Self::parse4(bytes),
+            6 => Self::parse6(bytes),
+            _ => None,
+        }
+    }
+
+    /// RFC 1812 5.2.2: the checks without which no other field can be trusted.
+    fn parse4(bytes: &'a [u8]) -> Option<Packet<'a>> {
+        if bytes.len() < 20 {
+            return None;
+        }
+        let header = usize::from(bytes[0] & 0xf) * 4;
+        let total = usize::from(be16(bytes, 2));
+        if header < 20 || total < header || bytes.len() < total {
+            return None;
+        }
+        if checksum::sum(&bytes[..header]) != 0xffff {
+            return None;
+        }
+        let fragmentation = be16(bytes, 6);
+        let later = fragmentation & 0x1fff != 0;
+        Some(Packet {
+            bytes: &bytes[..total],
+            header,
+            source: ipv4_at(bytes, 12)?.into(),
+            destination: ipv4_at(bytes, 16)?.into(),
+            hop_limit: bytes[8],
+            upper: (!later).then_some((bytes[9], header)),
+            fragment: later || fragmentation & 0x2000 != 0,
+            routing: None,
+        })
+    }
+
+    fn parse6(bytes: &'a [u8]) -> Option<Packet<'a>> {
+        if bytes.len() < 40 {
+            return None;
+        }
+        let bytes = bytes.get(..40 + usize::from(be16(bytes, 4)))?;
+        let mut packet = Packet {
+            bytes,
+            header: 40,
+            source: ipv6_at(bytes, 8)?.into(),
+            destination: ipv6_at(bytes, 24)?.into(),
+            hop_limit: bytes[7],
+            upper: None,
+            fragment: false,
+            routing: None,
+        };
+        packet.walk();
+        Some(packet)
+    }
+
+    /// Finds the upper-layer header behind the extension headers (RFC 8200 section 4). Each step
+    /// moves on by 8 octets or more, so it ends.
+    fn walk(&mut self) {
+        let (mut next, mut at) = (self.bytes[6], 40);
+        loop {
+            let Some(head) = self.bytes.get(at..at + 8) else {
+                // A short upper-layer header is for its own parser to refuse.
+                if !matches!(next, 0 | 43 | 44 | 51 | 60) {
+                    self.upper = Some((next, at));
+                }
+                return;
+            };
+            let length = match next {
+                0 | 60 => (usize::from(head[1]) + 1) * 8,
+                43 => {
+                    if head[3] != 0 && self.routing.is_none() {
+                        self.routing = Some(at);
+                    }
+                    (usize::from(head[1]) + 1) * 8
+                }
+                44 => {
+                    // A fragment at offset 0 without more to come is whole (RFC 6946).
+                    let offset = be16(head, 2);
+                    self.fragment = offset & 0xfff9 != 0;
+                    if offset & 0xfff8 != 0 {
+                        return;
+                    }
+                    8
+                }
+                51 => (usize::from(head[1]) + 2) * 4,
+                _ => {
+                    self.upper = Some((next, at));
+                    return;
+                }
+            };
+            next = head[0];
+            at += length;
+        }
+    }
+
+    /// The upper-layer protocol, 0 where it cannot be seen.
+    pub fn protocol(&self) -> u8 {
+        self.upper.map_or(0, |(protocol, _)| protocol)
+    }
+
+    /// The upper-layer packet, header included.
+    pub fn payload(&self) -> &'a [u8] {
+        self.upper.and_then(|(_, at)| self.bytes.get(at..)).unwrap_or_default()
+    }
+
+    /// IPv4 with DF set, or IPv6: routers must not fragment it.
+    pub fn dont_fragment(&self) -> bool {
+        self.source.is_ipv6() || be16(self.bytes, 6) & 0x4000 != 0
+    }
+
+    /// The ICMP message, if this is one of the packet's own family and its checksum is right.
+    pub fn icmp(&self) -> Option<&'a [u8]> {
+        let message = self.payload();
+        if message.len() < 8 {
+            return None;
+        }
+        let sum = match (self.source, self.destination, self.protocol()) {
+            (IpAddr::V4(_), IpAddr::V4(_), ICMP) => checksum::sum(message),
+            (IpAddr::V6(source), IpAddr::V6(destination), ICMPV6) => {
+                sum_with_pseudo_header(source, destination, message)?
+            }
+            _ => return None,
+        };
+        (sum == 0xffff).then_some(message)
+    }
+}
+
+/// RFC 8200 8.1, for ICMPv6.
+fn sum_with_pseudo_header(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> Option<u16> {
+    let mut pseudo = [0; 42];
+    pseudo[..16].copy_from_slice(&source.octets());
+    pseudo[16..32].copy_from_slice(&destination.octets());
+    pseudo[32..36].copy_from_slice(&u32::try_from(message.len()).ok()?.to_be_bytes());
+    pseudo[39] = ICMPV6;
+    // The partial sums add up like any two words (RFC 1071).
+    pseudo[40..].copy_from_slice(&checksum::sum(message).to_be_bytes());
+    Some(checksum::sum(&pseudo))
+}
+
+/// Computes an IPv4 header's checksum anew. `header` has 20 octets or more.
+pub fn seal(header: &mut [u8]) {
+    header[10..12].fill(0);
+    let sum = !checksum::sum(header);
+    header[10..12].copy_from_slice(&sum.to_be_bytes());
+}
+
+/// The IPv4 address at `at`, if it is there.
+pub fn ipv4_at(bytes: &[u8], at: usize) -> Option<Ipv4Addr> {
+    bytes.get(at..)?.first_chunk::<4>().map(|octets| Ipv4Addr::from(*octets))
+}
+
+/// The IPv6 address at `at`, if it is there.
+pub fn ipv6_at(bytes: &[u8], at: usize) -> Option<Ipv6Addr> {
+    bytes.get(at..)?.first_chunk::<16>().map(|octets| Ipv6Addr::from(*octets))
+}
+
+/// fe80::/10 (RFC 4291 2.5.6).
+pub fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
+}
+
+/// A unicast address that a host may have: something can be sent to it.
+pub fn is_host(address: IpAddr) -> bool {
+    match address {
+        // 0/8, 127/8, multicast and class E (RFC 1122 3.2.1.3).
+        IpAddr::V4(v4) => !matches!(v4.octets()[0], 0 | 127 | 224..),
+        IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_loopback() && !v6.is_multicast(),
+    }
+}
+
+/// Whether the VIF has this address.
+pub fn is_ours(vif: &Vif, address: IpAddr) -> bool {
+    vif.addresses.iter().any(|net| net.addr() == address)
+}
+
+/// Whether a neighbor on the VIF may have this address: it is in a subnet, and not the subnet's
+/// broadcast address.
+pub fn is_on_link(vif: &Vif, address: IpAddr) -> bool {
+    is_host(address)
+        && (is_link_local(address) || vif.addresses.iter().any(|net| net.contains(&address)))
+        && !is_subnet_broadcast(vif, address)
+}
+
+/// Whether this is the broadcast address of one of the VIF's subnets (none in /31 and /32).
+pub fn is_subnet_broadcast(vif: &Vif, address: IpAddr) -> bool {
+    address.is_ipv4()
+        && vif.addresses.iter().any(|net| net.prefix_len() < 31 && net.broadcast() == address)
+}
+
+/// The VIF's own address to speak to `peer` with: one in the peer's subnet; else, of the family, a
+/// global one.
+pub fn own_address(vif: &Vif, peer: IpAddr) -> Option<IpAddr> {
+    let mut family = vif.addresses.iter().filter(|net| net.addr().is_ipv4() == peer.is_ipv4());
+    if let Some(net) = family.clone().find(|net| net.contains(&peer)) {
+        return Some(net.addr());
+    }
+    let global = family.find(|net| !is_link_local(net.addr())).map(|net| net.addr());
+    if is_link_local(peer) {
+        // A configured link-local address may come without its /64.
+        let own = vif.addresses.iter().map(|net| net.addr()).find(|own| is_link_local(*own));
+        return own.or(global);
+    }
+    global
+}
+
+/// The priority and VIDs in the tags between the MACs and `l3`, or `None` where they are not this
+/// VIF's: the frame is older than the VIF.
+pub fn priority_if_from(vif: &Vif, port: PortId, frame: &[u8], l3: usize) -> Option<u8> {
+    let tags = vif.tags.iter();
+    let mut at = 12;
+    for (_, vid) in tags {
+        let tci = frame.get(at + 2..at + 4).map(|tci| be16(tci, 0))?;
+        if tci & crate::wire::ethernet::VID_MASK != vid {
+            return None;
+        }
+        at += 4;
+    }
+    let outer = be16(frame.get(14..16)?, 0);
+    (vif.port == port && l3 == at + 2).then(|| outer.to_be_bytes()[0] >> 5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An IPv6 packet whose extension headers are `chain`; the last one's next header is set by it.
+    fn ipv6(first: u8, chain: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0x60, 0, 0, 0];
+        bytes.extend(u16::try_from(chain.len()).unwrap().to_be_bytes());
+        bytes.extend([first, 64]);
+        bytes.extend("2001:db8::1".parse::<Ipv6Addr>().unwrap().octets());
+        bytes.extend("2001:db8::2".parse::<Ipv6Addr>().unwrap().octets());
+        bytes.extend(chain);
+        bytes
+    }
+
+    #[test]
+    fn extension_headers_lead_to_the_upper_layer() {
+        let chain =
+            [[60, 0, 0, 0, 0, 0, 0, 0], [58, 0, 0, 0, 0, 0, 0, 0], [128, 0, 0, 0, 0, 0, 0, 0]];
+        let bytes = ipv6(0, &chain.concat());
+        let packet = Packet::parse(&bytes).unwrap();
+        assert_eq!(packet.upper, Some((58, 56)));
+        assert!(!packet.fragment);
+    }
+
+    #[test]
+    fn row_49_an_atomic_fragment_is_not_a_fragment() {
+        let udp = [0; 8];
+        for (offset, fragment, upper) in
+            [(0u16, false, Some((17, 48))), (1, true, Some((17, 48))), (8, true, None)]
+        {
+            let [high, low] = offset.to_be_bytes();
+            let bytes = ipv6(44, &[[17, 0, high, low, 0, 0, 0, 1], udp].concat());
+            let packet = Packet::parse(&bytes).unwrap();
+            assert_eq!((packet.fragment, packet.upper), (fragment, upper), "{offset}");
+        }
+    }
+
+    #[test]
+    fn extension_headers_that_end_early_hide_the_upper_layer() {
+        let bytes = ipv6(0, &[58, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(Packet::parse(&bytes).unwrap().upper, Some((58, 56)));
+        assert!(Packet::parse(&bytes).unwrap().payload().is_empty());
+        let bytes = ipv6(0, &[43, 0, 0, 0, 0, 0, 0, 0, 58, 0]);
+        assert_eq!(Packet::parse(&bytes).unwrap().upper, None);
+    }
+
+    #[test]
+    fn a_link_local_peer_gets_a_link_local_source() {
+        let vif = crate::slowpath::testing::vif(&["fd00::1/64", "fe80::1/64", "10.0.0.1/24"]);
+        let own = |peer: &str| own_address(&vif, peer.parse().unwrap()).unwrap().to_string();
+        assert_eq!(own("fe80::2"), "fe80::1");
+        assert_eq!(own("fd00::2"), "fd00::1");
+        assert_eq!(own("2001:db8::1"), "fd00::1");
+        assert_eq!(own("192.0.2.1"), "10.0.0.1");
+        let only = crate::slowpath::testing::vif(&["fe80::1/64"]);
+        assert_eq!(own_address(&only, "2001:db8::1".parse().unwrap()), None);
+        assert_eq!(own_address(&only, "10.0.0.1".parse().unwrap()), None);
+    }
+}

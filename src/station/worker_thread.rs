@@ -1,0 +1,217 @@
+//! The thread around a worker: time, sleep, pinning, and the control thread's orders.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::thread::{JoinHandle, Thread};
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, Sender, unbounded};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::thread::{CpuSet, sched_setaffinity};
+use tracing::{info, warn};
+
+use crate::port::af_xdp::{SocketOptions, XdpProgram, XskError, XskPort};
+use crate::tables::PortId;
+use crate::worker::Worker;
+
+/// How long a worker looks for frames before it sleeps: longer than the gaps in traffic worth
+/// polling for, short enough that an idle station uses no CPU to speak of.
+const SPIN: Duration = Duration::from_micros(50);
+/// The longest sleep: how soon a worker looks around without being woken.
+const SLEEP: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+/// How often the kernel's counters are copied.
+const STATISTICS: Duration = Duration::from_secs(1);
+
+/// What the control thread asks of a worker.
+pub(super) enum Order {
+    /// Open the worker's queue of a port.
+    Attach {
+        port: PortId,
+        program: Arc<XdpProgram>,
+        options: SocketOptions,
+        /// Gets whether zero-copy was granted.
+        reply: Sender<Result<bool, XskError>>,
+    },
+    /// Close the worker's queue of a port whose interface is gone.
+    Detach { port: PortId },
+    /// Close all ports and end.
+    Stop,
+}
+
+/// The control thread's end of a worker.
+pub(super) struct WorkerHandle {
+    /// The CPU it is pinned to.
+    pub cpu: usize,
+    orders: Sender<Order>,
+    waker: Arc<OwnedFd>,
+    thread: JoinHandle<()>,
+}
+
+impl WorkerHandle {
+    /// Gives an order and wakes the worker for it.
+    pub fn order(&self, order: Order) {
+        // A worker ends only when told to, or with the whole process.
+        drop(self.orders.send(order));
+        wake(&self.waker);
+    }
+
+    /// Ends the worker.
+    pub fn stop(self) {
+        self.order(Order::Stop);
+        drop(self.thread.join());
+    }
+
+    /// What wakes the worker from its sleep.
+    pub fn waker(&self) -> Arc<OwnedFd> {
+        self.waker.clone()
+    }
+}
+
+/// Wakes a sleeping worker.
+pub(super) fn wake(waker: &OwnedFd) {
+    // It fails only where the counter is full: then the worker is awake already.
+    drop(rustix::io::write(waker, &1u64.to_ne_bytes()));
+}
+
+/// Starts a worker's thread on `cpu`. `slow_path` is woken when frames were punted.
+///
+/// # Errors
+/// The system's, where there is no thread or no event descriptor left.
+pub(super) fn spawn(
+    index: usize,
+    cpu: usize,
+    worker: Worker<XskPort>,
+    slow_path: Thread,
+) -> std::io::Result<WorkerHandle> {
+    let (sender, orders) = unbounded();
+    let waker = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
+    let body = Body {
+        worker,
+        queue: u32::try_from(index).unwrap_or(u32::MAX),
+        orders,
+        waker: waker.clone(),
+        slow_path,
+        start: Instant::now(),
+        copied: Instant::now(),
+    };
+    let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        let mut cpus = CpuSet::new();
+        cpus.set(cpu);
+        if let Err(error) = sched_setaffinity(None, &cpus) {
+            warn!(worker = index, cpu, %error, "cannot pin the worker to its CPU");
+        }
+        body.run();
+    })?;
+    Ok(WorkerHandle { cpu, orders: sender, waker, thread })
+}
+
+struct Body {
+    worker: Worker<XskPort>,
+    queue: u32,
+    orders: Receiver<Order>,
+    waker: Arc<OwnedFd>,
+    slow_path: Thread,
+    start: Instant,
+    copied: Instant,
+}
+
+impl Body {
+    fn run(mut self) {
+        self.worker.tables_mut().wake();
+        let mut busy = self.start;
+        loop {
+            let now = Instant::now();
+            let ns = u64::try_from((now - self.start).as_nanos()).unwrap_or(u64::MAX);
+            let turn = self.worker.turn(ns);
+            if turn.punted > 0 {
+                self.slow_path.unpark();
+            }
+            if !self.orders.is_empty() && self.obey() {
+                return;
+            }
+            if turn.frames > 0 {
+                busy = now;
+            } else if now - busy < SPIN {
+                std::hint::spin_loop();
+            } else {
+                self.sleep();
+                busy = Instant::now();
+            }
+            if now - self.copied > STATISTICS {
+                self.copied = now;
+                self.copy_statistics();
+            }
+        }
+    }
+
+    /// Sleeps until a frame, the slow path or an order comes.
+    fn sleep(&mut self) {
+        self.worker.counters().work.sleeps.add(1);
+        self.worker.tables_mut().sleep();
+        let mut fds = Vec::with_capacity(8);
+        fds.push(PollFd::from_borrowed_fd(self.waker.as_fd(), PollFlags::IN));
+        for port in self.worker.ports().filter(|port| !port.is_gone()) {
+            fds.push(PollFd::from_borrowed_fd(port.poll_fd(), PollFlags::IN));
+        }
+        // Whatever the answer, the loop looks at everything again.
+        drop(poll(&mut fds, Some(&SLEEP)));
+        drop(rustix::io::read(&*self.waker, &mut [0; 8]));
+        self.worker.tables_mut().wake();
+    }
+
+    /// Carries out all orders; true where the worker is to end.
+    fn obey(&mut self) -> bool {
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Attach { port, program, options, reply } => {
+                    drop(reply.send(self.attach(port, &program, options)));
+                }
+                Order::Detach { port } => self.detach(port),
+                Order::Stop => {
+                    let ports: Vec<PortId> = self.worker.ports_by_id().map(|(id, _)| id).collect();
+                    ports.into_iter().for_each(|port| self.detach(port));
+                    self.worker.tables_mut().sleep();
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    fn attach(
+        &mut self,
+        id: PortId,
+        program: &XdpProgram,
+        options: SocketOptions,
+    ) -> Result<bool, XskError> {
+        self.detach(id);
+        let (pool, slot) = self.worker.port_mut(id);
+        let port = XskPort::open(program, pool, self.queue, options)?;
+        let zero_copy = port.zero_copy();
+        if let Some(slot) = slot {
+            *slot = Some(port);
+        }
+        Ok(zero_copy)
+    }
+
+    fn detach(&mut self, id: PortId) {
+        let (pool, slot) = self.worker.port_mut(id);
+        if let Some(port) = slot.and_then(Option::take) {
+            port.close(pool);
+            info!(port = id.0, queue = self.queue, "closed the socket");
+        }
+    }
+
+    fn copy_statistics(&self) {
+        for (id, port) in self.worker.ports_by_id() {
+            let Ok(statistics) = port.statistics() else { continue };
+            let kernel = &self.worker.counters().port(id).kernel;
+            kernel.rx_dropped.set(statistics.rx_dropped);
+            kernel.rx_ring_full.set(statistics.rx_ring_full);
+            kernel.rx_fill_ring_empty.set(statistics.rx_fill_ring_empty);
+            kernel.rx_invalid_descriptors.set(statistics.rx_invalid_descriptors);
+            kernel.tx_invalid_descriptors.set(statistics.tx_invalid_descriptors);
+            kernel.tx_ring_empty.set(statistics.tx_ring_empty);
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! A worker: receives bursts from its queue of every port, runs them through the path, and carries
+//! out the verdicts. [`Worker::turn`] is the loop's body and reads no clock; the thread around it
+//! ([`crate::station`]) brings time, sleep and pinning.
+
+use std::sync::Arc;
+
+use crate::fib::FibReader;
+use crate::handoff::{Handoff, Label};
+use crate::path;
+use crate::port::{Frame, Pool, Port};
+use crate::publish::Subscriber;
+use crate::stage::police::Budgets;
+use crate::stage::{Burst, Context};
+use crate::tables::counters::WorkerCounters;
+use crate::tables::{DropReason, PortId, Verdict, VifId};
+
+/// Most frames taken from the slow path in one turn.
+const INJECT: usize = 64;
+
+/// The two queues between a worker and the slow path.
+#[derive(Debug)]
+pub struct Exchange {
+    /// From the worker to the slow path.
+    pub punted: Handoff,
+    /// From the slow path to the worker.
+    pub injected: Handoff,
+}
+
+impl Exchange {
+    /// Room for `parcels` frames each way.
+    pub fn new(parcels: usize) -> Exchange {
+        Exchange { punted: Handoff::new(parcels), injected: Handoff::new(parcels) }
+    }
+}
+
+/// What a turn of the loop found to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// Frames received or injected.
+    pub frames: usize,
+    /// Frames handed to the slow path.
+    pub punted: usize,
+}
+
+/// One worker.
+pub struct Worker<P> {
+    pool: Pool,
+    /// By [`PortId`]; `None` while a port's interface is gone.
+    ports: Vec<Option<P>>,
+    burst: Burst,
+    fib: FibReader,
+    tables: Subscriber,
+    counters: Arc<WorkerCounters>,
+    budgets: Budgets,
+    exchange: Arc<Exchange>,
+}
+
+impl<P: Port> Worker<P> {
+    /// A worker that owns `pool` and, once attached, its queue of each of `ports` ports.
+    pub fn new(
+        pool: Pool,
+        ports: usize,
+        vifs: usize,
+        fib: FibReader,
+        tables: Subscriber,
+        counters: Arc<WorkerCounters>,
+        exchange: Arc<Exchange>,
+    ) -> Worker<P> {
+        Worker {
+            pool,
+            ports: (0..ports).map(|_| None).collect(),
+            burst: Burst::default(),
+            fib,
+            tables,
+            counters,
+            budgets: Budgets::new(vifs),
+            exchange,
+        }
+    }
+
+    /// The worker's frames and its slot for a port, to open, close or look at the port.
+    pub fn port_mut(&mut self, id: PortId) -> (&mut Pool, Option<&mut Option<P>>) {
+        (&mut self.pool, self.ports.get_mut(id.index()))
+    }
+
+    /// The ports that are attached now.
+    pub fn ports(&self) -> impl Iterator<Item = &P> {
+        self.ports.iter().flatten()
+    }
+
+    /// The ports that are attached now, with their ids.
+    pub fn ports_by_id(&self) -> impl Iterator<Item = (PortId, &P)> {
+        let ids = (0..=u8::MAX).map(PortId);
+        ids.zip(&self.ports).filter_map(|(id, port)| Some((id, port.as_ref()?)))
+    }
+
+    /// What the worker counts.
+    pub fn counters(&self) -> &WorkerCounters {
+        &self.counters
+    }
+
+    /// The tables' end of this worker, to sleep and wake.
+    pub fn tables_mut(&mut self) -> &mut Subscriber {
+        &mut self.tables
+    }
+
+    /// Where frame `lane` of the last burst entered, and the path's verdict on it.
+    pub fn verdict(&self, lane: usize) -> (Option<VifId>, Verdict) {
+        let live = self.burst.live.0 & (1 << lane) != 0;
+        let verdict = if live { Verdict::Forward } else { self.burst.verdicts[lane] };
+        (self.burst.lanes[lane].vif, verdict)
+    }
+
+    /// Frames missing: neither free nor held by a port. Between turns there are none.
+    pub fn missing_frames(&self) -> usize {
+        let held: usize = self.ports().map(Port::held).sum();
+        self.pool.total().saturating_sub(self.pool.free() + held)
+    }
+
+    /// One turn of the loop: a burst from every port, the slow path's frames, and one flush. `now` is
+    /// monotonic time in nanoseconds.
+    #[inline]
+    pub fn turn(&mut self, now: u64) -> Turn {
+        self.tables.enter();
+        let mut turn = Turn::default();
+        for index in 0..self.ports.len() {
+            let Some(port) = self.ports[index].as_mut() else { continue };
+            port.rx(&mut self.pool, &mut self.burst.frames);
+            let count = self.burst.frames.len();
+            if count > 0 {
+                turn.frames += count;
+                self.counters.work.bursts.add(1);
+                self.counters.work.frames.add(count as u64);
+                #[expect(clippy::cast_possible_truncation, reason = "at most 256 ports")]
+                let id = PortId(index as u8);
+                turn.punted += self.process(id, now);
+            }
+        }
+        if !self.exchange.injected.is_empty() {
+            turn.frames += self.inject();
+        }
+        for port in self.ports.iter_mut().flatten() {
+            port.flush(&mut self.pool);
+        }
+        let work = &self.counters.work;
+        work.loops.add(1);
+        work.empty.add(u64::from(turn.frames == 0));
+        work.generation.set(self.tables.snapshot().generation);
+        work.frames_free.set(self.pool.free() as u64);
+        turn
+    }
+
+    /// Runs the burst through the path and carries out its verdicts; returns how many were punted.
+    #[inline]
+    fn process(&mut self, port: PortId, now: u64) -> usize {
+        for frame in &self.burst.frames {
+            self.pool.area().prefetch(frame);
+        }
+        let mut context = Context {
+            tables: self.tables.snapshot(),
+            fib: &self.fib,
+            counters: &self.counters,
+            pool: &mut self.pool,
+            budgets: &mut self.budgets,
+            port,
+            now,
+        };
+        path::run(&mut self.burst, &mut context);
+        let mut frames = std::mem::take(&mut self.burst.frames);
+        let mut punted = 0;
+        for (lane, frame) in frames.drain(..).enumerate() {
+            if self.burst.live.0 & (1 << lane) != 0 {
+                self.transmit(lane, frame);
+            } else {
+                punted += usize::from(self.settle(port, lane, &frame));
+                self.pool.give(frame);
+            }
+        }
+        self.burst.frames = frames;
+        punted
+    }
+
+    /// Puts a lane's rewritten frame on its egress port's ring.
+    #[inline(always)]
+    fn transmit(&mut self, lane: usize, frame: Frame) {
+        let state = &self.burst.lanes[lane];
+        let Some(ingress) = state.vif else { return self.pool.give(frame) };
+        let adjacency = self.tables.snapshot().adjacency(state.adjacency);
+        let octets = frame.len() as u64;
+        let sent = match self.ports.get_mut(adjacency.port.index()) {
+            Some(Some(port)) => port.tx(frame).map_err(|frame| (frame, DropReason::TxFull)),
+            _ => Err((frame, DropReason::EgressDown)),
+        };
+        match sent {
+            Ok(()) => {
+                self.counters.vif(ingress).forwarded.add(1);
+                count_sent(&self.counters, adjacency.port, adjacency.vif, octets);
+            }
+            Err((frame, reason)) => {
+                self.counters.vif(ingress).drops[reason.index()].add(1);
+                self.pool.give(frame);
+            }
+        }
+    }
+
+    /// Carries out a drop or a punt; returns whether the frame went to the slow path.
+    #[inline]
+    fn settle(&mut self, port: PortId, lane: usize, frame: &Frame) -> bool {
+        let state = &self.burst.lanes[lane];
+        let (drop, punt) = match self.burst.verdicts[lane] {
+            Verdict::Drop(reason) => (reason, None),
+            Verdict::Punt(reason) => (DropReason::PuntQueueFull, Some(reason)),
+            Verdict::Forward => return false,
+        };
+        let Some(vif) = state.vif else {
+            self.counters.port(port).drops[drop.index()].add(1);
+            return false;
+        };
+        let counters = self.counters.vif(vif);
+        if let Some(reason) = punt {
+            let label = Label { port, vif, reason, l3: state.l3 };
+            if self.exchange.punted.send(label, self.pool.area().packet(frame)) {
+                counters.punted[reason.index()].add(1);
+                return true;
+            }
+        }
+        counters.drops[drop.index()].add(1);
+        false
+    }
+
+    /// Sends what the slow path originated.
+    fn inject(&mut self) -> usize {
+        let mut count = 0;
+        while count < INJECT {
+            let Worker { exchange, pool, ports, counters, .. } = self;
+            let sent = exchange.injected.receive(|label, packet| {
+                let port = ports.get_mut(label.port.index()).and_then(Option::as_mut);
+                let vif = counters.vif(label.vif);
+                match (port, pool.take_with(packet)) {
+                    (Some(port), Some(frame)) => match port.tx(frame) {
+                        Ok(()) => {
+                            vif.originated.add(1);
+                            count_sent(counters, label.port, label.vif, packet.len() as u64);
+                        }
+                        Err(frame) => {
+                            pool.give(frame);
+                            vif.originated_lost.add(1);
+                        }
+                    },
+                    (None, Some(frame)) => {
+                        pool.give(frame);
+                        vif.originated_lost.add(1);
+                    }
+                    (_, None) => vif.originated_lost.add(1),
+                }
+            });
+            if sent.is_none() {
+                break;
+            }
+            count += 1;
+        }
+        count
+    }
+}
+
+#[inline(always)]
+fn count_sent(counters: &WorkerCounters, port: PortId, vif: VifId, octets: u64) {
+    let port = counters.port(port);
+    port.tx_frames.add(1);
+    port.tx_octets.add(octets);
+    let vif = counters.vif(vif);
+    vif.tx_frames.add(1);
+    vif.tx_octets.add(octets);
+}

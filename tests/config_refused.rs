@@ -1,0 +1,581 @@
+//! Every rule of the configuration, as a table: a fragment that breaks it, the line and field that
+//! the error names, and what it says.
+
+use std::path::Path;
+
+use miette::Diagnostic;
+use station::control::config::{self, ConfigError};
+
+/// A valid file of 40 lines; fragments are appended to it.
+const BASE: &str = r#"[station]
+name = "test"
+[[port]]
+name = "cust"
+interface = "eth1"
+role = "customer"
+[[port]]
+name = "core"
+interface = "eth2"
+role = "core"
+[[vrf]]
+name = "vpc-a"
+kind = "vpc"
+[[vrf]]
+name = "pub"
+kind = "public"
+[[vif]]
+name = "a"
+port = "cust"
+vlan = "100"
+kind = "private"
+vrf = "vpc-a"
+addresses = ["10.0.0.1/30", "fd00::1/64"]
+[[vif]]
+name = "q"
+port = "cust"
+vlan = "200.1"
+kind = "public"
+vrf = "pub"
+addresses = ["10.0.0.1/24"]
+[[vif]]
+name = "c"
+port = "core"
+vlan = 100
+vrf = "pub"
+addresses = ["10.0.1.1/24"]
+[[route]]
+vrf = "vpc-a"
+prefix = "10.1.0.0/16"
+via = [{ address = "10.0.0.2" }]
+"#;
+
+/// Line of a fragment's line `n` (from 1) once it is appended to [`BASE`].
+fn line(n: usize) -> usize {
+    BASE.lines().count() + n
+}
+
+fn parse(text: &str) -> Result<station::control::model::Config, ConfigError> {
+    config::parse(text, Path::new("/nonexistent"))
+}
+
+/// The fragment causes exactly this one error.
+fn refused(fragment: &str, at: usize, field: &str, says: &str) {
+    let error = parse(&format!("{BASE}{fragment}")).expect_err(fragment);
+    let [problem] = error.problems() else { panic!("{fragment}\nmore than one: {error:?}") };
+    assert_eq!(problem.line(), Some(line(at)), "{fragment}\n{error:?}");
+    assert_eq!(problem.field(), field, "{fragment}\n{error:?}");
+    assert!(problem.message().contains(says), "{fragment}\n{error:?}\nexpected: {says}");
+    assert!(!problem.help_text().is_empty(), "{fragment}");
+}
+
+#[test]
+fn the_base_is_accepted() {
+    let config = parse(BASE).unwrap();
+    assert_eq!((config.ports.len(), config.vrfs.len(), config.vifs.len()), (2, 2, 3));
+    assert_eq!(&*config.vifs[2].name, "c");
+}
+
+fn port(body: &str) -> String {
+    format!("[[port]]\n{body}")
+}
+
+#[test]
+fn ports() {
+    for (body, at, field, says) in [
+        ("interface = \"x\"\nrole = \"core\"", 1, "port[2].name", "is missing"),
+        ("name = \"x\"\nrole = \"core\"", 1, "port[2].interface", "is missing"),
+        ("name = \"x\"\ninterface = \"x\"", 1, "port[2].role", "is missing"),
+        ("name = \"X\"\ninterface = \"x\"\nrole = \"core\"", 2, "port[2].name", "not a name"),
+        ("name = 1\ninterface = \"x\"\nrole = \"core\"", 2, "port[2].name", "is an integer"),
+        (
+            "name = \"core\"\ninterface = \"x\"\nrole = \"core\"",
+            2,
+            "port[2].name",
+            "already a port on line 8",
+        ),
+        (
+            "name = \"x\"\ninterface = \"eth1\"\nrole = \"core\"",
+            3,
+            "port[2].interface",
+            "already a port on line 5",
+        ),
+        (
+            "name = \"x\"\ninterface = \"a/b\"\nrole = \"core\"",
+            3,
+            "port[2].interface",
+            "cannot be an interface",
+        ),
+        (
+            "name = \"x\"\ninterface = \"sixteen-octets-x\"\nrole = \"core\"",
+            3,
+            "port[2].interface",
+            "cannot be an interface",
+        ),
+        (
+            "name = \"x\"\ninterface = \"a\\nb\"\nrole = \"core\"",
+            3,
+            "port[2].interface",
+            "cannot be an interface",
+        ),
+        (
+            "name = \"x\"\ninterface = \"x\"\nrole = \"edge\"",
+            4,
+            "port[2].role",
+            "\"edge\" is unknown",
+        ),
+        (
+            "name = \"x\"\ninterface = \"x\"\nrole = \"core\"\nxdp = \"fast\"",
+            5,
+            "port[2].xdp",
+            "unknown",
+        ),
+        (
+            "name = \"x\"\ninterface = \"x\"\nrole = \"core\"\nzero_copy = true",
+            5,
+            "port[2].zero_copy",
+            "is a boolean",
+        ),
+        (
+            "name = \"x\"\ninterface = \"x\"\nrole = \"core\"\nxdp = \"generic\"\nzero_copy = \"require\"",
+            6,
+            "port[2].zero_copy",
+            "generic XDP",
+        ),
+        (
+            "name = \"x\"\ninterface = \"x\"\nrole = \"core\"\nbusy_poll_us = -1",
+            5,
+            "port[2].busy_poll_us",
+            "-1 is out of range",
+        ),
+        (
+            "name = \"x\"\ninterface = \"x\"\nrole = \"core\"\nto_kernel = \"lacp\"",
+            5,
+            "port[2].to_kernel",
+            "is a string",
+        ),
+        (
+            "name = \"x\"\ninterface = \"x\"\nrole = \"core\"\nto_kernel = [\"stp\"]",
+            5,
+            "port[2].to_kernel",
+            "\"stp\" is unknown",
+        ),
+        (
+            "name = \"x\"\ninterface = \"x\"\nrole = \"core\"\nto_kernel = [\"lacp\", \"lacp\"]",
+            5,
+            "port[2].to_kernel",
+            "twice",
+        ),
+        (
+            "name = \"x\"\ninterface = \"x\"\nrole = \"core\"\nspeed = 1",
+            5,
+            "port[2].speed",
+            "no field",
+        ),
+    ] {
+        refused(&port(body), at, field, says);
+    }
+}
+
+#[test]
+fn there_is_at_least_one_port_and_at_most_64() {
+    let error = parse("").unwrap_err();
+    assert_eq!(error.problems()[0].field(), "port");
+    let many: String = (0..63)
+        .map(|i| format!("[[port]]\nname = \"p{i}\"\ninterface = \"p{i}\"\nrole = \"core\"\n"))
+        .collect();
+    refused(&many, 62 * 4 + 1, "port", "there are 65 ports");
+}
+
+#[test]
+fn station() {
+    let with = |body: &str, field: &str, says: &str| {
+        let text = BASE.replace("name = \"test\"", body);
+        let error = parse(&text).expect_err(body);
+        let [problem] = error.problems() else { panic!("{body}\n{error:?}") };
+        assert_eq!((problem.line(), problem.field()), (Some(2), field), "{body}\n{error:?}");
+        assert!(problem.message().contains(says), "{body}\n{error:?}");
+    };
+    with("name = \"Big Name\"", "station.name", "not a name");
+    with("socket = \"run/x\"", "station.socket", "relative");
+    with("socket = \"/run/a\\nb\"", "station.socket", "control character");
+    with("socket = \"/run/a\\u0000b\"", "station.socket", "control character");
+    with("socket = \"\"", "station.socket", "is empty");
+    with(&format!("socket = \"/{}\"", "x".repeat(107)), "station.socket", "longer than 107");
+    with("bpffs = \"x\"", "station.bpffs", "relative");
+    with("max_vifs = 0", "station.max_vifs", "0 is out of range");
+    with("max_vifs = 65536", "station.max_vifs", "out of range");
+    with("max_vifs = 99999999999999999999", "station.max_vifs", "out of range");
+    with("cpus = 1", "station.cpus", "is an integer");
+    with("cpus = [1, 1]", "station.cpus", "already in the list");
+    with("cpus = [\"1\"]", "station.cpus", "not a CPU");
+    with("cpus = [-1]", "station.cpus", "not a CPU");
+    with("frames = 100", "station.frames", "out of range");
+    with("ring = 1000", "station.ring", "not a power of two");
+    with("ring = 65536", "station.ring", "out of range");
+    with("nam = \"x\"", "station.nam", "no field");
+}
+
+#[test]
+fn vrfs() {
+    refused(
+        "[[vrf]]\nname = \"pub\"\nkind = \"vpc\"",
+        2,
+        "vrf[2].name",
+        "already a vrf on line 15",
+    );
+    refused("[[vrf]]\nname = \"x\"\nkind = \"vpn\"", 3, "vrf[2].kind", "unknown");
+    refused("[[vrf]]\nname = \"x\"", 1, "vrf[2].kind", "is missing");
+    refused("[vrf2]\n", 1, "vrf2", "no field");
+}
+
+/// A VIF on the customer port in the VPC, with some fields replaced or added.
+fn vif(changes: &[(&str, &str)]) -> String {
+    let mut fields = vec![
+        ("name", "\"x\""),
+        ("port", "\"cust\""),
+        ("vlan", "300"),
+        ("kind", "\"private\""),
+        ("vrf", "\"vpc-a\""),
+        ("addresses", "[\"10.9.0.1/30\"]"),
+    ];
+    for &(key, value) in changes {
+        match fields.iter_mut().find(|field| field.0 == key) {
+            Some(field) => field.1 = value,
+            None => fields.push((key, value)),
+        }
+    }
+    let lines = fields.iter().filter(|field| !field.1.is_empty());
+    lines.fold("[[vif]]\n".into(), |text, (key, value)| format!("{text}{key} = {value}\n"))
+}
+
+#[test]
+fn vifs() {
+    parse(&format!("{BASE}{}", vif(&[]))).unwrap();
+    for (changes, at, field, says) in [
+        (&[("name", "\"a\"")][..], 2, "name", "already a vif on line 18"),
+        (&[("port", "\"cust9\"")], 3, "port", "there is no port \"cust9\""),
+        (&[("port", "")], 1, "port", "is missing"),
+        (&[("vlan", "")], 1, "vlan", "is missing"),
+        (&[("vlan", "0")], 4, "vlan", "0 is out of range"),
+        (&[("vlan", "4095")], 4, "vlan", "out of range"),
+        (&[("vlan", "\"4095\"")], 4, "vlan", "no VLAN"),
+        (&[("vlan", "\"1.0\"")], 4, "vlan", "no VLAN"),
+        (&[("vlan", "\"1.2.3\"")], 4, "vlan", "no VLAN"),
+        (&[("vlan", "\"+1\"")], 4, "vlan", "no VLAN"),
+        (&[("vlan", "1.5")], 4, "vlan", "is a float"),
+        (&[("vlan", "100")], 4, "vlan", "100 is already used on port \"cust\", line 20"),
+        (&[("vlan", "\"200.1\"")], 4, "vlan", "200.1 is already used"),
+        (&[("vlan", "\"100.1\"")], 4, "vlan", "one tag and two tags"),
+        (&[("vlan", "200")], 4, "vlan", "one tag and two tags"),
+        (&[("vlan", "\"200.2\""), ("service_tag", "true")], 4, "service_tag", "802.1Q and 802.1ad"),
+        (&[("service_tag", "1")], 8, "service_tag", "is an integer"),
+        (&[("kind", "")], 1, "kind", "is missing"),
+        (&[("kind", "\"privat\"")], 5, "kind", "unknown"),
+        (&[("kind", "\"public\"")], 5, "kind", "of another kind"),
+        (&[("kind", "\"transit\"")], 5, "kind", "of another kind"),
+        (&[("port", "\"core\"")], 5, "kind", "core port"),
+        (&[("vrf", "\"vpc-b\"")], 6, "vrf", "there is no vrf"),
+        (&[("addresses", "")], 1, "addresses", "is missing"),
+        (&[("addresses", "[]")], 7, "addresses", "there is none"),
+        (&[("addresses", "\"10.9.0.1/30\"")], 7, "addresses", "is a string"),
+        (&[("addresses", "[\"10.9.0.1\"]")], 7, "addresses", "not an address with a prefix length"),
+        (&[("addresses", "[\"10.9.0.1/33\"]")], 7, "addresses", "not an address"),
+        (&[("addresses", "[\"10.9.0.0/30\"]")], 7, "addresses", "subnet's own address"),
+        (&[("addresses", "[\"10.9.0.3/30\"]")], 7, "addresses", "broadcast"),
+        (&[("addresses", "[\"fd01::/64\"]")], 7, "addresses", "subnet's own address"),
+        (&[("addresses", "[\"224.0.0.1/24\"]")], 7, "addresses", "multicast"),
+        (&[("addresses", "[\"127.0.0.1/8\"]")], 7, "addresses", "loopback"),
+        (&[("addresses", "[\"0.0.0.1/30\"]")], 7, "addresses", "unspecified"),
+        (&[("addresses", "[\"::1/128\"]")], 7, "addresses", "loopback"),
+        (&[("addresses", "[\"ff02::1/64\"]")], 7, "addresses", "multicast"),
+        (&[("addresses", "[\"11.0.0.1/7\"]")], 7, "addresses", "too large"),
+        (&[("addresses", "[\"fe80::1/10\"]")], 7, "addresses", "not in fe80::/64"),
+        (&[("addresses", "[\"fe80:1::1/64\"]")], 7, "addresses", "not in fe80::/64"),
+        (&[("addresses", "[\"fe80::1/64\", \"fe80::2/64\"]")], 7, "addresses", "second"),
+        (&[("addresses", "[\"10.9.0.1/30\", \"10.9.0.1/30\"]")], 7, "addresses", "second"),
+        (
+            &[("addresses", "[\"10.9.0.1/30\", \"10.9.0.2/30\"]")],
+            7,
+            "addresses",
+            "overlaps 10.9.0.1/30",
+        ),
+        (&[("addresses", "[\"10.0.0.1/30\"]")], 7, "addresses", "overlaps 10.0.0.1/30 on line 23"),
+        (&[("addresses", "[\"10.0.0.9/28\"]")], 7, "addresses", "overlaps"),
+        (&[("addresses", "[\"fd00::2/127\"]")], 7, "addresses", "overlaps fd00::1/64"),
+        (&[("mtu", "575")], 8, "mtu", "575 is out of range"),
+        (&[("mtu", "1279"), ("addresses", "[\"fd01::1/64\"]")], 8, "mtu", "1279 is out of range"),
+        (&[("mtu", "9217")], 8, "mtu", "out of range"),
+        (&[("up", "\"yes\"")], 8, "up", "is a string"),
+        (&[("source_check", "\"on\"")], 8, "source_check", "unknown"),
+        (&[("pcp", "8")], 8, "pcp", "8 is out of range"),
+        (&[("pcp", "\"keep\"")], 8, "pcp", "unknown"),
+        (&[("bgp", "1")], 8, "bgp", "no field"),
+    ] {
+        refused(&vif(changes), at, &format!("vif[3].{field}"), says);
+    }
+    let seventeen: Vec<String> = (0..17).map(|i| format!("10.9.{i}.1/30")).collect();
+    refused(
+        &vif(&[("addresses", &format!("{seventeen:?}"))]),
+        7,
+        "vif[3].addresses",
+        "there are 17",
+    );
+    let text = BASE.replace("name = \"test\"", "max_vifs = 2");
+    let error = parse(&text).unwrap_err();
+    assert_eq!(error.problems()[0].field(), "vif", "{error:?}");
+}
+
+#[test]
+fn the_same_subnet_in_another_vrf_is_fine() {
+    let other = "[[vrf]]\nname = \"vpc-b\"\nkind = \"vpc\"\n";
+    let vif = vif(&[("vrf", "\"vpc-b\""), ("addresses", "[\"10.0.0.1/30\", \"fd00::1/64\"]")]);
+    parse(&format!("{BASE}{other}{vif}")).unwrap();
+}
+
+#[test]
+fn routes() {
+    for (vrf, prefix, rest, at, field, says) in [
+        ("vpc-b", "10.2.0.0/16", "action = \"blackhole\"", 2, "vrf", "there is no vrf"),
+        ("pub", "10.2.0.1/16", "action = \"blackhole\"", 3, "prefix", "has bits set after /16"),
+        ("pub", "10.2.0.0", "action = \"blackhole\"", 3, "prefix", "not a prefix"),
+        ("pub", "224.0.0.0/4", "action = \"blackhole\"", 3, "prefix", "multicast"),
+        ("pub", "127.0.0.0/8", "action = \"blackhole\"", 3, "prefix", "loopback"),
+        ("pub", "fe80::/64", "action = \"blackhole\"", 3, "prefix", "link-local"),
+        ("vpc-a", "10.1.0.0/16", "action = \"blackhole\"", 3, "prefix", "has a route on line 40"),
+        (
+            "vpc-a",
+            "10.0.0.0/30",
+            "action = \"blackhole\"",
+            3,
+            "prefix",
+            "is the subnet of vif \"a\"",
+        ),
+        (
+            "vpc-a",
+            "10.0.0.1/32",
+            "action = \"blackhole\"",
+            3,
+            "prefix",
+            "is the address of vif \"a\"",
+        ),
+        ("pub", "10.2.0.0/16", "action = \"drop\"", 4, "action", "unknown"),
+        ("pub", "10.2.0.0/16", "", 1, "via", "is missing"),
+        ("pub", "10.2.0.0/16", "via = []", 4, "via", "leads nowhere"),
+        ("pub", "10.2.0.0/16", "via = \"10.0.1.2\"", 4, "via", "is a string"),
+        ("pub", "10.2.0.0/16", "via = [\"10.0.1.2\"]", 4, "via[0]", "is a string"),
+        (
+            "pub",
+            "10.2.0.0/16",
+            "via = [{ address = \"10.0.1.2\" }]\naction = \"blackhole\"",
+            5,
+            "action",
+            "beside via",
+        ),
+        (
+            "pub",
+            "10.2.0.0/16",
+            "via = [{ addr = \"10.0.1.2\" }]",
+            4,
+            "via[0].address",
+            "is missing",
+        ),
+        (
+            "pub",
+            "10.2.0.0/16",
+            "via = [{ address = \"10.0.1.256\" }]",
+            4,
+            "via[0].address",
+            "not an address",
+        ),
+        (
+            "pub",
+            "10.2.0.0/16",
+            "via = [{ address = \"10.0.2.2\" }]",
+            4,
+            "via[0].address",
+            "on no subnet of vrf \"pub\"",
+        ),
+        (
+            "pub",
+            "10.2.0.0/16",
+            "via = [{ address = \"10.0.1.1\" }]",
+            4,
+            "via[0].address",
+            "router's own address",
+        ),
+        (
+            "pub",
+            "10.2.0.0/16",
+            "via = [{ address = \"10.0.1.0\" }]",
+            4,
+            "via[0].address",
+            "subnet's own",
+        ),
+        (
+            "pub",
+            "10.2.0.0/16",
+            "via = [{ address = \"10.0.1.255\" }]",
+            4,
+            "via[0].address",
+            "broadcast",
+        ),
+        (
+            "pub",
+            "10.2.0.0/16",
+            "via = [{ address = \"10.0.1.2\", vif = \"z\" }]",
+            4,
+            "via[0].vif",
+            "there is no vif",
+        ),
+        (
+            "pub",
+            "10.2.0.0/16",
+            "via = [{ address = \"10.0.1.2\", vif = \"a\" }]",
+            4,
+            "via[0].vif",
+            "vif \"a\" is in vrf \"vpc-a\"",
+        ),
+        (
+            "pub",
+            "10.2.0.0/16",
+            "via = [{ address = \"10.0.1.2\", vif = \"q\" }]",
+            4,
+            "via[0].address",
+            "on no subnet of vif \"q\"",
+        ),
+        (
+            "pub",
+            "10.2.0.0/16",
+            "via = [{ address = \"10.0.1.2\", weight = 0 }]",
+            4,
+            "via[0].weight",
+            "out of range",
+        ),
+        (
+            "pub",
+            "10.2.0.0/16",
+            "via = [{ address = \"10.0.1.2\", weight = 65 }]",
+            4,
+            "via[0].weight",
+            "out of range",
+        ),
+        (
+            "pub",
+            "10.2.0.0/16",
+            "via = [{ address = \"10.0.1.2\", weight = 64 }, { address = \"10.0.1.3\" }]",
+            4,
+            "via",
+            "share is less than 1/64",
+        ),
+        (
+            "pub",
+            "10.2.0.0/16",
+            "via = [{ address = \"10.0.1.2\" }, { address = \"10.0.1.2\" }]",
+            4,
+            "via[1].address",
+            "twice",
+        ),
+        (
+            "pub",
+            "2001:db8::/32",
+            "via = [{ address = \"10.0.1.2\" }]",
+            4,
+            "via",
+            "not of the family",
+        ),
+        (
+            "pub",
+            "2001:db8::/32",
+            "via = [{ address = \"fe80::1\" }]",
+            4,
+            "via[0].vif",
+            "is missing",
+        ),
+        (
+            "pub",
+            "10.2.0.0/16",
+            "via = [{ address = \"10.0.1.2\" }]\nmetric = 1",
+            5,
+            "metric",
+            "no field",
+        ),
+    ] {
+        if rest.contains("addr =") {
+            continue; // two errors: see below
+        }
+        let fragment = format!("[[route]]\nvrf = \"{vrf}\"\nprefix = \"{prefix}\"\n{rest}\n");
+        let field =
+            if field == "via[0]" { "route[1].via[0]".into() } else { format!("route[1].{field}") };
+        if rest == "via = [\"10.0.1.2\"]" {
+            // A string where a table belongs is an error of its own, and then the route leads nowhere.
+            let error = parse(&format!("{BASE}{fragment}")).expect_err(&fragment);
+            assert_eq!(error.problems()[0].field(), "route[1].via[0]", "{error:?}");
+            continue;
+        }
+        refused(&fragment, at, &field, says);
+    }
+}
+
+#[test]
+fn neighbors() {
+    for (vif, address, mac, at, field, says) in [
+        ("z", "10.0.0.2", "02:00:00:00:00:01", 2, "vif", "there is no vif"),
+        ("a", "10.0.0.300", "02:00:00:00:00:01", 3, "address", "not an address"),
+        ("a", "10.0.1.2", "02:00:00:00:00:01", 3, "address", "on no subnet of vif \"a\""),
+        ("a", "10.0.0.1", "02:00:00:00:00:01", 3, "address", "router's own"),
+        ("a", "10.0.0.3", "02:00:00:00:00:01", 3, "address", "broadcast"),
+        ("a", "10.0.0.2", "02:00:00:00:00", 4, "mac", "not a MAC address"),
+        ("a", "10.0.0.2", "03:00:00:00:00:01", 4, "mac", "not the MAC of one host"),
+        ("a", "10.0.0.2", "00:00:00:00:00:00", 4, "mac", "not the MAC of one host"),
+    ] {
+        let fragment =
+            format!("[[neighbor]]\nvif = \"{vif}\"\naddress = \"{address}\"\nmac = \"{mac}\"\n");
+        refused(&fragment, at, &format!("neighbor[0].{field}"), says);
+    }
+    let twice = "[[neighbor]]\nvif = \"a\"\naddress = \"fe80::2\"\nmac = \"02:00:00:00:00:01\"\n";
+    refused(&twice.repeat(2), 7, "neighbor[1].address", "twice");
+}
+
+#[test]
+fn syntax_errors_have_their_line() {
+    refused("[[route]]\nvrf = \n", 2, "", "string");
+    refused("x = 1\nx = 2\n", 2, "", "duplicate");
+    refused("[[route]\n", 1, "", "unclosed");
+}
+
+#[test]
+fn all_errors_are_shown_at_once_with_caret_and_help() {
+    let text = format!(
+        "{BASE}[[vif]]\nname = \"x\"\nport = \"nope\"\nvlan = 0\n[[neighbor]]\nvif = \"x\"\n\
+         address = \"10.0.0.2\"\nmac = \"x\"\n"
+    );
+    let error = config::parse_as(&text, Path::new("/etc/station.toml")).unwrap_err();
+    let fields: Vec<&str> = error.problems().iter().map(|problem| problem.field()).collect();
+    assert_eq!(
+        fields,
+        ["vif[3].addresses", "vif[3].vrf", "vif[3].port", "vif[3].vlan", "neighbor[0].mac"],
+        "{error:?}"
+    );
+    assert!(error.report().starts_with("/etc/station.toml:41: vif[3].addresses: is missing; add "));
+    assert_eq!(error.report().lines().count(), 5);
+    assert_eq!(error.related().into_iter().flatten().count(), 5);
+    let mut rendered = String::new();
+    let theme = miette::GraphicalTheme::unicode_nocolor();
+    miette::GraphicalReportHandler::new_themed(theme).render_report(&mut rendered, &error).unwrap();
+    for part in [
+        "/etc/station.toml is refused: 5 errors",
+        "vlan = 0",
+        "station.toml:44:8",
+        "help: write an integer from 1 to 4094",
+    ] {
+        assert!(rendered.contains(part), "{part:?} is not in\n{rendered}");
+    }
+}
+
+#[test]
+fn a_thousand_errors_are_counted_but_not_all_listed() {
+    let many = "[[neighbor]]\nx = 1\n".repeat(1000);
+    let error = parse(&format!("{BASE}{many}")).unwrap_err();
+    assert_eq!(error.problems().len(), 100);
+    assert!(error.report().ends_with("3900 more errors are not listed"), "{}", error.report());
+}

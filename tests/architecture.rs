@@ -10,16 +10,38 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("fib", &[]),
-    ("tables", &["wire", "fib"]),
-    ("stage", &["wire", "fib", "tables"]),
-    ("path", &["wire", "fib", "tables", "stage"]),
     ("port", &[]),
+    ("tables", &["wire", "fib"]),
+    // `port` for the frames themselves, which a stage reads and rewrites in place.
+    ("stage", &["wire", "fib", "tables", "port"]),
+    ("path", &["wire", "fib", "tables", "stage", "port"]),
+    ("handoff", &["tables"]),
     ("publish", &["fib", "tables"]),
-    ("worker", &["wire", "fib", "tables", "path", "port", "publish"]),
+    ("worker", &["wire", "fib", "tables", "stage", "path", "port", "publish", "handoff"]),
+    ("slowpath", &["wire", "fib", "tables"]),
+    ("control", &["wire", "fib", "tables", "publish", "slowpath"]),
+    (
+        "replay",
+        &["wire", "fib", "tables", "port", "publish", "handoff", "worker", "slowpath", "control"],
+    ),
+    (
+        "station",
+        &["wire", "fib", "tables", "port", "publish", "handoff", "worker", "slowpath", "control"],
+    ),
 ];
 
 /// Files in which `unsafe` may stand, and why.
-const UNSAFE: &[(&str, &str)] = &[];
+const UNSAFE: &[(&str, &str)] = &[
+    ("fib/raw/region.rs", "the memory that readers and the writer share"),
+    ("port/area.rs", "the memory that the kernel, or a NIC, writes frames into"),
+    ("port/af_xdp/ring.rs", "rings shared with the kernel"),
+    ("port/af_xdp/socket.rs", "system calls of AF_XDP"),
+    ("port/af_xdp/bpf.rs", "bpf(2)"),
+    ("port/af_xdp/bpffs.rs", "statfs(2) and mount(2)"),
+    ("port/af_xdp/ethtool.rs", "ioctl(2)"),
+    ("port/af_xdp/netlink.rs", "poll(2)"),
+    ("port/af_xdp/nic.rs", "sockets and if_indextoname(3)"),
+];
 
 /// Files that may be longer than [`MAX_LINES`], and why.
 const LONG: &[(&str, &str)] = &[];
@@ -49,8 +71,37 @@ impl Source {
         if self.path.ends_with("/mod.rs") { parts - 1 } else { parts }
     }
 
-    fn is_test(&self) -> bool {
-        self.path.split('/').any(|part| matches!(part, "tests" | "tests.rs"))
+    /// Whether the whole file is test code: its module is declared under `#[cfg(test)]`.
+    fn is_test(&self, test_modules: &BTreeSet<String>) -> bool {
+        test_modules.iter().any(|module| {
+            self.path
+                .strip_prefix(module.as_str())
+                .is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+        })
+    }
+
+    /// Paths of the modules that this file declares for tests alone.
+    fn test_modules(&self) -> Vec<String> {
+        let directory = match self.path.strip_suffix("mod.rs").or(self.path.strip_suffix("lib.rs"))
+        {
+            Some(directory) => directory.to_owned(),
+            None => format!("{}/", self.path.trim_end_matches(".rs")),
+        };
+        let words: Vec<&str> = self.text.split_whitespace().collect();
+        let mut found = Vec::new();
+        for at in 0..words.len() {
+            let rest = &words[at + 1..];
+            let name = match rest {
+                ["mod", name, ..] | [_, "mod", name, ..] => name.strip_suffix(';'),
+                _ => None,
+            };
+            if let (true, Some(name)) =
+                (TEST_MARKS.iter().any(|mark| words[at].starts_with(mark)), name)
+            {
+                found.push(format!("{directory}{name}"));
+            }
+        }
+        found
     }
 }
 
@@ -59,7 +110,7 @@ fn sources() -> Vec<Source> {
     let mut files = Vec::new();
     collect(&root, &mut files);
     assert!(files.len() > 20, "found only {} source files", files.len());
-    files
+    let sources: Vec<Source> = files
         .into_iter()
         .map(|file| {
             let text = fs::read_to_string(&file).unwrap();
@@ -67,8 +118,9 @@ fn sources() -> Vec<Source> {
             let code = without_tests(&without_comments(&text));
             Source { path, text, code }
         })
-        .filter(|source| !source.is_test())
-        .collect()
+        .collect();
+    let test_modules = sources.iter().flat_map(Source::test_modules).collect();
+    sources.into_iter().filter(|source| !source.is_test(&test_modules)).collect()
 }
 
 fn collect(directory: &Path, into: &mut Vec<PathBuf>) {
@@ -121,13 +173,14 @@ fn string_length(rest: &[char]) -> usize {
     (at + 1).min(rest.len())
 }
 
-/// Cuts what stands under `#[cfg(test)]` (or `cfg(all(test, ...))`): one item, to its closing brace or semicolon.
+/// What marks an item as test code.
+const TEST_MARKS: &[&str] = &["#[cfg(test)]", "#[cfg(all(test", "#[cfg(miri)]"];
+
+/// Cuts what stands under a mark: one item, to its closing brace or semicolon.
 fn without_tests(code: &str) -> String {
     let mut out = String::new();
     let mut rest = code;
-    while let Some(start) =
-        ["#[cfg(test)]", "#[cfg(all(test"].iter().filter_map(|mark| rest.find(mark)).min()
-    {
+    while let Some(start) = TEST_MARKS.iter().filter_map(|mark| rest.find(mark)).min() {
         out.push_str(&rest[..start]);
         let item = &rest[start..];
         let mut depth = 0_i32;

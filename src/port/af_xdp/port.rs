@@ -13,6 +13,8 @@ use super::socket::{Socket, Step, StepError, XskStatistics};
 /// Most system calls that one flush makes to drain the transmit ring: in copy mode a call may send
 /// as few as 32 frames.
 const KICKS: u32 = 8;
+/// Frames that a busy-polling call takes from the NIC at most: a burst.
+const BUSY_POLL_BUDGET: u32 = 64;
 /// How long `close` waits for frames that the NIC is still sending.
 const DRAIN: Duration = Duration::from_millis(100);
 
@@ -110,6 +112,8 @@ pub struct XskPort {
     gone: bool,
     /// Descriptors from the kernel that named a frame which is not this socket's.
     refused: u64,
+    /// System calls made to wake the kernel.
+    calls: u64,
     rx_backoff: Backoff,
     tx_backoff: Backoff,
 }
@@ -154,7 +158,7 @@ impl XskPort {
         })?;
         if busy_poll_us > 0 {
             socket
-                .set_busy_poll(busy_poll_us, BURST as u32)
+                .set_busy_poll(busy_poll_us, BUSY_POLL_BUDGET)
                 .map_err(system("set busy polling", "; set busy_poll_us = 0"))?;
         }
         let refused = |reason: &str| XskError::NoZeroCopy {
@@ -196,6 +200,7 @@ impl XskPort {
             busy_poll: busy_poll_us > 0,
             gone: false,
             refused: 0,
+            calls: 0,
             rx_backoff: Backoff::default(),
             tx_backoff: Backoff::default(),
         };
@@ -226,6 +231,11 @@ impl XskPort {
     /// lie within one: not used. Anything but 0 is a kernel or driver bug.
     pub fn refused_descriptors(&self) -> u64 {
         self.refused
+    }
+
+    /// System calls made to send and receive so far: not more than one for each 32 frames at load.
+    pub fn system_calls(&self) -> u64 {
+        self.calls
     }
 
     /// The kernel's counters.
@@ -315,6 +325,7 @@ impl XskPort {
         // With zero-copy the driver may be at work already and ask for no call.
         while pending > 0 && kicks < KICKS && (self.socket.tx.needs_wakeup() || self.busy_poll) {
             kicks += 1;
+            self.calls += 1;
             let result = self.socket.wake_tx();
             let left = self.socket.tx.pending();
             let progress = left != pending;
@@ -359,6 +370,7 @@ impl XskPort {
         {
             return;
         }
+        self.calls += 1;
         match self.socket.wake_rx() {
             Ok(()) => self.rx_backoff.succeeded(),
             Err(e) if is_transient(&e) => self.rx_backoff.succeeded(),

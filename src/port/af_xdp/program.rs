@@ -278,7 +278,7 @@ impl XdpProgram {
     ///
     /// # Errors
     /// [`XdpError::Register`]: the queue is not one of those that the program was attached for, or
-    /// the socket is not bound.
+    /// `socket` is not an AF_XDP socket.
     pub fn register(&self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), XdpError> {
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
         sockets.set(queue, socket.as_raw_fd(), 0).map_err(|e| XdpError::Register {

@@ -5,7 +5,9 @@
 //! 1. publish a snapshot that has what is new beside everything old, and wait for every worker;
 //! 2. change the FIB (if it refuses, undo, and publish the old tables again);
 //! 3. publish the new tables, still with what the FIB used to lead to, and wait for every worker;
-//! 4. free FIB memory, VRFs and ids, and publish without them.
+//! 4. remove VRFs, publish without what was removed, wait for every worker, and free its ids.
+//!
+//! FIB memory is freed at every wait.
 
 use std::sync::Arc;
 
@@ -240,12 +242,14 @@ impl<P: Publish> Engine<P> {
         self.fib.reclaim(self.sealed, self.sealed);
     }
 
-    /// After a wait: frees what nothing leads to, and publishes tables without it.
+    /// After a wait: publishes tables without what nothing leads to, and frees its ids once no
+    /// worker knows them any more.
     pub(super) fn clean_up(&mut self) {
         if self.state.has_unwanted() {
             self.state.sweep();
-            self.state.recycle();
             self.publish();
+            self.synchronize();
+            self.state.recycle();
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::port::{FrameSize, Pool};
 use crate::publish::{Publisher, Subscriber};
 use crate::slowpath::{NeighborEvent, Output, Punted, SlowPath, View, route};
 use crate::tables::counters::{SlowCounters, WorkerCounters};
-use crate::tables::{GroupId, PortId, SlowOutcome, Snapshot, Verdict, VifId, VrfId};
+use crate::tables::{PortId, SlowOutcome, Snapshot, Verdict, VifId, VrfId};
 use crate::worker::{Exchange, Worker};
 
 /// Frames of the worker's memory: a burst, and what the slow path adds to it.

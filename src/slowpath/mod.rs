@@ -13,7 +13,6 @@ mod egress;
 mod forward;
 mod fragment;
 mod icmp;
-pub mod limit;
 mod local;
 mod nd;
 mod neighbor;

@@ -131,7 +131,7 @@ fn station() {
     with("socket = \"/run/a\\nb\"", "station.socket", "control character");
     with("socket = \"/run/a\\u0000b\"", "station.socket", "control character");
     with("socket = \"\"", "station.socket", "is empty");
-    with(&format!("socket = \"/{}\"", "x".repeat(107)), "station.socket", "longer than 107");
+    with(&format!("socket = \"/{}\"", "x".repeat(96)), "station.socket", "longer than 96");
     with("bpffs = \"x\"", "station.bpffs", "relative");
     with("max_vifs = 0", "station.max_vifs", "0 is out of range");
     with("max_vifs = 65536", "station.max_vifs", "out of range");

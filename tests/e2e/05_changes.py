@@ -58,7 +58,7 @@ def test_route_delete_and_add():
 
 def test_blackhole_unreachable_and_prohibit():
     for action, outcome in [("blackhole", 0), ("unreachable", "Unreachable"), ("prohibit", "filtered")]:
-        station.ctl("route", "add", "--vrf", "vpc-a", "10.2.1.1/32", f"--{action}")
+        station.ctl("route", "add", "--vrf", "vpc-a", "10.2.1.1/32", "--action", action)
         with case.counted() as seen:
             output = lab.run("ping", "-n", "-c", 1, "-W", 1, "10.2.1.1", ns=A.ns, check=False)
         station.ctl("route", "del", "--vrf", "vpc-a", "10.2.1.1/32")
@@ -105,9 +105,12 @@ def test_what_was_committed_survives_a_kill():
 def test_bad_changes_are_refused_and_change_nothing():
     before = station.CONFIG.read_text()
     for words in [
-        ("vif", "add", "a", "--port", "cust0", "--vlan", "101", "--kind", "private", "--vrf", "vpc-a"),
-        ("vif", "add", "z", "--port", "cust0", "--vlan", "100", "--kind", "private", "--vrf", "vpc-a"),
-        ("vif", "add", "z", "--port", "cust0", "--vlan", "4095", "--kind", "private", "--vrf", "vpc-a"),
+        ("vif", "add", "a", "--port", "cust0", "--vlan", "101", "--kind", "private", "--vrf", "vpc-a",
+         "--address", "10.250.0.1/30"),
+        ("vif", "add", "z", "--port", "cust0", "--vlan", "100", "--kind", "private", "--vrf", "vpc-a",
+         "--address", "10.250.0.1/30"),
+        ("vif", "add", "z", "--port", "cust0", "--vlan", "4095", "--kind", "private", "--vrf", "vpc-a",
+         "--address", "10.250.0.1/30"),
         ("vif", "del", "nobody"),
         ("route", "add", "--vrf", "vpc-a", "10.2.0.0/16", "--via", "169.254.255.2"),
         ("route", "add", "--vrf", "vpc-a", "10.9.0.1/16", "--via", "169.254.255.2"),

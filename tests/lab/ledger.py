@@ -100,7 +100,8 @@ class Snapshot:
         for port in lab.PORTS:
             hosts = [host for host in lab.HOSTS.values() if host.port == port]
             sent = sum(self.hosts[host.name]["sent"] for host in hosts)
-            lost[f"into {port}"] = sent - self.ports[port]["rx_frames"] - self.ports[port]["lost_before"]
+            seen = self.ports[port]["rx_frames"] + self.ports[port]["lost_before"] + self.wires[port]
+            lost[f"into {port}"] = sent - seen
             for host in hosts:
                 out = self.vifs[host.name]["tx_frames"] - self.hosts[host.name]["received"]
                 lost[f"out of VIF {host.name}"] = out
@@ -122,8 +123,18 @@ def vif_port(vif):
 
 def station_counts():
     """The station's counters, flat: {vif: Counter}, {port: Counter}."""
-    answer = station.ctl("show", "counters")
-    raise NotImplementedError(answer)
+    vifs, ports = {}, {}
+    for row in station.ctl("show", "counters", "--all"):
+        counter = collections.Counter()
+        for entry in row["counters"]:
+            group = "" if entry["group"] == "traffic" else f"{entry['group']} "
+            counter[group + entry["name"]] = entry["value"]
+        (ports if row["scope"] == "port" else vifs)[row["name"]] = counter
+    for name, port in station.ports().items():
+        # Lost before a worker saw it, by the kernel's or the XDP program's own count.
+        kernel, xdp = port["kernel"], port["xdp"]
+        ports[name]["lost_before"] = kernel["rx_dropped"] + kernel["rx_ring_full"] + sum(xdp.values())
+    return vifs, ports
 
 
 def quiet(limit=10.0):

@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -34,6 +35,35 @@ def ctl(*words, check=True, timeout=60, stdin=None):
     if done.returncode and check:
         raise Refused(done.returncode, (done.stderr or done.stdout).strip())
     return json.loads(done.stdout) if done.stdout.strip() else {}
+
+
+def ports():
+    """`show ports` by name; `up`: whether the link is."""
+    return {row["name"]: {**row, "up": row["link"] == "up"} for row in ctl("show", "ports")}
+
+
+def route_counts(vrf):
+    """How many routes a VRF has: {4: n, 6: n}."""
+    [row] = [row for row in ctl("show", "vrfs") if row["name"] == vrf]
+    return {4: row["ipv4_routes"], 6: row["ipv6_routes"]}
+
+
+def lookup_many(vrf, addresses):
+    """(prefix, next hop) for each address, by the admin protocol itself: a process each would take minutes."""
+    answers = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(10)
+        connection.connect(str(SOCKET))
+        with connection.makefile("rb") as lines:
+            for address in addresses:
+                request = {"v": 1, "request": "lookup", "vrf": vrf, "address": address}
+                connection.sendall(json.dumps(request).encode() + b"\n")
+                answer = json.loads(lines.readline())
+                if "error" in answer:
+                    raise Refused(1, f"lookup of {address}: {answer['error']}")
+                result = answer["result"]
+                answers.append((result["prefix"], result["via"][0]["next_hop"] if result["via"] else None))
+    return answers
 
 
 def check(path):

@@ -238,6 +238,11 @@ impl XskPort {
         self.calls
     }
 
+    /// System calls made to receive and to send.
+    pub fn system_calls(&self) -> u64 {
+        self.system_calls
+    }
+
     /// The kernel's counters.
     ///
     /// # Errors
@@ -371,6 +376,7 @@ impl XskPort {
             return;
         }
         self.calls += 1;
+        self.system_calls += 1;
         match self.socket.wake_rx() {
             Ok(()) => self.rx_backoff.succeeded(),
             Err(e) if is_transient(&e) => self.rx_backoff.succeeded(),

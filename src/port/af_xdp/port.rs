@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::super::{BURST, Frame, Pool, Port};
 use super::backoff::Backoff;
+use super::error::XskError;
 use super::held::Held;
 use super::program::{Attached, XdpProgram};
 use super::socket::{Socket, Step, StepError, XskStatistics};
@@ -39,62 +40,6 @@ pub struct SocketOptions {
     pub zero_copy: ZeroCopy,
     /// Busy-poll time in microseconds; 0 is off.
     pub busy_poll_us: u32,
-}
-
-/// Why a socket could not be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum XskError {
-    /// The ring size is unusable.
-    #[error("a ring of {0} entries: make it a power of two from 64 to 32768")]
-    Ring(u32),
-    /// Zero-copy is required and cannot be had.
-    #[error(
-        "{interface} queue {queue}: zero-copy is required but not granted ({reason}): set zero_copy = \"auto\" to fall back to copying"
-    )]
-    NoZeroCopy {
-        /// The interface.
-        interface: String,
-        /// Its queue.
-        queue: u32,
-        /// Why.
-        reason: String,
-    },
-    /// Another socket has the queue.
-    #[error(
-        "{interface} queue {queue} is in use by another AF_XDP socket: stop the program that has it (`ss --xdp -p` lists them)"
-    )]
-    Busy {
-        /// The interface.
-        interface: String,
-        /// Its queue.
-        queue: u32,
-    },
-    /// The interface has not that many queues.
-    #[error("{interface} has no queue {queue}: see `ethtool -l {interface}`")]
-    NoQueue {
-        /// The interface.
-        interface: String,
-        /// Its queue.
-        queue: u32,
-    },
-    /// The kernel's answer to another step.
-    #[error("{interface} queue {queue}: cannot {step}: {source}{advice}")]
-    System {
-        /// The interface.
-        interface: String,
-        /// Its queue.
-        queue: u32,
-        /// What was tried.
-        step: &'static str,
-        /// What to do about it.
-        advice: &'static str,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// The socket could not be entered into the XDP program's map.
-    #[error(transparent)]
-    Program(#[from] super::program::XdpError),
 }
 
 /// One queue of a NIC.
@@ -289,8 +234,7 @@ impl XskPort {
                 break;
             }
         }
-        let filled = self.socket.fill.unpublished() > 0;
-        if filled {
+        if self.socket.fill.unpublished() > 0 {
             self.socket.fill.publish();
         }
     }
@@ -405,7 +349,9 @@ impl Port for XskPort {
         if received > 0 {
             self.socket.rx.release();
         }
-        self.refill(pool);
+        if !self.gone {
+            self.refill(pool);
+        }
         if received == 0 {
             self.wake_rx();
         }

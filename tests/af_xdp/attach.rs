@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use station::port::af_xdp::{
-    AttachMode, SocketOptions, ToKernel, XdpError, XdpProgram, XskPort, ZeroCopy, detach,
+    AttachMode, BpffsError, SocketOptions, ToKernel, XdpError, XdpProgram, XskPort, ZeroCopy,
+    detach,
 };
 use station::port::{BURST, FrameSize, Pool, Port};
 
@@ -151,6 +152,31 @@ fn no_frame_slips_through_while_programs_are_replaced() {
     });
     assert_eq!(kernel.count(), 0);
     drop(program);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: run by scripts/test"]
+fn a_bpffs_is_mounted_where_there_is_none_unless_it_would_not_last() {
+    let lab = Lab::new(1);
+    lab.umount();
+    lab.in_station(|| match attach(&lab) {
+        Ok(_) => {
+            assert_closed(&lab);
+            assert!(detach(lab.bpffs(), PORTS[0]).unwrap());
+            lab.umount();
+        }
+        Err(XdpError::Bpffs(BpffsError::Private(_))) => {
+            println!("skipped: this test runs in a mount namespace of its own");
+        }
+        Err(error) => panic!("{error}"),
+    });
+    lab.in_station(|| {
+        // SAFETY: it changes only this thread.
+        assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNS) }, 0);
+        let error = attach(&lab).unwrap_err();
+        assert!(matches!(error, XdpError::Bpffs(BpffsError::Private(_))), "{error}");
+        assert!(error.to_string().contains("`mount -t bpf bpf /run/xdp-"), "{error}");
+    });
 }
 
 #[test]

@@ -94,6 +94,11 @@ impl Lab {
         format!("{}-wire", self.name)
     }
 
+    /// Takes the BPF file system away.
+    pub fn umount(&self) {
+        run(&["umount", self.bpffs.to_str().unwrap()]);
+    }
+
     /// Where pins go.
     pub fn bpffs(&self) -> &Path {
         &self.bpffs

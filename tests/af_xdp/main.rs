@@ -2,6 +2,7 @@
 //! `cargo test --test af_xdp -- --include-ignored --test-threads 1`
 
 #![allow(unsafe_code)] // setns, packet sockets
+#![allow(clippy::unwrap_used)] // in helpers of tests, as in tests
 
 mod attach;
 mod forward;

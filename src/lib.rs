@@ -56,6 +56,7 @@ pub mod control;
 pub mod fib;
 pub mod handoff;
 pub mod limit;
+pub mod observe;
 pub mod path;
 pub mod port;
 pub mod publish;

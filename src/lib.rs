@@ -53,6 +53,7 @@
 //! | question to the daemon | `control::protocol`, and a row type with units in its names |
 
 pub mod control;
+pub mod ctl;
 pub mod fib;
 pub mod handoff;
 pub mod limit;

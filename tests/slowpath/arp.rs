@@ -125,7 +125,10 @@ fn a_new_mac_is_taken_where_the_old_one_is_silent() {
     let mut world = resolved();
     let takeover = arp(REQUEST, OTHER, "10.0.0.2", "10.0.0.2");
     heard_from(&mut world, OTHER, &takeover).one(SlowOutcome::UnsolicitedReply);
-    let asked = world.pass(0.7).sent;
+    let mut asked = world.pass(0.5).sent;
+    let again = heard_from(&mut world, OTHER, &takeover);
+    assert_eq!(again.silent(), SlowOutcome::UnsolicitedReply, "the third question is still open");
+    asked.extend(world.pass(0.2).sent);
     let to: Vec<Mac> = asked.iter().map(|sent| sent.to).collect();
     assert_eq!(to, [PEER, PEER, Mac::BROADCAST], "then everybody");
     let done = heard_from(&mut world, OTHER, &arp(REPLY, OTHER, "10.0.0.2", "10.0.0.1"));

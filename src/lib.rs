@@ -55,6 +55,7 @@
 pub mod control;
 pub mod fib;
 pub mod handoff;
+pub mod limit;
 pub mod path;
 pub mod port;
 pub mod publish;

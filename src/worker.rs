@@ -122,6 +122,7 @@ impl<P: Port> Worker<P> {
     #[inline]
     pub fn turn(&mut self, now: u64) -> Turn {
         self.tables.enter();
+        self.counters.begin_turn();
         let mut turn = Turn::default();
         for index in 0..self.ports.len() {
             let Some(port) = self.ports[index].as_mut() else { continue };
@@ -139,6 +140,7 @@ impl<P: Port> Worker<P> {
         if !self.exchange.injected.is_empty() {
             turn.frames += self.inject();
         }
+        self.counters.end_turn();
         for port in self.ports.iter_mut().flatten() {
             port.flush(&mut self.pool);
         }

@@ -11,14 +11,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("fib", &[]),
     ("port", &[]),
+    ("limit", &[]),
     ("tables", &["wire", "fib"]),
     // `port` for the frames themselves, which a stage reads and rewrites in place.
-    ("stage", &["wire", "fib", "tables", "port"]),
+    ("stage", &["wire", "fib", "tables", "port", "limit"]),
     ("path", &["wire", "fib", "tables", "stage", "port"]),
     ("handoff", &["tables"]),
     ("publish", &["fib", "tables"]),
     ("worker", &["wire", "fib", "tables", "stage", "path", "port", "publish", "handoff"]),
-    ("slowpath", &["wire", "fib", "tables"]),
+    ("slowpath", &["wire", "fib", "tables", "limit"]),
     ("control", &["wire", "fib", "tables", "publish", "slowpath"]),
     (
         "replay",

@@ -8,8 +8,11 @@ mod diff;
 mod ids;
 pub mod model;
 mod neighbor;
+pub mod protocol;
 mod query;
 mod rib;
+pub mod rows;
+pub mod server;
 mod state;
 
 pub use commit::{CommitError, Engine, Limits, PortFacts, Publish};

@@ -90,7 +90,7 @@ mod tests {
             let mut option = vec![7, 3, 4, 1];
             option.extend([148, 4, 0, 0].repeat(options));
             option.truncate(if options == 0 { 0 } else { 40 });
-            let payload: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
+            let payload: Vec<u8> = (0..=250).cycle().take(length).collect();
             let packet = ipv4("10.0.0.1", "10.0.0.2", 64, 17, &option, &payload);
             let fragments = fragment(&packet, mtu);
             prop_assert!(fragments.iter().all(|f| f.len() <= mtu));

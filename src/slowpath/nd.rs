@@ -74,7 +74,8 @@ fn parse(packet: &Packet<'_>, message: &[u8], option: u8) -> Option<Nd> {
             mac.is_none() && packet.destination == IpAddr::from(solicited_node(target))
         }
         SOURCE_LINK_LAYER => true,
-        _ => !unspecified && !(packet.destination.is_multicast() && message[4] & SOLICITED != 0),
+        _ if unspecified => false,
+        _ => !packet.destination.is_multicast() || message[4] & SOLICITED == 0,
     };
     sound.then_some(Nd { target, mac })
 }

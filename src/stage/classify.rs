@@ -33,6 +33,7 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
         if packet[0] & 1 == 1 {
             state.flags.set(Flags::GROUP_MAC);
         }
+        port_counters.to_vif.add(1);
         let counters = c.counters.vif(tagged.vif);
         counters.rx_frames.add(1);
         counters.rx_octets.add(octets);

@@ -12,7 +12,6 @@ use tracing::{error, info, warn};
 use super::StationError;
 use super::datapath::{self, Datapath};
 use crate::control::config;
-use crate::control::model::Config;
 use crate::control::{Engine, Limits};
 use crate::fib::{self, Fib};
 use crate::port::af_xdp::{LinkEvent, LinkWatcher};

@@ -203,6 +203,10 @@ impl Body {
     }
 
     fn copy_statistics(&self) {
+        let work = &self.worker.counters().work;
+        let by_ports: u64 = self.worker.ports().map(XskPort::system_calls).sum();
+        // A sleep is a poll and a read of the event counter.
+        work.system_calls.set(by_ports + 2 * work.sleeps.get());
         for (id, port) in self.worker.ports_by_id() {
             let Ok(statistics) = port.statistics() else { continue };
             let kernel = &self.worker.counters().port(id).kernel;

@@ -25,7 +25,7 @@ pub enum BpffsError {
     },
     /// No BPF file system is mounted, and none can be.
     #[error(
-        "no BPF file system at {path}, and it cannot be mounted: {source}; as root: mount -t bpf bpf {path}"
+        "no BPF file system at {path}, and it cannot be mounted: {source}; as root: `mount -t bpf bpf {path}`"
     )]
     Mount {
         /// Where.
@@ -35,7 +35,7 @@ pub enum BpffsError {
     },
     /// No BPF file system is mounted, and a mount made here would not last.
     #[error(
-        "no BPF file system at {0}, and this process has a mount namespace of its own: what it mounts would vanish with it, and the port would be open while the station is down; first, on the host: mount -t bpf bpf {0}"
+        "no BPF file system at {0}, and this process has a mount namespace of its own: what it mounts would vanish with it, and the port would be open while the station is down; first, on the host: `mount -t bpf bpf {0}`"
     )]
     Private(PathBuf),
 }
@@ -65,11 +65,15 @@ pub(super) fn ensure(dir: &Path) -> Result<(), BpffsError> {
     std::fs::create_dir_all(dir).map_err(make)
 }
 
-/// Whether this process's mounts are not those of the host's init. Where that cannot be told (no
-/// permission), they are taken to be.
+/// Whether this process's mounts are not the host's, as `ip netns exec` and containers have it. The
+/// kernel's threads have the host's; where they do not show, the first process has. Where nothing can
+/// be told, they are taken to be the same.
 fn has_own_mounts() -> bool {
-    let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/mnt"));
-    matches!((namespace("self"), namespace("1")), (Ok(ours), Ok(hosts)) if ours != hosts)
+    let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+    let kernel_shows =
+        std::fs::read_to_string("/proc/2/comm").is_ok_and(|name| name.trim_end() == "kthreadd");
+    let hosts = kernel_shows.then(|| namespace("2")).flatten().or_else(|| namespace("1"));
+    hosts.is_some_and(|hosts| namespace("thread-self").is_some_and(|ours| ours != hosts))
 }
 
 fn is_bpffs(path: &Path) -> io::Result<bool> {

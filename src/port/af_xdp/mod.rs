@@ -10,6 +10,7 @@
 mod backoff;
 mod bpf;
 mod bpffs;
+mod error;
 mod ethtool;
 mod held;
 mod link;
@@ -22,12 +23,11 @@ mod ring;
 mod socket;
 
 pub use bpffs::BpffsError;
+pub use error::{XdpError, XskError};
 pub use link::{LinkEvent, LinkWatcher};
 pub use netlink::{Link, LinkXdp, links};
 pub use nic::{Nic, NicError, frame_size_for_mtu, link_of, queue_count};
-pub use port::{SocketOptions, XskError, XskPort, ZeroCopy, frames_for_ring};
+pub use port::{SocketOptions, XskPort, ZeroCopy, frames_for_ring};
 pub use privilege::{PrivilegeError, check_privileges};
-pub use program::{
-    AttachMode, Attached, PROGRAM, ToKernel, XdpCounters, XdpError, XdpProgram, detach,
-};
+pub use program::{AttachMode, Attached, PROGRAM, ToKernel, XdpCounters, XdpProgram, detach};
 pub use socket::XskStatistics;

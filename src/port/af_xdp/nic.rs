@@ -248,7 +248,7 @@ fn promiscuous(ifindex: u32) -> io::Result<OwnedFd> {
     };
     let membership = libc::packet_mreq {
         mr_ifindex: i32::try_from(ifindex).map_err(io::Error::other)?,
-        mr_type: libc::PACKET_MR_PROMISC as u16,
+        mr_type: u16::try_from(libc::PACKET_MR_PROMISC).map_err(io::Error::other)?,
         mr_alen: 0,
         mr_address: [0; 8],
     };
@@ -259,7 +259,7 @@ fn promiscuous(ifindex: u32) -> io::Result<OwnedFd> {
             libc::SOL_PACKET,
             libc::PACKET_ADD_MEMBERSHIP,
             (&raw const membership).cast(),
-            size_of_val(&membership) as libc::socklen_t,
+            libc::socklen_t::try_from(size_of_val(&membership)).map_err(io::Error::other)?,
         )
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(socket) }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::super::{BURST, Frame, Pool, Port};
 use super::backoff::Backoff;
+use super::error::XskError;
 use super::held::Held;
 use super::program::{Attached, XdpProgram};
 use super::socket::{Socket, Step, StepError, XskStatistics};
@@ -13,6 +14,8 @@ use super::socket::{Socket, Step, StepError, XskStatistics};
 /// Most system calls that one flush makes to drain the transmit ring: in copy mode a call may send
 /// as few as 32 frames.
 const KICKS: u32 = 8;
+/// Frames that a busy-polling call takes from the NIC at most: a burst.
+const BUSY_POLL_BUDGET: u32 = 64;
 /// How long `close` waits for frames that the NIC is still sending.
 const DRAIN: Duration = Duration::from_millis(100);
 
@@ -39,62 +42,6 @@ pub struct SocketOptions {
     pub busy_poll_us: u32,
 }
 
-/// Why a socket could not be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum XskError {
-    /// The ring size is unusable.
-    #[error("a ring of {0} entries: make it a power of two from 64 to 32768")]
-    Ring(u32),
-    /// Zero-copy is required and cannot be had.
-    #[error(
-        "{interface} queue {queue}: zero-copy is required but not granted ({reason}): set zero_copy = \"auto\" to fall back to copying"
-    )]
-    NoZeroCopy {
-        /// The interface.
-        interface: String,
-        /// Its queue.
-        queue: u32,
-        /// Why.
-        reason: String,
-    },
-    /// Another socket has the queue.
-    #[error(
-        "{interface} queue {queue} is in use by another AF_XDP socket: stop the program that has it (`ss --xdp -p` lists them)"
-    )]
-    Busy {
-        /// The interface.
-        interface: String,
-        /// Its queue.
-        queue: u32,
-    },
-    /// The interface has not that many queues.
-    #[error("{interface} has no queue {queue}: see `ethtool -l {interface}`")]
-    NoQueue {
-        /// The interface.
-        interface: String,
-        /// Its queue.
-        queue: u32,
-    },
-    /// The kernel's answer to another step.
-    #[error("{interface} queue {queue}: cannot {step}: {source}{advice}")]
-    System {
-        /// The interface.
-        interface: String,
-        /// Its queue.
-        queue: u32,
-        /// What was tried.
-        step: &'static str,
-        /// What to do about it.
-        advice: &'static str,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// The socket could not be entered into the XDP program's map.
-    #[error(transparent)]
-    Program(#[from] super::program::XdpError),
-}
-
 /// One queue of a NIC.
 pub struct XskPort {
     socket: Socket,
@@ -110,6 +57,8 @@ pub struct XskPort {
     gone: bool,
     /// Descriptors from the kernel that named a frame which is not this socket's.
     refused: u64,
+    /// System calls made to wake the kernel.
+    calls: u64,
     rx_backoff: Backoff,
     tx_backoff: Backoff,
 }
@@ -154,7 +103,7 @@ impl XskPort {
         })?;
         if busy_poll_us > 0 {
             socket
-                .set_busy_poll(busy_poll_us, BURST as u32)
+                .set_busy_poll(busy_poll_us, BUSY_POLL_BUDGET)
                 .map_err(system("set busy polling", "; set busy_poll_us = 0"))?;
         }
         let refused = |reason: &str| XskError::NoZeroCopy {
@@ -196,6 +145,7 @@ impl XskPort {
             busy_poll: busy_poll_us > 0,
             gone: false,
             refused: 0,
+            calls: 0,
             rx_backoff: Backoff::default(),
             tx_backoff: Backoff::default(),
         };
@@ -226,6 +176,11 @@ impl XskPort {
     /// lie within one: not used. Anything but 0 is a kernel or driver bug.
     pub fn refused_descriptors(&self) -> u64 {
         self.refused
+    }
+
+    /// System calls made to send and receive so far: not more than one for each 32 frames at load.
+    pub fn system_calls(&self) -> u64 {
+        self.calls
     }
 
     /// The kernel's counters.
@@ -279,8 +234,7 @@ impl XskPort {
                 break;
             }
         }
-        let filled = self.socket.fill.unpublished() > 0;
-        if filled {
+        if self.socket.fill.unpublished() > 0 {
             self.socket.fill.publish();
         }
     }
@@ -315,6 +269,7 @@ impl XskPort {
         // With zero-copy the driver may be at work already and ask for no call.
         while pending > 0 && kicks < KICKS && (self.socket.tx.needs_wakeup() || self.busy_poll) {
             kicks += 1;
+            self.calls += 1;
             let result = self.socket.wake_tx();
             let left = self.socket.tx.pending();
             let progress = left != pending;
@@ -359,6 +314,7 @@ impl XskPort {
         {
             return;
         }
+        self.calls += 1;
         match self.socket.wake_rx() {
             Ok(()) => self.rx_backoff.succeeded(),
             Err(e) if is_transient(&e) => self.rx_backoff.succeeded(),
@@ -393,7 +349,9 @@ impl Port for XskPort {
         if received > 0 {
             self.socket.rx.release();
         }
-        self.refill(pool);
+        if !self.gone {
+            self.refill(pool);
+        }
         if received == 0 {
             self.wake_rx();
         }

@@ -16,7 +16,8 @@ use aya::programs::{Xdp, loaded_programs};
 use aya::{EbpfLoader, include_bytes_aligned};
 
 use super::bpf::{XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, XdpLink};
-use super::bpffs::{self, BpffsError};
+use super::bpffs;
+use super::error::XdpError;
 use super::netlink::{self, Link};
 
 /// The compiled program: `xdp/station.bpf.c`.
@@ -92,97 +93,6 @@ pub struct XdpCounters {
     pub no_socket: u64,
     /// Dropped: shorter than an Ethernet header.
     pub malformed: u64,
-}
-
-/// Why the program is not attached.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum XdpError {
-    /// There is no such interface.
-    #[error("there is no interface {0}: see `ip link`")]
-    NoInterface(String),
-    /// The interface could not be looked up.
-    #[error("cannot look up {interface}: {source}")]
-    Netlink {
-        /// The interface.
-        interface: String,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// There is nowhere to pin the link.
-    #[error(transparent)]
-    Bpffs(#[from] BpffsError),
-    /// The kernel does not take the program.
-    #[error(
-        "cannot load the XDP program: {0}; it needs CAP_BPF and CAP_NET_ADMIN, and a kernel from 5.9 with BPF"
-    )]
-    Load(String),
-    /// Somebody else's program is there.
-    #[error(
-        "{interface} already has an XDP program, {name} (id {id}), that is not this station's: remove it first (`bpftool net show dev {interface}` tells how it is attached; `ip link set dev {interface} xdp off` removes one without a link)"
-    )]
-    Foreign {
-        /// The interface.
-        interface: String,
-        /// The program's name.
-        name: String,
-        /// The program's id.
-        id: u32,
-    },
-    /// The pinned link is attached in the mode that the configuration rules out.
-    #[error(
-        "{interface} has this station's program in {attached} mode and the configuration wants the other; the change opens the port for a moment, so it is yours to make: `stationd detach`, then start again"
-    )]
-    Mode {
-        /// The interface.
-        interface: String,
-        /// The mode that it has.
-        attached: Attached,
-    },
-    /// The pin belongs to an interface that lives under another name or in another namespace.
-    #[error(
-        "{pin} is the link of another interface (index {ifindex}), not of {interface}: if that was renamed, `stationd detach` under its old name first; if it is another station's, give this one a bpffs directory of its own"
-    )]
-    OtherInterface {
-        /// The interface.
-        interface: String,
-        /// The pin.
-        pin: PathBuf,
-        /// The index of the link's interface.
-        ifindex: u32,
-    },
-    /// The kernel refused to attach.
-    #[error("cannot attach XDP to {interface} in {mode} mode: {source}")]
-    Attach {
-        /// The interface.
-        interface: String,
-        /// The mode.
-        mode: Attached,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// A pin could not be read, made or removed.
-    #[error("cannot {action} {pin}: {source}")]
-    Pin {
-        /// What was tried.
-        action: &'static str,
-        /// The pin.
-        pin: PathBuf,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// A socket could not be entered into the map.
-    #[error(
-        "{interface} queue {queue}: cannot enter its socket into the XDP program's map: {reason}"
-    )]
-    Register {
-        /// The interface.
-        interface: String,
-        /// Its queue.
-        queue: u32,
-        /// The kernel's answer.
-        reason: String,
-    },
 }
 
 /// The program on one interface. Dropping it leaves the program attached, and dropping frames once
@@ -278,7 +188,7 @@ impl XdpProgram {
     ///
     /// # Errors
     /// [`XdpError::Register`]: the queue is not one of those that the program was attached for, or
-    /// the socket is not bound.
+    /// `socket` is not an AF_XDP socket.
     pub fn register(&self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), XdpError> {
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
         sockets.set(queue, socket.as_raw_fd(), 0).map_err(|e| XdpError::Register {

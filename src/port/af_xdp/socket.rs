@@ -16,6 +16,10 @@ const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
 const SO_PREFER_BUSY_POLL: libc::c_int = 69;
 const SO_BUSY_POLL_BUDGET: libc::c_int = 70;
 
+/// `AF_XDP` as `struct sockaddr_xdp` has it.
+const FAMILY: u16 = 44;
+const _: () = assert!(FAMILY as i32 == libc::AF_XDP);
+
 /// A socket and its four rings.
 pub(super) struct Socket {
     fd: OwnedFd,
@@ -109,22 +113,21 @@ impl Socket {
     /// zero-copy where the driver can.
     pub(super) fn bind(&self, interface: u32, queue: u32, mode: u16) -> io::Result<()> {
         let address = libc::sockaddr_xdp {
-            sxdp_family: libc::AF_XDP as u16,
+            sxdp_family: FAMILY,
             sxdp_flags: mode | libc::XDP_USE_NEED_WAKEUP,
             sxdp_ifindex: interface,
             sxdp_queue_id: queue,
             sxdp_shared_umem_fd: 0,
         };
         // SAFETY: the pointer and length describe `address`.
-        check(
-            unsafe {
-                libc::bind(
-                    self.fd.as_raw_fd(),
-                    (&raw const address).cast(),
-                    size_of_val(&address) as libc::socklen_t,
-                )
-            } >= 0,
-        )
+        let result = unsafe {
+            libc::bind(
+                self.fd.as_raw_fd(),
+                (&raw const address).cast(),
+                socklen::<libc::sockaddr_xdp>(),
+            )
+        };
+        check(result >= 0)
     }
 
     /// Whether the kernel granted zero-copy.
@@ -165,36 +168,34 @@ impl Socket {
     #[inline]
     pub(super) fn wake_tx(&self) -> io::Result<()> {
         // SAFETY: no buffer, no address.
-        check(
-            unsafe {
-                libc::sendto(
-                    self.fd.as_raw_fd(),
-                    std::ptr::null(),
-                    0,
-                    libc::MSG_DONTWAIT,
-                    std::ptr::null(),
-                    0,
-                )
-            } >= 0,
-        )
+        let result = unsafe {
+            libc::sendto(
+                self.fd.as_raw_fd(),
+                std::ptr::null(),
+                0,
+                libc::MSG_DONTWAIT,
+                std::ptr::null(),
+                0,
+            )
+        };
+        check(result >= 0)
     }
 
     /// Makes the kernel look at the fill ring, and at the NIC when busy polling.
     #[inline]
     pub(super) fn wake_rx(&self) -> io::Result<()> {
         // SAFETY: no buffer, no address.
-        check(
-            unsafe {
-                libc::recvfrom(
-                    self.fd.as_raw_fd(),
-                    std::ptr::null_mut(),
-                    0,
-                    libc::MSG_DONTWAIT,
-                    std::ptr::null_mut(),
-                    std::ptr::null_mut(),
-                )
-            } >= 0,
-        )
+        let result = unsafe {
+            libc::recvfrom(
+                self.fd.as_raw_fd(),
+                std::ptr::null_mut(),
+                0,
+                libc::MSG_DONTWAIT,
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+            )
+        };
+        check(result >= 0)
     }
 }
 
@@ -209,6 +210,12 @@ fn check(succeeded: bool) -> io::Result<()> {
     if succeeded { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// The size of an option or address: a few octets.
+#[expect(clippy::cast_possible_truncation)]
+const fn socklen<T>() -> libc::socklen_t {
+    size_of::<T>() as libc::socklen_t
+}
+
 fn set_option<T: Copy>(
     fd: BorrowedFd<'_>,
     level: libc::c_int,
@@ -216,41 +223,51 @@ fn set_option<T: Copy>(
     value: &T,
 ) -> io::Result<()> {
     // SAFETY: the pointer and length describe `value`; the kernel copies it.
-    check(
-        unsafe {
-            libc::setsockopt(
-                fd.as_raw_fd(),
-                level,
-                option,
-                std::ptr::from_ref(value).cast(),
-                size_of::<T>() as libc::socklen_t,
-            )
-        } >= 0,
-    )
+    let result = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            level,
+            option,
+            std::ptr::from_ref(value).cast(),
+            socklen::<T>(),
+        )
+    };
+    check(result >= 0)
 }
 
-/// Reads an option of `SOL_XDP` whose type is a struct of integers.
-fn get_option<T: Copy>(fd: BorrowedFd<'_>, option: libc::c_int) -> io::Result<T> {
+/// What `getsockopt` may fill in.
+///
+/// # Safety
+/// Every bit pattern is a valid value.
+unsafe trait Plain: Copy {}
+// SAFETY: structs of integers.
+unsafe impl Plain for libc::xdp_mmap_offsets {}
+// SAFETY: a struct of integers.
+unsafe impl Plain for libc::xdp_options {}
+// SAFETY: a struct of integers.
+unsafe impl Plain for libc::xdp_statistics {}
+
+/// Reads an option of `SOL_XDP`.
+fn get_option<T: Plain>(fd: BorrowedFd<'_>, option: libc::c_int) -> io::Result<T> {
     let mut value = MaybeUninit::<T>::zeroed();
-    let mut len = size_of::<T>() as libc::socklen_t;
+    let mut len = socklen::<T>();
     // SAFETY: the pointer and length describe `value`.
-    check(
-        unsafe {
-            libc::getsockopt(
-                fd.as_raw_fd(),
-                libc::SOL_XDP,
-                option,
-                value.as_mut_ptr().cast(),
-                &raw mut len,
-            )
-        } >= 0,
-    )?;
+    let result = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_XDP,
+            option,
+            value.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    };
+    check(result >= 0)?;
     if len as usize != size_of::<T>() {
         return Err(io::Error::new(
             io::ErrorKind::Unsupported,
             "the kernel is older than 5.9: its AF_XDP has another layout",
         ));
     }
-    // SAFETY: zeroed and then written by the kernel; every bit pattern of these types is valid.
+    // SAFETY: zeroed and then written by the kernel, and every bit pattern is valid.
     Ok(unsafe { value.assume_init() })
 }

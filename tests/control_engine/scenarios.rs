@@ -1,0 +1,1 @@
+//! Single properties of the engine, each by an example.

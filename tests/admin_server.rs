@@ -1,4 +1,5 @@
 //! The admin socket against clients that are right, wrong, slow and many.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -9,7 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use station::control::protocol::{Answer, ErrorKind, Request};
+use station::control::answer::Answer;
+use station::control::protocol::{ErrorKind, Request};
 use station::control::rows::{ChangeResult, RouteRow, VrfRow};
 use station::control::server::{Call, Limits, MAX_CONNECTIONS, QUEUE, Server};
 use station::tables::VrfKind;
@@ -94,7 +96,7 @@ impl Client {
     }
 
     /// Nothing more comes.
-    fn is_closed(mut self) -> bool {
+    fn is_closed(&mut self) -> bool {
         let mut rest = Vec::new();
         // A connection that is closed before all was read is reset.
         self.0.read_to_end(&mut rest).is_ok_and(|n| n == 0)

@@ -1,4 +1,5 @@
 //! What a valid configuration becomes, prefix lists, and that no text makes the parser panic.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,5 +1,6 @@
 //! Changes to the file's text: what is asked for is in the new file, everything else is as it was,
 //! and the file is replaced whole.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

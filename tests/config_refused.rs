@@ -1,5 +1,6 @@
 //! Every rule of the configuration, as a table: a fragment that breaks it, the line and field that
 //! the error names, and what it says.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests
 
 use std::path::Path;
 

@@ -1,5 +1,6 @@
 //! The real `stationctl` against a server whose control thread answers from fixed rows: what people
 //! see, what programs see, and the exit codes.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -9,7 +10,8 @@ use std::thread;
 
 use ipnet::IpNet;
 use serde_json::{Value, json};
-use station::control::protocol::{Answer, ErrorKind, Request};
+use station::control::answer::Answer;
+use station::control::protocol::{ErrorKind, Request};
 use station::control::rows::*;
 use station::control::server::{Call, Limits, QUEUE, Server};
 use station::tables::{PortRole, SourceCheck, VifKind};

@@ -151,7 +151,10 @@ pub(super) enum Route {
         #[arg(long, value_name = "ADDRESS[%VIF][,WEIGHT]", value_parser = via)]
         via: Vec<Via>,
         /// What to do instead of forwarding
-        #[arg(long)]
+        #[arg(long, value_parser = words(&[
+            ("blackhole", Action::Blackhole), ("unreachable", Action::Unreachable),
+            ("prohibit", Action::Prohibit),
+        ]))]
         action: Option<Action>,
     },
     /// Delete a route, at once and in the configuration file
@@ -232,12 +235,9 @@ pub(super) enum Clear {
 }
 
 /// A parser of a few words.
-fn words<T: Copy + Send + Sync>(
+fn words<T: Copy + Send + Sync + 'static>(
     words: &'static [(&'static str, T)],
-) -> impl TypedValueParser<Value = T>
-where
-    T: 'static,
-{
+) -> impl TypedValueParser<Value = T> {
     PossibleValuesParser::new(words.iter().map(|(word, _)| *word)).try_map(move |given| {
         words.iter().find(|(word, _)| *word == given).map(|(_, value)| *value).ok_or("is unknown")
     })

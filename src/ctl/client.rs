@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::control::protocol::{self, ErrorKind, Line, Refusal, Request};
+use crate::control::answer::Line;
+use crate::control::protocol::{self, ErrorKind, Refusal, Request};
 
 /// Longer than the station takes for anything.
 const PATIENCE: Duration = Duration::from_secs(90);

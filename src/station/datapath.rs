@@ -62,8 +62,6 @@ pub(super) struct Datapath {
     pub slow_counters: Arc<SlowCounters>,
     /// Frames of each worker's memory.
     pub frames: usize,
-    /// It lies on huge pages.
-    pub huge_pages: bool,
     bpffs: PathBuf,
     ring: u32,
     frame_size: FrameSize,
@@ -124,10 +122,9 @@ impl Datapath {
         let slow = slow_thread::spawn(fib.clone(), slow_tables, slow_counters.clone(), events)
             .map_err(StationError::Thread)?;
         let (mut workers, mut counters, mut peers) = (Vec::new(), Vec::new(), Vec::new());
-        let mut huge_pages = true;
         for (index, (&cpu, tables)) in plan.cpus.iter().zip(subscribers).enumerate() {
             let pool = Pool::new(plan.frames, plan.frame_size).map_err(StationError::Memory)?;
-            huge_pages &= pool.area().is_huge();
+            info!(worker = index, cpu, frames = plan.frames, huge_pages = pool.area().is_huge(), "memory");
             let own = Arc::new(WorkerCounters::new(config.ports.len(), vifs));
             let exchange = Arc::new(Exchange::new(PARCELS));
             let worker = Worker::new(
@@ -160,7 +157,6 @@ impl Datapath {
             slow,
             slow_counters,
             frames: plan.frames,
-            huge_pages,
             bpffs: config.station.bpffs.clone(),
             ring: config.station.ring,
             frame_size: plan.frame_size,

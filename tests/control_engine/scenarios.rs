@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use ipnet::{IpNet, Ipv4Net};
 use station::control::model::{Config, NeighborConfig, RouteAction, RouteConfig, RouteListConfig};
-use station::control::{CommitError, Engine, Limits, NeighborEvent, Source};
+use station::control::{CommitError, Engine, Limits, Source};
 use station::fib::Fib;
+use station::slowpath::NeighborEvent;
 use station::tables::AdjacencyKind;
 
 use super::Station;

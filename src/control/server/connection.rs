@@ -8,7 +8,8 @@ use crossbeam::channel::{RecvTimeoutError, Sender};
 
 use super::peer::Peer;
 use super::{Call, Limits, Reply};
-use crate::control::protocol::{self, Answer, ErrorKind, Line, MAX_REQUEST, Refusal, Request};
+use crate::control::answer::{Answer, Line};
+use crate::control::protocol::{self, ErrorKind, MAX_REQUEST, Refusal, Request};
 use crate::control::rows::{Outcome, Row};
 
 /// Rows of one line of an answer.

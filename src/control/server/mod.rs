@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 
-use super::protocol::{Answer, ErrorKind, Refusal, Request};
+use super::answer::Answer;
+use super::protocol::{ErrorKind, Refusal, Request};
 use connection::Connection;
 
 /// Connections at a time.

@@ -1,12 +1,9 @@
 //! The control plane: configuration in, tables and FIB out. It publishes generations and never
 //! touches a worker or a port's rings.
 
-<<<<<<< HEAD
+pub mod answer;
 mod commit;
 mod compile;
-=======
-pub mod answer;
->>>>>>> control
 pub mod config;
 mod diff;
 mod ids;

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::control_thread::Control;
+use crate::control::answer::Answer;
 use crate::control::protocol::{
-    Answer, CounterFilter, ErrorKind, LookupRequest, Refusal, RouteFilter, VERSION,
+    CounterFilter, ErrorKind, LookupRequest, Refusal, RouteFilter, VERSION,
 };
 use crate::control::rows::{
     Conservation, CounterRow, CounterValue, KernelStatistics, LookupResult, Member, Named,

@@ -3,9 +3,10 @@
 //! reported. So there is one truth, and what was committed survives a crash.
 
 use super::control_thread::Control;
+use crate::control::answer::Answer;
 use crate::control::config::{self, edit, replace};
 use crate::control::model::Config;
-use crate::control::protocol::{Answer, ErrorKind, Refusal, Request};
+use crate::control::protocol::{ErrorKind, Refusal, Request};
 use crate::control::rows::ChangeResult;
 use crate::control::{CommitError, Diff};
 

@@ -11,8 +11,9 @@ use tracing::{error, info, warn};
 
 use super::datapath::{self, Datapath};
 use super::{StationError, answer, change};
+use crate::control::answer::Answer;
 use crate::control::model::Config;
-use crate::control::protocol::{Answer, Request};
+use crate::control::protocol::Request;
 use crate::control::server::{self, Call, Server};
 use crate::control::{CommitError, Diff, Engine, Limits, config};
 use crate::fib::{self, Fib};

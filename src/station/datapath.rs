@@ -124,7 +124,13 @@ impl Datapath {
         let (mut workers, mut counters, mut peers) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (&cpu, tables)) in plan.cpus.iter().zip(subscribers).enumerate() {
             let pool = Pool::new(plan.frames, plan.frame_size).map_err(StationError::Memory)?;
-            info!(worker = index, cpu, frames = plan.frames, huge_pages = pool.area().is_huge(), "memory");
+            info!(
+                worker = index,
+                cpu,
+                frames = plan.frames,
+                huge_pages = pool.area().is_huge(),
+                "memory"
+            );
             let own = Arc::new(WorkerCounters::new(config.ports.len(), vifs));
             let exchange = Arc::new(Exchange::new(PARCELS));
             let worker = Worker::new(

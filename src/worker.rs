@@ -124,7 +124,8 @@ impl<P: Port> Worker<P> {
         self.tables.enter();
         self.counters.begin_turn();
         let mut turn = Turn::default();
-        for index in 0..self.ports.len() {
+        // Before the first publication the tables have no port: what has arrived waits in the rings.
+        for index in 0..self.ports.len().min(self.tables.snapshot().ports.len()) {
             let Some(port) = self.ports[index].as_mut() else { continue };
             port.rx(&mut self.pool, &mut self.burst.frames);
             let count = self.burst.frames.len();

@@ -53,14 +53,18 @@
 //! | question to the daemon | `control::protocol`, and a row type with units in its names |
 
 pub mod control;
+pub mod ctl;
 pub mod fib;
 pub mod handoff;
+pub mod limit;
+pub mod observe;
 pub mod path;
 pub mod port;
 pub mod publish;
 pub mod replay;
 pub mod slowpath;
 pub mod stage;
+pub mod station;
 pub mod tables;
 pub mod wire;
 pub mod worker;

@@ -122,8 +122,10 @@ impl<P: Port> Worker<P> {
     #[inline]
     pub fn turn(&mut self, now: u64) -> Turn {
         self.tables.enter();
+        self.counters.begin_turn();
         let mut turn = Turn::default();
-        for index in 0..self.ports.len() {
+        // Before the first publication the tables have no port: what has arrived waits in the rings.
+        for index in 0..self.ports.len().min(self.tables.snapshot().ports.len()) {
             let Some(port) = self.ports[index].as_mut() else { continue };
             port.rx(&mut self.pool, &mut self.burst.frames);
             let count = self.burst.frames.len();
@@ -139,6 +141,7 @@ impl<P: Port> Worker<P> {
         if !self.exchange.injected.is_empty() {
             turn.frames += self.inject();
         }
+        self.counters.end_turn();
         for port in self.ports.iter_mut().flatten() {
             port.flush(&mut self.pool);
         }

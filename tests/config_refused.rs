@@ -1,12 +1,13 @@
 //! Every rule of the configuration, as a table: a fragment that breaks it, the line and field that
 //! the error names, and what it says.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests
 
 use std::path::Path;
 
 use miette::Diagnostic;
 use station::control::config::{self, ConfigError};
 
-/// A valid file of 40 lines; fragments are appended to it.
+/// A valid file; fragments are appended to it.
 const BASE: &str = r#"[station]
 name = "test"
 [[port]]
@@ -80,6 +81,7 @@ fn port(body: &str) -> String {
 }
 
 #[test]
+#[rustfmt::skip] // a row a line
 fn ports() {
     for (body, at, field, says) in [
         ("interface = \"x\"\nrole = \"core\"", 1, "port[2].name", "is missing"),
@@ -87,90 +89,20 @@ fn ports() {
         ("name = \"x\"\ninterface = \"x\"", 1, "port[2].role", "is missing"),
         ("name = \"X\"\ninterface = \"x\"\nrole = \"core\"", 2, "port[2].name", "not a name"),
         ("name = 1\ninterface = \"x\"\nrole = \"core\"", 2, "port[2].name", "is an integer"),
-        (
-            "name = \"core\"\ninterface = \"x\"\nrole = \"core\"",
-            2,
-            "port[2].name",
-            "already a port on line 8",
-        ),
-        (
-            "name = \"x\"\ninterface = \"eth1\"\nrole = \"core\"",
-            3,
-            "port[2].interface",
-            "already a port on line 5",
-        ),
-        (
-            "name = \"x\"\ninterface = \"a/b\"\nrole = \"core\"",
-            3,
-            "port[2].interface",
-            "cannot be an interface",
-        ),
-        (
-            "name = \"x\"\ninterface = \"sixteen-octets-x\"\nrole = \"core\"",
-            3,
-            "port[2].interface",
-            "cannot be an interface",
-        ),
-        (
-            "name = \"x\"\ninterface = \"a\\nb\"\nrole = \"core\"",
-            3,
-            "port[2].interface",
-            "cannot be an interface",
-        ),
-        (
-            "name = \"x\"\ninterface = \"x\"\nrole = \"edge\"",
-            4,
-            "port[2].role",
-            "\"edge\" is unknown",
-        ),
-        (
-            "name = \"x\"\ninterface = \"x\"\nrole = \"core\"\nxdp = \"fast\"",
-            5,
-            "port[2].xdp",
-            "unknown",
-        ),
-        (
-            "name = \"x\"\ninterface = \"x\"\nrole = \"core\"\nzero_copy = true",
-            5,
-            "port[2].zero_copy",
-            "is a boolean",
-        ),
-        (
-            "name = \"x\"\ninterface = \"x\"\nrole = \"core\"\nxdp = \"generic\"\nzero_copy = \"require\"",
-            6,
-            "port[2].zero_copy",
-            "generic XDP",
-        ),
-        (
-            "name = \"x\"\ninterface = \"x\"\nrole = \"core\"\nbusy_poll_us = -1",
-            5,
-            "port[2].busy_poll_us",
-            "-1 is out of range",
-        ),
-        (
-            "name = \"x\"\ninterface = \"x\"\nrole = \"core\"\nto_kernel = \"lacp\"",
-            5,
-            "port[2].to_kernel",
-            "is a string",
-        ),
-        (
-            "name = \"x\"\ninterface = \"x\"\nrole = \"core\"\nto_kernel = [\"stp\"]",
-            5,
-            "port[2].to_kernel",
-            "\"stp\" is unknown",
-        ),
-        (
-            "name = \"x\"\ninterface = \"x\"\nrole = \"core\"\nto_kernel = [\"lacp\", \"lacp\"]",
-            5,
-            "port[2].to_kernel",
-            "twice",
-        ),
-        (
-            "name = \"x\"\ninterface = \"x\"\nrole = \"core\"\nspeed = 1",
-            5,
-            "port[2].speed",
-            "no field",
-        ),
+        ("name = \"core\"\ninterface = \"x\"\nrole = \"core\"", 2, "port[2].name", "already a port on line 8"),
+        ("name = \"x\"\ninterface = \"eth1\"\nrole = \"core\"", 3, "port[2].interface", "already a port on line 5"),
+        ("name = \"x\"\ninterface = \"a/b\"\nrole = \"core\"", 3, "port[2].interface", "cannot be an interface"),
+        ("name = \"x\"\ninterface = \"sixteen-octets-x\"\nrole = \"core\"", 3, "port[2].interface", "cannot be an interface"),
+        ("name = \"x\"\ninterface = \"a\\nb\"\nrole = \"core\"", 3, "port[2].interface", "cannot be an interface"),
+        ("name = \"x\"\ninterface = \"x\"\nrole = \"edge\"", 4, "port[2].role", "\"edge\" is unknown"),
+        ("name = \"x\"\ninterface = \"x\"\nrole = \"core\"\nxdp = \"fast\"", 5, "port[2].xdp", "unknown"),
+        ("name = \"x\"\ninterface = \"x\"\nrole = \"core\"\nzero_copy = true", 5, "port[2].zero_copy", "is a boolean"),
+        ("name = \"x\"\ninterface = \"x\"\nrole = \"core\"\nxdp = \"generic\"\nzero_copy = \"require\"", 6, "port[2].zero_copy", "generic XDP"),
+        ("name = \"x\"\ninterface = \"x\"\nrole = \"core\"\nbusy_poll_us = -1", 5, "port[2].busy_poll_us", "-1 is out of range"),
+        ("name = \"x\"\ninterface = \"x\"\nrole = \"core\"\nto_kernel = \"lacp\"", 5, "port[2].to_kernel", "is a string"),
+        ("name = \"x\"\ninterface = \"x\"\nrole = \"core\"\nto_kernel = [\"stp\"]", 5, "port[2].to_kernel", "\"stp\" is unknown"),
+        ("name = \"x\"\ninterface = \"x\"\nrole = \"core\"\nto_kernel = [\"lacp\", \"lacp\"]", 5, "port[2].to_kernel", "twice"),
+        ("name = \"x\"\ninterface = \"x\"\nrole = \"core\"\nspeed = 1", 5, "port[2].speed", "not a known field"),
     ] {
         refused(&port(body), at, field, says);
     }
@@ -200,7 +132,7 @@ fn station() {
     with("socket = \"/run/a\\nb\"", "station.socket", "control character");
     with("socket = \"/run/a\\u0000b\"", "station.socket", "control character");
     with("socket = \"\"", "station.socket", "is empty");
-    with(&format!("socket = \"/{}\"", "x".repeat(107)), "station.socket", "longer than 107");
+    with(&format!("socket = \"/{}\"", "x".repeat(96)), "station.socket", "longer than 96");
     with("bpffs = \"x\"", "station.bpffs", "relative");
     with("max_vifs = 0", "station.max_vifs", "0 is out of range");
     with("max_vifs = 65536", "station.max_vifs", "out of range");
@@ -212,7 +144,7 @@ fn station() {
     with("frames = 100", "station.frames", "out of range");
     with("ring = 1000", "station.ring", "not a power of two");
     with("ring = 65536", "station.ring", "out of range");
-    with("nam = \"x\"", "station.nam", "no field");
+    with("nam = \"x\"", "station.nam", "not a known field");
 }
 
 #[test]
@@ -225,7 +157,7 @@ fn vrfs() {
     );
     refused("[[vrf]]\nname = \"x\"\nkind = \"vpn\"", 3, "vrf[2].kind", "unknown");
     refused("[[vrf]]\nname = \"x\"", 1, "vrf[2].kind", "is missing");
-    refused("[vrf2]\n", 1, "vrf2", "no field");
+    refused("[vrf2]\n", 1, "vrf2", "not a known field");
 }
 
 /// A VIF on the customer port in the VPC, with some fields replaced or added.
@@ -249,6 +181,7 @@ fn vif(changes: &[(&str, &str)]) -> String {
 }
 
 #[test]
+#[rustfmt::skip] // a row a line
 fn vifs() {
     parse(&format!("{BASE}{}", vif(&[]))).unwrap();
     for (changes, at, field, says) in [
@@ -293,12 +226,7 @@ fn vifs() {
         (&[("addresses", "[\"fe80:1::1/64\"]")], 7, "addresses", "not in fe80::/64"),
         (&[("addresses", "[\"fe80::1/64\", \"fe80::2/64\"]")], 7, "addresses", "second"),
         (&[("addresses", "[\"10.9.0.1/30\", \"10.9.0.1/30\"]")], 7, "addresses", "second"),
-        (
-            &[("addresses", "[\"10.9.0.1/30\", \"10.9.0.2/30\"]")],
-            7,
-            "addresses",
-            "overlaps 10.9.0.1/30",
-        ),
+        (&[("addresses", "[\"10.9.0.1/30\", \"10.9.0.2/30\"]")], 7, "addresses", "overlaps 10.9.0.1/30"),
         (&[("addresses", "[\"10.0.0.1/30\"]")], 7, "addresses", "overlaps 10.0.0.1/30 on line 23"),
         (&[("addresses", "[\"10.0.0.9/28\"]")], 7, "addresses", "overlaps"),
         (&[("addresses", "[\"fd00::2/127\"]")], 7, "addresses", "overlaps fd00::1/64"),
@@ -309,7 +237,7 @@ fn vifs() {
         (&[("source_check", "\"on\"")], 8, "source_check", "unknown"),
         (&[("pcp", "8")], 8, "pcp", "8 is out of range"),
         (&[("pcp", "\"keep\"")], 8, "pcp", "unknown"),
-        (&[("bgp", "1")], 8, "bgp", "no field"),
+        (&[("bgp", "1")], 8, "bgp", "not a known field"),
     ] {
         refused(&vif(changes), at, &format!("vif[3].{field}"), says);
     }
@@ -333,6 +261,7 @@ fn the_same_subnet_in_another_vrf_is_fine() {
 }
 
 #[test]
+#[rustfmt::skip] // a row a line
 fn routes() {
     for (vrf, prefix, rest, at, field, says) in [
         ("vpc-b", "10.2.0.0/16", "action = \"blackhole\"", 2, "vrf", "there is no vrf"),
@@ -341,179 +270,37 @@ fn routes() {
         ("pub", "224.0.0.0/4", "action = \"blackhole\"", 3, "prefix", "multicast"),
         ("pub", "127.0.0.0/8", "action = \"blackhole\"", 3, "prefix", "loopback"),
         ("pub", "fe80::/64", "action = \"blackhole\"", 3, "prefix", "link-local"),
-        ("vpc-a", "10.1.0.0/16", "action = \"blackhole\"", 3, "prefix", "has a route on line 40"),
-        (
-            "vpc-a",
-            "10.0.0.0/30",
-            "action = \"blackhole\"",
-            3,
-            "prefix",
-            "is the subnet of vif \"a\"",
-        ),
-        (
-            "vpc-a",
-            "10.0.0.1/32",
-            "action = \"blackhole\"",
-            3,
-            "prefix",
-            "is the address of vif \"a\"",
-        ),
+        ("vpc-a", "10.1.0.0/16", "action = \"blackhole\"", 3, "prefix", "has a route on line 39"),
+        ("vpc-a", "10.0.0.0/30", "action = \"blackhole\"", 3, "prefix", "is the subnet of vif \"a\""),
+        ("vpc-a", "10.0.0.1/32", "action = \"blackhole\"", 3, "prefix", "is the address of vif \"a\""),
         ("pub", "10.2.0.0/16", "action = \"drop\"", 4, "action", "unknown"),
         ("pub", "10.2.0.0/16", "", 1, "via", "is missing"),
         ("pub", "10.2.0.0/16", "via = []", 4, "via", "leads nowhere"),
         ("pub", "10.2.0.0/16", "via = \"10.0.1.2\"", 4, "via", "is a string"),
-        ("pub", "10.2.0.0/16", "via = [\"10.0.1.2\"]", 4, "via[0]", "is a string"),
-        (
-            "pub",
-            "10.2.0.0/16",
-            "via = [{ address = \"10.0.1.2\" }]\naction = \"blackhole\"",
-            5,
-            "action",
-            "beside via",
-        ),
-        (
-            "pub",
-            "10.2.0.0/16",
-            "via = [{ addr = \"10.0.1.2\" }]",
-            4,
-            "via[0].address",
-            "is missing",
-        ),
-        (
-            "pub",
-            "10.2.0.0/16",
-            "via = [{ address = \"10.0.1.256\" }]",
-            4,
-            "via[0].address",
-            "not an address",
-        ),
-        (
-            "pub",
-            "10.2.0.0/16",
-            "via = [{ address = \"10.0.2.2\" }]",
-            4,
-            "via[0].address",
-            "on no subnet of vrf \"pub\"",
-        ),
-        (
-            "pub",
-            "10.2.0.0/16",
-            "via = [{ address = \"10.0.1.1\" }]",
-            4,
-            "via[0].address",
-            "router's own address",
-        ),
-        (
-            "pub",
-            "10.2.0.0/16",
-            "via = [{ address = \"10.0.1.0\" }]",
-            4,
-            "via[0].address",
-            "subnet's own",
-        ),
-        (
-            "pub",
-            "10.2.0.0/16",
-            "via = [{ address = \"10.0.1.255\" }]",
-            4,
-            "via[0].address",
-            "broadcast",
-        ),
-        (
-            "pub",
-            "10.2.0.0/16",
-            "via = [{ address = \"10.0.1.2\", vif = \"z\" }]",
-            4,
-            "via[0].vif",
-            "there is no vif",
-        ),
-        (
-            "pub",
-            "10.2.0.0/16",
-            "via = [{ address = \"10.0.1.2\", vif = \"a\" }]",
-            4,
-            "via[0].vif",
-            "vif \"a\" is in vrf \"vpc-a\"",
-        ),
-        (
-            "pub",
-            "10.2.0.0/16",
-            "via = [{ address = \"10.0.1.2\", vif = \"q\" }]",
-            4,
-            "via[0].address",
-            "on no subnet of vif \"q\"",
-        ),
-        (
-            "pub",
-            "10.2.0.0/16",
-            "via = [{ address = \"10.0.1.2\", weight = 0 }]",
-            4,
-            "via[0].weight",
-            "out of range",
-        ),
-        (
-            "pub",
-            "10.2.0.0/16",
-            "via = [{ address = \"10.0.1.2\", weight = 65 }]",
-            4,
-            "via[0].weight",
-            "out of range",
-        ),
-        (
-            "pub",
-            "10.2.0.0/16",
-            "via = [{ address = \"10.0.1.2\", weight = 64 }, { address = \"10.0.1.3\" }]",
-            4,
-            "via",
-            "share is less than 1/64",
-        ),
-        (
-            "pub",
-            "10.2.0.0/16",
-            "via = [{ address = \"10.0.1.2\" }, { address = \"10.0.1.2\" }]",
-            4,
-            "via[1].address",
-            "twice",
-        ),
-        (
-            "pub",
-            "2001:db8::/32",
-            "via = [{ address = \"10.0.1.2\" }]",
-            4,
-            "via",
-            "not of the family",
-        ),
-        (
-            "pub",
-            "2001:db8::/32",
-            "via = [{ address = \"fe80::1\" }]",
-            4,
-            "via[0].vif",
-            "is missing",
-        ),
-        (
-            "pub",
-            "10.2.0.0/16",
-            "via = [{ address = \"10.0.1.2\" }]\nmetric = 1",
-            5,
-            "metric",
-            "no field",
-        ),
+        ("pub", "10.2.0.0/16", "via = [{ address = \"10.0.1.2\" }]\naction = \"blackhole\"", 5, "action", "beside via"),
+        ("pub", "10.2.0.0/16", "via = [{ address = \"10.0.1.256\" }]", 4, "via[0].address", "not an address"),
+        ("pub", "10.2.0.0/16", "via = [{ address = \"10.0.2.2\" }]", 4, "via[0].address", "on no subnet of vrf \"pub\""),
+        ("pub", "10.2.0.0/16", "via = [{ address = \"10.0.1.1\" }]", 4, "via[0].address", "router's own address"),
+        ("pub", "10.2.0.0/16", "via = [{ address = \"10.0.1.0\" }]", 4, "via[0].address", "subnet's own"),
+        ("pub", "10.2.0.0/16", "via = [{ address = \"10.0.1.255\" }]", 4, "via[0].address", "broadcast"),
+        ("pub", "10.2.0.0/16", "via = [{ address = \"10.0.1.2\", vif = \"z\" }]", 4, "via[0].vif", "there is no vif"),
+        ("pub", "10.2.0.0/16", "via = [{ address = \"10.0.1.2\", vif = \"a\" }]", 4, "via[0].vif", "vif \"a\" is in vrf \"vpc-a\""),
+        ("pub", "10.2.0.0/16", "via = [{ address = \"10.0.1.2\", vif = \"q\" }]", 4, "via[0].address", "on no subnet of vif \"q\""),
+        ("pub", "10.2.0.0/16", "via = [{ address = \"10.0.1.2\", weight = 0 }]", 4, "via[0].weight", "out of range"),
+        ("pub", "10.2.0.0/16", "via = [{ address = \"10.0.1.2\", weight = 65 }]", 4, "via[0].weight", "out of range"),
+        ("pub", "10.2.0.0/16", "via = [{ address = \"10.0.1.2\", weight = 64 }, { address = \"10.0.1.3\" }]", 4, "via", "share is less than 1/64"),
+        ("pub", "10.2.0.0/16", "via = [{ address = \"10.0.1.2\" }, { address = \"10.0.1.2\" }]", 4, "via[1].address", "twice"),
+        ("pub", "2001:db8::/32", "via = [{ address = \"10.0.1.2\" }]", 4, "via", "not of the family"),
+        ("pub", "2001:db8::/32", "via = [{ address = \"fe80::1\" }]", 4, "via[0].vif", "is missing"),
+        ("pub", "10.2.0.0/16", "via = [{ address = \"10.0.1.2\" }]\nmetric = 1", 5, "metric", "not a known field"),
     ] {
-        if rest.contains("addr =") {
-            continue; // two errors: see below
-        }
         let fragment = format!("[[route]]\nvrf = \"{vrf}\"\nprefix = \"{prefix}\"\n{rest}\n");
-        let field =
-            if field == "via[0]" { "route[1].via[0]".into() } else { format!("route[1].{field}") };
-        if rest == "via = [\"10.0.1.2\"]" {
-            // A string where a table belongs is an error of its own, and then the route leads nowhere.
-            let error = parse(&format!("{BASE}{fragment}")).expect_err(&fragment);
-            assert_eq!(error.problems()[0].field(), "route[1].via[0]", "{error:?}");
-            continue;
-        }
-        refused(&fragment, at, &field, says);
+        refused(&fragment, at, &format!("route[1].{field}"), says);
     }
+    let fragment = "[[route]]\nvrf = \"pub\"\nprefix = \"10.2.0.0/16\"\nvia = [{ addr = \"x\" }, \"y\"]";
+    let error = parse(&format!("{BASE}{fragment}")).unwrap_err();
+    let fields: Vec<&str> = error.problems().iter().map(|problem| problem.field()).collect();
+    assert_eq!(fields, ["route[1].via[0].address", "route[1].via[0].addr", "route[1].via[1]"]);
 }
 
 #[test]
@@ -553,10 +340,10 @@ fn all_errors_are_shown_at_once_with_caret_and_help() {
     let fields: Vec<&str> = error.problems().iter().map(|problem| problem.field()).collect();
     assert_eq!(
         fields,
-        ["vif[3].addresses", "vif[3].vrf", "vif[3].port", "vif[3].vlan", "neighbor[0].mac"],
+        ["vif[3].vrf", "vif[3].addresses", "vif[3].port", "vif[3].vlan", "neighbor[0].mac"],
         "{error:?}"
     );
-    assert!(error.report().starts_with("/etc/station.toml:41: vif[3].addresses: is missing; add "));
+    assert!(error.report().starts_with("/etc/station.toml:41: vif[3].vrf: is missing; add "));
     assert_eq!(error.report().lines().count(), 5);
     assert_eq!(error.related().into_iter().flatten().count(), 5);
     let mut rendered = String::new();

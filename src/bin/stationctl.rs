@@ -1,1 +1,5 @@
-fn main() {}
+//! The operator's command line.
+
+fn main() -> std::process::ExitCode {
+    station::ctl::run()
+}

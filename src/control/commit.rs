@@ -5,7 +5,9 @@
 //! 1. publish a snapshot that has what is new beside everything old, and wait for every worker;
 //! 2. change the FIB (if it refuses, undo, and publish the old tables again);
 //! 3. publish the new tables, still with what the FIB used to lead to, and wait for every worker;
-//! 4. free FIB memory, VRFs and ids, and publish without them.
+//! 4. remove VRFs, publish without what was removed, wait for every worker, and free its ids.
+//!
+//! FIB memory is freed at every wait.
 
 use std::sync::Arc;
 
@@ -14,6 +16,7 @@ use ipnet::IpNet;
 use super::compile::compile;
 use super::diff::{self, Diff};
 use super::model::Config;
+use super::rib::Rib;
 use super::state::State;
 use crate::fib::{Fib, FibError};
 use crate::publish::Publisher;
@@ -125,8 +128,8 @@ pub enum CommitError {
     },
 }
 
-/// FIB changes, by VRF.
-pub(super) type Updates = Vec<(VrfId, Vec<(IpNet, Option<u32>)>)>;
+/// FIB changes of one VRF: the group of each prefix, `None` to withdraw it.
+pub(super) type VrfUpdates = (VrfId, Vec<(IpNet, Option<u32>)>);
 
 /// The control engine.
 pub struct Engine<P> {
@@ -165,16 +168,7 @@ impl<P: Publish> Engine<P> {
             return Err(CommitError::Facts(config.ports.len(), facts.len()));
         }
         let next = compile(&self.state, config, facts)?;
-        let updates: Updates = next
-            .ribs
-            .iter()
-            .map(|(&vrf, rib)| match self.state.ribs.get(&vrf) {
-                Some(old) => (vrf, rib.updates_since(old)),
-                None => (vrf, rib.updates_since(&Default::default())),
-            })
-            .filter(|(_, updates)| !updates.is_empty())
-            .collect();
-
+        let updates = updates(&self.state, &next);
         if let Some(introduced) = introduce(&self.state, &next) {
             self.send(introduced);
             self.synchronize();
@@ -191,64 +185,60 @@ impl<P: Publish> Engine<P> {
         self.config = Some(config.clone());
         self.publish();
         self.synchronize();
-        for vrf in gone {
-            // No VIF leads there any more. That the VRF exists is this engine's own doing.
-            let removed = self.fib.remove_vrf(u32::from(vrf.0));
-            debug_assert!(removed.is_ok());
-        }
+        self.remove_vrfs(&gone);
         self.clean_up();
         Ok(diff)
     }
 
     /// Adds new VRFs and applies the updates, or leaves the FIB as it was.
-    fn change_fib(&mut self, next: &State, updates: &Updates) -> Result<(), CommitError> {
-        let mut added = Vec::new();
-        let mut done = 0;
-        let result = self.try_fib(next, updates, &mut added, &mut done);
-        let Err(refused) = result else { return Ok(()) };
-        // What the attempt replaced is not in use any more once the workers have passed, and the
-        // old routes need its room.
-        self.synchronize();
-        for (vrf, updates) in updates[..done].iter().rev().filter(|u| !added.contains(&u.0)) {
-            let rib = self.state.ribs.get(vrf);
-            let old = |prefix| Some(rib?.best(prefix)?.1.0);
-            let undo: Vec<_> = updates.iter().map(|&(prefix, _)| (prefix, old(prefix))).collect();
-            if let Err(source) = self.fib.apply(u32::from(vrf.0), &undo) {
-                let vrf = self.vrf_name(*vrf);
-                return Err(CommitError::Broken { refused: Box::new(refused), vrf, source });
+    fn change_fib(&mut self, next: &State, updates: &[VrfUpdates]) -> Result<(), CommitError> {
+        let new = next.ribs.keys().filter(|vrf| !self.state.ribs.contains_key(vrf));
+        let new: Vec<VrfId> = new.copied().collect();
+        for (at, &vrf) in new.iter().enumerate() {
+            if let Err(source) = self.fib.add_vrf(u32::from(vrf.0)) {
+                self.remove_vrfs(&new[..at]);
+                return Err(CommitError::Fib { vrf: next.vrf_name(vrf), source });
             }
         }
-        for vrf in added {
-            let removed = self.fib.remove_vrf(u32::from(vrf.0));
-            debug_assert!(removed.is_ok());
-        }
-        Err(refused)
-    }
-
-    fn try_fib(
-        &mut self,
-        next: &State,
-        updates: &Updates,
-        added: &mut Vec<VrfId>,
-        done: &mut usize,
-    ) -> Result<(), CommitError> {
-        let refused = |vrf: VrfId| {
-            let name = next.vrfs.key(u32::from(vrf.0)).cloned().unwrap_or_else(|| "?".into());
-            move |source| CommitError::Fib { vrf: name, source }
-        };
-        for &vrf in next.ribs.keys().filter(|vrf| !self.state.ribs.contains_key(vrf)) {
-            self.fib.add_vrf(u32::from(vrf.0)).map_err(refused(vrf))?;
-            added.push(vrf);
-        }
-        for (vrf, updates) in updates {
-            self.fib.apply(u32::from(vrf.0), updates).map_err(refused(*vrf))?;
-            *done += 1;
+        for (at, (vrf, changes)) in updates.iter().enumerate() {
+            if let Err(source) = self.fib.apply(u32::from(vrf.0), changes) {
+                let refused = CommitError::Fib { vrf: next.vrf_name(*vrf), source };
+                self.remove_vrfs(&new);
+                return Err(match self.undo(&updates[..at]) {
+                    Ok(()) => refused,
+                    Err((vrf, source)) => CommitError::Broken {
+                        refused: Box::new(refused),
+                        vrf: self.state.vrf_name(vrf),
+                        source,
+                    },
+                });
+            }
         }
         Ok(())
     }
 
-    pub(super) fn vrf_name(&self, vrf: VrfId) -> Arc<str> {
-        self.state.vrfs.key(u32::from(vrf.0)).cloned().unwrap_or_else(|| "?".into())
+    /// Puts back what the state has for the prefixes of `updates`.
+    fn undo(&mut self, updates: &[VrfUpdates]) -> Result<(), (VrfId, FibError)> {
+        // Withdrawals first, then a wait: the old routes may need the room that this frees.
+        for insert in [false, true] {
+            for (vrf, changes) in updates {
+                let Some(rib) = self.state.ribs.get(vrf) else { continue };
+                let old = |prefix| rib.best(prefix).map(|(_, group)| group.0);
+                let back = changes.iter().map(|&(prefix, _)| (prefix, old(prefix)));
+                let back: Vec<_> = back.filter(|(_, old)| old.is_some() == insert).collect();
+                self.fib.apply(u32::from(vrf.0), &back).map_err(|source| (*vrf, source))?;
+            }
+            self.synchronize();
+        }
+        Ok(())
+    }
+
+    /// Removes VRFs that no packet gets to, with their routes.
+    fn remove_vrfs(&mut self, vrfs: &[VrfId]) {
+        for vrf in vrfs {
+            let removed = self.fib.remove_vrf(u32::from(vrf.0));
+            debug_assert!(removed.is_ok(), "the engine added VRF {vrf:?}");
+        }
     }
 
     /// Publishes the state's tables as the next generation.
@@ -270,14 +260,28 @@ impl<P: Publish> Engine<P> {
         self.fib.reclaim(self.sealed, self.sealed);
     }
 
-    /// After a wait: frees what nothing leads to, and publishes tables without it.
+    /// After a wait: publishes tables without what nothing leads to, and frees its ids once no
+    /// worker knows them any more.
     pub(super) fn clean_up(&mut self) {
         if self.state.has_unwanted() {
             self.state.sweep();
-            self.state.recycle();
             self.publish();
+            self.synchronize();
+            self.state.recycle();
         }
     }
+}
+
+/// The FIB changes between two states.
+fn updates(old: &State, next: &State) -> Vec<VrfUpdates> {
+    let empty = Rib::default();
+    let since = |vrf, rib: &Rib| rib.updates_since(old.ribs.get(vrf).unwrap_or(&empty));
+    let all = next.ribs.iter().map(|(vrf, rib)| (*vrf, since(vrf, rib)));
+    let mut all: Vec<VrfUpdates> = all.filter(|(_, changes)| !changes.is_empty()).collect();
+    // The FIB may refuse what adds routes. What only withdraws comes after all that, so that it
+    // need not be taken back.
+    all.sort_by_key(|(_, changes)| changes.iter().all(|(_, group)| group.is_none()));
+    all
 }
 
 /// The old tables with what `next` has in addition, if the FIB is going to lead there. No packet

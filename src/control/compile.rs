@@ -217,7 +217,7 @@ fn vif_named(state: &State, name: &Arc<str>) -> Result<VifId, CommitError> {
 struct Compiler {
     state: State,
     ribs: BTreeMap<VrfId, Rib>,
-    /// Next hops of routes.
+    /// Next hops of the routes that count.
     hosts: Vec<(VifId, IpAddr)>,
 }
 
@@ -233,6 +233,7 @@ impl Compiler {
         let rib = self.ribs.entry(vrf).or_default();
         if let std::collections::hash_map::Entry::Vacant(entry) = rib.own.entry(prefix) {
             entry.insert((source, self.state.want_group(egresses)?));
+            self.note_next_hops(egresses);
         }
         Ok(())
     }
@@ -284,6 +285,7 @@ impl Compiler {
                 [] => Ok(None),
                 via => {
                     let egresses = self.via(vrf, via)?;
+                    self.note_next_hops(&egresses);
                     self.state.want_group(&egresses).map(Some)
                 }
             };
@@ -302,7 +304,7 @@ impl Compiler {
 
     /// The egresses of next hops. That they stay in their VRF is what keeps tenants apart, so it is
     /// checked here too, whatever validation did.
-    fn via(&mut self, vrf: VrfId, via: &[NextHop]) -> Result<Vec<(Egress, u16)>, CommitError> {
+    fn via(&self, vrf: VrfId, via: &[NextHop]) -> Result<Vec<(Egress, u16)>, CommitError> {
         let mut egresses = Vec::with_capacity(via.len());
         for hop in via {
             let vif = vif_named(&self.state, &hop.vif)?;
@@ -310,9 +312,13 @@ impl Compiler {
                 Some(egress) if egress.vrf == vrf => egresses.push((egress, hop.weight)),
                 _ => return Err(CommitError::OtherVrf(hop.vif.clone())),
             }
-            self.hosts.push((vif, hop.address));
         }
         Ok(egresses)
+    }
+
+    fn note_next_hops(&mut self, egresses: &[(Egress, u16)]) {
+        let next_hops = egresses.iter().filter(|(egress, _)| egress.kind == AdjacencyKind::Forward);
+        self.hosts.extend(next_hops.map(|(egress, _)| (egress.vif, egress.address)));
     }
 
     /// Host routes of next hops and of known neighbors.

@@ -87,18 +87,24 @@ struct Table<T, K> {
     change: fn(&T, &T) -> Option<String>,
 }
 
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = match self.op {
+            Op::Added => '+',
+            Op::Removed => '-',
+            Op::Changed => '~',
+        };
+        write!(f, "{sign} {} {}: {}", self.what, self.name, self.detail)
+    }
+}
+
 impl fmt::Display for Diff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
             return writeln!(f, "no changes");
         }
         for change in &self.changes {
-            let sign = match change.op {
-                Op::Added => '+',
-                Op::Removed => '-',
-                Op::Changed => '~',
-            };
-            writeln!(f, "{sign} {} {}: {}", change.what, change.name, change.detail)?;
+            writeln!(f, "{change}")?;
         }
         let [added, removed, changed] =
             [Op::Added, Op::Removed, Op::Changed].map(|op| self.count(op));

@@ -1,6 +1,7 @@
 //! The control plane: configuration in, tables and FIB out. It publishes generations and never
 //! touches a worker or a port's rings.
 
+pub mod answer;
 mod commit;
 mod compile;
 pub mod config;
@@ -8,8 +9,11 @@ mod diff;
 mod ids;
 pub mod model;
 mod neighbor;
+pub mod protocol;
 mod query;
 mod rib;
+pub mod rows;
+pub mod server;
 mod state;
 
 pub use commit::{CommitError, Engine, Limits, PortFacts, Publish};

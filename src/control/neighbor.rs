@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::commit::{CommitError, Engine, Publish, Updates};
+use super::commit::{CommitError, Engine, Publish, VrfUpdates};
 use super::rib::Host;
 use super::state::{Egress, Neighbor, State, is_link_local};
 use crate::slowpath::NeighborEvent;
@@ -64,7 +64,7 @@ impl<P: Publish> Engine<P> {
     }
 
     /// Brings host routes into the FIB; those that it refuses are given up.
-    fn change_hosts(&mut self, updates: &Updates) -> Result<(), CommitError> {
+    fn change_hosts(&mut self, updates: &[VrfUpdates]) -> Result<(), CommitError> {
         let mut result = Ok(());
         for (vrf, updates) in updates {
             if self.fib.apply(u32::from(vrf.0), updates).is_ok() {
@@ -73,7 +73,8 @@ impl<P: Publish> Engine<P> {
             for update in updates {
                 if let Err(source) = self.fib.apply(u32::from(vrf.0), &[*update]) {
                     self.state.give_up_host(*vrf, update.0.addr());
-                    result = result.and(Err(CommitError::Fib { vrf: self.vrf_name(*vrf), source }));
+                    result = result
+                        .and(Err(CommitError::Fib { vrf: self.state.vrf_name(*vrf), source }));
                 }
             }
         }
@@ -151,7 +152,7 @@ impl State {
     }
 
     /// The FIB changes that bring the touched host routes to what they are now.
-    fn host_updates(&self, touched: &Touched) -> Updates {
+    fn host_updates(&self, touched: &Touched) -> Vec<VrfUpdates> {
         let mut updates: BTreeMap<VrfId, Vec<(IpNet, Option<u32>)>> = BTreeMap::new();
         for (&(vrf, address), &old) in &touched.hosts {
             let new = self.best_host(vrf, address);

@@ -130,13 +130,13 @@ fn changed_prefixes(old: &[List], new: &[List], visit: &mut impl FnMut(IpNet)) {
         }
     }
     for list in come {
-        match gone.iter().position(|o| o.same_groups(list)) {
-            Some(at) => {
-                let visit = &mut |prefix, _| visit(prefix);
-                difference(&gone.swap_remove(at).prefixes, &list.prefixes, visit);
-            }
-            None => list.prefixes.iter().copied().for_each(&mut *visit),
+        if let Some(at) = gone.iter().position(|o| o.same_groups(list)) {
+            let old = gone.swap_remove(at);
+            difference(&old.prefixes, &list.prefixes, &mut |prefix, _| visit(prefix));
+            continue;
         }
+        list.prefixes.iter().copied().for_each(&mut *visit);
+        gone.retain(|o| !Arc::ptr_eq(&o.prefixes, &list.prefixes));
     }
     for list in gone {
         list.prefixes.iter().copied().for_each(&mut *visit);

@@ -64,6 +64,11 @@ impl State {
         }
     }
 
+    /// The operator's name for a VRF, for messages.
+    pub fn vrf_name(&self, vrf: VrfId) -> Arc<str> {
+        self.vrfs.key(u32::from(vrf.0)).cloned().unwrap_or_default()
+    }
+
     /// The adjacency of an egress, wanted once more.
     pub fn want_adjacency(&mut self, egress: Egress) -> Result<AdjacencyId, CommitError> {
         let (id, _) = self.adjacencies.want(egress).ok_or(CommitError::Full("adjacencies"))?;

@@ -13,10 +13,12 @@ use super::heap::Heap;
 /// The bit of an entry that says leaf; the low 24 bits are then its value.
 pub(super) const LEAF: u32 = 1 << 31;
 
+#[inline(always)]
 pub(super) fn leaf(value: u32) -> u32 {
     LEAF | value
 }
 
+#[inline(always)]
 pub(super) fn is_leaf(entry: u32) -> bool {
     entry & LEAF != 0
 }
@@ -33,10 +35,16 @@ pub(super) fn words(bitmap: u64) -> u32 {
 }
 
 /// Where runs start.
-fn bitmap_of(entries: &[u32; 64]) -> u64 {
-    let mut bitmap = 1;
+pub(super) fn bitmap_of(entries: &[u32; 64]) -> u64 {
+    // Bytes of 0 and 1 first, for that the compiler makes vectors of; then eight of them to eight bits.
+    let mut differs = [1u8; 64];
     for i in 1..64 {
-        bitmap |= u64::from(entries[i] != entries[i - 1]) << i;
+        differs[i] = u8::from(entries[i] != entries[i - 1]);
+    }
+    let mut bitmap = 0;
+    for (i, bytes) in differs.as_chunks::<8>().0.iter().enumerate() {
+        let bits = u64::from_le_bytes(*bytes).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        bitmap |= bits << (8 * i);
     }
     bitmap
 }
@@ -47,6 +55,12 @@ pub(super) fn retire(heap: &mut Heap, entry: u32) {
         let bitmap = heap.region.load64(entry);
         heap.retire(entry, words(bitmap));
     }
+}
+
+/// Points the run of `slot`, which is a child's and so that slot's alone, at the child's new chunk.
+pub(super) fn set_child(heap: &Heap, chunk: u32, slot: usize, entry: u32) {
+    let index = 2 + run(heap.region.load64(chunk), slot);
+    heap.region.publish32(chunk, index, entry);
 }
 
 /// Makes `entries` what readers find behind `old`, if the bitmap is the same, or behind the entry returned.
@@ -72,9 +86,7 @@ pub(super) fn write(heap: &mut Heap, old: u32, entries: &[u32; 64]) -> u32 {
         }
         return old;
     }
-    let Some(new) = heap.alloc(words(bitmap)) else {
-        unreachable!("room was made sure of before the first change")
-    };
+    let new = heap.alloc_sure(words(bitmap));
     heap.region.store64(new, bitmap);
     for word in new + 1.. {
         if runs == 0 {

@@ -1,8 +1,9 @@
 //! A VRF's head: the one word by which readers find its routes of a family.
 //!
 //! ```text
-//! bits 0..31    the entry to start from
+//! bits 0..31    the entry to start from, or the offset of the root table
 //! bits 32..55   the default route's value
+//! bit 56        whether there is a root table
 //! ```
 
 use super::chunk::leaf;
@@ -16,6 +17,15 @@ pub(super) struct Head(u64);
 impl Head {
     pub(super) fn new(entry: u32, default: u32) -> Head {
         Head(u64::from(entry) | u64::from(default) << 32)
+    }
+
+    pub(super) fn with_table(table: u32, default: u32) -> Head {
+        Head(u64::from(table) | u64::from(default) << 32 | 1 << 56)
+    }
+
+    #[inline(always)]
+    pub(super) fn has_table(self) -> bool {
+        self.0 >> 56 & 1 == 1
     }
 
     /// No VRF, or one without routes.

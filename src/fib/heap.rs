@@ -1,5 +1,6 @@
 //! The writer's side of the shared region: allocation, and retirement until every reader has moved on.
 
+use super::compact::UNIFORM_WORDS;
 use super::raw::Region;
 use super::slab::{Classes, PAGE_WORDS, Slab};
 use std::collections::VecDeque;
@@ -28,7 +29,14 @@ pub(super) struct Heap {
     sealed: VecDeque<(u64, Vec<Retired>)>,
     used_words: u64,
     retired_words: u64,
+    /// The shared one-run chunks (`compact`), 0 before the first use.
+    uniform: u32,
+    /// Tables set aside so that a change under way cannot lack them.
+    stock: Vec<u32>,
 }
+
+/// Words of a table of 2^12 entries.
+pub(super) const TABLE_WORDS: u32 = 1 << 11;
 
 /// Tables are whole pages; a chunk is never that large.
 const LARGEST_CHUNK: u32 = 52;
@@ -43,6 +51,8 @@ impl Heap {
             sealed: VecDeque::new(),
             used_words: 0,
             retired_words: 0,
+            uniform: 0,
+            stock: Vec::new(),
         }
     }
 
@@ -55,6 +65,59 @@ impl Heap {
         }?;
         self.used_words += self.rounded(words);
         Some(offset)
+    }
+
+    /// Like `alloc`, where the caller has made sure that there is room.
+    pub(super) fn alloc_sure(&mut self, words: u32) -> u32 {
+        self.alloc(words).unwrap_or_else(|| unreachable!("room was made sure of beforehand"))
+    }
+
+    /// Makes sure of `tables` calls of `take_table`.
+    pub(super) fn stock_tables(&mut self, tables: usize) -> bool {
+        while self.stock.len() < tables {
+            let Some(table) = self.slab.alloc_table(TABLE_WORDS) else {
+                self.return_stock();
+                return false;
+            };
+            self.stock.push(table);
+        }
+        true
+    }
+
+    /// Gives back what a change did not need.
+    pub(super) fn return_stock(&mut self) {
+        for table in self.stock.drain(..) {
+            self.slab.free_table(table, TABLE_WORDS);
+        }
+    }
+
+    /// A table of `TABLE_WORDS`, with undefined contents.
+    pub(super) fn take_table(&mut self) -> u32 {
+        self.used_words += u64::from(TABLE_WORDS);
+        self.stock.pop().unwrap_or_else(|| unreachable!("tables were put in stock beforehand"))
+    }
+
+    /// Makes room for the shared one-run chunks, once.
+    pub(super) fn make_uniform(&mut self) -> bool {
+        if self.uniform == 0 {
+            self.uniform = self.slab.alloc_table(UNIFORM_WORDS).unwrap_or(0);
+        }
+        self.uniform != 0
+    }
+
+    /// The shared compact chunk whose slots all have `value`, below `compact::ESCAPE`.
+    #[inline]
+    pub(super) fn uniform(&self, value: u32) -> u32 {
+        let chunk = self.uniform + 2 * value;
+        if self.region.load64(chunk) != 1 {
+            self.region.store64(chunk + 1, u64::from(value));
+            self.region.store64(chunk, 1);
+        }
+        chunk
+    }
+
+    pub(super) fn is_uniform(&self, chunk: u32) -> bool {
+        chunk.wrapping_sub(self.uniform) < UNIFORM_WORDS
     }
 
     fn rounded(&self, words: u32) -> u64 {

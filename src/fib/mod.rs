@@ -5,12 +5,15 @@
 //! in one shared region (`raw`), which readers (`reader`) search. Nothing here knows the rest of the crate.
 
 mod chunk;
+mod compact;
 mod head;
 mod heap;
 mod key;
 mod raw;
 mod reader;
 mod rib;
+mod scalar;
+mod shape;
 mod slab;
 #[cfg(test)]
 mod tests;

@@ -1,15 +1,9 @@
 //! What workers hold: lookups that take no lock and write nothing.
 
-use super::NO_ROUTE;
-use super::chunk::{is_leaf, run};
-use super::head::{Head, Heads};
-use super::key::{Key, STRIDE};
+use super::head::Heads;
 use super::raw::Region;
-use std::net::IpAddr;
+use super::scalar::{lookup4, lookup6};
 use std::sync::Arc;
-
-/// The low bits of a leaf.
-const VALUE: u32 = 0xFF_FFFF;
 
 /// Lookups for workers; cheap to clone, one for each.
 ///
@@ -36,36 +30,13 @@ impl FibReader {
     /// The value of the longest match of `addr` (host order), or [`NO_ROUTE`]; also where there is no such VRF.
     #[inline]
     pub fn lookup4(&self, vrf: u32, addr: u32) -> u32 {
-        self.search(self.heads.load4(&self.region, vrf), addr)
+        lookup4(&self.region, self.heads.load4(&self.region, vrf), addr)
     }
 
     /// The value of the longest match of `addr`, or [`NO_ROUTE`]; also where there is no such VRF.
     #[inline]
     pub fn lookup6(&self, vrf: u32, addr: u128) -> u32 {
-        self.search(self.heads.load6(&self.region, vrf), addr)
-    }
-
-    /// As [`FibReader::lookup4`] or [`FibReader::lookup6`], by the address's family.
-    pub fn lookup(&self, vrf: u32, addr: IpAddr) -> u32 {
-        match addr {
-            IpAddr::V4(addr) => self.lookup4(vrf, u32::from(addr)),
-            IpAddr::V6(addr) => self.lookup6(vrf, u128::from(addr)),
-        }
-    }
-
-    #[inline(always)]
-    fn search<K: Key>(&self, head: Head, key: K) -> u32 {
-        let mut entry = head.entry();
-        let mut depth = 0;
-        while !is_leaf(entry) && depth < K::BITS {
-            let index = 2 + run(self.region.load64(entry), key.slot(depth));
-            entry = self.region.acquire32(entry, index);
-            depth += STRIDE;
-        }
-        match entry & VALUE {
-            NO_ROUTE => head.default(),
-            value => value,
-        }
+        lookup6(&self.region, self.heads.load6(&self.region, vrf), addr)
     }
 
     /// Looks up `addrs[i]` in `vrfs[i]` into `out[i]`. Slices of different lengths: the shortest counts.

@@ -52,6 +52,15 @@ impl Fib {
         })
     }
 
+    /// One whose VRFs change shape at other numbers of routes, so that short tests see every shape.
+    #[cfg(test)]
+    pub(super) fn with_shapes(limits: Limits, grow: usize, shrink: usize) -> Fib {
+        let mut fib = Fib::new(limits).unwrap();
+        (fib.v4.grow_at, fib.v4.shrink_at) = (grow, shrink);
+        (fib.v6.grow_at, fib.v6.shrink_at) = (grow, shrink);
+        fib
+    }
+
     /// A reader of this FIB, for a worker; it stays valid when the FIB is dropped.
     pub fn reader(&self) -> FibReader {
         FibReader::new(Arc::clone(&self.heap.region), self.heads)
@@ -111,17 +120,19 @@ impl Fib {
         match prefix {
             IpNet::V4(_) => {
                 let updates = [update(&prefix, value)?];
-                let room =
-                    self.v4.room_needed(&self.vrf(vrf)?.v4, &updates, self.heap.free_chunks());
+                let routes = self.vrf(vrf)?.v4;
+                let room = self.v4.reserve(&mut self.heap, &routes, &updates);
                 self.make_sure_of(room, inserts)?;
                 Ok(self.commit4(vrf, &updates))
             }
             IpNet::V6(_) => {
                 let updates = [update(&prefix, value)?];
-                let room =
-                    self.v6.room_needed(&self.vrf(vrf)?.v6, &updates, self.heap.free_chunks());
+                let routes = self.vrf(vrf)?.v6;
+                let room = self.v6.reserve(&mut self.heap, &routes, &updates);
                 self.make_sure_of(room, inserts)?;
-                Ok(self.commit6(vrf, &updates))
+                let replaced = self.commit6(vrf, &updates);
+                self.heap.return_stock();
+                Ok(replaced)
             }
         }
     }
@@ -141,36 +152,38 @@ impl Fib {
         }
         coalesce(&mut v4);
         coalesce(&mut v6);
-        let routes = self.vrf(vrf)?;
-        let free = self.heap.free_chunks();
-        let room = self.v4.room_needed(&routes.v4, &v4, free / 2)
-            + self.v6.room_needed(&routes.v6, &v6, free / 2);
+        let Vrf { v4: routes4, v6: routes6 } = *self.vrf(vrf)?;
+        let room4 = self.v4.reserve(&mut self.heap, &routes4, &v4);
+        let room6 = self.v6.reserve(&mut self.heap, &routes6, &v6);
+        let room = room4.zip(room6).map(|(room4, room6)| room4 + room6);
         self.make_sure_of(room, updates.iter().any(|(_, value)| value.is_some()))?;
         self.commit4(vrf, &v4);
         self.commit6(vrf, &v6);
+        self.heap.return_stock();
         Ok(())
     }
 
     fn commit4(&mut self, vrf: u32, updates: &[Update<u32>]) -> Option<u32> {
         let routes = &mut self.vrfs.get_mut(vrf as usize)?.as_mut()?.v4;
-        let (entry, replaced) = self.v4.apply(&mut self.heap, routes, updates);
-        self.heads.publish4(&self.heap.region, vrf, Head::new(entry, routes.default));
+        let (head, replaced) = self.v4.apply(&mut self.heap, routes, updates);
+        self.heads.publish4(&self.heap.region, vrf, head);
         replaced
     }
 
     fn commit6(&mut self, vrf: u32, updates: &[Update<u128>]) -> Option<u32> {
         let routes = &mut self.vrfs.get_mut(vrf as usize)?.as_mut()?.v6;
-        let (entry, replaced) = self.v6.apply(&mut self.heap, routes, updates);
-        self.heads.publish6(&self.heap.region, vrf, Head::new(entry, routes.default));
+        let (head, replaced) = self.v6.apply(&mut self.heap, routes, updates);
+        self.heads.publish6(&self.heap.region, vrf, head);
         replaced
     }
 
     /// Refuses what could run out of memory halfway. Inserting leaves a part for withdrawals.
-    fn make_sure_of(&self, chunks: u64, inserts: bool) -> Result<(), FibError> {
+    fn make_sure_of(&mut self, chunks: Option<u64>, inserts: bool) -> Result<(), FibError> {
         let kept = if inserts { self.heap.all_chunks() / 16 } else { 0 };
-        if self.heap.free_chunks() >= chunks + kept {
+        if chunks.is_some_and(|chunks| self.heap.free_chunks() >= chunks + kept) {
             return Ok(());
         }
+        self.heap.return_stock();
         Err(FibError::Exhausted {
             max_bytes: self.max_bytes,
             retired_bytes: self.heap.retired_octets(),

@@ -1,6 +1,7 @@
 //! Ports as queues of frames: the one interface between the packet path and a NIC, a file or a test.
 //! This layer sees only frames; it knows nothing of VIFs, routes or verdicts.
 
+pub mod af_xdp;
 mod area;
 pub mod memory;
 

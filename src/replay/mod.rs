@@ -14,9 +14,9 @@ use crate::handoff::Label;
 use crate::port::memory::MemoryPort;
 use crate::port::{FrameSize, Pool};
 use crate::publish::{Publisher, Subscriber};
-use crate::slowpath::{NeighborEvent, Output, Punted, SlowPath, View};
+use crate::slowpath::{NeighborEvent, Output, Punted, SlowPath, View, route};
 use crate::tables::counters::{SlowCounters, WorkerCounters};
-use crate::tables::{GroupId, PortId, SlowOutcome, Snapshot, Verdict, VifId, VrfId};
+use crate::tables::{PortId, SlowOutcome, Snapshot, Verdict, VifId, VrfId};
 use crate::worker::{Exchange, Worker};
 
 /// Frames of the worker's memory: a burst, and what the slow path adds to it.
@@ -247,7 +247,7 @@ impl MemoryStation {
     fn with_view<T>(&mut self, now_ns: u64, call: impl FnOnce(&mut SlowPath, &View<'_>) -> T) -> T {
         self.tables.wake();
         let fib = &self.fib;
-        let lookup = |vrf: VrfId, address: IpAddr| GroupId(fib.lookup(vrf.0.into(), address));
+        let lookup = |vrf: VrfId, address: IpAddr| route(fib, vrf, address);
         let view = View { now_ns, snapshot: self.tables.snapshot(), fib: &lookup };
         let result = call(&mut self.slow, &view);
         self.tables.sleep();

@@ -8,9 +8,9 @@ use etherparse::{
 };
 
 use super::egress::Ingress;
-use super::limit::{Rate, TokenBucket};
 use super::packet::{ICMP, ICMPV6, Packet, is_host, is_ours, is_subnet_broadcast, own_address};
 use super::{Output, SlowPath};
+use crate::limit::{Rate, TokenBucket};
 use crate::tables::{SlowOutcome, VifId};
 
 /// ICMP errors per VIF: 200 a second, 50 at once (RFC 1812 4.3.2.8, RFC 4443 2.4 (f)).

@@ -13,7 +13,6 @@ mod egress;
 mod forward;
 mod fragment;
 mod icmp;
-pub mod limit;
 mod local;
 mod nd;
 mod neighbor;
@@ -30,6 +29,7 @@ use icmp::{Errors, Problem};
 use neighbor::{Action, Key, Neighbors};
 use packet::Packet;
 
+use crate::fib::FibReader;
 use crate::tables::counters::SlowCounters;
 use crate::tables::{
     AdjacencyKind, GroupId, PortId, PuntReason, SlowOutcome, Snapshot, VifId, VrfId,
@@ -45,6 +45,15 @@ pub struct View<'a> {
     pub snapshot: &'a Snapshot,
     /// The FIB now: longest-prefix match in a VRF; group 0 is "no route".
     pub fib: &'a dyn Fn(VrfId, IpAddr) -> GroupId,
+}
+
+/// The answer of the workers' FIB, for [`View::fib`].
+pub fn route(fib: &FibReader, vrf: VrfId, address: IpAddr) -> GroupId {
+    let vrf = u32::from(vrf.0);
+    GroupId(match address {
+        IpAddr::V4(address) => fib.lookup4(vrf, u32::from(address)),
+        IpAddr::V6(address) => fib.lookup6(vrf, u128::from(address)),
+    })
 }
 
 /// A frame that a worker punted.

@@ -8,9 +8,12 @@ use crate::wire::ethernet::{
 };
 
 /// Finds each lane's VIF and network protocol; counts it as received by port and VIF.
+///
+/// # Panics
+/// Never where the caller receives only from ports that the tables have.
 #[inline]
 pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
-    let Some(port) = c.tables.ports.get(c.port.index()) else { return };
+    let port = &c.tables.ports[c.port.index()];
     let port_counters = c.counters.port(c.port);
     for lane in burst.live {
         let packet = c.pool.area().packet(&burst.frames[lane]);
@@ -33,6 +36,7 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
         if packet[0] & 1 == 1 {
             state.flags.set(Flags::GROUP_MAC);
         }
+        port_counters.to_vif.add(1);
         let counters = c.counters.vif(tagged.vif);
         counters.rx_frames.add(1);
         counters.rx_octets.add(octets);

@@ -41,17 +41,13 @@ fn meet(
     if adjacency.vrf != vif.vrf {
         return Err(Verdict::Drop(DropReason::VrfMismatch));
     }
-    match adjacency.kind {
-        AdjacencyKind::Local if state.flags.has(Flags::DISCOVERY) => {
+    match adjacency.kind.verdict() {
+        // The next hop is resolved last: a packet that must be answered needs none.
+        Verdict::Forward | Verdict::Punt(PuntReason::NextHopUnresolved) => {}
+        Verdict::Punt(PuntReason::Local) if state.flags.has(Flags::DISCOVERY) => {
             return Err(Verdict::Punt(PuntReason::NeighborDiscovery));
         }
-        AdjacencyKind::Local => return Err(Verdict::Punt(PuntReason::Local)),
-        AdjacencyKind::Broadcast => return Err(Verdict::Drop(DropReason::DirectedBroadcast)),
-        AdjacencyKind::Blackhole => return Err(Verdict::Drop(DropReason::Blackhole)),
-        AdjacencyKind::EgressDown => return Err(Verdict::Drop(DropReason::EgressDown)),
-        AdjacencyKind::Unreachable => return Err(Verdict::Punt(PuntReason::Unreachable)),
-        AdjacencyKind::Prohibited => return Err(Verdict::Punt(PuntReason::Prohibited)),
-        _ => {}
+        settled => return Err(settled),
     }
     // From here on the packet would be forwarded. RFC 3927 2.7, RFC 4291 2.5.6: link-local is not.
     if state.flags.has(Flags::LINK_LOCAL) {

@@ -14,9 +14,9 @@ use super::worker_thread::wake;
 use crate::fib::FibReader;
 use crate::handoff::Label;
 use crate::publish::Subscriber;
-use crate::slowpath::{NeighborEvent, NeighborRow, Output, Punted, SlowPath, View};
+use crate::slowpath::{NeighborEvent, NeighborRow, Output, Punted, SlowPath, View, route};
+use crate::tables::VrfId;
 use crate::tables::counters::SlowCounters;
-use crate::tables::{GroupId, VrfId};
 use crate::worker::Exchange;
 
 /// Frames taken from one worker before the next has its turn.
@@ -142,7 +142,7 @@ impl Body {
     fn with_view<T>(&mut self, call: impl FnOnce(&mut SlowPath, &View<'_>) -> T) -> T {
         let now_ns = self.now_ns();
         let fib = &self.fib;
-        let lookup = |vrf: VrfId, address: IpAddr| GroupId(fib.lookup(vrf.0.into(), address));
+        let lookup = |vrf: VrfId, address: IpAddr| route(fib, vrf, address);
         let view = View { now_ns, snapshot: self.tables.snapshot(), fib: &lookup };
         call(&mut self.slow, &view)
     }

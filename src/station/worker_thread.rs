@@ -70,7 +70,7 @@ impl WorkerHandle {
 /// Wakes a sleeping worker.
 pub(super) fn wake(waker: &OwnedFd) {
     // It fails only where the counter is full: then the worker is awake already.
-    drop(rustix::io::write(waker, &1u64.to_ne_bytes()));
+    let _ = rustix::io::write(waker, &1u64.to_ne_bytes());
 }
 
 /// Starts a worker's thread on `cpu`. `slow_path` is woken when frames were punted.
@@ -154,8 +154,8 @@ impl Body {
             fds.push(PollFd::from_borrowed_fd(port.poll_fd(), PollFlags::IN));
         }
         // Whatever the answer, the loop looks at everything again.
-        drop(poll(&mut fds, Some(&SLEEP)));
-        drop(rustix::io::read(&*self.waker, &mut [0; 8]));
+        let _ = poll(&mut fds, Some(&SLEEP));
+        let _ = rustix::io::read(&*self.waker, &mut [0; 8]);
         self.worker.tables_mut().wake();
     }
 
@@ -203,6 +203,10 @@ impl Body {
     }
 
     fn copy_statistics(&self) {
+        let work = &self.worker.counters().work;
+        let by_ports: u64 = self.worker.ports().map(XskPort::system_calls).sum();
+        // A sleep is a poll and a read of the event counter.
+        work.system_calls.set(by_ports + 2 * work.sleeps.get());
         for (id, port) in self.worker.ports_by_id() {
             let Ok(statistics) = port.statistics() else { continue };
             let kernel = &self.worker.counters().port(id).kernel;

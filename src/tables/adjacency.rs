@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::ids::{PortId, VifId, VrfId};
+use super::verdict::{DropReason, PuntReason, Verdict};
 use super::vif::{Pcp, Vif};
 use crate::wire::ethernet::Mac;
 
@@ -30,6 +31,26 @@ pub enum AdjacencyKind {
     Prohibited,
     /// The egress VIF or its port is down: drop. Everything else in the adjacency stays as it is.
     EgressDown,
+}
+
+impl AdjacencyKind {
+    /// What a packet meets here, everything else being in order.
+    #[inline(always)]
+    pub const fn verdict(self) -> Verdict {
+        match self {
+            AdjacencyKind::NoRoute => Verdict::Punt(PuntReason::NoRoute),
+            AdjacencyKind::Forward => Verdict::Forward,
+            AdjacencyKind::Unresolved | AdjacencyKind::Glean => {
+                Verdict::Punt(PuntReason::NextHopUnresolved)
+            }
+            AdjacencyKind::Local => Verdict::Punt(PuntReason::Local),
+            AdjacencyKind::Broadcast => Verdict::Drop(DropReason::DirectedBroadcast),
+            AdjacencyKind::Blackhole => Verdict::Drop(DropReason::Blackhole),
+            AdjacencyKind::Unreachable => Verdict::Punt(PuntReason::Unreachable),
+            AdjacencyKind::Prohibited => Verdict::Punt(PuntReason::Prohibited),
+            AdjacencyKind::EgressDown => Verdict::Drop(DropReason::EgressDown),
+        }
+    }
 }
 
 /// The longest L2 header in front of an IP packet: MACs, two tags, ethertype. Octets.

@@ -1,7 +1,10 @@
 //! Counters that the packet path writes. One block per worker (and one for the slow path), written
 //! by that thread alone with plain loads and stores, read by observers at any time.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU64, fence};
+
+use crossbeam::utils::CachePadded;
 
 use super::ids::{PortId, VifId};
 use super::verdict::{DropReason, PuntReason, SlowOutcome};
@@ -38,6 +41,8 @@ pub struct PortCounters {
     pub rx_frames: Counter,
     /// Their octets.
     pub rx_octets: Counter,
+    /// Frames that reached a VIF. `rx_frames = to_vif + sum(drops)`, exactly, between turns.
+    pub to_vif: Counter,
     /// Frames put on the port's transmit ring, the slow path's included.
     pub tx_frames: Counter,
     /// Their octets.
@@ -70,6 +75,7 @@ impl Default for PortCounters {
         PortCounters {
             rx_frames: Counter::default(),
             rx_octets: Counter::default(),
+            to_vif: Counter::default(),
             tx_frames: Counter::default(),
             tx_octets: Counter::default(),
             drops: std::array::from_fn(|_| Counter::default()),
@@ -78,7 +84,7 @@ impl Default for PortCounters {
     }
 }
 
-/// Per VIF and worker. `rx_frames = forwarded + sum(punted) + sum(drops)`, exactly, between bursts.
+/// Per VIF and worker. `rx_frames = forwarded + sum(punted) + sum(drops)`, exactly, between turns.
 #[derive(Debug)]
 #[repr(align(64))]
 pub struct VifCounters {
@@ -136,11 +142,15 @@ pub struct LoopCounters {
     pub generation: Counter,
     /// Frames free in the pool (a gauge).
     pub frames_free: Counter,
+    /// System calls for receiving, sending and sleeping (a gauge, about once a second).
+    pub system_calls: Counter,
 }
 
 /// Everything one worker counts.
 #[derive(Debug)]
 pub struct WorkerCounters {
+    /// Odd while a turn changes counters.
+    turns: CachePadded<AtomicU64>,
     ports: Box<[PortCounters]>,
     vifs: Box<[VifCounters]>,
     /// How the worker spends itself.
@@ -151,10 +161,44 @@ impl WorkerCounters {
     /// Counters for `ports` ports and `vifs` VIFs, all zero.
     pub fn new(ports: usize, vifs: usize) -> Self {
         WorkerCounters {
+            turns: CachePadded::new(AtomicU64::new(0)),
             ports: (0..ports).map(|_| PortCounters::default()).collect(),
             vifs: (0..vifs).map(|_| VifCounters::default()).collect(),
             work: LoopCounters::default(),
         }
+    }
+
+    /// Begins a turn: until [`WorkerCounters::end_turn`] the counters may not add up. Only the owning
+    /// thread may call it.
+    #[inline(always)]
+    pub fn begin_turn(&self) {
+        self.turns.store(self.turns.load(Relaxed).wrapping_add(1), Relaxed);
+        fence(Release);
+    }
+
+    /// Ends a turn.
+    #[inline(always)]
+    pub fn end_turn(&self) {
+        self.turns.store(self.turns.load(Relaxed).wrapping_add(1), Release);
+    }
+
+    /// Reads counters as they are between two turns (a sequence lock: the writer never waits). After
+    /// many tries that fell into turns, gives what it read last.
+    pub fn consistent<T>(&self, mut read: impl FnMut(&Self) -> T) -> T {
+        const TRIES: u32 = 10_000;
+        for _ in 0..TRIES {
+            let before = self.turns.load(Acquire);
+            if before % 2 == 1 {
+                std::hint::spin_loop();
+                continue;
+            }
+            let value = read(self);
+            fence(Acquire);
+            if self.turns.load(Relaxed) == before {
+                return value;
+            }
+        }
+        read(self)
     }
 
     /// The counters of a port. Ids come from a snapshot whose size the station limits.

@@ -18,8 +18,9 @@ use ipnet::IpNet;
 use station::slowpath::{NeighborEvent, NeighborRow, Output, Punted, SlowPath, View};
 use station::tables::counters::SlowCounters;
 use station::tables::{
-    Adjacency, AdjacencyId, AdjacencyKind, GroupId, GroupTable, Pcp, Port, PortId, PortRole,
-    PuntReason, SlowOutcome, Snapshot, SourceCheck, Tags, Vif, VifId, VifKind, Vrf, VrfId, VrfKind,
+    Adjacency, AdjacencyId, AdjacencyKind, GroupId, GroupTable, Member, Pcp, Port, PortId,
+    PortRole, PuntReason, SlowOutcome, Snapshot, SourceCheck, Tags, Vif, VifId, VifKind, Vrf,
+    VrfId, VrfKind,
 };
 use station::wire::ethernet::Mac;
 
@@ -176,8 +177,15 @@ impl World {
         adjacency
     }
 
+    fn group(&mut self, members: &[(AdjacencyId, u16)]) -> GroupId {
+        let id = GroupId(u32::try_from(self.groups.len()).unwrap());
+        let up = |&(adjacency, weight)| Member { adjacency, weight, up: true };
+        self.groups.set(id, &members.iter().map(up).collect::<Vec<_>>());
+        id
+    }
+
     pub fn point(&mut self, vrf: VrfId, prefix: &str, adjacency: AdjacencyId) {
-        let group = self.groups.push(&[(adjacency, 1)]);
+        let group = self.group(&[(adjacency, 1)]);
         self.routes.insert(0, (vrf, prefix.parse().unwrap(), group));
     }
 
@@ -189,7 +197,7 @@ impl World {
                 let source = port_mac(vif.port);
                 (self.adjacency(Adjacency::forward(id, &vif, ip(hop), mac, source)), 1)
             });
-        let group = self.groups.push(&members);
+        let group = self.group(&members);
         self.routes.insert(0, (self.vif(one).vrf, "10.88.0.0/16".parse().unwrap(), group));
         self.publish();
     }

@@ -197,6 +197,12 @@ impl<'a> Fields<'a> {
         None
     }
 
+    /// Whether the field is there and an array without values.
+    pub(super) fn is_empty_array(&self, key: &str) -> bool {
+        let array = self.table.get(key).and_then(|value| value.get_ref().as_array());
+        array.is_some_and(|array| array.is_empty())
+    }
+
     /// The values of an array, or nothing where the field is not there.
     pub(super) fn array(&self, key: &'static str, example: &str) -> Vec<&'a Spanned<DeValue<'a>>> {
         let Some(value) = self.get(key) else { return Vec::new() };
@@ -247,7 +253,7 @@ impl<'a> Fields<'a> {
         for key in self.table.keys() {
             if !asked.iter().any(|known| known == key.get_ref()) {
                 let help = format!("the fields here are {}", asked.join(", "));
-                self.refuse(&key.span(), key.get_ref(), "is no field that is known", help);
+                self.refuse(&key.span(), key.get_ref(), "is not a known field", help);
             }
         }
     }

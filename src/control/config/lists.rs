@@ -30,8 +30,10 @@ impl Stamp {
     }
 }
 
+type Lists = HashMap<PathBuf, (Stamp, Weak<[IpNet]>)>;
+
 /// Lists that some configuration still holds.
-static CACHE: Mutex<Option<HashMap<PathBuf, (Stamp, Weak<[IpNet]>)>>> = Mutex::new(None);
+static CACHE: Mutex<Option<Lists>> = Mutex::new(None);
 
 /// The prefixes of a list: sorted, without duplicates, all routable. Otherwise what is wrong with
 /// it, a line each.

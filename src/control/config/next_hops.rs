@@ -16,7 +16,7 @@ const MAX_WEIGHT: u16 = 64;
 pub(super) fn read(fields: &Fields<'_>, vrf: Option<&VrfConfig>, vifs: &Vifs) -> Vec<At<NextHop>> {
     let mut hops: Vec<At<NextHop>> = Vec::new();
     let members = fields.tables("via", "[{ address = \"...\" }]");
-    if members.is_empty() && fields.has("via") {
+    if fields.is_empty_array("via") {
         let help = "write via = [{ address = \"...\" }], or action = \"blackhole\"";
         fields.refuse(&fields.span_of("via"), "via", "leads nowhere", help);
     }

@@ -11,8 +11,9 @@ use crate::tables::PortRole;
 
 /// Most ports of a station.
 const MAX_PORTS: usize = 64;
-/// The longest path that fits a Unix socket's address with its terminator (unix(7)).
-const SOCKET_PATH: usize = 107;
+/// The longest path of the socket: unix(7) has room for 107 octets, and the socket is made under
+/// this name with the process id appended.
+const SOCKET_PATH: usize = 96;
 /// The longest path otherwise (PATH_MAX, with its terminator).
 const LONGEST_PATH: usize = 4095;
 /// The longest name of a Linux interface (IFNAMSIZ, with its terminator).

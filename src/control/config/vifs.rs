@@ -114,8 +114,9 @@ pub(super) fn vifs(
     for fields in tables {
         let before = fields.problems.found();
         let name = vifs.named.name(&fields);
+        // Without a name the rest is read all the same, for its errors.
         let vif =
-            name.clone().and_then(|name| vif(&fields, name, ports, vrfs, &mut vlans, &mut vifs));
+            vif(&fields, name.clone().unwrap_or_default(), ports, vrfs, &mut vlans, &mut vifs);
         fields.finish();
         vifs.named.broken |= root.problems.found() > before;
         vifs.named.add(name.as_ref(), vif);
@@ -209,7 +210,7 @@ fn addresses(fields: &Fields<'_>) -> Vec<At<IpNet>> {
     let span = fields.span_of("addresses");
     if !fields.has("addresses") {
         fields.missing("addresses", &format!("addresses = {EXAMPLE}"));
-    } else if texts.is_empty() {
+    } else if fields.is_empty_array("addresses") {
         fields.refuse(&span, "addresses", "there is none", format!("write {EXAMPLE}"));
     } else if texts.len() > MAX_ADDRESSES {
         let message = format!("there are {}", texts.len());

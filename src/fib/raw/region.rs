@@ -6,7 +6,7 @@
 
 use std::io;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 /// An offset counts words of 8 octets and has 31 bits.
 const OFFSET_MASK: u32 = 0x7FFF_FFFF;
@@ -66,6 +66,14 @@ impl Region {
         unsafe { self.base.cast::<AtomicU32>().byte_add(at).as_ref() }.load(Ordering::Acquire)
     }
 
+    /// The `index`-th 16-bit entry of a table that starts at `word`. `index` is below 2^18.
+    #[inline(always)]
+    pub(in crate::fib) fn acquire16(&self, word: u32, index: usize) -> u16 {
+        let at = (word & OFFSET_MASK) as usize * 8 + (index & 0x3_FFFF) * 2;
+        // SAFETY: as in `acquire32`.
+        unsafe { self.base.cast::<AtomicU16>().byte_add(at).as_ref() }.load(Ordering::Acquire)
+    }
+
     /// Writes a word that no reader can reach yet.
     #[inline(always)]
     pub(in crate::fib) fn store64(&self, word: u32, value: u64) {
@@ -91,6 +99,15 @@ impl Region {
         assert!(at < self.words as usize * 2);
         // SAFETY: inside the writable part by the assertion, aligned.
         unsafe { self.base.cast::<AtomicU32>().add(at).as_ref() }.store(value, Ordering::Release);
+    }
+
+    /// Publishes the `index`-th 16-bit entry of a table at `word`, and with it everything written before.
+    #[inline(always)]
+    pub(in crate::fib) fn publish16(&self, word: u32, index: usize, value: u16) {
+        let at = word as usize * 4 + index;
+        assert!(at < self.words as usize * 4);
+        // SAFETY: inside the writable part by the assertion, aligned.
+        unsafe { self.base.cast::<AtomicU16>().add(at).as_ref() }.store(value, Ordering::Release);
     }
 }
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-pub(super) const SMALL: Limits = Limits { max_vrfs: 64, max_bytes: 64 << 20 };
+pub(super) const SMALL: Limits = Limits { max_vrfs: 64, max_bytes: 256 << 20 };
 
 /// The oracle: a list of routes, searched from one end to the other.
 #[derive(Clone, Default)]
@@ -131,45 +131,62 @@ proptest! {
 
     #[test]
     fn answers_are_the_oracles(history in history()) {
-        let mut fib = Fib::new(SMALL).unwrap();
-        fib.add_vrf(7).unwrap();
-        let addrs = boundaries(history.iter().flatten().map(|(net, _)| net));
-        let mut oracle = Oracle::default();
-        for (step, batch) in history.iter().enumerate() {
-            if step % 2 == 0 {
-                fib.apply(7, batch).unwrap();
-                for &(net, value) in batch {
-                    match value {
-                        Some(value) => oracle.0.insert(net, value),
-                        None => oracle.0.remove(&net),
-                    };
-                }
-            } else {
-                for &(net, value) in batch {
-                    match value {
-                        Some(value) => prop_assert_eq!(fib.insert(7, net, value).unwrap(), oracle.0.insert(net, value)),
-                        None => prop_assert_eq!(fib.remove(7, net).unwrap(), oracle.0.remove(&net)),
-                    }
+        follow(Fib::new(SMALL).unwrap(), &history)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    /// The same with VRFs that get and lose their tables all the time.
+    #[test]
+    fn answers_are_the_oracles_in_every_shape(history in history(), grow in 1usize..20) {
+        follow(Fib::with_shapes(SMALL, grow, grow.saturating_sub(3).max(1)), &history)?;
+    }
+}
+
+fn follow(mut fib: Fib, history: &[Vec<Change>]) -> Result<(), TestCaseError> {
+    fib.add_vrf(7).unwrap();
+    let addrs = boundaries(history.iter().flatten().map(|(net, _)| net));
+    let mut oracle = Oracle::default();
+    for (step, batch) in history.iter().enumerate() {
+        if step % 2 == 0 {
+            fib.apply(7, batch).unwrap();
+            for &(net, value) in batch {
+                match value {
+                    Some(value) => oracle.0.insert(net, value),
+                    None => oracle.0.remove(&net),
+                };
+            }
+        } else {
+            for &(net, value) in batch {
+                match value {
+                    Some(value) => prop_assert_eq!(
+                        fib.insert(7, net, value).unwrap(),
+                        oracle.0.insert(net, value)
+                    ),
+                    None => prop_assert_eq!(fib.remove(7, net).unwrap(), oracle.0.remove(&net)),
                 }
             }
-            check(&fib, 7, &oracle, &addrs)?;
-            let (step, quiescent) = (step as u64, (step as u64).saturating_sub(1));
-            fib.reclaim(step, quiescent);
         }
-        prop_assert_eq!(fib.stats().v4.routes + fib.stats().v6.routes, oracle.0.len());
-        let mut routes: Vec<_> = oracle.0.iter().map(|(net, value)| (*net, *value)).collect();
-        routes.sort_by_key(|(net, _)| (net.addr(), net.prefix_len()));
-        prop_assert_eq!(fib.routes(7).collect::<Vec<_>>(), routes);
-        for (net, value) in &oracle.0 {
-            prop_assert_eq!(fib.get(7, net), Some(*value));
-        }
-        // Everything withdrawn: nothing is left.
-        let gone: Vec<Change> = oracle.0.keys().map(|net| (*net, None)).collect();
-        fib.apply(7, &gone).unwrap();
-        check(&fib, 7, &Oracle::default(), &addrs)?;
-        fib.reclaim(100, 100);
-        let stats = fib.stats();
-        prop_assert_eq!((stats.v4.fib_bytes, stats.v6.fib_bytes, stats.retired_bytes), (0, 0, 0));
-        prop_assert_eq!((stats.v4.rib_bytes, stats.v6.rib_bytes), (0, 0));
+        check(&fib, 7, &oracle, &addrs)?;
+        let (step, quiescent) = (step as u64, (step as u64).saturating_sub(1));
+        fib.reclaim(step, quiescent);
     }
+    prop_assert_eq!(fib.stats().v4.routes + fib.stats().v6.routes, oracle.0.len());
+    let mut routes: Vec<_> = oracle.0.iter().map(|(net, value)| (*net, *value)).collect();
+    routes.sort_by_key(|(net, _)| (net.addr(), net.prefix_len()));
+    prop_assert_eq!(fib.routes(7).collect::<Vec<_>>(), routes);
+    for (net, value) in &oracle.0 {
+        prop_assert_eq!(fib.get(7, net), Some(*value));
+    }
+    // Everything withdrawn: nothing is left.
+    let gone: Vec<Change> = oracle.0.keys().map(|net| (*net, None)).collect();
+    fib.apply(7, &gone).unwrap();
+    check(&fib, 7, &Oracle::default(), &addrs)?;
+    fib.reclaim(100, 100);
+    let stats = fib.stats();
+    prop_assert_eq!((stats.v4.fib_bytes, stats.v6.fib_bytes, stats.retired_bytes), (0, 0, 0));
+    prop_assert_eq!((stats.v4.rib_bytes, stats.v6.rib_bytes), (0, 0));
+    Ok(())
 }

@@ -81,7 +81,7 @@ fn exhaustion_refuses_and_changes_nothing() {
     let holds = |fib: &Fib| {
         assert_eq!(fib.stats().v4.routes, added as usize);
         for i in 0..added {
-            assert_eq!(fib.reader().lookup4(0, 0x0A00_0000 | i * 64 << 2), i % 200 + 1);
+            assert_eq!(fib.reader().lookup4(0, 0x0A00_0000 | ((i * 64) << 2)), i % 200 + 1);
         }
     };
     holds(&fib);

@@ -1,0 +1,390 @@
+//! The admin protocol's requests and answers: lines of JSON over a Unix socket. The field names here
+//! are what `stationctl --json` prints and are stable: a field may be added, none is renamed.
+//!
+//! A request is one line, at most 64 KiB: `{"v":1,"request":"show_vifs"}`. The answer is one or more
+//! lines, each with `"v":1`; the last has `"end":true` or is an error:
+//!
+//! ```text
+//! {"v":1,"rows":[{...},{...}]}
+//! {"v":1,"rows":[{...}],"end":true}
+//! {"v":1,"result":{...},"end":true}
+//! {"v":1,"error":{"kind":"not_found","message":"there is no vif \"x\""}}
+//! ```
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::tables::{SourceCheck, VifKind};
+
+/// The version of the protocol that this program speaks.
+pub const VERSION: u64 = 1;
+/// The longest request, in octets, with its newline.
+pub const MAX_REQUEST: usize = 64 << 10;
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Versions and uptime ([`crate::control::rows::VersionInfo`]).
+    Version,
+    /// All ports ([`crate::control::rows::PortRow`]).
+    ShowPorts,
+    /// All VIFs ([`crate::control::rows::VifRow`]).
+    ShowVifs,
+    /// All VRFs ([`crate::control::rows::VrfRow`]).
+    ShowVrfs,
+    /// Routes of a VRF by prefix ([`crate::control::rows::RouteRow`]).
+    ShowRoutes(RouteFilter),
+    /// Resolved and unresolved neighbors ([`crate::control::rows::NeighborRow`]).
+    ShowNeighbors,
+    /// Counters by port and VIF ([`crate::control::rows::CounterRow`]).
+    ShowCounters(CounterFilter),
+    /// All workers ([`crate::control::rows::WorkerRow`]).
+    ShowWorkers,
+    /// What a packet to an address would meet ([`crate::control::rows::LookupResult`]).
+    Lookup(LookupRequest),
+    /// Adds a route ([`crate::control::rows::ChangeResult`], as all changes).
+    RouteAdd(RouteAdd),
+    /// Deletes a route.
+    RouteDel(RouteDel),
+    /// Adds a VIF.
+    VifAdd(VifAdd),
+    /// Deletes a VIF.
+    VifDel(VifName),
+    /// Sets a VIF up.
+    VifUp(VifName),
+    /// Sets a VIF down.
+    VifDown(VifName),
+    /// Sets all counters to zero, as seen by clients.
+    ClearCounters,
+    /// Reads the configuration file again.
+    Reload {
+        /// Only says what would change.
+        #[serde(default)]
+        dry_run: bool,
+    },
+}
+
+impl Request {
+    /// Whether it changes anything.
+    pub const fn is_change(&self) -> bool {
+        !matches!(
+            self,
+            Request::Version
+                | Request::ShowPorts
+                | Request::ShowVifs
+                | Request::ShowVrfs
+                | Request::ShowRoutes(_)
+                | Request::ShowNeighbors
+                | Request::ShowCounters(_)
+                | Request::ShowWorkers
+                | Request::Lookup(_)
+                | Request::Reload { dry_run: true }
+        )
+    }
+}
+
+/// Which routes to show.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteFilter {
+    /// Name of the VRF.
+    pub vrf: String,
+    /// Only this family.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<Family>,
+    /// Only this prefix and those within it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<IpNet>,
+}
+
+impl RouteFilter {
+    /// Whether a route of the VRF is to be shown.
+    pub fn matches(&self, prefix: &IpNet) -> bool {
+        let family = match self.family {
+            Some(Family::Ipv4) => prefix.addr().is_ipv4(),
+            Some(Family::Ipv6) => prefix.addr().is_ipv6(),
+            None => true,
+        };
+        family && self.prefix.is_none_or(|within| within.contains(prefix))
+    }
+}
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+/// Which counters to show.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CounterFilter {
+    /// Only those of this VIF.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vif: Option<String>,
+    /// Only those of this port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
+    /// Those that are zero too.
+    #[serde(default)]
+    pub all: bool,
+}
+
+/// Where a packet comes in and where it wants to go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LookupRequest {
+    /// Enters by this VIF; exactly one of `vif` and `vrf` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vif: Option<String>,
+    /// Is looked up in this VRF.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vrf: Option<String>,
+    /// The destination.
+    pub address: IpAddr,
+}
+
+/// A next hop as the configuration file has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Via {
+    /// The neighbor.
+    pub address: IpAddr,
+    /// Its VIF, where the address alone does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vif: Option<String>,
+    /// Its share; 1 if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u16>,
+}
+
+/// What a route without next hops does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Drops silently.
+    Blackhole,
+    /// Answers with ICMP unreachable.
+    Unreachable,
+    /// Answers with ICMP administratively prohibited.
+    Prohibit,
+}
+
+impl Action {
+    /// As in the configuration file.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Action::Blackhole => "blackhole",
+            Action::Unreachable => "unreachable",
+            Action::Prohibit => "prohibit",
+        }
+    }
+}
+
+/// A new route: `via` or `action`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteAdd {
+    /// Name of the VRF.
+    pub vrf: String,
+    /// The destination.
+    pub prefix: IpNet,
+    /// The next hops.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub via: Vec<Via>,
+    /// What to do instead of forwarding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<Action>,
+}
+
+/// A route that is to go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteDel {
+    /// Name of the VRF.
+    pub vrf: String,
+    /// The destination.
+    pub prefix: IpNet,
+}
+
+/// A new VIF. What is not given has the configuration file's default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VifAdd {
+    /// Its name.
+    pub name: String,
+    /// Name of its port.
+    pub port: String,
+    /// `100` or `100.200`.
+    pub vlan: String,
+    /// The outer tag is 802.1ad.
+    #[serde(default)]
+    pub service_tag: bool,
+    /// The product, on customer ports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<VifKind>,
+    /// Name of its VRF.
+    pub vrf: String,
+    /// The router's addresses with their subnets.
+    pub addresses: Vec<IpNet>,
+    /// Longest IP packet, in octets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u16>,
+    /// The check of source addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_check: Option<SourceCheck>,
+    /// A fixed priority, 0-7.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pcp: Option<u8>,
+    /// Starts administratively down.
+    #[serde(default)]
+    pub down: bool,
+}
+
+/// A VIF.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VifName {
+    /// Its name.
+    pub name: String,
+}
+
+/// Why a request was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// What the request names does not exist.
+    NotFound,
+    /// The request, or the configuration that it would make, is wrong.
+    Invalid,
+    /// Something else stands against it: in use, changed meanwhile, exists already.
+    Conflict,
+    /// The peer may not ask.
+    Denied,
+    /// The request is longer than 64 KiB.
+    TooLarge,
+    /// The request or its answer took too long.
+    Timeout,
+    /// The version is not spoken here.
+    Version,
+    /// Too many connections.
+    Busy,
+    /// The station failed.
+    Internal,
+}
+
+/// A refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// For programs.
+    pub kind: ErrorKind,
+    /// For people.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal with a message.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Refusal { kind, message: message.into() }
+    }
+}
+
+/// A request as it is sent, with the newline.
+pub fn encode(request: &Request) -> serde_json::Result<Vec<u8>> {
+    #[derive(Serialize)]
+    struct Versioned<'a> {
+        v: u64,
+        #[serde(flatten)]
+        request: &'a Request,
+    }
+    let mut line = serde_json::to_vec(&Versioned { v: VERSION, request })?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// A request from a line as it was received.
+pub fn decode(line: &[u8]) -> Result<Request, Refusal> {
+    let invalid = |error: serde_json::Error| Refusal::new(ErrorKind::Invalid, error.to_string());
+    let mut fields: serde_json::Map<_, _> = serde_json::from_slice(line).map_err(invalid)?;
+    match fields.remove("v") {
+        Some(v) if v == VERSION => {
+            Request::deserialize(serde_json::Value::Object(fields)).map_err(invalid)
+        }
+        Some(v) => {
+            let message = format!("version {v} is not spoken here, only {VERSION}");
+            Err(Refusal::new(ErrorKind::Version, message))
+        }
+        None => Err(Refusal::new(ErrorKind::Version, format!("\"v\":{VERSION} is missing"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_read_back_as_they_were_sent() {
+        for request in [
+            Request::Version,
+            Request::Reload { dry_run: true },
+            Request::ShowRoutes(RouteFilter {
+                vrf: "a".into(),
+                family: Some(Family::Ipv6),
+                prefix: Some("2001:db8::/32".parse().unwrap()),
+            }),
+            Request::RouteAdd(RouteAdd {
+                vrf: "a".into(),
+                prefix: "10.0.0.0/8".parse().unwrap(),
+                via: vec![Via { address: "10.0.0.1".parse().unwrap(), vif: None, weight: Some(2) }],
+                action: None,
+            }),
+        ] {
+            assert_eq!(decode(&encode(&request).unwrap()), Ok(request));
+        }
+    }
+
+    #[test]
+    fn requests_are_refused_by_kind() {
+        let kind = |line: &str| decode(line.as_bytes()).map_err(|refusal| refusal.kind);
+        assert_eq!(kind("{\"v\":1,\"request\":\"show_vifs\"}"), Ok(Request::ShowVifs));
+        assert_eq!(kind("{\"v\":2,\"request\":\"show_vifs\"}"), Err(ErrorKind::Version));
+        assert_eq!(kind("{\"request\":\"show_vifs\"}"), Err(ErrorKind::Version));
+        for bad in [
+            "",
+            "x",
+            "[]",
+            "{\"v\":1}",
+            "{\"v\":1,\"request\":\"reboot\"}",
+            "{\"v\":1,\"request\":\"vif_up\"}",
+            "{\"v\":1,\"request\":\"vif_up\",\"name\":1}",
+            "{\"v\":1,\"request\":\"vif_up\",\"name\":\"a\",\"force\":true}",
+            "{\"v\":1,\"request\":\"reload\",\"dryrun\":true}",
+            "{\"v\":1,\"request\":\"lookup\",\"address\":\"10.0.0.256\"}",
+            &"[".repeat(60_000),
+        ] {
+            assert_eq!(kind(bad), Err(ErrorKind::Invalid), "{bad:.60}");
+        }
+    }
+
+    #[test]
+    fn a_filter_matches_within_its_prefix() {
+        let filter = RouteFilter {
+            vrf: "a".into(),
+            family: Some(Family::Ipv4),
+            prefix: Some("10.0.0.0/8".parse().unwrap()),
+        };
+        for (prefix, shown) in
+            [("10.0.0.0/8", true), ("10.1.0.0/16", true), ("0.0.0.0/0", false), ("::/0", false)]
+        {
+            assert_eq!(filter.matches(&prefix.parse().unwrap()), shown, "{prefix}");
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! What the station shows: the rows and results of the admin protocol. Octets count from the
+//! destination MAC to the end of the payload, without FCS. The field names are stable.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::tables::{PortRole, SourceCheck, VifKind, VrfKind};
+
+/// Counters by name.
+pub type Named = BTreeMap<String, u64>;
+
+/// Frames and octets in both directions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Frames received.
+    pub rx_frames: u64,
+    /// Octets received.
+    pub rx_octets: u64,
+    /// Frames sent.
+    pub tx_frames: u64,
+    /// Octets sent.
+    pub tx_octets: u64,
+}
+
+/// Statistics that the kernel keeps of a port's AF_XDP sockets (`XDP_STATISTICS`), all queues.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelStatistics {
+    /// Frames dropped, for example because they were too long for a buffer.
+    pub rx_dropped: u64,
+    /// Frames dropped because the receive ring was full: the worker did not keep up.
+    pub rx_ring_full: u64,
+    /// Invalid descriptors in the fill ring.
+    pub rx_invalid_descs: u64,
+    /// Invalid descriptors in the transmit ring.
+    pub tx_invalid_descs: u64,
+    /// Times the kernel found no buffer to receive into.
+    pub fill_ring_empty: u64,
+    /// Times the kernel found nothing to transmit.
+    pub tx_ring_empty: u64,
+}
+
+/// Counters of a port's XDP program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct XdpCounters {
+    /// Frames left to the kernel, as `to_kernel` says.
+    pub to_kernel: u64,
+    /// Frames dropped because their queue had no socket: the station was down.
+    pub no_socket: u64,
+    /// Frames dropped because they were too short to have an ethertype.
+    pub malformed: u64,
+}
+
+/// `show ports`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PortRow {
+    /// The operator's name for it.
+    pub name: String,
+    /// The Linux interface.
+    pub interface: String,
+    /// Who is at the other end.
+    pub role: PortRole,
+    /// Its MAC.
+    pub mac: String,
+    /// The interface's MTU, in octets of IP.
+    pub mtu: u32,
+    /// `up`, `down`, or `missing`.
+    pub link: String,
+    /// `native` or `generic`, as granted.
+    pub xdp_mode: String,
+    /// Zero-copy, as granted.
+    pub zero_copy: bool,
+    /// Queues in use, one per worker.
+    pub queues: u32,
+    /// Frames and octets.
+    #[serde(flatten)]
+    pub traffic: Traffic,
+    /// Frames dropped before a VIF was known, by reason; only reasons that happened.
+    pub drops: Named,
+    /// The kernel's statistics.
+    pub kernel: KernelStatistics,
+    /// The XDP program's counters.
+    pub xdp: XdpCounters,
+}
+
+/// `show vifs`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VifRow {
+    /// The operator's name for it.
+    pub name: String,
+    /// Name of its port.
+    pub port: String,
+    /// `100` or `100.200`.
+    pub vlan: String,
+    /// The outer tag is 802.1ad.
+    pub service_tag: bool,
+    /// The product; `null` on core ports.
+    pub kind: Option<VifKind>,
+    /// Name of its VRF.
+    pub vrf: String,
+    /// Longest IP packet, in octets.
+    pub mtu: u16,
+    /// `up`, `down` (by the operator) or `port-down`.
+    pub state: String,
+    /// The router's addresses with their subnets, link-local ones included.
+    pub addresses: Vec<IpNet>,
+    /// The check of source addresses.
+    pub source_check: SourceCheck,
+    /// Frames and octets.
+    #[serde(flatten)]
+    pub traffic: Traffic,
+    /// Frames that entered here and were forwarded.
+    pub forwarded: u64,
+    /// Frames that entered here and went to the slow path.
+    pub punted: u64,
+    /// Frames that entered here and were dropped.
+    pub dropped: u64,
+}
+
+/// `show vrfs`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VrfRow {
+    /// The operator's name for it.
+    pub name: String,
+    /// What it is for.
+    pub kind: VrfKind,
+    /// VIFs in it.
+    pub vifs: u64,
+    /// IPv4 routes, connected ones included.
+    pub ipv4_routes: u64,
+    /// IPv6 routes, connected ones included.
+    pub ipv6_routes: u64,
+}
+
+/// A member of a route's next-hop group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    /// Name of the egress VIF.
+    pub vif: String,
+    /// The neighbor; `null` where the destination itself is the neighbor.
+    pub next_hop: Option<IpAddr>,
+    /// Its MAC, once known.
+    pub mac: Option<String>,
+    /// `reachable`, `unresolved`, `failed`, or `down` (its VIF or port is down).
+    pub state: String,
+    /// Its share.
+    pub weight: u16,
+}
+
+/// `show routes`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouteRow {
+    /// Name of the VRF.
+    pub vrf: String,
+    /// The destination.
+    pub prefix: IpNet,
+    /// `connected`, `local`, `neighbor`, `static` or `list`.
+    pub origin: String,
+    /// `forward`, `local`, `broadcast`, `blackhole`, `unreachable` or `prohibit`.
+    pub action: String,
+    /// Where packets go.
+    pub via: Vec<Member>,
+}
+
+/// `show neighbors`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NeighborRow {
+    /// Name of the VIF.
+    pub vif: String,
+    /// Name of its VRF.
+    pub vrf: String,
+    /// The neighbor.
+    pub address: IpAddr,
+    /// Its MAC, once known.
+    pub mac: Option<String>,
+    /// `reachable`, `static`, `unresolved` or `failed`.
+    pub state: String,
+    /// Seconds since the state last changed or was confirmed.
+    pub age_s: u64,
+}
+
+/// A named counter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CounterValue {
+    /// `traffic`, `drop`, `punt`, `slow` (what became of punted frames) or `kernel`.
+    pub group: String,
+    /// The counter's name.
+    pub name: String,
+    /// Its value.
+    pub value: u64,
+    /// What it means and what to do about it.
+    pub help: String,
+}
+
+/// received = forwarded + punted + dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conservation {
+    /// Frames received.
+    pub received: u64,
+    /// Frames forwarded. For a port: frames that reached some VIF.
+    pub forwarded: u64,
+    /// Frames that went to the slow path.
+    pub punted: u64,
+    /// Frames dropped.
+    pub dropped: u64,
+    /// The sum is right.
+    pub ok: bool,
+}
+
+impl Conservation {
+    /// The sums, compared.
+    pub const fn new(received: u64, forwarded: u64, punted: u64, dropped: u64) -> Self {
+        let ok = received == forwarded.wrapping_add(punted).wrapping_add(dropped);
+        Conservation { received, forwarded, punted, dropped, ok }
+    }
+}
+
+/// `show counters`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CounterRow {
+    /// `port` or `vif`.
+    pub scope: String,
+    /// Name of the port or VIF.
+    pub name: String,
+    /// Its counters; without `--all` those that are not zero.
+    pub counters: Vec<CounterValue>,
+    /// Whether every frame is accounted for.
+    pub conservation: Conservation,
+}
+
+/// `show workers`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkerRow {
+    /// Number of the worker and of its queues.
+    pub worker: u32,
+    /// The CPU it is pinned to.
+    pub cpu: u32,
+    /// The configuration's generation that it is on.
+    pub generation: u64,
+    /// Turns of its loop.
+    pub loops: u64,
+    /// Turns that found nothing to do.
+    pub empty: u64,
+    /// Bursts received.
+    pub bursts: u64,
+    /// Frames in them.
+    pub frames: u64,
+    /// Frames per burst; at most 64.
+    pub burst_fill: f64,
+    /// Times it slept until a frame came.
+    pub sleeps: u64,
+    /// System calls per frame.
+    pub syscalls_per_frame: f64,
+    /// Packet buffers that are free.
+    pub frames_free: u64,
+    /// Packet buffers that it has.
+    pub frames_total: u64,
+}
+
+/// `lookup`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LookupResult {
+    /// Name of the VRF that was looked in.
+    pub vrf: String,
+    /// The destination.
+    pub address: IpAddr,
+    /// The longest matching prefix; `null` without a route.
+    pub prefix: Option<IpNet>,
+    /// The members that packets are spread over.
+    pub via: Vec<Member>,
+    /// What a packet would meet: `forward`, `punt(reason)` or `drop(reason)`.
+    pub verdict: String,
+    /// The verdict's reason explained; empty for `forward`.
+    pub help: String,
+}
+
+/// `version`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VersionInfo {
+    /// The station's name.
+    pub station: String,
+    /// Version of `stationd`.
+    pub version: String,
+    /// Version of the protocol.
+    pub protocol: u64,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// Number of the committed configuration.
+    pub generation: u64,
+    /// The configuration file.
+    pub config: String,
+}
+
+/// A change, a reload or `clear counters`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChangeResult {
+    /// Number of the configuration that is committed now.
+    pub generation: u64,
+    /// It was not applied (`reload --dry-run`).
+    pub dry_run: bool,
+    /// What changed, a line each, like `+ vif a` or `- route vpc-a 10.0.0.0/8`.
+    pub changes: Vec<String>,
+}
+
+macro_rules! sum {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident($row:ty)),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Serialize)]
+        #[serde(untagged)]
+        #[allow(missing_docs)] // the rows say it
+        pub enum $name { $($variant($row)),+ }
+
+        $(impl From<$row> for $name {
+            fn from(row: $row) -> Self {
+                $name::$variant(row)
+            }
+        })+
+    };
+}
+
+sum! {
+    /// A row of any kind.
+    Row {
+        Port(PortRow), Vif(VifRow), Vrf(VrfRow), Route(RouteRow), Neighbor(NeighborRow),
+        Counter(CounterRow), Worker(WorkerRow),
+    }
+}
+
+sum! {
+    /// A result of any kind.
+    Outcome { Lookup(LookupResult), Version(VersionInfo), Change(ChangeResult) }
+}

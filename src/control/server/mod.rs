@@ -1,0 +1,142 @@
+//! The admin socket: who may connect, how long a request may be and take, and that no client, slow
+//! or hostile, can hold up the control thread. Requests go to it over a channel; answers come back
+//! as data or as an iterator that the connection's own thread runs.
+
+mod bind;
+mod connection;
+mod peer;
+
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+
+use super::answer::Answer;
+use super::protocol::{ErrorKind, Refusal, Request};
+use connection::Connection;
+
+/// Connections at a time.
+pub const MAX_CONNECTIONS: usize = 16;
+/// Requests that wait for the control thread; each connection has at most one.
+pub const QUEUE: usize = MAX_CONNECTIONS;
+
+/// A request for the control thread.
+pub struct Call {
+    /// What is asked.
+    pub request: Request,
+    /// Where the answer goes.
+    pub reply: Reply,
+}
+
+/// Takes the answer to one request. Dropping it refuses the request.
+pub struct Reply(Sender<Answer>);
+
+impl Reply {
+    /// A reply, and where its answer appears.
+    pub fn new() -> (Self, Receiver<Answer>) {
+        let (sender, receiver) = bounded(1);
+        (Reply(sender), receiver)
+    }
+
+    /// Answers. Never waits: there is room for one answer, and only one is given.
+    pub fn send(self, answer: Answer) {
+        // The client may have gone.
+        let _ = self.0.try_send(answer);
+    }
+}
+
+/// How long things may take. The default is what the station uses.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// From the first octet of a request to its newline.
+    pub request: Duration,
+    /// Between requests.
+    pub idle: Duration,
+    /// For a client to take a piece of an answer (64 KiB or less).
+    pub write: Duration,
+    /// For the control thread to answer.
+    pub answer: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            request: Duration::from_secs(5),
+            idle: Duration::from_secs(60),
+            write: Duration::from_secs(5),
+            answer: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The listening socket and the thread that accepts on it.
+pub struct Server {
+    listener: Arc<UnixListener>,
+    accepting: Option<JoinHandle<()>>,
+    path: PathBuf,
+}
+
+impl Server {
+    /// Makes the socket and serves it: requests of all connections go to `calls`.
+    pub fn start(path: &Path, calls: Sender<Call>, limits: Limits) -> io::Result<Server> {
+        let listener = Arc::new(bind::bind(path)?);
+        let server = Arc::clone(&listener);
+        let socket = path.to_owned();
+        let accepting = thread::Builder::new()
+            .name("admin".to_owned())
+            .spawn(move || accept(&server, &socket, &calls, limits))?;
+        Ok(Server { listener, accepting: Some(accepting), path: path.to_owned() })
+    }
+}
+
+impl Drop for Server {
+    /// Takes no more connections and removes the socket. Those that are open end with their next
+    /// request, which the control thread no longer takes.
+    fn drop(&mut self) {
+        bind::unlink(&self.path, &self.listener);
+        // Makes accept fail (unix(7) sockets: shutdown of a listener wakes it up).
+        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
+        if let Some(thread) = self.accepting.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn accept(listener: &UnixListener, path: &Path, calls: &Sender<Call>, limits: Limits) {
+    // Counts connections: one clone each, and this one.
+    let open = Arc::new(());
+    loop {
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return,
+            Err(error) => {
+                // Out of descriptors, or the client has gone: neither is helped by hurry.
+                tracing::warn!(%error, "cannot accept an admin connection");
+                thread::sleep(Duration::from_millis(50));
+                continue;
+            }
+        };
+        let Ok(mut connection) = Connection::new(stream, limits) else { continue };
+        let slot = Arc::clone(&open);
+        if Arc::strong_count(&open) > MAX_CONNECTIONS + 1 {
+            let message = format!("{MAX_CONNECTIONS} connections are open already");
+            connection.refuse_at_once(&Refusal::new(ErrorKind::Busy, message));
+            continue;
+        }
+        let (path, calls) = (path.to_owned(), calls.clone());
+        let spawned = thread::Builder::new().name("admin-client".to_owned()).spawn(move || {
+            match peer::check(connection.stream(), &path) {
+                Ok(peer) => connection.serve(&calls, peer),
+                Err(refusal) => connection.refuse_at_once(&refusal),
+            }
+            drop(slot);
+        });
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "cannot serve an admin connection");
+        }
+    }
+}

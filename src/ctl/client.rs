@@ -1,0 +1,99 @@
+//! The client's end of the admin protocol.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use crate::control::answer::Line;
+use crate::control::protocol::{self, ErrorKind, Refusal, Request};
+
+/// Longer than the station takes for anything.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// The longest line of an answer, in octets.
+const LONGEST: u64 = 64 << 20;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The station said no.
+    Refused(Refusal),
+    /// The station is not there, or does not speak as it should.
+    Unreachable(String),
+    /// The answer cannot be shown.
+    Output(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure::Output(error)
+    }
+}
+
+/// One request's connection.
+pub(super) struct Client {
+    stream: BufReader<UnixStream>,
+    ended: bool,
+}
+
+impl Client {
+    /// Connects and sends a request.
+    pub(super) fn connect(socket: &Path, request: &Request) -> Result<Self, Failure> {
+        let stream = UnixStream::connect(socket).map_err(|error| no_station(socket, &error))?;
+        let broken = |error: io::Error| Failure::Unreachable(format!("cannot ask: {error}"));
+        stream.set_read_timeout(Some(PATIENCE)).map_err(broken)?;
+        stream.set_write_timeout(Some(PATIENCE)).map_err(broken)?;
+        let line = protocol::encode(request).map_err(|error| broken(error.into()))?;
+        match (&stream).write_all(&line) {
+            // The station closed at once: it has said why.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(broken(error)),
+            _ => Ok(Client { stream: BufReader::new(stream), ended: false }),
+        }
+    }
+
+    /// The next line of the answer; `None` after the last.
+    pub(super) fn line<R: DeserializeOwned>(&mut self) -> Result<Option<Line<R>>, Failure> {
+        if self.ended {
+            return Ok(None);
+        }
+        let mut text = Vec::new();
+        let read = (&mut self.stream).take(LONGEST).read_until(b'\n', &mut text);
+        read.map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                Failure::Unreachable("the station does not answer".to_owned())
+            }
+            _ => Failure::Unreachable(format!("the connection broke: {error}")),
+        })?;
+        if text.last() != Some(&b'\n') {
+            let message = "the station closed the connection before the end of its answer";
+            return Err(Failure::Unreachable(message.to_owned()));
+        }
+        let line: Line<R> = serde_json::from_slice(&text).map_err(|error| {
+            Failure::Unreachable(format!("the station's answer is not understood: {error}"))
+        })?;
+        self.ended = line.end;
+        match line.error {
+            Some(refusal) => Err(Failure::Refused(refusal)),
+            None => Ok(Some(line)),
+        }
+    }
+}
+
+fn no_station(socket: &Path, error: &io::Error) -> Failure {
+    let socket = socket.display();
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Failure::Refused(Refusal::new(
+            ErrorKind::Denied,
+            format!("permission denied on {socket}: be root or in the socket's group"),
+        )),
+        io::ErrorKind::NotFound => Failure::Unreachable(format!(
+            "there is no {socket}: is stationd running? (--socket PATH names another)"
+        )),
+        io::ErrorKind::ConnectionRefused => {
+            Failure::Unreachable(format!("nobody answers on {socket}: stationd is not running"))
+        }
+        _ => Failure::Unreachable(format!("cannot connect to {socket}: {error}")),
+    }
+}

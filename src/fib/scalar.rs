@@ -1,0 +1,67 @@
+//! One lookup in plain code: what every machine can do, and what the vector code is checked against.
+
+use super::NO_ROUTE;
+use super::chunk::{is_leaf, run};
+use super::compact;
+use super::head::Head;
+use super::key::{Key, STRIDE};
+use super::raw::Region;
+use super::shape::{ROOT4_BITS, ROOT6_BITS};
+
+/// The bits of a leaf that are its value.
+const VALUE: u32 = 0xFF_FFFF;
+
+/// The longest match of `addr` in the VRF with this head.
+#[inline(always)]
+pub(super) fn lookup4(region: &Region, head: Head, addr: u32) -> u32 {
+    let mut entry = head.entry();
+    let mut depth = 0;
+    if head.has_table() {
+        let chunk = region.acquire32(entry, (addr >> (32 - ROOT4_BITS)) as usize);
+        entry = compact::entry(region, chunk, addr.slot(ROOT4_BITS));
+        depth = ROOT4_BITS + STRIDE;
+    }
+    finish(head, descend(region, entry, addr, depth))
+}
+
+/// The longest match of `addr` in the VRF with this head.
+#[inline(always)]
+pub(super) fn lookup6(region: &Region, head: Head, addr: u128) -> u32 {
+    let mut entry = head.entry();
+    let mut depth = 0;
+    if head.has_table() {
+        (entry, depth) = tables6(region, entry, addr);
+    }
+    finish(head, descend(region, entry, addr, depth))
+}
+
+/// The entry that the tables of a large IPv6 VRF lead to, and its depth.
+#[inline(always)]
+pub(super) fn tables6(region: &Region, root: u32, addr: u128) -> (u32, u8) {
+    let index = |depth: u8| addr.slot(depth) << STRIDE | addr.slot(depth + STRIDE);
+    let entry = region.acquire32(root, index(0));
+    if is_leaf(entry) {
+        return (entry, ROOT6_BITS);
+    }
+    (region.acquire32(entry, index(ROOT6_BITS)), 2 * ROOT6_BITS)
+}
+
+/// The leaf that chunks lead to from `entry`, which is for the bits from `depth`.
+#[inline(always)]
+pub(super) fn descend<K: Key>(region: &Region, mut entry: u32, key: K, mut depth: u8) -> u32 {
+    while !is_leaf(entry) && depth < K::BITS {
+        let index = 2 + run(region.load64(entry), key.slot(depth));
+        entry = region.acquire32(entry, index);
+        depth += STRIDE;
+    }
+    entry
+}
+
+/// The answer that a leaf stands for.
+#[inline(always)]
+pub(super) fn finish(head: Head, leaf: u32) -> u32 {
+    match leaf & VALUE {
+        NO_ROUTE => head.default(),
+        value => value,
+    }
+}

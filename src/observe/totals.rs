@@ -1,0 +1,142 @@
+//! Counters as plain numbers.
+
+use crate::tables::counters::{Counter, PortCounters, SlowCounters, VifCounters};
+use crate::tables::{DropReason, PuntReason, SlowOutcome, VifId};
+
+/// A set of numbers under the names of an enumeration.
+pub type Numbers<const N: usize> = [u64; N];
+
+fn read<const N: usize>(counters: &[Counter; N]) -> Numbers<N> {
+    std::array::from_fn(|i| counters[i].get())
+}
+
+macro_rules! totals {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident,)+ ;
+        $($(#[$array_doc:meta])* $array:ident: $len:expr,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug)]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: u64,)+
+            $($(#[$array_doc])* pub $array: Numbers<{ $len }>,)+
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                $name { $($field: 0,)+ $($array: [0; $len],)+ }
+            }
+        }
+
+        impl $name {
+            /// Adds another's numbers.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$field += other.$field;)+
+                $(self.$array.iter_mut().zip(&other.$array).for_each(|(a, b)| *a += b);)+
+            }
+
+            /// What came since `base`.
+            pub fn since(mut self, base: &Self) -> Self {
+                $(self.$field = self.$field.saturating_sub(base.$field);)+
+                $(self.$array.iter_mut().zip(&base.$array)
+                    .for_each(|(a, b)| *a = a.saturating_sub(*b));)+
+                self
+            }
+        }
+    };
+}
+
+totals! {
+    /// A VIF's counters.
+    VifTotals {
+        /// Frames received.
+        rx_frames,
+        /// Octets received.
+        rx_octets,
+        /// Frames sent.
+        tx_frames,
+        /// Octets sent.
+        tx_octets,
+        /// Received frames that were forwarded.
+        forwarded,
+        /// Sent frames that the slow path made.
+        originated,
+        /// Frames of the slow path that could not be sent.
+        originated_lost,
+        ;
+        /// Received frames that went to the slow path.
+        punted: PuntReason::COUNT,
+        /// Received frames that were dropped.
+        drops: DropReason::COUNT,
+        /// What became of the punted frames.
+        slow: SlowOutcome::COUNT,
+    }
+}
+
+impl VifTotals {
+    /// One worker's numbers.
+    pub fn read(counters: &VifCounters) -> VifTotals {
+        VifTotals {
+            rx_frames: counters.rx_frames.get(),
+            rx_octets: counters.rx_octets.get(),
+            tx_frames: counters.tx_frames.get(),
+            tx_octets: counters.tx_octets.get(),
+            forwarded: counters.forwarded.get(),
+            originated: counters.originated.get(),
+            originated_lost: counters.originated_lost.get(),
+            punted: read(&counters.punted),
+            drops: read(&counters.drops),
+            slow: [0; SlowOutcome::COUNT],
+        }
+    }
+
+    /// Adds the slow path's numbers.
+    pub fn add_slow(&mut self, counters: &SlowCounters, id: VifId) {
+        for &outcome in SlowOutcome::ALL {
+            self.slow[outcome.index()] += counters.outcome(id, outcome).get();
+        }
+    }
+}
+
+totals! {
+    /// A port's counters.
+    PortTotals {
+        /// Frames received.
+        rx_frames,
+        /// Octets received.
+        rx_octets,
+        /// Frames sent.
+        tx_frames,
+        /// Octets sent.
+        tx_octets,
+        /// Received frames that reached a VIF.
+        to_vif,
+        ;
+        /// Received frames that were dropped before.
+        drops: DropReason::COUNT,
+        /// The kernel's counters: rx_dropped, rx_ring_full, rx_fill_ring_empty,
+        /// rx_invalid_descriptors, tx_invalid_descriptors, tx_ring_empty.
+        kernel: 6,
+    }
+}
+
+impl PortTotals {
+    /// One worker's numbers.
+    pub fn read(counters: &PortCounters) -> PortTotals {
+        let kernel = &counters.kernel;
+        PortTotals {
+            rx_frames: counters.rx_frames.get(),
+            rx_octets: counters.rx_octets.get(),
+            tx_frames: counters.tx_frames.get(),
+            tx_octets: counters.tx_octets.get(),
+            to_vif: counters.to_vif.get(),
+            drops: read(&counters.drops),
+            kernel: [
+                kernel.rx_dropped.get(),
+                kernel.rx_ring_full.get(),
+                kernel.rx_fill_ring_empty.get(),
+                kernel.rx_invalid_descriptors.get(),
+                kernel.tx_invalid_descriptors.get(),
+                kernel.tx_ring_empty.get(),
+            ],
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Watches interfaces come, go, and gain or lose their carrier. Notifications are hints and a dump is
+//! the truth: where the kernel had to drop notifications, the watcher lists all interfaces again.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::time::{Duration, Instant};
+
+use netlink_sys::Socket;
+
+use super::netlink::{self, Link, Message};
+
+/// What became of an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkEvent {
+    /// The interface is there: new, or its carrier changed.
+    Present {
+        /// Its name.
+        interface: String,
+        /// Its index: another one than before where it was deleted and made again.
+        ifindex: u32,
+        /// Administratively up, and with a carrier.
+        up: bool,
+    },
+    /// The interface is gone, or has this name no more.
+    Gone {
+        /// The name that it had.
+        interface: String,
+        /// The index that it had.
+        ifindex: u32,
+    },
+}
+
+/// Tells of changes to the interfaces of the network namespace that it was made in.
+pub struct LinkWatcher {
+    socket: Socket,
+    /// Name and `up` by index, as last told.
+    known: HashMap<u32, (String, bool)>,
+    events: VecDeque<LinkEvent>,
+    resyncs: u64,
+}
+
+impl LinkWatcher {
+    /// Starts to watch. The first events tell of the interfaces that are there.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn new() -> io::Result<LinkWatcher> {
+        let socket = netlink::subscribe()?;
+        let mut watcher =
+            LinkWatcher { socket, known: HashMap::new(), events: VecDeque::new(), resyncs: 0 };
+        watcher.reconcile()?;
+        Ok(watcher)
+    }
+
+    /// The next event; `None` where none came within `timeout`.
+    ///
+    /// # Errors
+    /// The kernel's. The watcher is still good: ask again.
+    pub fn next(&mut self, timeout: Duration) -> io::Result<Option<LinkEvent>> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(Some(event));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !netlink::wait(&self.socket, left)? {
+                return Ok(None);
+            }
+            self.receive()?;
+        }
+    }
+
+    /// Times that notifications were lost and all interfaces listed again.
+    pub fn resyncs(&self) -> u64 {
+        self.resyncs
+    }
+
+    /// Takes one datagram in.
+    fn receive(&mut self) -> io::Result<()> {
+        let datagram = match self.socket.recv_from_full() {
+            Ok((datagram, _)) => datagram,
+            Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => return self.resync(),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(e) => return Err(e),
+        };
+        for message in netlink::parse(&datagram) {
+            match message {
+                Message::New(link) => self.present(link),
+                Message::Deleted(link) => self.gone(link.index),
+                Message::Error(_) | Message::Done { .. } => return self.resync(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds out what the lost notifications would have told.
+    fn resync(&mut self) -> io::Result<()> {
+        self.resyncs += 1;
+        // What is still queued is older than what was lost: it would undo what the dump tells.
+        loop {
+            match self.socket.recv_from_full() {
+                Ok(_) => {}
+                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) => return Err(e),
+            }
+        }
+        self.reconcile()
+    }
+
+    fn reconcile(&mut self) -> io::Result<()> {
+        let links = netlink::links()?;
+        let missing: Vec<u32> = self
+            .known
+            .keys()
+            .copied()
+            .filter(|index| links.iter().all(|link| link.index != *index))
+            .collect();
+        for index in missing {
+            self.gone(index);
+        }
+        for link in links {
+            self.present(link);
+        }
+        Ok(())
+    }
+
+    fn present(&mut self, link: Link) {
+        let Link { index, name, up, .. } = link;
+        match self.known.get(&index) {
+            Some((known, was_up)) if *known == name && *was_up == up => return,
+            Some((known, _)) if *known != name => self.gone(index),
+            _ => {}
+        }
+        self.known.insert(index, (name.clone(), up));
+        self.events.push_back(LinkEvent::Present { interface: name, ifindex: index, up });
+    }
+
+    fn gone(&mut self, index: u32) {
+        if let Some((interface, _)) = self.known.remove(&index) {
+            self.events.push_back(LinkEvent::Gone { interface, ifindex: index });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watcher() -> LinkWatcher {
+        let mut watcher = LinkWatcher::new().unwrap();
+        watcher.known.clear();
+        watcher.events.clear();
+        watcher
+    }
+
+    fn link(index: u32, name: &str, up: bool) -> Link {
+        Link { index, name: name.into(), up, ..Link::default() }
+    }
+
+    #[test]
+    fn tells_of_changes_only_and_of_a_new_name_as_another_interface() {
+        let present = |interface: &str, ifindex, up| LinkEvent::Present {
+            interface: interface.into(),
+            ifindex,
+            up,
+        };
+        let gone =
+            |interface: &str, ifindex| LinkEvent::Gone { interface: interface.into(), ifindex };
+        let mut watcher = watcher();
+        watcher.present(link(3, "eth1", false));
+        watcher.present(link(3, "eth1", true));
+        watcher.present(link(3, "eth1", true));
+        watcher.present(link(3, "eth9", true));
+        watcher.gone(3);
+        watcher.gone(3);
+        let expected = [
+            present("eth1", 3, false),
+            present("eth1", 3, true),
+            gone("eth1", 3),
+            present("eth9", 3, true),
+            gone("eth9", 3),
+        ];
+        assert_eq!(Vec::from(watcher.events), expected);
+    }
+
+    #[test]
+    fn a_resync_tells_what_was_missed() {
+        let mut watcher = watcher();
+        let ghost = (u32::MAX - 1, ("ghost0".to_owned(), true));
+        watcher.known.extend([ghost]);
+        watcher.resync().unwrap();
+        assert_eq!(watcher.resyncs(), 1);
+        let gone = LinkEvent::Gone { interface: "ghost0".into(), ifindex: u32::MAX - 1 };
+        assert!(watcher.events.contains(&gone));
+        assert!(watcher.events.iter().any(
+            |event| matches!(event, LinkEvent::Present { interface, .. } if interface == "lo")
+        ));
+    }
+}

@@ -1,0 +1,33 @@
+//! Ports on real NICs through AF_XDP.
+//!
+//! - [`check_privileges`] and [`Nic::prepare`]: what must hold before a start, switched on or refused
+//!   with what to do about it;
+//! - [`XdpProgram`]: sends each queue's frames to its socket, and keeps the port closed while there is
+//!   none;
+//! - [`XskPort`]: one queue of a NIC as a [`Port`](super::Port), on rings of our own over `libc`;
+//! - [`LinkWatcher`]: tells when an interface loses its carrier, goes, or comes back.
+
+mod backoff;
+mod bpf;
+mod bpffs;
+mod error;
+mod ethtool;
+mod held;
+mod link;
+mod netlink;
+mod nic;
+mod port;
+mod privilege;
+mod program;
+mod ring;
+mod socket;
+
+pub use bpffs::BpffsError;
+pub use error::{XdpError, XskError};
+pub use link::{LinkEvent, LinkWatcher};
+pub use netlink::{Link, LinkXdp, links};
+pub use nic::{Nic, NicError, frame_size_for_mtu, link_of, queue_count};
+pub use port::{SocketOptions, XskPort, ZeroCopy, frames_for_ring};
+pub use privilege::{PrivilegeError, check_privileges};
+pub use program::{AttachMode, Attached, PROGRAM, ToKernel, XdpCounters, XdpProgram, detach};
+pub use socket::XskStatistics;

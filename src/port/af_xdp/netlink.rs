@@ -1,0 +1,318 @@
+//! Interfaces as rtnetlink shows them. Reads the few attributes that a port needs by hand: a kernel
+//! with attributes of a shape that nobody here knows must not keep a station from starting.
+//!
+//! Parsing never panics; what is too short is left out.
+
+#![allow(unsafe_code)] // poll(2)
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+// Of linux/netlink.h, linux/rtnetlink.h, linux/if_link.h.
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLMSG_OVERRUN: u16 = 4;
+const NLM_F_REQUEST: u16 = 0x1;
+const NLM_F_DUMP: u16 = 0x300;
+const NLM_F_DUMP_INTR: u16 = 0x10;
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_GETLINK: u16 = 18;
+const RTNLGRP_LINK: u32 = 1;
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_NUM_TX_QUEUES: u16 = 31;
+const IFLA_NUM_RX_QUEUES: u16 = 32;
+const IFLA_XDP: u16 = 43;
+const IFLA_XDP_ATTACHED: u16 = 2;
+const IFLA_XDP_PROG_ID: u16 = 4;
+const XDP_ATTACHED_DRV: u8 = 1;
+const XDP_ATTACHED_MULTI: u8 = 4;
+/// The flag bits of an attribute's type (NLA_F_NESTED, NLA_F_NET_BYTEORDER).
+const NLA_TYPE: u16 = 0x3fff;
+
+/// A network interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Its index in this network namespace.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its MAC address; zero where it has none of 6 octets.
+    pub mac: [u8; 6],
+    /// Its MTU in octets, L2 header not included.
+    pub mtu: u32,
+    /// Administratively up, and with a carrier.
+    pub up: bool,
+    /// Administratively up.
+    pub admin_up: bool,
+    /// Receive queues that it may have at most.
+    pub rx_queues: u32,
+    /// Transmit queues that it may have at most.
+    pub tx_queues: u32,
+    /// The XDP program on it.
+    pub xdp: Option<LinkXdp>,
+}
+
+/// The XDP program on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkXdp {
+    /// Attached in the driver, not in the generic receive path.
+    pub native: bool,
+    /// Its id.
+    pub program: u32,
+}
+
+/// One message of the kernel.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Message {
+    /// The interface is there.
+    New(Link),
+    /// The interface is gone.
+    Deleted(Link),
+    /// The end of a dump; interrupted where a change fell into it.
+    Done { interrupted: bool },
+    /// An error number.
+    Error(i32),
+}
+
+/// The interfaces of this network namespace.
+///
+/// # Errors
+/// The kernel's.
+pub fn links() -> io::Result<Vec<Link>> {
+    const ATTEMPTS: u32 = 16;
+    for _ in 0..ATTEMPTS {
+        if let Some(links) = dump()? {
+            return Ok(links);
+        }
+    }
+    Err(io::Error::other("interfaces change too fast to be listed"))
+}
+
+/// `None` where a change interrupted it.
+fn dump() -> io::Result<Option<Vec<Link>>> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    let mut request = Vec::new();
+    request.extend_from_slice(&32u32.to_ne_bytes());
+    request.extend_from_slice(&RTM_GETLINK.to_ne_bytes());
+    request.extend_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+    request.extend_from_slice(&[0; 4 + 4 + 16]); // sequence, port, and struct ifinfomsg: all of them
+    socket.send(&request, 0)?;
+    let mut links = Vec::new();
+    let mut interrupted = false;
+    loop {
+        let (datagram, _) = socket.recv_from_full()?;
+        for message in parse(&datagram) {
+            match message {
+                Message::New(link) => links.push(link),
+                Message::Deleted(_) => {}
+                Message::Error(0) => {}
+                Message::Error(errno) => return Err(io::Error::from_raw_os_error(errno)),
+                Message::Done { interrupted: here } => {
+                    interrupted |= here;
+                    return Ok((!interrupted).then_some(links));
+                }
+            }
+        }
+    }
+}
+
+/// A socket that receives the changes of all interfaces.
+pub(super) fn subscribe() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    socket.add_membership(RTNLGRP_LINK)?;
+    socket.set_non_blocking(true)?;
+    Ok(socket)
+}
+
+/// Waits until the socket has something to read; false where nothing came in time.
+pub(super) fn wait(socket: &Socket, timeout: Duration) -> io::Result<bool> {
+    let mut poll = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: one struct that lives through the call.
+    match unsafe { libc::poll(&raw mut poll, 1, milliseconds) } {
+        0 => Ok(false),
+        n if n > 0 => Ok(true),
+        _ => {
+            let error = io::Error::last_os_error();
+            if error.kind() == io::ErrorKind::Interrupted { Ok(false) } else { Err(error) }
+        }
+    }
+}
+
+/// The messages of a datagram. Messages about bridge ports and the like are left out.
+pub(super) fn parse(datagram: &[u8]) -> Vec<Message> {
+    let mut messages = Vec::new();
+    let mut interrupted = false;
+    let mut rest = datagram;
+    while let (Some(len), Some(kind), Some(flags)) =
+        (u32_at(rest, 0), u16_at(rest, 4), u16_at(rest, 6))
+    {
+        let Some(payload) = usize::try_from(len).ok().and_then(|len| rest.get(16..len)) else {
+            break;
+        };
+        interrupted |= flags & NLM_F_DUMP_INTR != 0;
+        match kind {
+            RTM_NEWLINK => messages.extend(link(payload).map(Message::New)),
+            RTM_DELLINK => messages.extend(link(payload).map(Message::Deleted)),
+            NLMSG_DONE => messages.push(Message::Done { interrupted }),
+            NLMSG_ERROR => {
+                let errno =
+                    u32_at(payload, 0).map_or(libc::EPROTO, |e| e.cast_signed().wrapping_neg());
+                messages.push(Message::Error(errno));
+            }
+            NLMSG_OVERRUN => messages.push(Message::Error(libc::ENOBUFS)),
+            _ => {}
+        }
+        rest = rest.get((16 + payload.len()).next_multiple_of(4)..).unwrap_or_default();
+    }
+    if interrupted && !messages.iter().any(|m| matches!(m, Message::Done { .. })) {
+        // The flag may come on an earlier datagram of the dump than its end: start over at once.
+        messages.push(Message::Done { interrupted });
+    }
+    messages
+}
+
+/// `struct ifinfomsg` and its attributes.
+fn link(payload: &[u8]) -> Option<Link> {
+    let family = *payload.first()?;
+    let flags = u32_at(payload, 8)?;
+    // Others (AF_BRIDGE) tell of an interface's place in another, with the same message types.
+    if i32::from(family) != libc::AF_UNSPEC {
+        return None;
+    }
+    let bit = |flag: libc::c_int| flags & flag.cast_unsigned() != 0;
+    let mut link = Link {
+        index: u32_at(payload, 4)?,
+        up: bit(libc::IFF_UP) && bit(libc::IFF_LOWER_UP),
+        admin_up: bit(libc::IFF_UP),
+        ..Link::default()
+    };
+    for (kind, value) in attributes(payload.get(16..)?) {
+        match kind {
+            IFLA_IFNAME => {
+                let name = value.strip_suffix(&[0]).unwrap_or(value);
+                link.name = String::from_utf8_lossy(name).into_owned();
+            }
+            IFLA_ADDRESS => link.mac = value.try_into().unwrap_or_default(),
+            IFLA_MTU => link.mtu = u32_at(value, 0)?,
+            IFLA_NUM_TX_QUEUES => link.tx_queues = u32_at(value, 0)?,
+            IFLA_NUM_RX_QUEUES => link.rx_queues = u32_at(value, 0)?,
+            IFLA_XDP => link.xdp = xdp(value),
+            _ => {}
+        }
+    }
+    Some(link)
+}
+
+fn xdp(attribute: &[u8]) -> Option<LinkXdp> {
+    let mut attached = 0;
+    let mut program = None;
+    for (kind, value) in attributes(attribute) {
+        match kind {
+            IFLA_XDP_ATTACHED => attached = *value.first()?,
+            IFLA_XDP_PROG_ID => program = u32_at(value, 0),
+            _ => {}
+        }
+    }
+    match attached {
+        0 => None,
+        // In several modes at once there is no one program: then it is nobody we know.
+        XDP_ATTACHED_MULTI => Some(LinkXdp { native: true, program: program.unwrap_or(0) }),
+        mode => Some(LinkXdp { native: mode == XDP_ATTACHED_DRV, program: program? }),
+    }
+}
+
+fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let len = usize::from(u16_at(rest, 0)?);
+        let kind = u16_at(rest, 2)? & NLA_TYPE;
+        let value = rest.get(4..len)?;
+        rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, value))
+    })
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let mut bytes = u16::try_from(value.len() + 4).unwrap().to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    fn message(kind: u16, family: u8, index: u32, flags: u32, attributes: &[u8]) -> Vec<u8> {
+        let mut bytes = u32::try_from(32 + attributes.len()).unwrap().to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend([0; 10]);
+        bytes.extend([family, 0, 1, 0]);
+        bytes.extend(index.to_ne_bytes());
+        bytes.extend(flags.to_ne_bytes());
+        bytes.extend([0; 4]);
+        bytes.extend(attributes);
+        bytes
+    }
+
+    #[test]
+    fn reads_an_interface_and_skips_what_it_does_not_know() {
+        let xdp = [attribute(2, &[2]), attribute(4, &9u32.to_ne_bytes())].concat();
+        let attributes = [
+            attribute(IFLA_IFNAME, b"eth1\0"),
+            attribute(999, &[1, 2, 3, 4, 5]),
+            attribute(IFLA_ADDRESS, &[2, 0, 0, 0, 0, 1]),
+            attribute(IFLA_MTU, &1500u32.to_ne_bytes()),
+            attribute(IFLA_NUM_RX_QUEUES, &4u32.to_ne_bytes()),
+            attribute(IFLA_XDP | 0x8000, &xdp),
+        ]
+        .concat();
+        let datagram = [
+            message(RTM_NEWLINK, 0, 7, 0x1_0001, &attributes),
+            message(RTM_DELLINK, 7, 7, 1, &attributes), // AF_BRIDGE: left a bridge
+            message(RTM_DELLINK, 0, 8, 1, &attribute(IFLA_IFNAME, b"eth2\0")),
+        ]
+        .concat();
+        let expected = Link {
+            index: 7,
+            name: "eth1".into(),
+            mac: [2, 0, 0, 0, 0, 1],
+            mtu: 1500,
+            up: true,
+            admin_up: true,
+            rx_queues: 4,
+            tx_queues: 0,
+            xdp: Some(LinkXdp { native: false, program: 9 }),
+        };
+        let gone = Link { index: 8, name: "eth2".into(), admin_up: true, ..Link::default() };
+        assert_eq!(parse(&datagram), [Message::New(expected), Message::Deleted(gone)]);
+        for cut in 0..datagram.len() {
+            parse(&datagram[..cut]);
+        }
+    }
+
+    #[test]
+    fn lists_the_loopback_of_this_machine() {
+        let links = links().unwrap();
+        let lo = links.iter().find(|link| link.name == "lo").expect("lo");
+        assert!(lo.index > 0 && lo.mtu >= 1280);
+    }
+}

@@ -1,0 +1,309 @@
+//! What must hold of an interface before a station works on it: queue counts, tag offload, MTU,
+//! promiscuous reception. What can be switched is; what cannot is refused with what to do.
+
+#![allow(unsafe_code)] // sockets and if_indextoname(3)
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use super::super::FrameSize;
+use super::ethtool::{Channels, Ethtool, Feature};
+use super::netlink::{self, Link};
+
+/// Octets of an Ethernet header with two tags.
+const L2_HEADER: u32 = 14 + 2 * 4;
+
+/// Features of a NIC that take tags out of frames or put them in, beside the frame's bytes, where
+/// an XDP program does not see them. With `ethtool -K` they have the same names.
+const TAG_OFFLOADS: [&str; 4] =
+    ["rx-vlan-hw-parse", "tx-vlan-hw-insert", "rx-vlan-stag-hw-parse", "tx-vlan-stag-hw-insert"];
+
+/// Why an interface cannot be a port.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NicError {
+    /// There is no such interface.
+    #[error("there is no interface {0}: see `ip link`")]
+    NoInterface(String),
+    /// It is administratively down.
+    #[error("{0} is down: `ip link set dev {0} up`")]
+    Down(String),
+    /// It has no Ethernet address.
+    #[error("{0} has no Ethernet address: a port must be an Ethernet interface")]
+    NotEthernet(String),
+    /// Its MTU is too large for a frame's memory.
+    #[error(
+        "{interface} has MTU {mtu}, and this version carries at most {most}: `ip link set dev {interface} mtu {most}`"
+    )]
+    Mtu {
+        /// The interface.
+        interface: String,
+        /// Its MTU.
+        mtu: u32,
+        /// The largest that can be.
+        most: u32,
+    },
+    /// It has other queue counts than wanted, and they could not be set.
+    #[error("{interface} has {has}, and {wanted} of each are needed ({reason}): `{command}`")]
+    Queues {
+        /// The interface.
+        interface: String,
+        /// What it has.
+        has: String,
+        /// How many it should have.
+        wanted: u32,
+        /// Why it could not be set.
+        reason: String,
+        /// What sets it.
+        command: String,
+    },
+    /// It hides VLAN tags, and that cannot be switched off.
+    #[error(
+        "{interface} takes VLAN tags out of frames ({features}), so VIFs cannot be told apart, and it cannot be switched off here ({reason}): `{command}`"
+    )]
+    TagOffload {
+        /// The interface.
+        interface: String,
+        /// Which features are on.
+        features: String,
+        /// Why they could not be switched off.
+        reason: String,
+        /// What switches them off.
+        command: String,
+    },
+    /// The kernel's answer.
+    #[error("{interface}: cannot {step}: {source}")]
+    System {
+        /// The interface.
+        interface: String,
+        /// What was tried.
+        step: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+/// An interface that is ready to be a port; promiscuous as long as this lives.
+#[derive(Debug)]
+pub struct Nic {
+    link: Link,
+    _promiscuous: OwnedFd,
+}
+
+impl Nic {
+    /// Makes the interface ready: exactly `queues` receive and transmit queues, no tag offload, an MTU
+    /// that frames of `frame_size` carry, all MACs and VLANs received. It must be up.
+    ///
+    /// # Errors
+    /// [`NicError`]: what does not hold and how to make it hold.
+    pub fn prepare(interface: &str, queues: u32, frame_size: FrameSize) -> Result<Nic, NicError> {
+        let link = link_of(interface)?;
+        if !link.admin_up {
+            return Err(NicError::Down(interface.to_owned()));
+        }
+        if link.mac == [0; 6] {
+            return Err(NicError::NotEthernet(interface.to_owned()));
+        }
+        check_mtu(&link, frame_size)?;
+        set_queues(&link, queues)?;
+        stop_tag_offload(interface)?;
+        let promiscuous = promiscuous(link.index)
+            .map_err(system(interface, "make it promiscuous (it needs CAP_NET_RAW)"))?;
+        Ok(Nic { link, _promiscuous: promiscuous })
+    }
+
+    /// The interface as it was when it was made ready.
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
+}
+
+/// An interface by name.
+///
+/// # Errors
+/// [`NicError::NoInterface`], or the kernel's.
+pub fn link_of(interface: &str) -> Result<Link, NicError> {
+    netlink::links()
+        .map_err(system(interface, "list interfaces"))?
+        .into_iter()
+        .find(|link| link.name == interface)
+        .ok_or_else(|| NicError::NoInterface(interface.to_owned()))
+}
+
+/// How many queues an interface receives on now: what a station starts with where nothing else is
+/// configured.
+///
+/// # Errors
+/// [`NicError::NoInterface`], or the kernel's.
+pub fn queue_count(interface: &str) -> Result<u32, NicError> {
+    let link = link_of(interface)?;
+    let (rx, _) = queues(&link)?.map_or((link.rx_queues, link.tx_queues), |c| totals(&c));
+    Ok(rx.max(1))
+}
+
+/// The frame size for an MTU, with two tags.
+pub fn frame_size_for_mtu(mtu: u32) -> Option<FrameSize> {
+    FrameSize::for_packet(usize::try_from(mtu.checked_add(L2_HEADER)?).ok()?)
+}
+
+fn check_mtu(link: &Link, frame_size: FrameSize) -> Result<(), NicError> {
+    let capacity = u32::try_from(frame_size.capacity()).unwrap_or(u32::MAX);
+    let most = capacity - L2_HEADER;
+    if link.mtu > most {
+        return Err(NicError::Mtu { interface: link.name.clone(), mtu: link.mtu, most });
+    }
+    Ok(())
+}
+
+/// Queue counts; `None` where the driver does not tell.
+fn queues(link: &Link) -> Result<Option<Channels>, NicError> {
+    let channels = Ethtool::new(&link.name).and_then(|ethtool| ethtool.channels());
+    match channels {
+        Ok(channels) => Ok(Some(channels)),
+        Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(None),
+        Err(e) => Err(system(&link.name, "read its queue counts")(e)),
+    }
+}
+
+/// Receive and transmit queues in all.
+fn totals(channels: &Channels) -> (u32, u32) {
+    (channels.rx + channels.combined, channels.tx + channels.combined)
+}
+
+fn set_queues(link: &Link, wanted: u32) -> Result<(), NicError> {
+    let interface = &link.name;
+    let channels = queues(link)?;
+    let (rx, tx) = channels.map_or((link.rx_queues, link.tx_queues), |c| totals(&c));
+    if (rx, tx) == (wanted, wanted) {
+        return Ok(());
+    }
+    let combined = channels.is_none_or(|c| c.max_combined > 0);
+    let command = if combined {
+        format!("ethtool -L {interface} combined {wanted}")
+    } else {
+        format!("ethtool -L {interface} rx {wanted} tx {wanted}")
+    };
+    let refused = |reason: String| NicError::Queues {
+        interface: interface.clone(),
+        has: format!("{rx} receive and {tx} transmit queues"),
+        wanted,
+        reason,
+        command: command.clone(),
+    };
+    let Some(channels) = channels else {
+        return Err(refused("its driver cannot change them".to_owned()));
+    };
+    let most = if combined { channels.max_combined } else { channels.max_rx.min(channels.max_tx) };
+    if wanted > most {
+        return Err(refused(format!("it can have at most {most}")));
+    }
+    let set = |ethtool: Ethtool| {
+        if combined {
+            ethtool.set_channels(0, 0, wanted)
+        } else {
+            ethtool.set_channels(wanted, wanted, channels.combined)
+        }
+    };
+    Ethtool::new(interface).and_then(set).map_err(|e| refused(e.to_string()))
+}
+
+fn stop_tag_offload(interface: &str) -> Result<(), NicError> {
+    let ethtool = Ethtool::new(interface).map_err(system(interface, "open a socket"))?;
+    let active = || -> Result<Vec<Feature>, NicError> {
+        let features =
+            ethtool.features().map_err(system(interface, "read its offload features"))?;
+        let hides = |f: &Feature| f.active && TAG_OFFLOADS.contains(&f.name.as_str());
+        Ok(features.into_iter().filter(hides).collect())
+    };
+    let before = active()?;
+    if before.is_empty() {
+        return Ok(());
+    }
+    let result = ethtool.switch_off(&before.iter().collect::<Vec<_>>());
+    let left = active()?;
+    if left.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = left.iter().map(|feature| feature.name.as_str()).collect();
+    let switches: Vec<String> = names.iter().map(|name| format!("{name} off")).collect();
+    Err(NicError::TagOffload {
+        interface: interface.to_owned(),
+        features: names.join(", "),
+        reason: result.err().map_or_else(|| "the driver keeps it on".to_owned(), |e| e.to_string()),
+        command: format!("ethtool -K {interface} {}", switches.join(" ")),
+    })
+}
+
+/// Receives frames for all MACs as long as the socket lives. It makes drivers stop their VLAN
+/// filters too, which would drop VIDs that the kernel has no device for.
+fn promiscuous(ifindex: u32) -> io::Result<OwnedFd> {
+    // SAFETY: a new file descriptor, owned by nothing else. Protocol 0: it receives nothing itself.
+    let socket = unsafe {
+        let fd = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0);
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        OwnedFd::from_raw_fd(fd)
+    };
+    let membership = libc::packet_mreq {
+        mr_ifindex: i32::try_from(ifindex).map_err(io::Error::other)?,
+        mr_type: u16::try_from(libc::PACKET_MR_PROMISC).map_err(io::Error::other)?,
+        mr_alen: 0,
+        mr_address: [0; 8],
+    };
+    // SAFETY: the pointer and length describe `membership`.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_ADD_MEMBERSHIP,
+            (&raw const membership).cast(),
+            libc::socklen_t::try_from(size_of_val(&membership)).map_err(io::Error::other)?,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(socket) }
+}
+
+/// The name of the interface with this index; `None` where there is none.
+pub(super) fn name_of(ifindex: u32) -> Option<String> {
+    let mut name = [0; libc::IF_NAMESIZE];
+    // SAFETY: the buffer has the size that the function wants.
+    let result = unsafe { libc::if_indextoname(ifindex, name.as_mut_ptr()) };
+    if result.is_null() {
+        return None;
+    }
+    // SAFETY: the function wrote a string with its end.
+    let name = unsafe { CStr::from_ptr(name.as_ptr()) };
+    Some(name.to_string_lossy().into_owned())
+}
+
+fn system(interface: &str, step: &'static str) -> impl FnOnce(io::Error) -> NicError {
+    let interface = interface.to_owned();
+    move |source| NicError::System { interface, step, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mtu_decides_the_frame_size_with_room_for_two_tags() {
+        assert_eq!(frame_size_for_mtu(1500), Some(FrameSize::Small));
+        assert_eq!(frame_size_for_mtu(1770), Some(FrameSize::Small));
+        assert_eq!(frame_size_for_mtu(1771), Some(FrameSize::Large));
+        assert_eq!(frame_size_for_mtu(3818), Some(FrameSize::Large));
+        assert_eq!(frame_size_for_mtu(3819), None);
+        assert_eq!(frame_size_for_mtu(u32::MAX), None);
+        let link = Link { name: "eth1".into(), mtu: 9000, ..Link::default() };
+        let error = check_mtu(&link, FrameSize::Large).unwrap_err().to_string();
+        assert!(error.contains("ip link set dev eth1 mtu 3818"), "{error}");
+    }
+
+    #[test]
+    fn an_interface_that_is_not_there_is_named() {
+        let error = link_of("nosuch0").unwrap_err().to_string();
+        assert!(error.contains("nosuch0"), "{error}");
+        assert!(name_of(u32::MAX - 7).is_none());
+    }
+}

@@ -1,0 +1,421 @@
+//! One queue of a NIC as a [`Port`]: moves frames between the pool and a socket's rings.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use super::super::{BURST, Frame, Pool, Port};
+use super::backoff::Backoff;
+use super::error::XskError;
+use super::held::Held;
+use super::program::{Attached, XdpProgram};
+use super::socket::{Socket, Step, StepError, XskStatistics};
+
+/// Most system calls that one flush makes to drain the transmit ring: in copy mode a call may send
+/// as few as 32 frames.
+const KICKS: u32 = 8;
+/// Frames that a busy-polling call takes from the NIC at most: a burst.
+const BUSY_POLL_BUDGET: u32 = 64;
+/// How long `close` waits for frames that the NIC is still sending.
+const DRAIN: Duration = Duration::from_millis(100);
+
+/// Whether the NIC shall write straight into the worker's memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ZeroCopy {
+    /// Where the driver can, else by copy.
+    #[default]
+    Auto,
+    /// Zero-copy, or not at all.
+    Require,
+    /// By copy.
+    Off,
+}
+
+/// How to open a socket.
+#[derive(Clone, Copy, Debug)]
+pub struct SocketOptions {
+    /// Entries of each of its four rings: a power of two, at least 64.
+    pub ring: u32,
+    /// Zero-copy or not.
+    pub zero_copy: ZeroCopy,
+    /// Busy-poll time in microseconds; 0 is off.
+    pub busy_poll_us: u32,
+}
+
+/// One queue of a NIC.
+pub struct XskPort {
+    socket: Socket,
+    held: Held,
+    interface: u32,
+    queue: u32,
+    frame_size: u64,
+    /// Frames given to the kernel to send and not returned yet.
+    sending: u32,
+    zero_copy: bool,
+    busy_poll: bool,
+    /// The interface is gone: nothing will move any more.
+    gone: bool,
+    /// Descriptors from the kernel that named a frame which is not this socket's.
+    refused: u64,
+    /// System calls made to wake the kernel.
+    calls: u64,
+    rx_backoff: Backoff,
+    tx_backoff: Backoff,
+}
+
+impl XskPort {
+    /// Opens a socket on a queue, gives it frames to receive into and lets the XDP program send it
+    /// the queue's frames.
+    ///
+    /// The pool's area is registered with the socket; for each socket that shares the pool, plan on
+    /// [`frames_for_ring`] frames.
+    ///
+    /// # Errors
+    /// [`XskError`]; the pool is as before.
+    pub fn open(
+        program: &XdpProgram,
+        pool: &mut Pool,
+        queue: u32,
+        options: SocketOptions,
+    ) -> Result<XskPort, XskError> {
+        let SocketOptions { ring, zero_copy, busy_poll_us } = options;
+        if !ring.is_power_of_two() || !(64..=32_768).contains(&ring) {
+            return Err(XskError::Ring(ring));
+        }
+        let interface = program.interface();
+        let system = |step, advice| {
+            let interface = interface.to_owned();
+            move |source| XskError::System { interface, queue, step, advice, source }
+        };
+        let socket = Socket::new(pool.area(), ring).map_err(|StepError(step, source)| {
+            let (step, advice) = match step {
+                Step::Socket => {
+                    ("make an AF_XDP socket", "; it needs CAP_NET_RAW and a kernel with XDP_SOCKETS")
+                }
+                Step::Umem => (
+                    "register the worker's memory",
+                    "; it needs CAP_IPC_LOCK, or a larger RLIMIT_MEMLOCK (LimitMEMLOCK= in systemd)",
+                ),
+                Step::Rings => ("make its rings", ""),
+                Step::Map => ("map its rings", ""),
+            };
+            system(step, advice)(source)
+        })?;
+        if busy_poll_us > 0 {
+            socket
+                .set_busy_poll(busy_poll_us, BUSY_POLL_BUDGET)
+                .map_err(system("set busy polling", "; set busy_poll_us = 0"))?;
+        }
+        let refused = |reason: &str| XskError::NoZeroCopy {
+            interface: interface.to_owned(),
+            queue,
+            reason: reason.to_owned(),
+        };
+        // A generic program never sees the frames of a driver's zero-copy queue.
+        let mode = match (program.mode(), zero_copy) {
+            (Attached::Generic, ZeroCopy::Require) => {
+                return Err(refused("the XDP program is attached in generic mode"));
+            }
+            (Attached::Generic, _) | (_, ZeroCopy::Off) => libc::XDP_COPY,
+            (Attached::Native, ZeroCopy::Require) => libc::XDP_ZEROCOPY,
+            (Attached::Native, ZeroCopy::Auto) => 0,
+        };
+        socket.bind(program.ifindex(), queue, mode).map_err(|error| {
+            match (error.raw_os_error(), zero_copy) {
+                (Some(libc::EBUSY), _) => XskError::Busy { interface: interface.to_owned(), queue },
+                (Some(libc::EOPNOTSUPP), ZeroCopy::Require) => refused("the driver has none"),
+                (Some(libc::EINVAL), ZeroCopy::Auto | ZeroCopy::Off) => {
+                    XskError::NoQueue { interface: interface.to_owned(), queue }
+                }
+                _ => system("bind", "; is the interface up?")(error),
+            }
+        })?;
+        let zero_copy = socket.zero_copy().map_err(system("read its mode", ""))?;
+        // Older kernels do not know it; then the kicks in `flush` do its work.
+        let _ = socket.set_transmit_budget(ring);
+        let frame_size = pool.area().frame_size().octets();
+        let mut port = XskPort {
+            socket,
+            held: Held::new(pool.total(), frame_size),
+            interface: program.ifindex(),
+            queue,
+            frame_size: frame_size as u64,
+            sending: 0,
+            zero_copy,
+            busy_poll: busy_poll_us > 0,
+            gone: false,
+            refused: 0,
+            calls: 0,
+            rx_backoff: Backoff::default(),
+            tx_backoff: Backoff::default(),
+        };
+        port.refill(pool);
+        if let Err(error) = program.register(queue, port.socket.as_fd()) {
+            port.close(pool);
+            return Err(error.into());
+        }
+        Ok(port)
+    }
+
+    /// Whether the kernel granted zero-copy.
+    pub fn zero_copy(&self) -> bool {
+        self.zero_copy
+    }
+
+    /// The queue of the NIC.
+    pub fn queue(&self) -> u32 {
+        self.queue
+    }
+
+    /// The interface is gone: close this and open another when it is back.
+    pub fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// Descriptors from the kernel that named a frame which was not this socket's, or that did not
+    /// lie within one: not used. Anything but 0 is a kernel or driver bug.
+    pub fn refused_descriptors(&self) -> u64 {
+        self.refused
+    }
+
+    /// System calls made to send and receive so far: not more than one for each 32 frames at load.
+    pub fn system_calls(&self) -> u64 {
+        self.calls
+    }
+
+    /// The kernel's counters.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn statistics(&self) -> io::Result<XskStatistics> {
+        self.socket.statistics()
+    }
+
+    /// Readable when frames have been received: for poll(2).
+    pub fn poll_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Closes the socket and returns all of its frames to the pool, also those that the NIC still
+    /// had. Waits up to a fifth of a second for it to let go of them, where the interface is still
+    /// there.
+    pub fn close(mut self, pool: &mut Pool) {
+        let there = interface_exists(self.interface);
+        if there {
+            let deadline = Instant::now() + DRAIN;
+            while self.sending > 0 && Instant::now() < deadline {
+                let _ = self.socket.wake_tx();
+                self.reap(pool);
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        }
+        let XskPort { socket, mut held, zero_copy, .. } = self;
+        // In copy mode the kernel has stopped writing when close(2) returns. A zero-copy driver is
+        // told later (xp_put_pool defers it to a work queue): until then it may still write into
+        // frames, which must not carry another tenant's packet yet.
+        drop(socket);
+        if zero_copy && there {
+            std::thread::sleep(DRAIN);
+        }
+        for addr in held.drain() {
+            pool.give_addr(addr);
+        }
+    }
+
+    /// Gives the kernel fresh frames to receive into, as many as the ring and the pool have.
+    #[inline]
+    fn refill(&mut self, pool: &mut Pool) {
+        let room = self.socket.fill.free(u32::MAX);
+        for _ in 0..room {
+            let Some(addr) = pool.take_addr() else { break };
+            if !self.held.insert(addr) || !self.socket.fill.push(addr) {
+                // Neither can be: the pool's frames are nobody's, and there is room.
+                debug_assert!(false, "frame {addr:#x} was in the pool and held");
+                break;
+            }
+        }
+        if self.socket.fill.unpublished() > 0 {
+            self.socket.fill.publish();
+        }
+    }
+
+    /// Returns the frames that have left to the pool.
+    #[inline]
+    fn reap(&mut self, pool: &mut Pool) {
+        let mut reaped = 0;
+        while let Some(addr) = self.socket.completion.pop() {
+            reaped += 1;
+            if self.held.remove(addr) {
+                self.sending = self.sending.saturating_sub(1);
+                pool.give_addr(addr);
+            } else {
+                self.refused += 1;
+            }
+        }
+        if reaped > 0 {
+            self.socket.completion.release();
+        }
+    }
+
+    /// Wakes the kernel until it has taken what is on the transmit ring, within a bound.
+    #[inline]
+    fn kick(&mut self) {
+        let mut pending = self.socket.tx.pending();
+        if pending == 0 || !self.tx_backoff.ready() {
+            return;
+        }
+        let before = pending;
+        let mut kicks = 0;
+        // With zero-copy the driver may be at work already and ask for no call.
+        while pending > 0 && kicks < KICKS && (self.socket.tx.needs_wakeup() || self.busy_poll) {
+            kicks += 1;
+            self.calls += 1;
+            let result = self.socket.wake_tx();
+            let left = self.socket.tx.pending();
+            let progress = left != pending;
+            pending = left;
+            match result {
+                Ok(()) if progress => {}
+                // EAGAIN: the budget of one call is used up. EBUSY: the peer dropped a frame.
+                Err(e) if progress && is_transient(&e) => {}
+                Ok(()) => break,
+                Err(e) => {
+                    self.failed(&e);
+                    break;
+                }
+            }
+        }
+        if kicks == 0 {
+            return;
+        }
+        // No more than a frame for each call is no progress: with the carrier lost each call drops
+        // one frame.
+        if before.wrapping_sub(pending) > kicks || pending == 0 {
+            self.tx_backoff.succeeded();
+        } else if !self.gone {
+            self.tx_backoff.failed();
+        }
+    }
+
+    #[cold]
+    fn failed(&mut self, error: &io::Error) {
+        // Unbound by the kernel (NETDEV_UNREGISTER): this socket is dead.
+        if let Some(libc::ENXIO | libc::ENODEV | libc::EBADF) = error.raw_os_error() {
+            self.gone = true;
+        }
+    }
+
+    /// Makes the kernel look at the NIC where it waits for that. Called when nothing was received.
+    #[inline]
+    fn wake_rx(&mut self) {
+        if self.gone
+            || !(self.busy_poll || self.socket.fill.needs_wakeup())
+            || !self.rx_backoff.ready()
+        {
+            return;
+        }
+        self.calls += 1;
+        match self.socket.wake_rx() {
+            Ok(()) => self.rx_backoff.succeeded(),
+            Err(e) if is_transient(&e) => self.rx_backoff.succeeded(),
+            Err(e) => {
+                self.failed(&e);
+                self.rx_backoff.failed();
+            }
+        }
+    }
+}
+
+impl Port for XskPort {
+    fn rx(&mut self, pool: &mut Pool, out: &mut Vec<Frame>) {
+        let room = BURST.min(out.capacity() - out.len());
+        let mut received = 0;
+        while received < room {
+            let Some(descriptor) = self.socket.rx.pop() else { break };
+            received += 1;
+            let libc::xdp_desc { addr, len, .. } = descriptor;
+            if !self.held.remove(addr) {
+                self.refused += 1;
+                continue;
+            }
+            // Only the packet in one frame: what reaches into the next is another's.
+            if (addr & (self.frame_size - 1)) + u64::from(len) > self.frame_size {
+                self.refused += 1;
+                pool.give_addr(addr);
+                continue;
+            }
+            out.push(Frame::from_descriptor(addr, len));
+        }
+        if received > 0 {
+            self.socket.rx.release();
+        }
+        if !self.gone {
+            self.refill(pool);
+        }
+        if received == 0 {
+            self.wake_rx();
+        }
+    }
+
+    fn tx(&mut self, frame: Frame) -> Result<(), Frame> {
+        let Ok(len) = u32::try_from(frame.len()) else { return Err(frame) };
+        // The kernel refuses empty packets, and may not return them.
+        if self.gone || frame.is_empty() || self.socket.tx.free(1) == 0 {
+            return Err(frame);
+        }
+        let addr = frame.addr();
+        if !self.held.insert(addr) {
+            return Err(frame);
+        }
+        if !self.socket.tx.push(libc::xdp_desc { addr, len, options: 0 }) {
+            let _ = self.held.remove(addr);
+            return Err(frame);
+        }
+        self.sending += 1;
+        Ok(())
+    }
+
+    fn flush(&mut self, pool: &mut Pool) {
+        if self.socket.tx.unpublished() > 0 {
+            self.socket.tx.publish();
+        }
+        if self.sending == 0 {
+            return;
+        }
+        if !self.gone {
+            self.kick();
+        }
+        self.reap(pool);
+    }
+
+    fn held(&self) -> usize {
+        self.held.count()
+    }
+}
+
+impl std::fmt::Debug for XskPort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("XskPort")
+            .field("fd", &self.socket.as_fd().as_raw_fd())
+            .field("queue", &self.queue)
+            .field("held", &self.held.count())
+            .field("sending", &self.sending)
+            .field("zero_copy", &self.zero_copy)
+            .field("gone", &self.gone)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Frames that a socket may hold at once with rings of `ring` entries: to receive into and
+/// received, and being sent. A driver's own queues come out of the former.
+pub const fn frames_for_ring(ring: u32) -> usize {
+    4 * ring as usize
+}
+
+fn is_transient(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EBUSY | libc::ENOBUFS | libc::EINTR))
+}
+
+fn interface_exists(ifindex: u32) -> bool {
+    super::nic::name_of(ifindex).is_some()
+}

@@ -1,0 +1,193 @@
+//! The control thread: the only writer of tables and routes. It answers operators, and follows
+//! neighbors and links.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tracing::{error, info, warn};
+
+use super::datapath::{self, Datapath};
+use super::{StationError, answer, change};
+use crate::control::answer::Answer;
+use crate::control::model::Config;
+use crate::control::protocol::Request;
+use crate::control::server::{self, Call, Server};
+use crate::control::{CommitError, Diff, Engine, Limits, config};
+use crate::fib::{self, Fib};
+use crate::observe::Counters;
+use crate::port::af_xdp::{LinkEvent, LinkWatcher};
+use crate::publish::Publisher;
+use crate::slowpath::NeighborEvent;
+use crate::tables::Snapshot;
+
+/// Neighbor events taken into one publication.
+const EVENTS: usize = 1024;
+
+/// What the control thread holds.
+pub(super) struct Control {
+    pub engine: Engine<Publisher>,
+    pub datapath: Datapath,
+    pub counters: Counters,
+    /// The configuration file, and its text as it runs.
+    pub file: PathBuf,
+    pub text: String,
+    pub started: Instant,
+    config: Config,
+}
+
+/// Runs the station until it is told to stop.
+///
+/// # Errors
+/// [`StationError`]; where it started at all, its ports stay closed behind it.
+pub fn run(file: &Path) -> Result<(), StationError> {
+    let started = Instant::now();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let (config, text) = config::load(file).map_err(|e| StationError::Config(Box::new(e)))?;
+    let plan = datapath::plan(&config)?;
+    let fib = Fib::new(fib::Limits::default())?;
+    let reader = fib.reader();
+    let (publisher, subscribers) = Publisher::new(plan.cpus.len() + 1, Snapshot::default());
+    let (events, neighbors) = unbounded();
+    let datapath = Datapath::start(&config, &plan, &reader, subscribers, events)?;
+    let engine = Engine::new(fib, publisher, Limits::for_vifs(config.station.max_vifs));
+    let counters = Counters::new(datapath.counters.clone(), datapath.slow_counters.clone());
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let mut control =
+        Control { engine, datapath, counters, file, text, started, config: config.clone() };
+    control.commit(&config)?;
+
+    let links = watch_links().map_err(StationError::Thread)?;
+    let signals = watch_signals().map_err(StationError::Thread)?;
+    let (sender, calls) = bounded(server::QUEUE);
+    let path = config.station.socket.clone();
+    let server = Server::start(&path, sender, server::Limits::default())
+        .map_err(|error| StationError::Socket { path, error })?;
+    info!(station = config.station.name, workers = plan.cpus.len(), "forwarding");
+    // Without systemd there is no one to notify.
+    drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
+    loop {
+        crossbeam::select! {
+            recv(calls) -> call => control.call(call.ok()),
+            recv(neighbors) -> event => control.neighbors(event.ok(), &neighbors),
+            recv(links) -> event => control.links(event.ok()),
+            recv(signals) -> signal => match signal {
+                Ok(SIGHUP) => control.hang_up(),
+                _ => break,
+            },
+        }
+    }
+    info!("stopping; the ports stay closed");
+    drop(sd_notify::notify(&[sd_notify::NotifyState::Stopping]));
+    drop(calls);
+    drop(server);
+    control.datapath.stop();
+    Ok(())
+}
+
+impl Control {
+    /// The running configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Takes a configuration into use, or leaves everything as it is.
+    pub fn commit(&mut self, config: &Config) -> Result<Diff, CommitError> {
+        let diff = self.engine.commit(config, &self.datapath.facts())?;
+        self.config = config.clone();
+        self.counters.adopt(self.engine.tables());
+        // There may be next hops to resolve.
+        self.datapath.slow.look();
+        info!(generation = self.engine.tables().generation, changes = diff.changes.len(), "commit");
+        Ok(diff)
+    }
+
+    fn call(&mut self, call: Option<Call>) {
+        let Some(Call { request, reply }) = call else { return };
+        reply.send(match &request {
+            Request::Version => answer::version(self),
+            Request::ShowPorts => answer::ports(self),
+            Request::ShowVifs => answer::vifs(self),
+            Request::ShowVrfs => answer::vrfs(self),
+            Request::ShowRoutes(filter) => answer::routes(self, filter),
+            Request::ShowNeighbors => answer::neighbors(self),
+            Request::ShowCounters(filter) => answer::counters(self, filter),
+            Request::ShowWorkers => answer::workers(self),
+            Request::Lookup(request) => answer::lookup(self, request),
+            Request::ClearCounters => change::clear_counters(self),
+            Request::Reload { dry_run } => change::reload(self, *dry_run),
+            edit => change::edit_file(self, edit),
+        });
+    }
+
+    fn hang_up(&mut self) {
+        if let Answer::Refused(refusal) = change::reload(self, false) {
+            error!(%refusal, "the configuration stays as it was");
+        }
+    }
+
+    fn neighbors(&mut self, first: Option<NeighborEvent>, more: &Receiver<NeighborEvent>) {
+        let events: Vec<_> = first.into_iter().chain(more.try_iter().take(EVENTS)).collect();
+        if let Err(error) = self.engine.neighbor_events(&events) {
+            warn!(%error, "a neighbor is served by the slow path");
+        }
+    }
+
+    fn links(&mut self, event: Option<LinkEvent>) {
+        let Some(event) = event else { return };
+        let before = self.datapath.facts();
+        let Some(id) = self.datapath.link_event(&event) else { return };
+        let facts = self.datapath.facts();
+        let (old, new) = (before[id.index()], facts[id.index()]);
+        if (old.mac, old.mtu) == (new.mac, new.mtu) {
+            self.engine.link_changed(id, new.link_up);
+            return;
+        }
+        // Another interface under the name: its MAC is in every adjacency of the port.
+        if let Err(error) = self.commit(&self.config.clone()) {
+            error!(%error, "the port's new interface does not fit the configuration");
+            self.engine.link_changed(id, false);
+        }
+    }
+}
+
+/// Interfaces that come, go and change.
+fn watch_links() -> std::io::Result<Receiver<LinkEvent>> {
+    let (sender, events) = unbounded();
+    let mut watcher = LinkWatcher::new()?;
+    let watch = move || {
+        loop {
+            match watcher.next(Duration::from_secs(60)) {
+                Ok(None) => {}
+                Ok(Some(event)) => {
+                    if sender.send(event).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    warn!(%error, "netlink");
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+            }
+        }
+    };
+    std::thread::Builder::new().name("links".into()).spawn(watch)?;
+    Ok(events)
+}
+
+/// Signals that end the station or make it read its configuration again.
+fn watch_signals() -> std::io::Result<Receiver<i32>> {
+    let (sender, signals): (Sender<i32>, _) = unbounded();
+    let mut source = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    let watch = move || {
+        for signal in source.forever() {
+            if sender.send(signal).is_err() {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(watch)?;
+    Ok(signals)
+}

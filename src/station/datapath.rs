@@ -1,0 +1,300 @@
+//! The running data path: ports, workers and the slow path, as the control thread holds them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crossbeam::channel::{Sender, unbounded};
+use tracing::{error, info, warn};
+
+use super::StationError;
+use super::slow_thread::{self, Peer, SlowHandle};
+use super::worker_thread::{self, Order, WorkerHandle};
+use crate::control::PortFacts;
+use crate::control::model::{Config, KernelProtocol, PortConfig, XdpMode, ZeroCopy};
+use crate::fib::FibReader;
+use crate::port::af_xdp::{
+    self, AttachMode, Attached, LinkEvent, Nic, NicError, SocketOptions, ToKernel, XdpCounters,
+    XdpProgram, frames_for_ring,
+};
+use crate::port::{FrameSize, Pool};
+use crate::publish::Subscriber;
+use crate::slowpath::NeighborEvent;
+use crate::tables::PortId;
+use crate::tables::counters::{SlowCounters, WorkerCounters};
+use crate::wire::ethernet::Mac;
+use crate::worker::{Exchange, Worker};
+
+/// Frames between a worker and the slow path, each way.
+const PARCELS: usize = 512;
+
+/// One port's interface.
+pub(super) struct PortState {
+    pub config: PortConfig,
+    pub facts: PortFacts,
+    nic: Option<Nic>,
+    program: Option<Arc<XdpProgram>>,
+    zero_copy: bool,
+}
+
+impl PortState {
+    /// How XDP is attached; `None` while the interface is gone.
+    pub fn mode(&self) -> Option<Attached> {
+        self.program.as_ref().map(|program| program.mode())
+    }
+
+    /// Whether every worker's socket got zero-copy.
+    pub fn zero_copy(&self) -> bool {
+        self.zero_copy
+    }
+
+    /// What the XDP program counted.
+    pub fn xdp_counters(&self) -> Option<XdpCounters> {
+        self.program.as_ref()?.counters().ok()
+    }
+}
+
+/// The running data path.
+pub(super) struct Datapath {
+    pub ports: Vec<PortState>,
+    pub workers: Vec<WorkerHandle>,
+    pub counters: Vec<Arc<WorkerCounters>>,
+    pub slow: SlowHandle,
+    pub slow_counters: Arc<SlowCounters>,
+    /// Frames of each worker's memory.
+    pub frames: usize,
+    bpffs: PathBuf,
+    ring: u32,
+    frame_size: FrameSize,
+}
+
+/// What the ports' interfaces are like before anything is changed about them.
+pub(super) struct Plan {
+    pub cpus: Vec<usize>,
+    pub frame_size: FrameSize,
+    pub frames: usize,
+}
+
+/// Chooses the number of workers, their CPUs and their memory, and checks privileges.
+pub(super) fn plan(config: &Config) -> Result<Plan, StationError> {
+    let mut queues = u32::MAX;
+    let mut mtu = 0;
+    for port in &config.ports {
+        match af_xdp::link_of(&port.interface) {
+            Ok(link) => {
+                queues = queues.min(af_xdp::queue_count(&port.interface)?);
+                mtu = mtu.max(link.mtu);
+            }
+            Err(NicError::NoInterface(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let available = std::thread::available_parallelism().map_or(1, usize::from);
+    let queues = usize::try_from(queues).unwrap_or(1).min(available).max(1);
+    let cpus = match &config.station.cpus[..] {
+        // The last CPUs: interrupts and housekeeping gather on the first.
+        [] => (available - queues..available).collect(),
+        listed => listed.to_vec(),
+    };
+    // An MTU above what a frame carries is refused when its interface is prepared.
+    let frame_size = af_xdp::frame_size_for_mtu(mtu).unwrap_or(FrameSize::Large);
+    let per_port = frames_for_ring(config.station.ring);
+    let frames = config.station.frames.unwrap_or(config.ports.len() * per_port);
+    let memory = frames * frame_size.octets() * cpus.len() * config.ports.len();
+    af_xdp::check_privileges(memory as u64)?;
+    Ok(Plan { cpus, frame_size, frames })
+}
+
+impl Datapath {
+    /// Attaches XDP to every port and starts all threads. Ports whose interface is not there are
+    /// started when it appears. The workers run, and drop everything, until the first publication.
+    pub fn start(
+        config: &Config,
+        plan: &Plan,
+        fib: &FibReader,
+        mut subscribers: Vec<Subscriber>,
+        events: Sender<NeighborEvent>,
+    ) -> Result<Datapath, StationError> {
+        let vifs = usize::from(config.station.max_vifs);
+        let slow_counters = Arc::new(SlowCounters::new(vifs));
+        let Some(slow_tables) = subscribers.pop() else {
+            return Err(StationError::Thread(std::io::Error::other("no subscriber")));
+        };
+        let slow = slow_thread::spawn(fib.clone(), slow_tables, slow_counters.clone(), events)
+            .map_err(StationError::Thread)?;
+        let (mut workers, mut counters, mut peers) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, (&cpu, tables)) in plan.cpus.iter().zip(subscribers).enumerate() {
+            let pool = Pool::new(plan.frames, plan.frame_size).map_err(StationError::Memory)?;
+            info!(
+                worker = index,
+                cpu,
+                frames = plan.frames,
+                huge_pages = pool.area().is_huge(),
+                "memory"
+            );
+            let own = Arc::new(WorkerCounters::new(config.ports.len(), vifs));
+            let exchange = Arc::new(Exchange::new(PARCELS));
+            let worker = Worker::new(
+                pool,
+                config.ports.len(),
+                vifs,
+                fib.clone(),
+                tables,
+                own.clone(),
+                exchange.clone(),
+            );
+            let handle = worker_thread::spawn(index, cpu, worker, slow.thread())
+                .map_err(StationError::Thread)?;
+            peers.push(Peer { exchange, waker: handle.waker() });
+            workers.push(handle);
+            counters.push(own);
+        }
+        slow.connect(peers);
+        let ports = config.ports.iter().map(|port| PortState {
+            config: port.clone(),
+            facts: PortFacts { mac: Mac::default(), mtu: u16::MAX, link_up: false },
+            nic: None,
+            program: None,
+            zero_copy: false,
+        });
+        let mut datapath = Datapath {
+            ports: ports.collect(),
+            workers,
+            counters,
+            slow,
+            slow_counters,
+            frames: plan.frames,
+            bpffs: config.station.bpffs.clone(),
+            ring: config.station.ring,
+            frame_size: plan.frame_size,
+        };
+        for id in (0..=u8::MAX).map(PortId).take(config.ports.len()) {
+            match datapath.attach(id) {
+                Ok(()) => {}
+                Err(StationError::Nic(NicError::NoInterface(_) | NicError::Down(_))) => {
+                    let port = &datapath.ports[id.index()].config;
+                    warn!(port = %port.name, interface = port.interface, "not there or down: the port starts when it is up");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(datapath)
+    }
+
+    /// What the engine must know of the ports.
+    pub fn facts(&self) -> Vec<PortFacts> {
+        self.ports.iter().map(|port| port.facts).collect()
+    }
+
+    /// Follows a change of an interface. Returns the port whose facts changed.
+    pub fn link_event(&mut self, event: &LinkEvent) -> Option<PortId> {
+        let name = match event {
+            LinkEvent::Present { interface, .. } | LinkEvent::Gone { interface, .. } => interface,
+        };
+        let found = self.ports.iter().position(|port| port.config.interface == *name)?;
+        let id = PortId(u8::try_from(found).ok()?);
+        let port = &mut self.ports[found];
+        let before = port.facts;
+        match event {
+            LinkEvent::Gone { ifindex, .. } => {
+                if port.program.as_ref().is_some_and(|program| program.ifindex() == *ifindex) {
+                    warn!(port = %port.config.name, interface = name, "the interface is gone");
+                    self.detach(id);
+                }
+            }
+            LinkEvent::Present { ifindex, up, .. } => {
+                let same =
+                    port.program.as_ref().is_some_and(|program| program.ifindex() == *ifindex);
+                if same {
+                    port.facts.link_up = *up;
+                } else if *up {
+                    self.detach(id);
+                    if let Err(error) = self.attach(id) {
+                        error!(interface = name, %error, "the port stays down");
+                        self.detach(id);
+                    }
+                }
+            }
+        }
+        let after = self.ports[found].facts;
+        if after.link_up != before.link_up {
+            info!(port = %self.ports[found].config.name, up = after.link_up, "link");
+        }
+        (after != before).then_some(id)
+    }
+
+    /// Prepares the interface, attaches XDP and opens every worker's socket.
+    fn attach(&mut self, id: PortId) -> Result<(), StationError> {
+        let queues = u32::try_from(self.workers.len()).unwrap_or(u32::MAX);
+        let port = &mut self.ports[id.index()];
+        let interface = &port.config.interface;
+        let mode = match port.config.xdp {
+            XdpMode::Auto => AttachMode::Auto,
+            XdpMode::Native => AttachMode::Native,
+            XdpMode::Generic => AttachMode::Generic,
+        };
+        let to_kernel = to_kernel(&port.config.to_kernel);
+        // Closed first: from here on the kernel sees nothing of the port but what is listed.
+        let program = XdpProgram::attach(interface, mode, to_kernel, &self.bpffs, queues);
+        let nic = Nic::prepare(interface, queues, self.frame_size)?;
+        let program = Arc::new(program?);
+        if let Some(reason) = program.fallback() {
+            warn!(interface, reason, "no native XDP: attached in generic mode");
+        }
+        let options = SocketOptions {
+            ring: self.ring,
+            zero_copy: match port.config.zero_copy {
+                ZeroCopy::Auto => af_xdp::ZeroCopy::Auto,
+                ZeroCopy::Require => af_xdp::ZeroCopy::Require,
+                ZeroCopy::Off => af_xdp::ZeroCopy::Off,
+            },
+            busy_poll_us: port.config.busy_poll_us,
+        };
+        let mut zero_copy = true;
+        for worker in &self.workers {
+            let (reply, answer) = unbounded();
+            worker.order(Order::Attach { port: id, program: program.clone(), options, reply });
+            zero_copy &= answer.recv().map_err(|_| StationError::WorkerGone)??;
+        }
+        // A NIC may bounce its link after an attach: what counts is how it is now.
+        let link = af_xdp::link_of(interface)?;
+        port.facts = PortFacts {
+            mac: Mac(link.mac),
+            mtu: u16::try_from(nic.link().mtu).unwrap_or(u16::MAX),
+            link_up: link.up,
+        };
+        info!(
+            port = %port.config.name, interface, mode = ?program.mode(), zero_copy,
+            taken_over = program.taken_over(), "port open"
+        );
+        (port.nic, port.program, port.zero_copy) = (Some(nic), Some(program), zero_copy);
+        Ok(())
+    }
+
+    /// Closes every worker's socket of a port. The program stays attached: the port is closed.
+    fn detach(&mut self, id: PortId) {
+        for worker in &self.workers {
+            worker.order(Order::Detach { port: id });
+        }
+        let port = &mut self.ports[id.index()];
+        (port.nic, port.program, port.zero_copy) = (None, None, false);
+        port.facts.link_up = false;
+    }
+
+    /// Ends all threads. XDP stays attached, with no sockets behind it: the ports stay closed.
+    pub fn stop(self) {
+        for worker in self.workers {
+            worker.stop();
+        }
+        self.slow.stop();
+    }
+}
+
+fn to_kernel(protocols: &[KernelProtocol]) -> ToKernel {
+    let has = |protocol| protocols.contains(&protocol);
+    ToKernel {
+        lacp: has(KernelProtocol::Lacp),
+        lldp: has(KernelProtocol::Lldp),
+        eapol: has(KernelProtocol::Eapol),
+        untagged: has(KernelProtocol::Untagged),
+    }
+}

@@ -1,0 +1,92 @@
+//! The daemon: starts the threads, joins them, and runs the control thread.
+
+mod answer;
+mod change;
+mod control_thread;
+mod datapath;
+mod slow_thread;
+mod worker_thread;
+
+pub use control_thread::run;
+
+use std::path::Path;
+
+use crate::control::CommitError;
+use crate::control::config::{self, ConfigError};
+use crate::fib::FibError;
+use crate::port::af_xdp::{self, NicError, PrivilegeError, XdpError, XskError};
+
+/// Checks a configuration file without starting anything, and says what it holds.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn check(file: &Path) -> Result<(), StationError> {
+    let (config, _) = config::load(file).map_err(|error| StationError::Config(Box::new(error)))?;
+    let listed: usize = config.route_lists.iter().map(|list| list.prefixes.len()).sum();
+    println!(
+        "{}: {} ports, {} VRFs, {} VIFs, {} routes: correct",
+        file.display(),
+        config.ports.len(),
+        config.vrfs.len(),
+        config.vifs.len(),
+        config.routes.len() + listed
+    );
+    Ok(())
+}
+
+/// Takes the XDP program off every port of a configuration.
+///
+/// # Errors
+/// The first port's that could not be opened.
+pub fn detach(file: &Path) -> Result<(), StationError> {
+    let (config, _) = config::load(file).map_err(|error| StationError::Config(Box::new(error)))?;
+    for port in &config.ports {
+        let was_closed = af_xdp::detach(&config.station.bpffs, &port.interface)?;
+        let state = if was_closed { "open to the kernel now" } else { "was not attached" };
+        println!("{} ({}): {state}", port.name, port.interface);
+    }
+    Ok(())
+}
+
+/// Why the station could not start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum StationError {
+    /// The configuration file.
+    #[error("{}", .0.report())]
+    Config(Box<ConfigError>),
+    /// Capabilities or limits.
+    #[error(transparent)]
+    Privilege(#[from] PrivilegeError),
+    /// An interface.
+    #[error(transparent)]
+    Nic(#[from] NicError),
+    /// The XDP program.
+    #[error(transparent)]
+    Xdp(#[from] XdpError),
+    /// A socket.
+    #[error(transparent)]
+    Xsk(#[from] XskError),
+    /// No memory for frames.
+    #[error("cannot get memory for frames: {0}; lower [station] frames or ring")]
+    Memory(std::io::Error),
+    /// No memory for routes.
+    #[error(transparent)]
+    Fib(#[from] FibError),
+    /// The configuration does not fit this machine.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+    /// The admin socket.
+    #[error("cannot serve {}: {error}", path.display())]
+    Socket {
+        /// Its path.
+        path: std::path::PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A worker ended, which it never should.
+    #[error("a worker ended unexpectedly")]
+    WorkerGone,
+}

@@ -1,0 +1,347 @@
+//! The admin socket against clients that are right, wrong, slow and many.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use station::control::answer::Answer;
+use station::control::protocol::{ErrorKind, Request};
+use station::control::rows::{ChangeResult, RouteRow, VrfRow};
+use station::control::server::{Call, Limits, MAX_CONNECTIONS, QUEUE, Server};
+use station::tables::VrfKind;
+
+const LIMITS: Limits = Limits {
+    request: Duration::from_millis(300),
+    idle: Duration::from_millis(1500),
+    write: Duration::from_millis(500),
+    answer: Duration::from_millis(800),
+};
+
+/// A server with a control thread that answers a few requests.
+struct Station {
+    _server: Server,
+    _dir: tempfile::TempDir,
+    path: PathBuf,
+}
+
+fn control(call: Call) {
+    let answer = match call.request {
+        Request::ShowVrfs => Answer::rows(vec![VrfRow {
+            name: "vpc-a".into(),
+            kind: VrfKind::Vpc,
+            vifs: 1,
+            ipv4_routes: 2,
+            ipv6_routes: 3,
+        }]),
+        Request::ShowRoutes(filter) => Answer::rows((0..100_000_u32).map(move |i| RouteRow {
+            vrf: filter.vrf.clone(),
+            prefix: ipnet::IpNet::new(std::net::Ipv4Addr::from_bits(i << 8).into(), 24).unwrap(),
+            origin: "static".into(),
+            action: "forward".into(),
+            via: Vec::new(),
+        })),
+        Request::ShowPorts => Answer::rows(Vec::<VrfRow>::new()),
+        Request::ClearCounters => {
+            Answer::result(ChangeResult { generation: 1, dry_run: false, changes: Vec::new() })
+        }
+        // Is never answered.
+        Request::ShowWorkers => return std::mem::forget(call.reply),
+        // Is dropped unanswered.
+        Request::ShowNeighbors => return,
+        _ => Answer::refused(ErrorKind::NotFound, "nothing here"),
+    };
+    call.reply.send(answer);
+}
+
+fn station() -> Station {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("run/station/stationd.sock");
+    let (sender, receiver) = crossbeam::channel::bounded::<Call>(QUEUE);
+    thread::spawn(move || receiver.iter().for_each(control));
+    Station { _server: Server::start(&path, sender, LIMITS).unwrap(), _dir: dir, path }
+}
+
+struct Client(BufReader<UnixStream>);
+
+impl Station {
+    fn client(&self) -> Client {
+        Client(BufReader::new(UnixStream::connect(&self.path).unwrap()))
+    }
+}
+
+impl Client {
+    fn send(&mut self, text: &[u8]) {
+        self.0.get_mut().write_all(text).unwrap();
+    }
+
+    fn line(&mut self) -> Value {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line:?}"))
+    }
+
+    fn ask(&mut self, request: &str) -> Value {
+        self.send(format!("{{\"v\":1,\"request\":\"{request}\"}}\n").as_bytes());
+        self.line()
+    }
+
+    fn error_kind(&mut self) -> String {
+        self.line()["error"]["kind"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Nothing more comes.
+    fn is_closed(&mut self) -> bool {
+        let mut rest = Vec::new();
+        // A connection that is closed before all was read is reset.
+        self.0.read_to_end(&mut rest).is_ok_and(|n| n == 0)
+            || self.0.get_mut().write_all(b"x").is_err()
+    }
+}
+
+#[test]
+fn answers_are_rows_results_or_errors() {
+    let station = station();
+    let mut client = station.client();
+    let answer = client.ask("show_vrfs");
+    assert_eq!(
+        answer.to_string(),
+        r#"{"end":true,"rows":[{"ipv4_routes":2,"ipv6_routes":3,"kind":"vpc","name":"vpc-a","vifs":1}],"v":1}"#
+    );
+    assert_eq!(client.ask("show_ports").to_string(), r#"{"end":true,"v":1}"#);
+    assert_eq!(client.ask("clear_counters")["result"]["generation"], 1);
+    assert_eq!(client.ask("show_vifs")["error"]["kind"], "not_found");
+    assert_eq!(client.ask("show_neighbors")["error"]["kind"], "internal");
+}
+
+#[test]
+fn long_answers_stream_in_lines() {
+    let station = station();
+    let mut client = station.client();
+    client.send(b"{\"v\":1,\"request\":\"show_routes\",\"vrf\":\"a\"}\n");
+    let (mut rows, mut lines) = (0, 0);
+    loop {
+        let line = client.line();
+        rows += line["rows"].as_array().map_or(0, Vec::len);
+        lines += 1;
+        assert!(line.to_string().len() < 64 << 10);
+        if line["end"] == true {
+            break;
+        }
+    }
+    assert_eq!(rows, 100_000);
+    assert!(lines > 100, "{lines}");
+}
+
+#[test]
+fn garbage_and_wrong_versions_are_refused_and_the_connection_lives() {
+    let station = station();
+    let mut client = station.client();
+    for (text, kind) in [
+        (&b"garbage\n"[..], "invalid"),
+        (b"\n", "invalid"),
+        (b"\xff\x00\xfe\n", "invalid"),
+        (b"{\"v\":1,\"request\":\"format_disk\"}\n", "invalid"),
+        (b"{\"v\":9,\"request\":\"show_vrfs\"}\n", "version"),
+    ] {
+        client.send(text);
+        assert_eq!(client.error_kind(), kind);
+    }
+    assert_eq!(client.ask("show_vrfs")["end"], true);
+}
+
+#[test]
+fn an_oversized_request_is_refused_at_64_kib() {
+    let station = station();
+    let mut client = station.client();
+    let fits = format!("{{\"v\":1,\"request\":\"show_vrfs\"{}}}\n", " ".repeat((64 << 10) - 30));
+    assert_eq!(fits.len(), 64 << 10);
+    client.send(fits.as_bytes());
+    assert_eq!(client.line()["end"], true);
+    let mut client = station.client();
+    // The station may close before it has taken everything.
+    let _ = client.0.get_mut().write_all(&vec![b'a'; 1 << 20]);
+    assert_eq!(client.error_kind(), "too_large");
+    assert!(client.is_closed());
+}
+
+#[test]
+fn partial_and_slow_requests_time_out() {
+    let station = station();
+    let mut client = station.client();
+    let started = Instant::now();
+    client.send(b"{\"v\":1,");
+    assert_eq!(client.error_kind(), "timeout");
+    assert!(started.elapsed() >= LIMITS.request);
+    assert!(client.is_closed());
+
+    let mut client = station.client();
+    let started = Instant::now();
+    for _ in 0..20 {
+        // A byte now and then does not buy more time.
+        if client.0.get_mut().write_all(b" ").is_err() {
+            break;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(client.error_kind(), "timeout");
+    assert!(started.elapsed() < LIMITS.request * 6);
+}
+
+#[test]
+fn an_idle_connection_may_wait_longer_than_a_request_but_not_forever() {
+    let station = station();
+    let mut client = station.client();
+    thread::sleep(LIMITS.request * 2);
+    assert_eq!(client.ask("show_vrfs")["end"], true);
+    let started = Instant::now();
+    assert!(client.is_closed());
+    assert!(started.elapsed() >= LIMITS.idle / 2);
+}
+
+#[test]
+fn requests_may_be_cut_and_joined_anywhere() {
+    let station = station();
+    let mut client = station.client();
+    let line = "{\"v\":1,\"request\":\"show_vrfs\"}\n";
+    client.send(line.repeat(3).as_bytes());
+    for _ in 0..3 {
+        assert_eq!(client.line()["end"], true);
+    }
+    for byte in line.as_bytes().chunks(1) {
+        client.send(byte);
+    }
+    assert_eq!(client.line()["end"], true);
+}
+
+#[test]
+fn a_client_that_does_not_read_costs_only_its_connection() {
+    let station = station();
+    let mut stuck = station.client();
+    stuck.send(b"{\"v\":1,\"request\":\"show_routes\",\"vrf\":\"a\"}\n");
+    thread::sleep(Duration::from_millis(50));
+    let started = Instant::now();
+    assert_eq!(station.client().ask("show_vrfs")["end"], true);
+    assert!(started.elapsed() < LIMITS.write, "another client had to wait");
+    thread::sleep(LIMITS.write * 2);
+    let mut taken = Vec::new();
+    let _ = stuck.0.read_to_end(&mut taken);
+    assert!(taken.len() < 1 << 20, "the answer was cut off, not kept: {}", taken.len());
+}
+
+#[test]
+fn a_control_thread_that_does_not_answer_is_a_timeout() {
+    let station = station();
+    let mut client = station.client();
+    assert_eq!(client.ask("show_workers")["error"]["kind"], "timeout");
+    assert_eq!(client.ask("show_vrfs")["end"], true);
+}
+
+#[test]
+fn a_thousand_requests_in_a_row() {
+    let station = station();
+    let mut client = station.client();
+    for _ in 0..1000 {
+        assert_eq!(client.ask("show_vrfs")["end"], true);
+    }
+}
+
+#[test]
+fn sixteen_at_once_and_not_one_more() {
+    let station = station();
+    let mut clients: Vec<Client> = (0..MAX_CONNECTIONS).map(|_| station.client()).collect();
+    thread::scope(|scope| {
+        for client in &mut clients {
+            scope.spawn(|| (0..50).for_each(|_| assert_eq!(client.ask("show_vrfs")["end"], true)));
+        }
+    });
+    let mut extra = station.client();
+    assert_eq!(extra.error_kind(), "busy");
+    drop(clients);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let mut again = station.client();
+        // A busy answer may come before the request was written.
+        let _ = again.0.get_mut().write_all(b"{\"v\":1,\"request\":\"show_vrfs\"}\n");
+        if again.line()["end"] == true {
+            break;
+        }
+        assert!(Instant::now() < deadline, "slots are not given back");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn start(path: &std::path::Path) -> std::io::Result<Server> {
+    let (sender, _) = crossbeam::channel::bounded::<Call>(1);
+    Server::start(path, sender, LIMITS)
+}
+
+#[test]
+fn the_socket_has_its_mode_and_goes_with_the_server() {
+    let station = station();
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().mode() & 0o777;
+    assert_eq!(mode(&station.path), 0o660);
+    let dir = station.path.parent().unwrap();
+    assert_eq!(fs::read_dir(dir).unwrap().count(), 1, "no temporary name is left");
+    let path = station.path.clone();
+    drop(station._server);
+    assert!(!path.exists());
+}
+
+#[test]
+fn only_a_dead_socket_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("stationd.sock");
+    drop(UnixListener::bind(&path).unwrap());
+    let server = start(&path).expect("a dead socket is replaced");
+    let error = start(&path).err().expect("one that answers is not");
+    assert!(error.to_string().contains("another process answers"), "{error}");
+    drop(server);
+    fs::write(&path, "precious").unwrap();
+    assert!(start(&path).is_err());
+    assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+}
+
+/// Whether a stationctl of that user and those groups is let in.
+fn let_in(station: &Station, uid: u32, gid: u32, groups: &str) -> bool {
+    // A copy, because the build may lie where other users may not look.
+    let stationctl = station._dir.path().join("stationctl");
+    fs::copy(env!("CARGO_BIN_EXE_stationctl"), &stationctl).unwrap();
+    let groups = match groups {
+        "" => "--clear-groups".to_owned(),
+        groups => format!("--groups={groups}"),
+    };
+    let output = std::process::Command::new("setpriv")
+        .args([format!("--reuid={uid}"), format!("--regid={gid}"), groups])
+        .arg(stationctl)
+        .arg("--socket")
+        .arg(&station.path)
+        .args(["show", "vrfs"])
+        .output()
+        .unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{output:?}");
+    let denied = String::from_utf8_lossy(&output.stderr).contains("is not in the group of");
+    assert_eq!(output.status.success(), !denied, "{output:?}");
+    output.status.success()
+}
+
+#[test]
+#[ignore = "needs root: run by scripts/test"]
+fn other_users_are_denied_even_where_the_file_lets_them_in() {
+    let station = station();
+    for dir in station.path.ancestors().skip(1).take(3) {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    std::os::unix::fs::chown(&station.path, None, Some(4242)).unwrap();
+    fs::set_permissions(&station.path, fs::Permissions::from_mode(0o666)).unwrap();
+    assert!(!let_in(&station, 65534, 65534, ""));
+    assert!(!let_in(&station, 65534, 65534, "4,24"));
+    assert!(let_in(&station, 65534, 4242, ""));
+    assert!(let_in(&station, 65534, 65534, "24,4242"));
+    assert!(let_in(&station, 0, 0, ""));
+}

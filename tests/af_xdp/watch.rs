@@ -1,0 +1,78 @@
+//! The watcher tells what becomes of interfaces, also when more happens than the kernel can tell it.
+
+use std::time::{Duration, Instant};
+
+use station::port::af_xdp::{LinkEvent, LinkWatcher, link_of};
+
+use super::lab::{Lab, PORTS, WIRES};
+
+/// Waits for an event and returns it.
+fn wait(watcher: &mut LinkWatcher, wanted: impl Fn(&LinkEvent) -> bool) -> LinkEvent {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < deadline {
+        match watcher.next(Duration::from_millis(100)).unwrap() {
+            Some(event) if wanted(&event) => return event,
+            _ => {}
+        }
+    }
+    panic!("no such event");
+}
+
+fn carrier(name: &str, wanted: bool) -> impl Fn(&LinkEvent) -> bool {
+    move |event| matches!(event, LinkEvent::Present { interface, up, .. } if interface == name && *up == wanted)
+}
+
+fn gone(name: &str) -> impl Fn(&LinkEvent) -> bool {
+    move |event| matches!(event, LinkEvent::Gone { interface, .. } if interface == name)
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: run by scripts/test"]
+fn carrier_deletion_and_return_are_told() {
+    let lab = Lab::new(1);
+    lab.in_station(|| {
+        let mut watcher = LinkWatcher::new().unwrap();
+        wait(&mut watcher, carrier(PORTS[0], true));
+        // The far end goes down: the carrier is lost, the interface stays up.
+        lab.wire_ip(&["link", "set", WIRES[0], "down"]);
+        wait(&mut watcher, carrier(PORTS[0], false));
+        lab.ip(&["link", "del", PORTS[0]]);
+        let LinkEvent::Gone { ifindex: old, .. } = wait(&mut watcher, gone(PORTS[0])) else {
+            unreachable!()
+        };
+        lab.plug(0, 1);
+        let event = wait(&mut watcher, carrier(PORTS[0], true));
+        let LinkEvent::Present { ifindex: new, .. } = event else { unreachable!() };
+        assert_eq!(new, link_of(PORTS[0]).unwrap().index);
+        assert_ne!(new, old);
+        assert_eq!(watcher.resyncs(), 0);
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: run by scripts/test"]
+fn after_an_overrun_the_watcher_knows_the_truth() {
+    let lab = Lab::new(1);
+    lab.in_station(|| {
+        let mut watcher = LinkWatcher::new().unwrap();
+        wait(&mut watcher, carrier(PORTS[0], true));
+        wait(&mut watcher, carrier(PORTS[1], true));
+        // Far more than the socket's buffer holds; the last change is the one that counts.
+        let flap = "link set p0 down\nlink set p0 up\n".repeat(2000);
+        let batch = lab.bpffs().with_extension("batch");
+        std::fs::write(&batch, flap + "link set p0 down\nlink del p1\n").unwrap();
+        lab.ip(&["-batch", batch.to_str().unwrap()]);
+        std::fs::remove_file(&batch).unwrap();
+        let mut up = true;
+        let mut there = true;
+        while let Some(event) = watcher.next(Duration::from_millis(200)).unwrap() {
+            match event {
+                LinkEvent::Present { interface, up: now, .. } if interface == PORTS[0] => up = now,
+                LinkEvent::Gone { interface, .. } if interface == PORTS[1] => there = false,
+                _ => {}
+            }
+        }
+        assert!(watcher.resyncs() > 0, "nothing was lost: the test tests nothing");
+        assert!(!up && !there);
+    });
+}

@@ -1,0 +1,204 @@
+//! Changes to the file's text: what is asked for is in the new file, everything else is as it was,
+//! and the file is replaced whole.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+
+use station::control::config::{edit, parse, replace};
+use station::control::model::{Config, RouteAction};
+use station::control::protocol::{Action, ErrorKind, Refusal, RouteAdd, RouteDel, Via, VifAdd};
+use station::tables::{Pcp, SourceCheck, VifKind};
+
+const REFERENCE: &str = include_str!("../scripts/station.toml");
+
+fn config(text: &str) -> Config {
+    parse(text, Path::new("/nonexistent")).unwrap()
+}
+
+fn route(prefix: &str, via: &[&str], action: Option<Action>) -> RouteAdd {
+    let via = via
+        .iter()
+        .map(|address| Via { address: address.parse().unwrap(), vif: None, weight: Some(2) })
+        .collect();
+    RouteAdd { vrf: "vpc-a".into(), prefix: prefix.parse().unwrap(), via, action }
+}
+
+fn del(text: &str, prefix: &str) -> Result<String, Refusal> {
+    let route = RouteDel { vrf: "vpc-a".into(), prefix: prefix.parse().unwrap() };
+    edit::route_del(text, &config(text), &route)
+}
+
+#[test]
+fn a_route_is_appended_and_nothing_else_changes() {
+    let text = edit::route_add(REFERENCE, &route("10.7.0.0/16", &["169.254.100.2"], None)).unwrap();
+    let added = text.strip_prefix(REFERENCE).expect("the old text is kept");
+    assert_eq!(
+        added,
+        "\n[[route]]\nvrf = \"vpc-a\"\nprefix = \"10.7.0.0/16\"\n\
+         via = [{ address = \"169.254.100.2\", weight = 2 }]\n"
+    );
+    let routes = config(&text).routes;
+    assert_eq!(routes.len(), config(REFERENCE).routes.len() + 1);
+    assert!(matches!(&routes[4].action, RouteAction::Via(hops) if hops[0].weight == 2));
+    let text = edit::route_add(&text, &route("10.8.0.0/16", &[], Some(Action::Prohibit))).unwrap();
+    assert_eq!(config(&text).routes[5].action, RouteAction::Prohibit);
+}
+
+#[test]
+fn adding_and_deleting_gives_the_old_text_back() {
+    let text = edit::route_add(REFERENCE, &route("10.7.0.0/16", &["169.254.100.2"], None)).unwrap();
+    let text = del(&text, "10.7.0.0/16").unwrap();
+    assert_eq!(text.trim_end(), REFERENCE.trim_end());
+}
+
+#[test]
+fn a_deleted_route_takes_its_own_comment_and_leaves_the_others() {
+    let text = format!(
+        "# Head.\n\n# A section.\n\n# of this route\n[[route]] # here\nvrf = \"vpc-a\"\n\
+         prefix = \"10.5.0.0/16\"\naction = \"blackhole\" # why\n\n# of the station\n{REFERENCE}\n# Tail.\n"
+    );
+    let left = del(&text, "10.5.0.0/16").unwrap();
+    assert!(left.starts_with("# Head.\n\n# A section.\n"), "{left:.80}");
+    for gone in ["of this route", "# here", "10.5.0.0/16", "# why"] {
+        assert!(!left.contains(gone), "{gone}");
+    }
+    assert!(left.ends_with(&format!("# of the station\n{REFERENCE}\n# Tail.\n")));
+    let last = format!(
+        "{REFERENCE}\n# Other.\n\n[[route]]\nvrf = \"vpc-a\"\nprefix = \"10.5.0.0/16\"\naction = \"blackhole\"\n"
+    );
+    let left = del(&last, "10.5.0.0/16").unwrap();
+    assert_eq!(left, format!("{REFERENCE}\n# Other.\n"));
+}
+
+#[test]
+fn what_is_not_there_cannot_be_deleted() {
+    let refusal = del(REFERENCE, "10.5.0.0/16").unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::NotFound);
+    assert_eq!(
+        edit::vif_del(REFERENCE, &config(REFERENCE), "z").unwrap_err().kind,
+        ErrorKind::NotFound
+    );
+    assert_eq!(edit::vif_set_up(REFERENCE, "z", true).unwrap_err().kind, ErrorKind::NotFound);
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("table.txt"), "10.5.0.0/16\n").unwrap();
+    let text = format!(
+        "{REFERENCE}\n[[route_list]]\nvrf = \"vpc-a\"\nfile = \"table.txt\"\nvia = [{{ address = \"10.255.1.2\" }}]\n"
+    );
+    let config = parse(&text, dir.path()).unwrap();
+    let route = RouteDel { vrf: "vpc-a".into(), prefix: "10.5.0.0/16".parse().unwrap() };
+    let refusal = edit::route_del(&text, &config, &route).unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::Conflict);
+    assert!(refusal.message.contains("table.txt: edit that file"), "{refusal}");
+}
+
+#[test]
+fn arrays_of_inline_tables_are_edited_too() {
+    let text = "route = [{ vrf = \"vpc-a\", prefix = \"10.5.0.0/16\", action = \"blackhole\" }]\n";
+    let inline = format!("{text}{}", REFERENCE.split("# Routes.").next().unwrap());
+    assert_eq!(config(&inline).routes.len(), 1);
+    let more =
+        edit::route_add(&inline, &route("10.6.0.0/16", &[], Some(Action::Blackhole))).unwrap();
+    assert_eq!(config(&more).routes.len(), 2, "{more}");
+    let less = del(&more, "10.5.0.0/16").unwrap();
+    assert_eq!(config(&less).routes.len(), 1, "{less}");
+}
+
+fn new_vif() -> VifAdd {
+    VifAdd {
+        name: "n".into(),
+        port: "cust0".into(),
+        vlan: "300.4".into(),
+        service_tag: true,
+        kind: Some(VifKind::Private),
+        vrf: "vpc-a".into(),
+        addresses: vec!["10.3.0.1/30".parse().unwrap(), "fd00:3::1/64".parse().unwrap()],
+        mtu: Some(1400),
+        source_check: Some(SourceCheck::Loose),
+        pcp: Some(5),
+        down: true,
+    }
+}
+
+#[test]
+fn a_vif_comes_goes_and_comes_up() {
+    let text = edit::vif_add(REFERENCE, &new_vif()).unwrap();
+    assert!(text.starts_with(REFERENCE));
+    let vif = config(&text).vifs.pop().unwrap();
+    assert_eq!((&*vif.name, vif.mtu, vif.up, vif.pcp), ("n", 1400, false, Pcp::Set(5)));
+    assert_eq!((vif.tags.inner, vif.tags.service), (Some(4), true));
+    assert_eq!((vif.source_check, vif.addresses.len()), (SourceCheck::Loose, 2));
+    let up = edit::vif_set_up(&text, "n", true).unwrap();
+    assert_eq!(up, text.replace("up = false", "up = true"));
+    let gone = edit::vif_del(&up, &config(&up), "n").unwrap();
+    assert_eq!(gone.trim_end(), REFERENCE.trim_end());
+}
+
+#[test]
+fn up_keeps_the_comment_beside_it() {
+    let text = REFERENCE.replacen("up = true", "up = true  # since May", 1);
+    let down = edit::vif_set_up(&text, "a", false).unwrap();
+    assert_eq!(down, text.replacen("up = true", "up = false", 1));
+    let unset = edit::vif_set_up(REFERENCE, "b", true).unwrap();
+    assert_eq!(unset, REFERENCE, "up is the default");
+    let config = config(&edit::vif_set_up(REFERENCE, "b", false).unwrap());
+    assert_eq!(config.vifs.iter().filter(|vif| !vif.up).count(), 1);
+}
+
+#[test]
+fn a_vif_in_use_is_not_deleted() {
+    let refusal = edit::vif_del(REFERENCE, &config(REFERENCE), "a").unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::Conflict);
+    for user in ["route 10.1.0.0/16 of vrf vpc-a", "neighbor 169.254.100.2"] {
+        assert!(refusal.message.contains(user), "{refusal}");
+    }
+    assert!(edit::vif_del(REFERENCE, &config(REFERENCE), "b").is_ok());
+}
+
+#[test]
+fn values_cannot_inject_toml() {
+    let mut vif = new_vif();
+    vif.name = "n\"\n[[vrf]]\nname = \"evil".into();
+    let text = edit::vif_add(REFERENCE, &vif).unwrap();
+    let error = parse(&text, Path::new("/nonexistent")).unwrap_err();
+    let [problem] = error.problems() else { panic!("{error:?}") };
+    assert!(problem.message().contains("is not a name"), "{error:?}");
+}
+
+#[test]
+fn a_file_that_is_not_toml_is_refused() {
+    let refusal = edit::vif_set_up("[x", "a", true).unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::Conflict);
+    let refusal = edit::vif_set_up("vif = 1", "a", true).unwrap_err();
+    assert_eq!(refusal.kind, ErrorKind::Conflict);
+}
+
+#[test]
+fn a_file_is_replaced_with_its_mode_through_its_link() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, link) = (dir.path().join("real.toml"), dir.path().join("station.toml"));
+    fs::write(&path, "old").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    symlink("real.toml", &link).unwrap();
+    replace(&link, "new").unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    let names: Vec<_> =
+        fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2, "no temporary file is left: {names:?}");
+    assert!(replace(&dir.path().join("missing.toml"), "new").is_err());
+}
+
+#[test]
+#[ignore = "needs root: run by scripts/test"]
+fn a_file_keeps_its_owner() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("station.toml");
+    fs::write(&path, "old").unwrap();
+    std::os::unix::fs::chown(&path, Some(1234), Some(4321)).unwrap();
+    replace(&path, "new").unwrap();
+    let meta = fs::metadata(&path).unwrap();
+    assert_eq!((meta.uid(), meta.gid()), (1234, 4321));
+}

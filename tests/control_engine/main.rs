@@ -1,0 +1,184 @@
+//! The control engine against a naive compiler: after every configuration, neighbor event and link
+//! event, in any order, the tables and the FIB hold what compiling from scratch would give; and at
+//! no moment in between can a worker meet an id that means nothing, or another VRF's.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_possible_truncation)]
+
+mod draw;
+mod naive;
+mod scenarios;
+mod workers;
+
+use std::net::IpAddr;
+
+use draw::{Draw, VIFS, facts, ip, mac};
+use naive::{Learned, Naive, observe};
+use proptest::prelude::*;
+use station::control::model::Config;
+use station::control::{CommitError, Engine, Limits};
+use station::fib::Fib;
+use station::slowpath::NeighborEvent;
+use station::tables::PortId;
+use station::wire::ethernet::Mac;
+use workers::Workers;
+
+/// The engine, and what the test knows about it.
+pub(crate) struct Station {
+    pub(crate) engine: Engine<Workers>,
+    pub(crate) workers: Workers,
+    pub(crate) links: [bool; 2],
+    pub(crate) learned: Learned,
+}
+
+impl Station {
+    pub(crate) fn new(max_bytes: u64) -> Station {
+        let limits = Limits { vifs: 64, vrfs: 16, adjacencies: 1 << 20 };
+        let fib = Fib::new(station::fib::Limits { max_vrfs: 16, max_bytes }).unwrap();
+        let workers = Workers::new(fib.reader(), draw::probes());
+        let engine = Engine::new(fib, workers.clone(), limits);
+        Station { engine, workers, links: [true; 2], learned: Learned::new() }
+    }
+
+    pub(crate) fn commit(&mut self, config: &Config) -> Result<(), CommitError> {
+        let old = self.engine.config().cloned();
+        let diff = self.engine.commit(config, &facts(self.links))?;
+        let stays = |name: &str, address: IpAddr| {
+            let same = |old: &Config| {
+                let find = |c: &Config| c.vifs.iter().find(|vif| *vif.name == *name).cloned();
+                let (Some(a), Some(b)) = (find(old), find(config)) else { return false };
+                let naive = Naive { config, facts: &facts(self.links), learned: &Learned::new() };
+                let configured = |n: &station::control::model::NeighborConfig| {
+                    *n.vif == *name && n.address == address
+                };
+                (&a.port, a.tags, &a.vrf) == (&b.port, b.tags, &b.vrf)
+                    && naive.neighborly(&b, address)
+                    && !config.neighbors.iter().any(configured)
+            };
+            old.as_ref().is_some_and(same)
+        };
+        self.learned.retain(|(vif, address), _| stays(vif, *address));
+        assert_eq!(diff.is_empty(), same_text(&old.unwrap_or_else(draw::empty), config), "{diff}");
+        Ok(())
+    }
+
+    pub(crate) fn neighbors(&mut self, events: &[(String, IpAddr, Option<Mac>)]) {
+        let config = self.engine.config().unwrap().clone();
+        let facts = facts(self.links);
+        let mut sent = Vec::new();
+        for (name, address, mac) in events {
+            let Some(id) = self.engine.vif(name) else { continue };
+            sent.push(match *mac {
+                Some(mac) => NeighborEvent::Resolved { vif: id, address: *address, mac },
+                None => NeighborEvent::Lost { vif: id, address: *address },
+            });
+            let vif = config.vifs.iter().find(|vif| *vif.name == **name).unwrap();
+            let configured = |n: &&station::control::model::NeighborConfig| {
+                *n.vif == **name && n.address == *address
+            };
+            let naive = Naive { config: &config, facts: &facts, learned: &self.learned };
+            if config.neighbors.iter().find(configured).is_none() && naive.neighborly(vif, *address)
+            {
+                match mac {
+                    Some(mac) => self.learned.insert((name.clone(), *address), *mac),
+                    None => self.learned.remove(&(name.clone(), *address)),
+                };
+            }
+        }
+        self.engine.neighbor_events(&sent).unwrap();
+    }
+
+    pub(crate) fn link(&mut self, port: usize, up: bool) {
+        self.links[port] = up;
+        self.engine.link_changed(PortId(port as u8), up);
+    }
+
+    pub(crate) fn check(&self) {
+        self.workers.0.borrow().check();
+        let config = self.engine.config().unwrap();
+        let naive = Naive { config, facts: &facts(self.links), learned: &self.learned };
+        let (expected, found) = (naive.world(), observe(&self.engine));
+        for (at, route) in &expected.routes {
+            assert_eq!(found.routes.get(at), Some(route), "{at:?}");
+        }
+        for (at, way) in &expected.neighbors {
+            assert_eq!(found.neighbors.get(at), Some(way), "{at:?}");
+        }
+        for at in found.neighbors.keys() {
+            assert!(expected.neighbors.contains_key(at), "{at:?}");
+        }
+        assert_eq!(found, expected);
+        let published = self.workers.0.borrow().snapshots.last().unwrap().clone();
+        let tables = self.engine.tables();
+        assert_eq!(published.generation, tables.generation);
+        assert!(std::sync::Arc::ptr_eq(&published.groups, &tables.groups));
+        assert!(std::sync::Arc::ptr_eq(&published.adjacencies, &tables.adjacencies));
+    }
+}
+
+/// Whether two configurations say the same, apart from how often a list was read.
+fn same_text(a: &Config, b: &Config) -> bool {
+    let sorted = |config: &Config| {
+        let mut config = config.clone();
+        config.vrfs.sort_by(|a, b| a.name.cmp(&b.name));
+        config
+    };
+    sorted(a) == sorted(b)
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Commit(u64),
+    Neighbors(Vec<(u64, u64, Option<u64>)>),
+    Link(usize, bool),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let event = (0..VIFS, 0..7u64, proptest::option::weighted(0.6, 0..3u64));
+    prop_oneof![
+        2 => any::<u64>().prop_map(Step::Commit),
+        3 => proptest::collection::vec(event, 1..8).prop_map(Step::Neighbors),
+        1 => (0..2usize, any::<bool>()).prop_map(|(port, up)| Step::Link(port, up)),
+    ]
+}
+
+/// Addresses of neighbors, the router, broadcast, and of other subnets.
+fn address(vif: u64, n: u64) -> IpAddr {
+    match n {
+        0 => ip(&format!("10.0.{vif}.2")),
+        1 => ip(&format!("10.0.{vif}.0")),
+        2 => ip(&format!("10.0.{vif}.1")),
+        3 => ip(&format!("10.0.{vif}.255")),
+        4 => ip(&format!("fd00:{vif}::2")),
+        5 => ip("fe80::2"),
+        _ => ip("10.0.2.77"),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_history_ends_where_a_fresh_compile_would(
+        steps in proptest::collection::vec(step(), 1..20),
+    ) {
+        let mut station = Station::new(16 << 20);
+        let lists = draw::lists();
+        station.commit(&draw::empty()).unwrap();
+        for step in steps {
+            match step {
+                Step::Commit(seed) => {
+                    station.commit(&draw::config(&mut Draw(seed), &lists)).unwrap();
+                }
+                Step::Neighbors(events) => {
+                    let event = |(vif, n, m): (u64, u64, Option<u64>)| {
+                        (format!("vif{vif}"), address(vif, n), m.map(mac))
+                    };
+                    let events: Vec<_> = events.into_iter().map(event).collect();
+                    station.neighbors(&events);
+                }
+                Step::Link(port, up) => station.link(port, up),
+            }
+            station.check();
+        }
+    }
+}

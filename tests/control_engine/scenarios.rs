@@ -1,0 +1,322 @@
+//! Single properties of the engine, each by an example.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ipnet::{IpNet, Ipv4Net};
+use station::control::model::{Config, NeighborConfig, RouteAction, RouteConfig, RouteListConfig};
+use station::control::{CommitError, Engine, Limits, Source};
+use station::fib::Fib;
+use station::slowpath::NeighborEvent;
+use station::tables::AdjacencyKind;
+
+use super::Station;
+use super::draw::{Draw, empty, facts, hop, ip, mac, net, probes, vif, vrf};
+use super::naive::observe;
+use super::workers::Workers;
+
+fn route(vrf: &str, prefix: &str, action: RouteAction) -> RouteConfig {
+    RouteConfig { vrf: vrf.into(), prefix: net(prefix), action }
+}
+
+/// `count` IPv4 prefixes from /16 to /24, sorted.
+fn many(count: usize, seed: u64) -> Arc<[IpNet]> {
+    let mut draw = Draw(seed);
+    let mut prefixes: Vec<IpNet> = (0..count)
+        .map(|_| {
+            let address = 0x2000_0000 | draw.below(1 << 29) as u32;
+            let len = 16 + draw.below(9) as u8;
+            IpNet::V4(Ipv4Net::new(address.into(), len).unwrap().trunc())
+        })
+        .collect();
+    prefixes.sort();
+    prefixes.dedup();
+    prefixes.into()
+}
+
+fn list(vrf: &str, prefixes: &Arc<[IpNet]>, via: &[(&str, &str)]) -> RouteListConfig {
+    RouteListConfig {
+        vrf: vrf.into(),
+        file: PathBuf::from(format!("{vrf}.txt")),
+        prefixes: prefixes.clone(),
+        via4: via.iter().map(|(vif, address)| hop(vif, address, 1)).collect(),
+        via6: Vec::new(),
+    }
+}
+
+/// Two VRFs; in the first a VIF on each port and a route over both.
+fn two_ways() -> Config {
+    let both = RouteAction::Via(vec![hop("a", "10.0.0.2", 1), hop("b", "10.0.1.2", 1)]);
+    Config {
+        vrfs: vec![vrf("red"), vrf("blue")],
+        vifs: vec![
+            vif("a", "p0", 100, "red", &["10.0.0.1/24"]),
+            vif("b", "p1", 100, "red", &["10.0.1.1/24"]),
+            vif("c", "p1", 101, "blue", &["10.0.0.1/24"]),
+        ],
+        routes: vec![route("red", "20.0.0.0/8", both)],
+        ..empty()
+    }
+}
+
+#[test]
+fn an_exhausted_fib_leaves_everything_as_it_was() {
+    let mut refused = 0;
+    let mut accepted = 0;
+    let mut station = Station::new(10 << 20);
+    station.commit(&two_ways()).unwrap();
+    let mut draw = Draw(7);
+    for seed in 0..20 {
+        let before = (observe(&station.engine), station.engine.config().cloned());
+        let mut config = two_ways();
+        let count = 1000 << draw.below(7);
+        let via = [[("a", "10.0.0.2")], [("b", "10.0.1.2")]][draw.below(2) as usize];
+        config.route_lists = vec![
+            list("red", &many(count, seed), &via),
+            list("blue", &many(count / 2, seed + 100), &[("c", "10.0.0.2")]),
+        ];
+        if draw.below(2) == 0 {
+            config.vrfs.push(vrf("new"));
+            config.vifs.push(vif("n", "p0", 7, "new", &["10.0.0.1/24"]));
+            config.route_lists.push(list("new", &many(count / 4, seed), &[("n", "10.0.0.2")]));
+        }
+        match station.commit(&config) {
+            Ok(()) => accepted += 1,
+            Err(CommitError::Fib { .. }) => {
+                refused += 1;
+                assert_eq!((observe(&station.engine), station.engine.config().cloned()), before);
+            }
+            Err(other) => panic!("{other}"),
+        }
+        station.check();
+    }
+    assert!(refused >= 5 && accepted >= 5, "{refused} refused, {accepted} accepted");
+}
+
+#[test]
+fn a_link_is_lost_in_one_publication_without_a_wait() {
+    let mut station = Station::new(64 << 20);
+    let mut config = two_ways();
+    let via = [("a", "10.0.0.2"), ("b", "10.0.1.2")];
+    config.route_lists = vec![list("red", &many(10_000, 1), &via)];
+    station.commit(&config).unwrap();
+    let counts = |station: &Station| {
+        let held = station.workers.0.borrow();
+        (held.publications, held.waits)
+    };
+    let before = counts(&station);
+    station.link(0, false);
+    assert_eq!(counts(&station), (before.0 + 1, before.1));
+    station.check();
+    let red = station.engine.vrf("red").unwrap();
+    let route = station.engine.lookup(red, ip("20.1.1.1")).unwrap();
+    let tables = station.engine.tables();
+    let b = station.engine.vif("b");
+    let buckets = tables.groups.buckets(route.group);
+    assert!(buckets.iter().all(|&id| Some(tables.adjacency(id).vif) == b));
+
+    station.link(1, false);
+    let tables = station.engine.tables();
+    let buckets = tables.groups.buckets(route.group);
+    let down = |id| tables.adjacency(id).kind == AdjacencyKind::EgressDown;
+    assert!(buckets.iter().all(|&id| down(id)), "with no way left, packets meet EgressDown");
+    station.link(1, false);
+    assert_eq!(counts(&station), (before.0 + 2, before.1), "no news, no publication");
+}
+
+#[test]
+fn a_next_hop_is_resolved_in_one_publication_without_a_wait() {
+    let mut station = Station::new(1 << 20);
+    station.commit(&two_ways()).unwrap();
+    let before = station.workers.0.borrow().publications;
+    let waits = station.workers.0.borrow().waits;
+    let events = ["10.0.0.2", "10.0.0.2"].map(|a| ("a".to_owned(), ip(a), Some(mac(1))));
+    station.neighbors(&events);
+    station.neighbors(&events);
+    station.check();
+    let held = station.workers.0.borrow();
+    assert_eq!((held.publications, held.waits), (before + 1, waits));
+}
+
+#[test]
+fn a_neighbor_without_a_route_gets_a_host_route_while_it_is_there() {
+    let mut station = Station::new(1 << 20);
+    station.commit(&two_ways()).unwrap();
+    let red = station.engine.vrf("red").unwrap();
+    let source = |station: &Station| {
+        let route = station.engine.lookup(red, ip("10.0.0.77")).unwrap();
+        (route.prefix, route.source)
+    };
+    assert_eq!(source(&station), (net("10.0.0.0/24"), Source::Connected));
+    station.neighbors(&[("a".into(), ip("10.0.0.77"), Some(mac(9)))]);
+    assert_eq!(source(&station), (net("10.0.0.77/32"), Source::Neighbor));
+    station.check();
+    station.neighbors(&[("a".into(), ip("10.0.0.77"), None)]);
+    assert_eq!(source(&station), (net("10.0.0.0/24"), Source::Connected));
+    station.check();
+}
+
+#[test]
+fn a_name_keeps_its_ids_through_changes_of_everything_else() {
+    let mut station = Station::new(1 << 20);
+    let mut config = two_ways();
+    station.commit(&config).unwrap();
+    let ids = |station: &Station| (station.engine.vif("c"), station.engine.vrf("blue"));
+    let before = ids(&station);
+    config.vifs.remove(0);
+    config.vrfs.insert(0, vrf("first"));
+    config.vifs.insert(0, vif("z", "p0", 9, "first", &[]));
+    config.routes.clear();
+    config.vifs.last_mut().unwrap().tags.outer = 77;
+    station.commit(&config).unwrap();
+    assert_eq!(ids(&station), before);
+    config.vifs.last_mut().unwrap().vrf = "red".into();
+    config.vifs.retain(|vif| *vif.name != *"a");
+    station.commit(&config).unwrap();
+    assert_eq!(ids(&station), before);
+    station.check();
+}
+
+#[test]
+fn all_ids_in_use_is_refused_and_freed_ids_are_enough() {
+    let fib = Fib::new(station::fib::Limits { max_vrfs: 16, max_bytes: 1 << 20 }).unwrap();
+    let workers = Workers::new(fib.reader(), probes());
+    let limits = Limits { vifs: 3, vrfs: 2, adjacencies: 1000 };
+    let mut engine = Engine::new(fib, workers, limits);
+    let facts = facts([true; 2]);
+    engine.commit(&two_ways(), &facts).unwrap();
+    let mut config = two_ways();
+    let before = observe(&engine);
+    config.vifs[2] = vif("d", "p1", 101, "blue", &["10.0.0.1/24"]);
+    let error = engine.commit(&config, &facts).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "too many VIFs; if this change also removes some, remove those first"
+    );
+    assert_eq!(observe(&engine), before);
+    let gone = config.vifs.pop().unwrap();
+    engine.commit(&config, &facts).unwrap();
+    config.vifs.push(gone);
+    engine.commit(&config, &facts).unwrap();
+}
+
+#[test]
+fn what_validation_should_have_refused_is_refused_here_too() {
+    let mut station = Station::new(1 << 20);
+    station.commit(&two_ways()).unwrap();
+    let before = observe(&station.engine);
+    let mut refuse = |change: &dyn Fn(&mut Config), expected: &str| {
+        let mut config = two_ways();
+        change(&mut config);
+        let error = station.commit(&config).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+        assert_eq!(observe(&station.engine), before);
+    };
+    let leak = RouteAction::Via(vec![hop("c", "10.0.0.2", 1)]);
+    refuse(
+        &|c| c.routes.push(route("red", "30.0.0.0/8", leak.clone())),
+        "a next hop is on vif c, which is in another VRF",
+    );
+    refuse(&|c| c.vifs[1].tags.outer = 101, "the VLAN id of VIF");
+    refuse(&|c| c.vifs[1].vrf = "none".into(), "there is no VRF none");
+    refuse(&|c| c.vifs[1].port = "none".into(), "there is no port none");
+    refuse(&|c| c.vifs.push(c.vifs[0].clone()), "VIF a is there twice");
+    refuse(&|c| c.vrfs.push(vrf("red")), "VRF red is there twice");
+    refuse(
+        &|c| c.vifs[1].mtu = 9001,
+        "vif b: mtu 9001 is more than the 9000 of port p1's interface",
+    );
+    refuse(&|c| c.ports.swap(0, 1), "needs a restart: port p1 is in another place, port p0");
+    refuse(&|c| c.station.max_vifs = 9, "needs a restart: max_vifs of [station] changed");
+    refuse(&|c| drop(c.ports.pop()), "needs a restart: port p1 is gone");
+}
+
+#[test]
+fn a_diff_reads_like_this() {
+    let mut station = Station::new(1 << 20);
+    let mut config = two_ways();
+    let prefixes = many(100, 1);
+    config.route_lists = vec![list("blue", &prefixes, &[("c", "10.0.0.2")])];
+    config.neighbors =
+        vec![NeighborConfig { vif: "a".into(), address: ip("10.0.0.2"), mac: mac(1) }];
+    station.commit(&config).unwrap();
+    config.vifs[0].mtu = 9000;
+    config.vifs[0].up = false;
+    config.vifs.push(vif("d", "p0", 300, "blue", &[]));
+    config.neighbors.clear();
+    config.routes[0].action = RouteAction::Blackhole;
+    let shorter: Vec<IpNet> = prefixes.iter().skip(3).copied().collect();
+    config.route_lists[0].prefixes = shorter.into();
+    let diff = station.engine.diff(&config).unwrap();
+    assert_eq!(
+        diff.to_string(),
+        "~ vif a: state up -> down, mtu 1500 -> 9000\n\
+         + vif d: port p0, vlan 300, vrf blue\n\
+         ~ route 20.0.0.0/8 in vrf red: to via 10.0.0.2 (a), 10.0.1.2 (b) -> blackhole\n\
+         ~ route_list blue.txt in vrf blue: 0 prefixes more, 3 less\n\
+         - neighbor 10.0.0.2 on vif a: 02:00:00:00:01:01\n\
+         1 added, 1 removed, 3 changed\n"
+    );
+    assert_eq!(
+        station.engine.diff(station.engine.config().unwrap()).unwrap().to_string(),
+        "no changes\n"
+    );
+    assert_eq!(observe(&station.engine).vifs["a"].3, 1500, "a diff changes nothing");
+}
+
+#[test]
+fn a_full_fib_still_forwards_to_new_neighbors_by_the_slow_path() {
+    let mut station = Station::new(1 << 20);
+    let mut config = two_ways();
+    config.vifs[0].addresses.push(net("fd00::1/64"));
+    station.commit(&config).unwrap();
+    let vif = station.engine.vif("a").unwrap();
+    let mut draw = Draw(1);
+    let mut refused = 0;
+    for _ in 0..20 {
+        let events: Vec<_> = (0..1000)
+            .map(|_| {
+                let [a, b] = [draw.below(1 << 16), draw.below(1 << 16)];
+                let address = ip(&format!("fd00::{a:x}:{b:x}:0:2"));
+                NeighborEvent::Resolved { vif, address, mac: mac(1) }
+            })
+            .collect();
+        let result = station.engine.neighbor_events(&events);
+        station.workers.0.borrow().check();
+        refused += usize::from(matches!(result, Err(CommitError::Fib { .. })));
+    }
+    assert!(refused > 0, "the FIB never filled up");
+    let tables = station.engine.tables();
+    let known = tables.neighbors.values().map(|&id| tables.adjacency(id));
+    let red = station.engine.vrf("red").unwrap();
+    let hosts = station.engine.routes(red).filter(|r| r.source == Source::Neighbor).count();
+    assert!(known.clone().count() > hosts + 100, "{hosts}");
+    let mut learned = known.filter(|a| a.address.is_ipv6());
+    assert!(learned.all(|a| a.kind == AdjacencyKind::Forward));
+}
+
+#[test]
+fn a_change_on_top_of_long_lists_costs_what_changes() {
+    let mut station = Station::new(256 << 20);
+    let mut config = two_ways();
+    let via = [("a", "10.0.0.2"), ("b", "10.0.1.2")];
+    config.route_lists = vec![list("red", &many(300_000, 1), &via)];
+    let start = Instant::now();
+    station.commit(&config).unwrap();
+    let full = start.elapsed();
+    let changes = (0..5).map(|n| {
+        config.vifs.push(vif(
+            &format!("n{n}"),
+            "p0",
+            200 + n,
+            "red",
+            &[&*format!("10.9.{n}.1/24")],
+        ));
+        let start = Instant::now();
+        station.commit(&config).unwrap();
+        start.elapsed()
+    });
+    let best = changes.min().unwrap();
+    assert!(best * 10 < full, "{best:?} for a VIF, {full:?} for everything");
+}

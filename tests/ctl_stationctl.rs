@@ -1,0 +1,405 @@
+//! The real `stationctl` against a server whose control thread answers from fixed rows: what people
+//! see, what programs see, and the exit codes.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use ipnet::IpNet;
+use serde_json::{Value, json};
+use station::control::answer::Answer;
+use station::control::protocol::{ErrorKind, Request};
+use station::control::rows::*;
+use station::control::server::{Call, Limits, QUEUE, Server};
+use station::tables::{PortRole, SourceCheck, VifKind};
+
+struct Station {
+    _server: Server,
+    _dir: tempfile::TempDir,
+    path: PathBuf,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+fn member(vif: &str, weight: u16, state: &str) -> Member {
+    let mac = (state == "reachable").then(|| "02:00:00:00:01:02".to_owned());
+    let next_hop = Some("169.254.100.2".parse().unwrap());
+    Member { vif: vif.into(), next_hop, mac, state: state.into(), weight }
+}
+
+const TRAFFIC: Traffic =
+    Traffic { rx_frames: 1_234_567, rx_octets: 98_765_432, tx_frames: 12, tx_octets: 900 };
+
+fn answer(request: Request) -> Answer {
+    match request {
+        Request::ShowPorts => Answer::rows([PortRow {
+            name: "cust0".into(),
+            interface: "eth1".into(),
+            role: PortRole::Customer,
+            mac: "02:00:00:00:00:01".into(),
+            mtu: 1500,
+            link: "up".into(),
+            xdp_mode: "native".into(),
+            zero_copy: false,
+            queues: 1,
+            traffic: TRAFFIC,
+            drops: [("unknown_vlan".to_owned(), 3)].into(),
+            kernel: KernelStatistics { rx_ring_full: 7, ..KernelStatistics::default() },
+            xdp: XdpCounters::default(),
+        }]),
+        Request::ShowVifs => Answer::rows([VifRow {
+            name: "a".into(),
+            port: "cust0".into(),
+            vlan: "100.200".into(),
+            service_tag: false,
+            kind: Some(VifKind::Private),
+            vrf: "vpc-a".into(),
+            mtu: 1500,
+            state: "port-down".into(),
+            addresses: vec!["169.254.100.1/30".parse().unwrap()],
+            source_check: SourceCheck::Strict,
+            traffic: TRAFFIC,
+            forwarded: 10,
+            punted: 20,
+            dropped: 30,
+        }]),
+        Request::ShowRoutes(filter) if filter.vrf == "big" => {
+            Answer::rows((0..30_000_u32).map(|i| RouteRow {
+                vrf: "big".into(),
+                prefix: IpNet::new(std::net::Ipv4Addr::from_bits(i << 8).into(), 24).unwrap(),
+                origin: "list".into(),
+                action: "forward".into(),
+                via: vec![member("core", 1, "reachable")],
+            }))
+        }
+        Request::ShowRoutes(filter) if filter.vrf == "vpc-a" => Answer::rows([RouteRow {
+            vrf: "vpc-a".into(),
+            prefix: "10.1.0.0/16".parse().unwrap(),
+            origin: "static".into(),
+            action: "forward".into(),
+            via: vec![member("a", 3, "reachable"), member("b", 1, "unresolved")],
+        }]),
+        Request::ShowNeighbors => Answer::rows(Vec::<NeighborRow>::new()),
+        Request::ShowCounters(_) => Answer::rows([CounterRow {
+            scope: "vif".into(),
+            name: "a".into(),
+            counters: vec![CounterValue {
+                group: "drop".into(),
+                name: "no_such".into(),
+                value: 1_000_000,
+                help: "What to do about it.".into(),
+            }],
+            conservation: Conservation::new(10, 5, 2, 2),
+        }]),
+        Request::ShowWorkers => Answer::rows([WorkerRow {
+            worker: 0,
+            cpu: 1,
+            generation: 4,
+            loops: 100,
+            empty: 50,
+            bursts: 50,
+            frames: 1600,
+            burst_fill: 32.0,
+            sleeps: 2,
+            syscalls_per_frame: 0.03125,
+            frames_free: 8000,
+            frames_total: 8192,
+        }]),
+        Request::Lookup(lookup) => Answer::result(LookupResult {
+            vrf: lookup.vrf.unwrap_or("of-the-vif".into()),
+            address: lookup.address,
+            prefix: Some("10.0.0.0/8".parse().unwrap()),
+            via: vec![member("a", 1, "reachable")],
+            verdict: "drop(vif_down)".into(),
+            help: "The VIF is administratively down.".into(),
+        }),
+        Request::Version => Answer::result(VersionInfo {
+            station: "fra1-a".into(),
+            version: "0.1.0".into(),
+            protocol: 1,
+            uptime_s: 90_000,
+            generation: 4,
+            config: "/etc/station.toml".into(),
+        }),
+        Request::VifDel(_) => Answer::refused(ErrorKind::Conflict, "vif \"a\" is still used"),
+        Request::Reload { dry_run } => {
+            Answer::result(ChangeResult { generation: 4, dry_run, changes: vec!["+ vif n".into()] })
+        }
+        Request::RouteAdd(_) | Request::VifAdd(_) | Request::ClearCounters => {
+            Answer::result(ChangeResult { generation: 5, dry_run: false, changes: Vec::new() })
+        }
+        _ => Answer::refused(ErrorKind::NotFound, "there is no such thing"),
+    }
+}
+
+fn station() -> Station {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("stationd.sock");
+    let (sender, receiver) = crossbeam::channel::bounded::<Call>(QUEUE);
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&requests);
+    thread::spawn(move || {
+        for call in receiver {
+            seen.lock().unwrap().push(call.request.clone());
+            call.reply.send(answer(call.request));
+        }
+    });
+    let server = Server::start(&path, sender, Limits::default()).unwrap();
+    Station { _server: server, _dir: dir, path, requests }
+}
+
+fn command(station: &Station, arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stationctl"));
+    command.arg("--socket").arg(&station.path).args(arguments.split_whitespace());
+    command
+}
+
+impl Station {
+    fn run(&self, arguments: &str) -> Output {
+        command(self, arguments).output().unwrap()
+    }
+
+    fn text(&self, arguments: &str) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments}: {output:?}");
+        assert!(output.stderr.is_empty(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn json(&self, arguments: &str) -> Value {
+        serde_json::from_str(&self.text(&format!("--json {arguments}"))).unwrap()
+    }
+
+    fn request(&self, arguments: &str) -> Value {
+        self.run(arguments);
+        serde_json::to_value(self.requests.lock().unwrap().pop().unwrap()).unwrap()
+    }
+}
+
+#[test]
+fn tables_are_aligned_and_have_units() {
+    let station = station();
+    assert_eq!(
+        station.text("show routes --vrf vpc-a"),
+        "PREFIX       ORIGIN  ACTION   VIA\n\
+         10.1.0.0/16  static  forward  169.254.100.2 on a weight 3\n\
+         \u{20}                             169.254.100.2 on b weight 1 (unresolved)\n"
+    );
+    let ports = station.text("show ports");
+    assert!(ports.contains("1,234,567  98.7 MB"), "{ports}");
+    let vifs = station.text("show vifs");
+    for part in ["100.200", "private", "port-down", "169.254.100.1/30"] {
+        assert!(vifs.contains(part), "{vifs}");
+    }
+    let workers = station.text("show workers");
+    assert!(workers.contains("32.0") && workers.contains("8,000 of 8,192"), "{workers}");
+    assert_eq!(station.text("show neighbors"), "VIF  VRF  ADDRESS  MAC  STATE  AGE\n");
+    assert_eq!(
+        station.text("show counters"),
+        "vif a: received 10 IS NOT forwarded 5 + punted 2 + dropped 2\n\
+         GROUP  COUNTER      VALUE  MEANING\n\
+         drop   no_such  1,000,000  What to do about it.\n"
+    );
+    assert_eq!(
+        station.text("lookup --vrf vpc-a 10.1.2.3"),
+        "10.1.2.3 in vrf vpc-a: 10.0.0.0/8\n\
+         drop(vif_down): The VIF is administratively down.\n\
+         VIF  NEXT HOP       MAC                STATE      WEIGHT\n\
+         a    169.254.100.2  02:00:00:00:01:02  reachable       1\n"
+    );
+    assert!(
+        station.text("version").contains("fra1-a, up 1d 1h, generation 4 of /etc/station.toml")
+    );
+    assert_eq!(
+        station.text("reload --dry-run"),
+        "+ vif n\nthe above would change; generation 4 runs\n"
+    );
+    assert_eq!(station.text("clear counters"), "generation 5\n");
+}
+
+/// The names that programs rely on. A change here breaks them.
+#[test]
+fn json_has_the_documented_shape() {
+    let station = station();
+    assert_eq!(
+        station.json("show ports"),
+        json!([{
+            "name": "cust0", "interface": "eth1", "role": "customer", "mac": "02:00:00:00:00:01",
+            "mtu": 1500, "link": "up", "xdp_mode": "native", "zero_copy": false, "queues": 1,
+            "rx_frames": 1_234_567, "rx_octets": 98_765_432, "tx_frames": 12, "tx_octets": 900,
+            "drops": {"unknown_vlan": 3},
+            "kernel": {"rx_dropped": 0, "rx_ring_full": 7, "rx_invalid_descs": 0,
+                "tx_invalid_descs": 0, "fill_ring_empty": 0, "tx_ring_empty": 0},
+            "xdp": {"to_kernel": 0, "no_socket": 0, "malformed": 0},
+        }])
+    );
+    assert_eq!(
+        station.json("show vifs"),
+        json!([{
+            "name": "a", "port": "cust0", "vlan": "100.200", "service_tag": false,
+            "kind": "private", "vrf": "vpc-a", "mtu": 1500, "state": "port-down",
+            "addresses": ["169.254.100.1/30"], "source_check": "strict",
+            "rx_frames": 1_234_567, "rx_octets": 98_765_432, "tx_frames": 12, "tx_octets": 900,
+            "forwarded": 10, "punted": 20, "dropped": 30,
+        }])
+    );
+    assert_eq!(
+        station.json("show counters"),
+        json!([{
+            "scope": "vif", "name": "a",
+            "counters": [{"group": "drop", "name": "no_such", "value": 1_000_000,
+                "help": "What to do about it."}],
+            "conservation": {"received": 10, "forwarded": 5, "punted": 2, "dropped": 2, "ok": false},
+        }])
+    );
+    let via = json!([{"vif": "a", "next_hop": "169.254.100.2", "mac": "02:00:00:00:01:02",
+        "state": "reachable", "weight": 1}]);
+    assert_eq!(
+        station.json("lookup --vif a 10.1.2.3"),
+        json!({"vrf": "of-the-vif", "address": "10.1.2.3", "prefix": "10.0.0.0/8", "via": via,
+            "verdict": "drop(vif_down)", "help": "The VIF is administratively down."})
+    );
+    assert_eq!(
+        station.json("reload"),
+        json!({"generation": 4, "dry_run": false, "changes": ["+ vif n"]})
+    );
+    assert_eq!(station.json("show neighbors"), json!([]));
+    assert_eq!(station.json("version")["uptime_s"], 90_000);
+    assert_eq!(station.json("show workers")[0]["syscalls_per_frame"], 0.03125);
+    let routes = station.json("show routes --vrf big");
+    assert_eq!(routes.as_array().map(Vec::len), Some(30_000));
+}
+
+#[test]
+fn arguments_become_requests() {
+    let station = station();
+    for (arguments, request) in [
+        (
+            "route add --vrf v 10.0.0.0/8 --via 10.1.0.2,3 --via 10.2.0.2%core",
+            json!({"request": "route_add", "vrf": "v", "prefix": "10.0.0.0/8", "via": [
+                {"address": "10.1.0.2", "weight": 3}, {"address": "10.2.0.2", "vif": "core"}]}),
+        ),
+        (
+            "route add --vrf v ::/0 --action prohibit",
+            json!({"request": "route_add", "vrf": "v", "prefix": "::/0", "action": "prohibit"}),
+        ),
+        (
+            "route del --vrf v 10.0.0.0/8",
+            json!({"request": "route_del", "vrf": "v", "prefix": "10.0.0.0/8"}),
+        ),
+        (
+            "vif add n --port p --vlan 1.2 --kind transit --vrf v --address 10.0.0.1/30 \
+             --address fd00::1/64 --mtu 1400 --source-check off --pcp 7 --down --service-tag",
+            json!({"request": "vif_add", "name": "n", "port": "p", "vlan": "1.2",
+                "service_tag": true, "kind": "transit", "vrf": "v",
+                "addresses": ["10.0.0.1/30", "fd00::1/64"], "mtu": 1400, "source_check": "off",
+                "pcp": 7, "down": true}),
+        ),
+        ("vif up n", json!({"request": "vif_up", "name": "n"})),
+        ("vif down n", json!({"request": "vif_down", "name": "n"})),
+        (
+            "show routes --vrf v -6 2001:db8::/32",
+            json!({"request": "show_routes", "vrf": "v", "family": "ipv6",
+                "prefix": "2001:db8::/32"}),
+        ),
+        (
+            "show counters --port p --all",
+            json!({"request": "show_counters", "port": "p", "all": true}),
+        ),
+        ("reload --dry-run", json!({"request": "reload", "dry_run": true})),
+    ] {
+        assert_eq!(station.request(arguments), request, "{arguments}");
+    }
+}
+
+#[test]
+fn exit_codes_tell_refused_from_misused_from_absent() {
+    let station = station();
+    let output = station.run("vif del a");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "stationctl: vif \"a\" is still used\n");
+    assert!(output.stdout.is_empty());
+    assert_eq!(station.run("--json show routes --vrf none").status.code(), Some(1));
+    for usage in [
+        "",
+        "show",
+        "show nothing",
+        "show routes",
+        "route add --vrf v 10.0.0.0/8",
+        "route add --vrf v 10.0.0.0/8 --via 10.0.0.1 --action blackhole",
+        "lookup 10.0.0.1",
+        "lookup --vif a --vrf b 10.0.0.1",
+        "lookup --vif a 10.0.0.256",
+        "vif add n --port p --vlan 1 --vrf v",
+        "vif add n --port p --vlan 1 --vrf v --address 10.0.0.1/30 --pcp 8",
+        "completions tcsh",
+    ] {
+        assert_eq!(station.run(usage).status.code(), Some(2), "{usage}");
+    }
+    let absent = Command::new(env!("CARGO_BIN_EXE_stationctl"))
+        .args(["--socket", "/nonexistent/stationd.sock", "show", "vifs"])
+        .output()
+        .unwrap();
+    assert_eq!(absent.status.code(), Some(3));
+    let message = String::from_utf8_lossy(&absent.stderr).into_owned();
+    assert_eq!(message.lines().count(), 1, "{message}");
+    assert!(message.contains("is stationd running?"), "{message}");
+}
+
+#[test]
+fn a_station_that_breaks_off_is_no_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("broken.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let broken = thread::spawn(move || {
+        for reply in ["", "{\"v\":1,\"rows\":[]}\n", "{\"v\":1,", "hello\n"] {
+            use std::io::Write;
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = String::new();
+            BufReader::new(&stream).read_line(&mut request).unwrap();
+            stream.write_all(reply.as_bytes()).unwrap();
+        }
+    });
+    for _ in 0..4 {
+        let output = Command::new(env!("CARGO_BIN_EXE_stationctl"))
+            .arg("--socket")
+            .arg(&path)
+            .args(["show", "vifs"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+    }
+    broken.join().unwrap();
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error() {
+    let station = station();
+    for arguments in ["show routes --vrf big", "--json show routes --vrf big"] {
+        let mut child = command(&station, arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(output.stderr.is_empty(), "{output:?}");
+    }
+}
+
+#[test]
+fn completions_know_the_commands() {
+    let station = station();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = station.text(&format!("completions {shell}"));
+        for word in ["neighbors", "dry-run", "source-check"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    assert!(station.text("--help").contains("Exit codes: 0 done; 1 refused"));
+}

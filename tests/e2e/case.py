@@ -1,0 +1,127 @@
+"""What the end-to-end tests share: expectations, a fresh station, counted streams."""
+
+import contextlib
+import json
+import subprocess
+import time
+
+import frames
+import lab
+import ledger
+import station
+
+HOSTS = lab.HOSTS
+
+
+class Skip(Exception):
+    """This test cannot run here; the text says why."""
+
+
+def expect(got, wanted, what):
+    """Exactly this."""
+    if got != wanted:
+        raise AssertionError(f"{what}: got {got!r}, expected {wanted!r}")
+
+
+def require(condition, what):
+    """At least this."""
+    if not condition:
+        raise AssertionError(what)
+
+
+def fresh(config=None):
+    """A station that has just started, with the lab's configuration or another."""
+    station.stop()
+    station.write_config(config)
+    station.start()
+    learn()
+
+
+def learn():
+    """Lets the station and the hosts find each other's MACs, so that tests count only what they send."""
+    for host in HOSTS.values():
+        for gateway in (host.gw4, host.gw6):
+            lab.run("ping", "-n", "-q", "-c", 1, "-W", 1, gateway, ns=host.ns, check=False)
+    for x, y in lab.REACHES:
+        for source, target in [(x, y), (y, x)]:
+            for address in (HOSTS[target].addr4, HOSTS[target].addr6):
+                lab.run("ping", "-n", "-q", "-c", 1, "-W", 1, address, ns=HOSTS[source].ns, check=False)
+
+
+@contextlib.contextmanager
+def counted():
+    """Everything that is counted between entering and leaving, as `seen.it`."""
+    class Seen:
+        it = None
+    seen = Seen()
+    before = ledger.quiet()
+    yield seen
+    seen.it = ledger.quiet() - before
+
+
+class Stream:
+    """Marked datagrams at a steady rate from behind a host's port to another host, every one counted."""
+
+    def __init__(self, source, target, *, pps, seconds, six=False):
+        self.source, self.target = HOSTS[source], HOSTS[target]
+        self.pps, self.count = pps, int(pps * seconds)
+        sender, receiver = (self.source.addr6, self.target.addr6) if six else (self.source.addr4, self.target.addr4)
+        self.frame = frames.datagram(self.source, sender, receiver, tags=self.source.tags)
+
+    def __enter__(self):
+        self.before = self.arrived_ever()
+        with lab.inside("st-wire"):
+            self.process = subprocess.Popen(
+                [lab.RUN / "flood", self.source.port, self.frame.hex(), "count", str(self.count), "pps", str(self.pps)],
+                stdout=subprocess.PIPE, text=True)
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+    def arrived_ever(self):
+        return ledger.host_counts(self.target)[f"from {self.source.name}"]
+
+    def arrived(self):
+        """How many the receiver has counted since the start."""
+        return self.arrived_ever() - self.before
+
+    def finish(self):
+        """Waits for the last one: (sent, arrived)."""
+        output, _ = self.process.communicate(timeout=120)
+        sent = json.loads(output)["sent"]
+        end = time.monotonic() + 2
+        while self.arrived() < sent and time.monotonic() < end:
+            time.sleep(0.05)
+        return sent, self.arrived()
+
+
+def wait_until(condition, limit, what):
+    """Polls; how long it took."""
+    start = time.monotonic()
+    while not condition():
+        if time.monotonic() - start > limit:
+            raise AssertionError(f"not within {limit} s: {what}")
+        time.sleep(0.005)
+    return time.monotonic() - start
+
+
+def xdp_program(port):
+    """The id of the XDP program on a port of the station."""
+    link = json.loads(lab.run("ip", "-n", "st-station", "-j", "-d", "link", "show", "dev", port))[0]
+    return link.get("xdp", {}).get("prog", {}).get("id")
+
+
+def replaced(text, *pairs):
+    """A configuration with pieces replaced, each of which must be there."""
+    for old, new in pairs:
+        if old not in text:
+            raise AssertionError(f"not in the configuration: {old!r}")
+        text = text.replace(old, new, 1)
+    return text
+
+
+def lab_config():
+    return (lab.HERE / "station.toml").read_text()

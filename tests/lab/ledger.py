@@ -1,0 +1,151 @@
+"""Who sent, received, forwarded and dropped how many frames: the hosts' counters beside the station's.
+
+Snapshots are taken when nothing moves; differences of two snapshots are exact.
+"""
+
+import collections
+import json
+import struct
+import time
+
+import lab
+import station
+
+ORIGINS = 32  # as in tag.bpf.c
+
+
+def host_counts(host):
+    """What the BPF program on the host's interface counted."""
+    dump = json.loads(lab.run("bpftool", "-j", "map", "lookup", "pinned", lab.PINS / host.name / "counts",
+                              "key", "hex", *["00"] * 4))
+    octets = bytes(int(octet, 16) for octet in dump["value"])
+    sent, received, other, *marked = struct.unpack(f"={3 + ORIGINS}Q", octets)
+    names = list(lab.HOSTS)
+    return {"sent": sent, "received": received, "other": other,
+            **{f"from {name}": marked[index] for index, name in enumerate(names)}}
+
+
+def link_drops(ns, interface):
+    """Frames that the kernel itself lost on an interface, by its own count."""
+    stats = json.loads(lab.run("ip", "-n", ns, "-j", "-s", "link", "show", "dev", interface))[0]["stats64"]
+    return sum(stats[way][kind] for way in ("rx", "tx") for kind in ("dropped", "errors"))
+
+
+class Snapshot:
+    """Every counter at one moment."""
+
+    def __init__(self):
+        self.hosts = {name: collections.Counter(host_counts(host)) for name, host in lab.HOSTS.items()}
+        self.vifs, self.ports = station_counts()
+        self.wires = collections.Counter()
+        for port in lab.PORTS:
+            self.wires[port] += link_drops("st-wire", port)
+        for host in lab.HOSTS.values():
+            self.wires[host.name] += link_drops("st-wire", f"h-{host.name}")
+
+    def __eq__(self, other):
+        return (self.hosts, self.vifs, self.ports) == (other.hosts, other.vifs, other.ports)
+
+    def __sub__(self, before):
+        result = object.__new__(Snapshot)
+        for part in ("hosts", "vifs", "ports"):
+            now, then = getattr(self, part), getattr(before, part)
+            setattr(result, part, {name: minus(now[name], then.get(name, {})) for name in now})
+        result.wires = minus(self.wires, before.wires)
+        return result
+
+    # ---- what a difference says -------------------------------------------------------------
+
+    def drops(self, vif=None):
+        """Drops by reason, of one VIF, or of all with those that happen before a VIF is known."""
+        owners = [self.vifs[vif]] if vif else [*self.vifs.values(), *self.ports.values()]
+        total = collections.Counter()
+        for owner in owners:
+            for key, value in owner.items():
+                if key.startswith("drop "):
+                    total[key.removeprefix("drop ")] += value
+        return +total
+
+    def slow(self, vif=None):
+        """Outcomes of punted frames."""
+        total = collections.Counter()
+        for owner in [self.vifs[vif]] if vif else self.vifs.values():
+            for key, value in owner.items():
+                if key.startswith("slow "):
+                    total[key.removeprefix("slow ")] += value
+        return +total
+
+    def unbalanced(self):
+        """Where received is not forwarded + punted + dropped, as text: nothing of it may be true."""
+        faults = []
+        for name, vif in self.vifs.items():
+            out = vif["forwarded"] + total(vif, "punt ") + total(vif, "drop ")
+            if vif["rx_frames"] != out:
+                faults.append(f"VIF {name}: received {vif['rx_frames']}, accounted for {out}")
+        for name, port in self.ports.items():
+            inside = sum(self.vifs[vif]["rx_frames"] for vif in self.vifs if vif_port(vif) == name)
+            out = inside + total(port, "drop ")
+            if port["rx_frames"] != out:
+                faults.append(f"port {name}: received {port['rx_frames']}, accounted for {out}")
+        return faults
+
+    def unexplained(self):
+        """Frames that vanished without anybody's counter saying so, by place.
+
+        On the way in: what the hosts of a port sent and the station did not receive. On the way out:
+        what the station sent by a VIF and its host did not receive. Minus what the kernel and the
+        sockets say they lost themselves.
+        """
+        lost = {}
+        for port in lab.PORTS:
+            hosts = [host for host in lab.HOSTS.values() if host.port == port]
+            sent = sum(self.hosts[host.name]["sent"] for host in hosts)
+            seen = self.ports[port]["rx_frames"] + self.ports[port]["lost_before"] + self.wires[port]
+            lost[f"into {port}"] = sent - seen
+            for host in hosts:
+                out = self.vifs[host.name]["tx_frames"] - self.hosts[host.name]["received"]
+                lost[f"out of VIF {host.name}"] = out
+        return {place: count for place, count in lost.items() if count}
+
+
+def total(counter, prefix):
+    return sum(value for key, value in counter.items() if key.startswith(prefix))
+
+
+def minus(now, before):
+    return collections.Counter({key: value - before.get(key, 0) for key, value in now.items()})
+
+
+def vif_port(vif):
+    host = lab.HOSTS.get(vif)
+    return host.port if host else None
+
+
+def station_counts():
+    """The station's counters, flat: {vif: Counter}, {port: Counter}."""
+    vifs, ports = {}, {}
+    for row in station.ctl("show", "counters", "--all"):
+        counter = collections.Counter()
+        for entry in row["counters"]:
+            group = "" if entry["group"] == "traffic" else f"{entry['group']} "
+            counter[group + entry["name"]] = entry["value"]
+        (ports if row["scope"] == "port" else vifs)[row["name"]] = counter
+    for name, port in station.ports().items():
+        # Lost before a worker saw it, by the kernel's or the XDP program's own count.
+        kernel, xdp = port["kernel"], port["xdp"]
+        ports[name]["lost_before"] = kernel["rx_dropped"] + kernel["rx_ring_full"] + sum(xdp.values())
+    return vifs, ports
+
+
+def quiet(limit=10.0):
+    """A snapshot of a moment in which nothing moved."""
+    end = time.monotonic() + limit
+    last = Snapshot()
+    while True:
+        time.sleep(0.15)
+        now = Snapshot()
+        if now == last:
+            return now
+        if time.monotonic() > end:
+            raise RuntimeError("the lab does not come to rest")
+        last = now

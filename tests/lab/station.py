@@ -1,0 +1,152 @@
+"""The station under test: start it, stop it, ask it, and read its counters."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import lab
+
+BIN = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", lab.ROOT / "target")) / "release"
+CONFIG = lab.RUN / "station.toml"
+SOCKET = lab.RUN / "stationd.sock"
+LOG = lab.RUN / "stationd.log"
+PIDFILE = lab.RUN / "stationd.pid"
+
+
+class Refused(Exception):
+    """`stationctl` said no; the text is what it said."""
+
+    def __init__(self, code, text):
+        super().__init__(f"exit {code}: {text}")
+        self.code = code
+        self.text = text
+
+
+def ctl(*words, check=True, timeout=60, stdin=None):
+    """`stationctl --json WORDS`: its answer."""
+    command = [BIN / "stationctl", "--socket", SOCKET, "--json", *words]
+    done = subprocess.run([str(word) for word in command], text=True, input=stdin, timeout=timeout,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    if done.returncode and check:
+        raise Refused(done.returncode, (done.stderr or done.stdout).strip())
+    return json.loads(done.stdout) if done.stdout.strip() else {}
+
+
+def ports():
+    """`show ports` by name; `up`: whether the link is."""
+    return {row["name"]: {**row, "up": row["link"] == "up"} for row in ctl("show", "ports")}
+
+
+def route_counts(vrf):
+    """How many routes a VRF has: {4: n, 6: n}."""
+    [row] = [row for row in ctl("show", "vrfs") if row["name"] == vrf]
+    return {4: row["ipv4_routes"], 6: row["ipv6_routes"]}
+
+
+def lookup_many(vrf, addresses):
+    """(prefix, next hop) for each address, by the admin protocol itself: a process each would take minutes."""
+    answers = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(10)
+        connection.connect(str(SOCKET))
+        with connection.makefile("rb") as lines:
+            for address in addresses:
+                request = {"v": 1, "request": "lookup", "vrf": vrf, "address": address}
+                connection.sendall(json.dumps(request).encode() + b"\n")
+                answer = json.loads(lines.readline())
+                if "error" in answer:
+                    raise Refused(1, f"lookup of {address}: {answer['error']}")
+                result = answer["result"]
+                answers.append((result["prefix"], result["via"][0]["next_hop"] if result["via"] else None))
+    return answers
+
+
+def check(path):
+    """`stationd check FILE`: (exit code, what it printed)."""
+    done = subprocess.run([BIN / "stationd", "check", path], text=True, timeout=120,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    return done.returncode, done.stdout
+
+
+def write_config(text=None):
+    """Puts a configuration in place; the lab's own without `text`."""
+    CONFIG.write_text((lab.HERE / "station.toml").read_text() if text is None else text)
+    return CONFIG
+
+
+def running():
+    """The pid of the lab's stationd, if it lives."""
+    try:
+        pid = int(PIDFILE.read_text())
+        if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() != "stationd":
+            return None
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return None if state == "Z" else pid
+    except (FileNotFoundError, ValueError, ProcessLookupError):
+        return None
+
+
+_children = {}
+
+
+def start(text=None, wait=True):
+    """Starts stationd in its namespace and waits until it answers. `text`: another configuration."""
+    if text is not None or not CONFIG.exists():
+        write_config(text)
+    # nsenter, not `ip netns exec`: that would mount another /sys, and the pinned links would go with it.
+    command = ["nsenter", "--net=/run/netns/st-station", "--", str(BIN / "stationd"), "--config", str(CONFIG)]
+    with LOG.open("ab") as log:
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    PIDFILE.write_text(f"{child.pid}\n")  # nsenter becomes stationd
+    _children[child.pid] = child
+    if wait:
+        wait_ready(child)
+    return child.pid
+
+
+def wait_ready(child=None, limit=60.0):
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        if child and child.poll() is not None:
+            raise RuntimeError(f"stationd ended with {child.returncode}:\n{tail(LOG)}")
+        if SOCKET.exists():
+            try:
+                ctl("version")
+                return
+            except (Refused, json.JSONDecodeError):
+                pass
+        time.sleep(0.01)
+    raise RuntimeError(f"stationd does not answer after {limit} s:\n{tail(LOG)}")
+
+
+def tail(path, lines=20):
+    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+
+
+def stop(how=signal.SIGTERM, limit=20.0):
+    """Ends stationd by its pid and waits until it is gone."""
+    pid = running()
+    if pid is None:
+        return
+    os.kill(pid, how)
+    child = _children.pop(pid, None)
+    if child:
+        try:
+            child.wait(limit)
+        except subprocess.TimeoutExpired:
+            os.kill(pid, signal.SIGKILL)
+            child.wait()
+            raise RuntimeError(f"stationd did not end within {limit} s of signal {how}") from None
+        return
+    end = time.monotonic() + limit
+    while running() and time.monotonic() < end:
+        time.sleep(0.02)
+
+
+def installed():
+    return all((BIN / name).exists() for name in ["stationd", "stationctl"]) and shutil.which("nsenter")

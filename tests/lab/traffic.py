@@ -1,0 +1,167 @@
+"""Traffic between hosts: real clients and servers, marked probes, floods."""
+
+import hashlib
+import json
+import os
+import re
+import socket
+import subprocess
+import threading
+import time
+
+import frames
+import lab
+
+
+def address(host, family):
+    """The address that a host's traffic comes from."""
+    return host.addr6 if family == 6 else host.addr4
+
+
+def ping(source, target, *, count=3, interval=0.05, size=56, wait=1, df=False):
+    """How many echo replies came; `target` is an address."""
+    options = ["-M", "do"] if df else []
+    output = lab.run("ping", "-n", "-q", "-c", count, "-i", interval, "-s", size, "-W", wait, *options, target,
+                     ns=source.ns, check=False)
+    found = re.search(r"(\d+) received", output)
+    return int(found.group(1)) if found else 0
+
+
+def traceroute(source, target):
+    """The addresses on the way, `*` where nobody answered."""
+    output = lab.run("traceroute", "-n", "-q", "1", "-w", "1", "-m", "5", target, ns=source.ns, check=False)
+    return [line.split()[1] for line in output.splitlines()[1:] if line.split()]
+
+
+def iperf(client, server, target, *, seconds=2, reverse=False):
+    """TCP throughput in Mbit/s as the receiver saw it, or None where the connection failed."""
+    with lab.inside(server.ns):
+        daemon = subprocess.Popen(["iperf3", "-s", "-1", "-B", target], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL)
+    try:
+        wait_listening(server.ns, 5201)
+        command = ["iperf3", "-c", target, "-t", str(seconds), "-J", "--connect-timeout", "3000"]
+        output = lab.run(*command, *(["-R"] if reverse else []), ns=client.ns, check=False, timeout=seconds + 20)
+        result = json.loads(output)
+        return None if "error" in result else result["end"]["sum_received"]["bits_per_second"] / 1e6
+    except (json.JSONDecodeError, subprocess.TimeoutExpired, KeyError):
+        return None
+    finally:
+        daemon.kill()
+        daemon.wait()
+
+
+def wait_listening(ns, port, limit=3.0):
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        if lab.run("ss", "-Hltn", f"sport = :{port}", ns=ns).strip():
+            return
+        time.sleep(0.02)
+    raise RuntimeError(f"nothing listens on port {port} in {ns}")
+
+
+def transfer(sender, receiver, target, *, octets=100_000_000, limit=120):
+    """Sends random octets by TCP; (whether the receiver's checksum is the sender's, Mbit/s)."""
+    family = socket.AF_INET6 if ":" in target else socket.AF_INET
+    with lab.inside(receiver.ns):
+        listener = socket.create_server((target, 0), family=family)
+    port = listener.getsockname()[1]
+    listener.settimeout(10)
+    got = hashlib.sha256()
+    length = 0
+
+    def receive():
+        nonlocal length
+        connection, _ = listener.accept()
+        connection.settimeout(limit)
+        with connection:
+            while chunk := connection.recv(1 << 20):
+                got.update(chunk)
+                length += len(chunk)
+
+    thread = threading.Thread(target=ignore_errors(receive))
+    thread.start()
+    sent = hashlib.sha256()
+    block = os.urandom(1 << 20)
+    start = time.monotonic()
+    try:
+        with lab.inside(sender.ns):
+            stream = socket.create_connection((target, port), timeout=10)
+        with stream:
+            stream.settimeout(limit)
+            left, serial = octets, 0
+            while left:
+                # No two blocks are alike: one in the wrong place changes the checksum.
+                chunk = (serial.to_bytes(8, "big") + block[8:])[:left]
+                sent.update(chunk)
+                stream.sendall(chunk)
+                left -= len(chunk)
+                serial += 1
+    except OSError:
+        pass
+    thread.join(limit)
+    listener.close()
+    seconds = time.monotonic() - start
+    intact = length == octets and got.digest() == sent.digest()
+    return intact, length * 8 / seconds / 1e6
+
+
+def ignore_errors(function):
+    def wrapped():
+        try:
+            function()
+        except OSError:
+            pass
+    return wrapped
+
+
+# ---- marked probes ------------------------------------------------------------------------------
+
+def all_addresses(host):
+    return [*host.lan, host.peer4.split("/")[0], host.peer6.split("/")[0]]
+
+
+def same_family(x, y):
+    return (":" in x) == (":" in y)
+
+
+def probes(source, target, spoof=True):
+    """Frames by which a host might reach another: to each of its addresses, from its own address
+    and, `spoof`, from each address that the target itself has."""
+    result = []
+    for destination in all_addresses(target):
+        own = source.addr6 if ":" in destination else source.addr4
+        senders = [own]
+        if spoof:
+            senders += [a for a in all_addresses(target) if same_family(a, destination) and a != destination]
+        result += [frames.datagram(source, sender, destination) for sender in dict.fromkeys(senders)
+                   if sender != destination]
+    return result
+
+
+def flood(host, frame, *how, port=None):
+    """Runs the flood generator behind the host's port with a whole frame; what it says it sent."""
+    output = lab.run(lab.RUN / "flood", port or host.port, frame.hex(), *how, ns="st-wire", timeout=120)
+    return json.loads(output)
+
+
+class Sink:
+    """Counts the flood's frames as they leave a port, instead of letting the switch have them."""
+
+    def __init__(self, port):
+        self.port = port
+        self.pins = lab.PINS / f"sink-{port}"
+
+    def __enter__(self):
+        lab.load_bpf(self.pins.name, "st-wire", self.port, obj="sink", sink="ingress")
+        return self
+
+    def __exit__(self, *_):
+        lab.run("tc", "qdisc", "del", "dev", self.port, "clsact", ns="st-wire")
+        lab.run("rm", "-r", self.pins)
+
+    @property
+    def frames(self):
+        entry = json.loads(lab.run("bpftool", "-j", "map", "lookup", "pinned", self.pins / "counts",
+                                   "key", "hex", *["00"] * 4))
+        return int.from_bytes(bytes(int(octet, 16) for octet in entry["value"]), "little")

@@ -97,3 +97,15 @@ fn exhaustion_refuses_and_changes_nothing() {
     fib.apply(0, &batch).unwrap();
     assert_eq!(fib.stats().v4.routes, 500);
 }
+
+/// Found by the histories: a prefix and a more specific one that are new in the same batch, where the
+/// second makes a node whose slots still hold what the first replaces.
+#[test]
+fn a_batch_may_change_what_covers_a_new_prefix() {
+    let mut fib = Fib::with_shapes(SMALL, 1, 1);
+    fib.add_vrf(0).unwrap();
+    fib.insert(0, net("10.0.0.0/8"), 3).unwrap();
+    fib.apply(0, &[(net("10.0.0.0/8"), Some(4)), (net("10.0.0.0/14"), Some(2))]).unwrap();
+    assert_eq!(fib.reader().lookup4(0, 0x0A04_0000), 4);
+    assert_eq!(fib.reader().lookup4(0, 0x0A03_FFFF), 2);
+}

@@ -1,4 +1,5 @@
 //! A full table and a full day of its changes, where that data is (`STATION_DATA`, else ../shared/data).
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test")]
 
 use ipnet::IpNet;
 use station::fib::{Fib, Limits, NO_ROUTE};

@@ -1,5 +1,6 @@
 //! Readers against the writer, freed chunks poisoned (debug builds): every answer is one that the address had
 //! while the lookup ran, and memory stays bounded.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test")]
 
 use ipnet::IpNet;
 use station::fib::{Fib, Limits, NO_ROUTE};

@@ -21,7 +21,16 @@ fn main() {
         build.flag(flag);
     }
     build.flag("-march=native").compile("dpdk_harness");
-    for library in ["rte_lpm", "rte_fib", "rte_rib", "rte_eal", "rte_hash", "rte_mempool", "rte_ring", "rte_rcu"] {
+    for library in [
+        "rte_lpm",
+        "rte_fib",
+        "rte_rib",
+        "rte_eal",
+        "rte_hash",
+        "rte_mempool",
+        "rte_ring",
+        "rte_rcu",
+    ] {
         println!("cargo::rustc-link-lib=dylib={library}");
     }
     println!("cargo::rustc-cfg=dpdk");

@@ -7,17 +7,31 @@
 #include <rte_lpm.h>
 #include <rte_lpm6.h>
 #include <rte_malloc.h>
+#include <rte_memory.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define BURST 64
+
+/* The station's table asks for huge pages too. */
+static int advise_huge(const struct rte_memseg_list *list, void *arg)
+{
+	(void)arg;
+	if (list->base_va)
+		madvise(list->base_va, list->len, MADV_HUGEPAGE);
+	return 0;
+}
 
 int dpdk_start(void)
 {
 	char *args[] = { "fib-bench", "--no-huge", "--no-pci", "-m", "8192", "-l", "0", "--no-telemetry",
-			 "--log-level=error", "--force-max-simd-bitwidth=512", "--in-memory" };
-	return rte_eal_init(sizeof(args) / sizeof(*args), args);
+			 "--log-level=error", "--force-max-simd-bitwidth=512", "--no-shconf" };
+	int result = rte_eal_init(sizeof(args) / sizeof(*args), args);
+	if (result >= 0)
+		rte_memseg_list_walk(advise_huge, NULL);
+	return result;
 }
 
 uint64_t dpdk_memory(void)
@@ -68,8 +82,6 @@ uint64_t lpm4_burst(void *table, const uint32_t *addr, size_t n)
 	return sum;
 }
 
-void lpm4_free(void *table) { rte_lpm_free(table); }
-
 void *fib4_new(uint32_t routes, int vector)
 {
 	struct rte_fib_conf config = {
@@ -93,12 +105,12 @@ int fib4_update(void *table, const uint32_t *ip, const uint8_t *len, const uint3
 	return failed;
 }
 
-uint64_t fib4_lookup(void *table, uint32_t *addr, size_t n, int burst)
+uint64_t fib4_lookup(void *table, const uint32_t *addr, size_t n, int burst)
 {
 	uint64_t sum = 0;
 	uint64_t out[BURST];
 	for (size_t i = 0; i + burst <= n; i += burst) {
-		rte_fib_lookup_bulk(table, addr + i, out, burst);
+		rte_fib_lookup_bulk(table, (uint32_t *)addr + i, out, burst);
 		for (int j = 0; j < burst; j++)
 			sum += out[j];
 	}
@@ -148,7 +160,7 @@ void *fib6_new(uint32_t routes)
 {
 	struct rte_fib6_conf config = {
 		.type = RTE_FIB6_TRIE, .default_nh = 0, .max_routes = routes * 2,
-		.trie = { .nh_sz = RTE_FIB6_TRIE_4B, .num_tbl8 = 1 << 17 },
+		.trie = { .nh_sz = RTE_FIB6_TRIE_4B, .num_tbl8 = 1 << 18 },
 	};
 	struct rte_fib6 *table = rte_fib6_create("fib6", SOCKET_ID_ANY, &config);
 	if (table && rte_fib6_select_lookup(table, RTE_FIB6_LOOKUP_TRIE_VECTOR_AVX512) != 0)

@@ -1,9 +1,9 @@
 //! Lookups: every implementation in turn, round after round, and the median of its rounds.
 
 use crate::data::Family;
+use crate::memory::Stopwatch;
 use crate::report::{Report, Row};
 use crate::{Options, ours, rust_rivals};
-use crate::memory::Stopwatch;
 
 /// One way of looking up.
 pub struct Case {
@@ -32,7 +32,7 @@ pub fn run(family: &Family, options: &Options, report: &mut Report) {
     let mut cases = ours::cases(family);
     if !options.only_ours {
         cases.extend(rust_rivals::cases(family));
-        #[cfg(all(dpdk, any()))]
+        #[cfg(dpdk)]
         cases.extend(crate::dpdk::cases(family, options));
     }
     let rounds = if options.quick { 3 } else { 9 };

@@ -101,9 +101,8 @@ fn addresses(routes: &[Route], bits: u8, count: usize) -> [(&'static str, Vec<u1
         let host = u128::MAX.checked_shr(u32::from(route.len)).unwrap_or(0);
         (route.key | wide(random) & host) & mask
     };
-    let inside = (0..count)
-        .map(|_| within(&routes[random.below(routes.len())], &mut random))
-        .collect();
+    let inside =
+        (0..count).map(|_| within(&routes[random.below(routes.len())], &mut random)).collect();
     let mut ranked: Vec<usize> = (0..routes.len()).collect();
     for i in (1..ranked.len()).rev() {
         ranked.swap(i, random.below(i + 1));

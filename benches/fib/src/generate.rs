@@ -6,12 +6,45 @@ use std::collections::HashSet;
 
 /// Prefixes of each length in one peer's table of 2026-05-11, in hundreds.
 const V4: [(u8, usize); 17] = [
-    (8, 1), (9, 1), (10, 1), (11, 1), (12, 3), (13, 6), (14, 12), (15, 21), (16, 136), (17, 83),
-    (18, 134), (19, 255), (20, 456), (21, 525), (22, 1137), (23, 1079), (24, 6574),
+    (8, 1),
+    (9, 1),
+    (10, 1),
+    (11, 1),
+    (12, 3),
+    (13, 6),
+    (14, 12),
+    (15, 21),
+    (16, 136),
+    (17, 83),
+    (18, 134),
+    (19, 255),
+    (20, 456),
+    (21, 525),
+    (22, 1137),
+    (23, 1079),
+    (24, 6574),
 ];
 const V6: [(u8, usize); 20] = [
-    (28, 2), (29, 54), (30, 8), (31, 3), (32, 267), (33, 54), (34, 52), (35, 18), (36, 94), (37, 12),
-    (38, 27), (39, 18), (40, 231), (41, 17), (42, 29), (43, 15), (44, 249), (45, 45), (46, 56), (48, 1208),
+    (28, 2),
+    (29, 54),
+    (30, 8),
+    (31, 3),
+    (32, 267),
+    (33, 54),
+    (34, 52),
+    (35, 18),
+    (36, 94),
+    (37, 12),
+    (38, 27),
+    (39, 18),
+    (40, 231),
+    (41, 17),
+    (42, 29),
+    (43, 15),
+    (44, 249),
+    (45, 45),
+    (46, 56),
+    (48, 1208),
 ];
 
 /// The table of a family, sorted.
@@ -33,8 +66,10 @@ pub fn table(bits: u8) -> Vec<Route> {
             } else if len > 32 && !holders.is_empty() {
                 holders[random.below(holders.len())] | u128::from(random.next() as u32) << 64
             } else {
-                let registry = [0x2001u128, 0x2400, 0x2600, 0x2800, 0x2A00, 0x2C00][random.below(6)];
-                (registry + random.below(16) as u128) << 112 | u128::from(random.next() as u16) << 96
+                let registry =
+                    [0x2001u128, 0x2400, 0x2600, 0x2800, 0x2A00, 0x2C00][random.below(6)];
+                (registry + random.below(16) as u128) << 112
+                    | u128::from(random.next() as u16) << 96
             } & !(step - 1);
             last = key;
             if seen.insert((key, len)) {
@@ -45,8 +80,10 @@ pub fn table(bits: u8) -> Vec<Route> {
             }
         }
     }
-    let mut routes: Vec<Route> =
-        seen.into_iter().map(|(key, len)| Route { key, len, value: value_of(key, len, 0) }).collect();
+    let mut routes: Vec<Route> = seen
+        .into_iter()
+        .map(|(key, len)| Route { key, len, value: value_of(key, len, 0) })
+        .collect();
     routes.sort();
     routes
 }

@@ -1,15 +1,16 @@
 //! `scripts/bench fib`: the station's longest-prefix match beside its rivals, in one process, taking turns.
 
 mod cases;
-#[cfg(all(dpdk, any()))]
-mod dpdk;
 mod data;
+#[cfg(dpdk)]
+mod dpdk;
 #[path = "../../../src/fib/mod.rs"]
 #[allow(dead_code)]
 mod fib;
 mod generate;
 mod memory;
 mod ours;
+mod plot;
 mod random;
 mod report;
 mod rust_rivals;

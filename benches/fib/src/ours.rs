@@ -1,11 +1,11 @@
 //! The station's own table.
 
-use crate::cases::Case;
+use crate::cases::{Addresses, Case};
 use crate::data::{Family, Route};
 use crate::fib::{Fib, Limits};
+use crate::memory::Stopwatch;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use crate::memory::Stopwatch;
 
 pub fn net(route: &Route, bits: u8) -> IpNet {
     if bits == 32 {
@@ -17,7 +17,10 @@ pub fn net(route: &Route, bits: u8) -> IpNet {
 }
 
 pub fn changes(routes: &[Route], bits: u8) -> Vec<(IpNet, Option<u32>)> {
-    routes.iter().map(|route| (net(route, bits), (route.value != 0).then_some(route.value))).collect()
+    routes
+        .iter()
+        .map(|route| (net(route, bits), (route.value != 0).then_some(route.value)))
+        .collect()
 }
 
 /// A FIB with the family's table in VRF 0, and how long that took.
@@ -38,12 +41,18 @@ pub fn cases(family: &Family) -> Vec<Case> {
         (stats.v4.fib_bytes + stats.v6.fib_bytes) as f64 / 1048576.0,
         (stats.v4.rib_bytes + stats.v6.rib_bytes) as f64 / 1048576.0,
     );
-    println!("  station: FIB {mib:.2} MiB, RIB {rib:.2} MiB");
+    println!(
+        "  station: FIB {mib:.2} MiB, RIB {rib:.2} MiB, {}",
+        fib.reader().variants().next().map_or("", |(kind, _)| kind)
+    );
     let vrfs = [0u32; 64];
     let v4 = family.bits == 32;
-    let burst = {
-        let reader = fib.reader();
-        move |addresses: &crate::cases::Addresses| {
+    let mut cases = Vec::new();
+    for (i, (kind, reader)) in fib.reader().variants().enumerate() {
+        // The first is what `reader` gives.
+        let name = if i == 0 { "station".to_owned() } else { format!("station {kind}") };
+        let single = reader.clone();
+        let burst = move |addresses: &Addresses| {
             let mut sum = 0;
             let mut out = [0; 64];
             if v4 {
@@ -58,20 +67,31 @@ pub fn cases(family: &Family) -> Vec<Case> {
                 }
             }
             sum
+        };
+        cases.push(Case {
+            implementation: name.clone(),
+            mode: "burst",
+            run: Box::new(burst),
+            mib,
+            build_s,
+        });
+        if i > 0 {
+            continue;
         }
-    };
-    let single = {
-        let reader = fib.reader();
-        move |addresses: &crate::cases::Addresses| {
+        let single = move |addresses: &Addresses| {
             if v4 {
-                addresses.v4.iter().map(|&addr| u64::from(reader.lookup4(0, addr))).sum()
+                addresses.v4.iter().map(|&addr| u64::from(single.lookup4(0, addr))).sum()
             } else {
-                addresses.v6.iter().map(|&addr| u64::from(reader.lookup6(0, addr))).sum()
+                addresses.v6.iter().map(|&addr| u64::from(single.lookup6(0, addr))).sum()
             }
-        }
-    };
-    vec![
-        Case { implementation: "station".into(), mode: "burst", run: Box::new(burst), mib, build_s },
-        Case { implementation: "station".into(), mode: "single", run: Box::new(single), mib, build_s },
-    ]
+        };
+        cases.push(Case {
+            implementation: name,
+            mode: "single",
+            run: Box::new(single),
+            mib,
+            build_s,
+        });
+    }
+    cases
 }

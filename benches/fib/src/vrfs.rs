@@ -2,13 +2,13 @@
 
 use crate::data::value_of;
 use crate::fib::{Fib, Limits};
+use crate::memory::Stopwatch;
 use crate::random::Random;
 use crate::report::{Report, VrfRow};
 use crate::{Options, memory};
 use ipnet::{IpNet, Ipv4Net};
 use prefix_trie::PrefixMap;
 use std::net::Ipv4Addr;
-use crate::memory::Stopwatch;
 
 const VRFS: u32 = 4096;
 
@@ -78,7 +78,9 @@ pub fn run(options: &Options, report: &mut Report) {
         for (implementation, mlps, bytes) in
             [("station", mlps(&times), bytes), ("prefix-trie", mlps(&trie_times), trie_bytes)]
         {
-            println!("  {VRFS} VRFs x {routes:<4} {implementation:<12} {mlps:>7.1} Mlps {bytes:>8.0} B each");
+            println!(
+                "  {VRFS} VRFs x {routes:<4} {implementation:<12} {mlps:>7.1} Mlps {bytes:>8.0} B each"
+            );
             report.vrfs.push(VrfRow { implementation, routes, mlps, bytes });
         }
     }

@@ -23,14 +23,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("worker", &["wire", "fib", "tables", "stage", "path", "port", "publish", "handoff"]),
     ("slowpath", &["wire", "fib", "tables", "limit"]),
     ("control", &["wire", "fib", "tables", "publish", "slowpath"]),
-    (
-        "replay",
-        &["wire", "fib", "tables", "port", "publish", "handoff", "worker", "slowpath", "control"],
-    ),
-    (
-        "station",
-        &["wire", "fib", "tables", "port", "publish", "handoff", "worker", "slowpath", "control"],
-    ),
+    ("observe", &["tables"]),
+    ("ctl", &["wire", "tables", "control"]),
+    ("replay", BELOW_STATION),
+    ("station", BELOW_STATION),
+    ("command", &["wire", "replay", "station"]),
+];
+
+/// What the two that put the parts together may use.
+const BELOW_STATION: &[&str] = &[
+    "wire", "fib", "tables", "port", "publish", "handoff", "worker", "slowpath", "control",
+    "observe",
 ];
 
 /// Files in which `unsafe` may stand, and why.

@@ -10,15 +10,15 @@
 //! Dependencies point downwards only (`tests/architecture.rs` keeps it so):
 //!
 //! ```text
-//!  bin/      stationd, stationctl: arguments in, exit code out
-//!  station   starts the threads and joins them
-//!  control   configuration -> tables and FIB, as transactions; the admin socket      replay
-//!  slowpath  what workers punt: ARP, ND, ICMP, fragmentation, options                  |
-//!  worker    rx burst -> path -> tx; the verdicts carried out and counted    handoff   |
-//!  path      the way of a burst, one line per stage                          publish
+//!  bin       stationd (command), stationctl (ctl): arguments in, exit code out
+//!  station   starts the threads and joins them  |  replay: the same parts on one thread
+//!  control   configuration -> tables and FIB, as transactions; the admin socket  |  observe: counters
+//!  slowpath  what workers punt: ARP, ND, ICMP, fragmentation, options  |  limit: token buckets
+//!  worker    rx burst -> path -> tx; the verdicts carried out and counted  |  handoff, publish
+//!  path      the way of a burst, one line per stage
 //!  stage     one packet stage per file
 //!  tables    ports, VIFs, VRFs, next-hop groups, adjacencies, counters, verdicts
-//!  wire fib  headers | longest-prefix match                     port: queues of frames (AF_XDP, memory)
+//!  wire, fib headers; longest-prefix match  |  port: queues of frames (AF_XDP, memory)
 //! ```
 //!
 //! ## The way of a frame
@@ -52,6 +52,7 @@
 //! | setting | `control::model`, its parser with an error that says what to write, `scripts/station.toml` |
 //! | question to the daemon | `control::protocol`, and a row type with units in its names |
 
+pub mod command;
 pub mod control;
 pub mod ctl;
 pub mod fib;

@@ -44,7 +44,6 @@ pub(super) struct Control {
 /// [`StationError`]; where it started at all, its ports stay closed behind it.
 pub fn run(file: &Path) -> Result<(), StationError> {
     let started = Instant::now();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let (config, text) = config::load(file).map_err(|e| StationError::Config(Box::new(e)))?;
     let plan = datapath::plan(&config)?;
     let fib = Fib::new(fib::Limits::default())?;

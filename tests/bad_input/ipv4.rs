@@ -167,6 +167,9 @@ fn row_31_link_local_off_link() {
     // Where a default route would lead it out.
     let out = B.frame(&packet("10.1.0.9", "169.254.7.7"));
     lab.drops("cust0", &out, "vif b drop link_local_off_link");
+    // Where no route leads at all, it is not answered either.
+    let out = A.frame(&packet("10.1.0.9", "169.254.7.7"));
+    lab.drops("cust0", &out, "vif a drop link_local_off_link");
 }
 
 #[test]

@@ -310,24 +310,27 @@ impl Oracle {
         {
             return Drop(reason);
         }
-        let hops = match self.route(&vif.vrf, way.destination) {
-            None => return Punt("no_route"),
+        let route = self.route(&vif.vrf, way.destination);
+        match route {
             Some(Target::Local) if way.discovery => return Punt("neighbor_discovery"),
             Some(Target::Local) => return Punt("local"),
             Some(Target::Broadcast) => return Drop("directed_broadcast"),
+            _ => {}
+        }
+        // RFC 3927 2.7, RFC 4291 2.5.6: for the router, or for nobody.
+        match (way.link_local, way.source.is_ipv4()) {
+            (true, true) => return Drop("link_local_off_link"),
+            (true, false) => return Punt("link_local"),
+            (false, _) => {}
+        }
+        let hops = match route {
+            None | Some(Target::Local | Target::Broadcast) => return Punt("no_route"),
             Some(Target::Action(RouteAction::Blackhole)) => return Drop("blackhole"),
             Some(Target::Action(RouteAction::Unreachable)) => return Punt("unreachable"),
             Some(Target::Action(_)) => return Punt("prohibited"),
             Some(Target::Connected(egress)) => vec![(egress.clone(), way.destination)],
             Some(Target::Via(hops)) => hops.clone(),
         };
-        if way.link_local {
-            return if way.source.is_ipv4() {
-                Drop("link_local_off_link")
-            } else {
-                Punt("link_local")
-            };
-        }
         let fates: Vec<Fate> = hops
             .iter()
             .map(|(egress, hop)| self.egress(vif, pcp, packet, way, egress, *hop))

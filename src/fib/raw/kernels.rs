@@ -43,7 +43,7 @@ impl Kernels {
         Kernels { flat: level, deep: level }
     }
 
-    /// The best that this processor has: found once by a race of well under a millisecond, since gathers may be
+    /// The best that this processor has: found once by a race of some milliseconds, since gathers may be
     /// several times slower on one processor than on another of the same kind (by the microcode that keeps
     /// them from leaking data).
     pub(in crate::fib) fn detect() -> Kernels {
@@ -227,15 +227,20 @@ pub(super) fn compact(
     for &chunk in chunks {
         region.prefetch(chunk);
     }
-    let mut escapes = 0;
+    let mut any = 0;
+    let mut shorts = [0; LANES];
     for i in 0..LANES {
         let slot = (addrs[i] >> 8 & 63) as usize;
-        let bitmap = region.load64(chunks[i]);
-        let short = region.acquire16(chunks[i], 3 + runs(bitmap, slot));
-        escapes |= u64::from(short >= ESCAPE) << i;
+        let short = region.acquire16(chunks[i], 3 + runs(region.load64(chunks[i]), slot));
+        any |= short;
+        shorts[i] = short;
         out[i] = if short == 0 { defaults[i] } else { u32::from(short) };
     }
-    escapes
+    if any < ESCAPE {
+        return 0;
+    }
+    let bits = shorts.iter().enumerate().map(|(i, &short)| u64::from(short >= ESCAPE) << i);
+    bits.fold(0, |all, bit| all | bit)
 }
 
 /// See `Kernels::descend`.

@@ -46,7 +46,7 @@
 //!
 //! | a new... | goes to |
 //! |---|---|
-//! | drop reason | one line in [`tables::verdict`], one `burst.drop`, one test in `tests/bad_input.rs` |
+//! | drop reason | one line in [`tables::verdict`], one `burst.drop`, one test in `tests/bad_input/` |
 //! | packet stage | one file in [`stage`], one line in [`path`] |
 //! | kind of port | an `impl` of [`port::Port`] |
 //! | setting | `control::model`, its parser with an error that says what to write, `scripts/station.toml` |

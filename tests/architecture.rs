@@ -1,6 +1,8 @@
 //! Keeps the house as `src/lib.rs` draws it: which module may use which, where `unsafe` may stand,
 //! how long a file may be, and that nothing outside tests panics on purpose.
 
+#![allow(clippy::unwrap_used)] // helpers of tests
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -192,7 +194,7 @@ fn without_tests(code: &str) -> String {
                 '}' => depth -= 1,
                 _ => {}
             }
-            if (c == '}' && depth == 0) || (c == ';' && depth == 0) {
+            if depth == 0 && matches!(c, '}' | ';') {
                 end = at + 1;
                 break;
             }

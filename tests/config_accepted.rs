@@ -101,7 +101,7 @@ fn lists_are_read_again_only_when_they_change() {
 fn lists_that_cannot_be_used_are_refused() {
     let (dir, path) = with_list(b"198.51.100.0/24\nnonsense\n");
     let list = dir.path().join("table.txt");
-    refused(&path, "route_list[0].file: line 2: \"nonsense\" is not a prefix");
+    refused(&path, "table.txt: line 2: \"nonsense\" is not a prefix");
     for (text, says) in [
         ("10.255.0.0/29", "is the subnet of vif \"internet\""),
         ("192.0.2.1/32", "is the address of vif \"b\""),

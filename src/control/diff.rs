@@ -133,7 +133,10 @@ pub(super) fn diff(old: Option<&Config>, new: &Config) -> Diff {
         key: |route: &RouteConfig| (route.vrf.clone(), route.prefix),
         name: |route| format!("{} in vrf {}", route.prefix, route.vrf),
         detail: |route| action(&route.action),
-        change: |a, b| changes(&[("to", action(&a.action), action(&b.action))]),
+        change: |a, b| {
+            let differ = a.action != b.action;
+            differ.then(|| format!("to {} -> {}", action(&a.action), action(&b.action)))
+        },
     };
     diff.table("route", old.map_or(&[], |old| &old.routes), &new.routes, &routes);
     let lists = Table {
@@ -201,6 +204,9 @@ fn changes(fields: &[(&str, String, String)]) -> Option<String> {
 }
 
 fn vif_change(a: &VifConfig, b: &VifConfig) -> Option<String> {
+    if a == b {
+        return None;
+    }
     let up = |up| if up { "up" } else { "down" }.to_owned();
     let tags = |vif: &VifConfig| {
         format!("{}{}", vif.tags, if vif.tags.service { " (service tag)" } else { "" })

@@ -23,10 +23,10 @@ pub(super) fn is_leaf(entry: u32) -> bool {
     entry & LEAF != 0
 }
 
-/// The run that `slot` belongs to.
+/// How many runs start up to `slot`; its own is the last of them.
 #[inline(always)]
-pub(super) fn run(bitmap: u64, slot: usize) -> usize {
-    (bitmap << (63 - slot)).count_ones() as usize - 1
+pub(super) fn runs(bitmap: u64, slot: usize) -> usize {
+    (bitmap << (63 - slot)).count_ones() as usize
 }
 
 /// Words of a chunk with this bitmap.
@@ -59,7 +59,7 @@ pub(super) fn retire(heap: &mut Heap, entry: u32) {
 
 /// Points the run of `slot`, which is a child's and so that slot's alone, at the child's new chunk.
 pub(super) fn set_child(heap: &Heap, chunk: u32, slot: usize, entry: u32) {
-    let index = 2 + run(heap.region.load64(chunk), slot);
+    let index = 1 + runs(heap.region.load64(chunk), slot);
     heap.region.publish32(chunk, index, entry);
 }
 

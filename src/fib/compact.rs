@@ -12,7 +12,7 @@
 //! Even where 64 slots agree there is a chunk, of one run, so that readers never have to branch. Those of the
 //! small values are in a table and shared.
 
-use super::chunk::{LEAF, bitmap_of, is_leaf, run};
+use super::chunk::{LEAF, bitmap_of, is_leaf, runs};
 use super::heap::Heap;
 use super::raw::Region;
 
@@ -35,7 +35,7 @@ pub(super) fn first_escape(bitmap: u64) -> usize {
 #[inline(always)]
 pub(super) fn entry(region: &Region, chunk: u32, slot: usize) -> u32 {
     let bitmap = region.load64(chunk);
-    let short = region.acquire16(chunk, 4 + run(bitmap, slot));
+    let short = region.acquire16(chunk, 3 + runs(bitmap, slot));
     if short < ESCAPE {
         return LEAF | u32::from(short);
     }
@@ -97,7 +97,7 @@ pub(super) fn retire(heap: &mut Heap, chunk: u32) {
 /// Points the escape of `slot`, which is a child's and so that slot's alone, at the child's new chunk.
 pub(super) fn set_child(heap: &Heap, chunk: u32, slot: usize, entry: u32) {
     let bitmap = heap.region.load64(chunk);
-    let short = heap.region.acquire16(chunk, 4 + run(bitmap, slot));
+    let short = heap.region.acquire16(chunk, 3 + runs(bitmap, slot));
     let index = first_escape(bitmap) + usize::from(short ^ ESCAPE);
     heap.region.publish32(chunk, index, entry);
 }

@@ -6,8 +6,11 @@
 //! bit 56        whether there is a root table
 //! ```
 
-use super::chunk::leaf;
+use super::chunk::{LEAF, leaf};
 use super::raw::Region;
+
+/// Heads are in memory with this bit inverted: memory never written says that there is no route.
+const NOWHERE: u64 = LEAF as u64;
 
 /// A head word.
 #[derive(Clone, Copy)]
@@ -67,14 +70,14 @@ impl Heads {
         if vrf >= self.vrfs {
             return Head::none();
         }
-        Head(region.acquire64(self.table + vrf * 2 + family))
+        Head(region.acquire64(self.table + vrf * 2 + family) ^ NOWHERE)
     }
 
     pub(super) fn publish4(self, region: &Region, vrf: u32, head: Head) {
-        region.publish64(self.table + vrf * 2, head.0);
+        region.publish64(self.table + vrf * 2, head.0 ^ NOWHERE);
     }
 
     pub(super) fn publish6(self, region: &Region, vrf: u32, head: Head) {
-        region.publish64(self.table + vrf * 2 + 1, head.0);
+        region.publish64(self.table + vrf * 2 + 1, head.0 ^ NOWHERE);
     }
 }

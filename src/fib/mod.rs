@@ -4,6 +4,7 @@
 //! The writer keeps the routes as they were given (`rib`, `tree`) and compiles them into chunks (`chunk`)
 //! in one shared region (`raw`), which readers (`reader`) search. Nothing here knows the rest of the crate.
 
+mod burst;
 mod chunk;
 mod compact;
 mod head;

@@ -1,7 +1,8 @@
 //! What workers hold: lookups that take no lock and write nothing.
 
+use super::burst;
 use super::head::Heads;
-use super::raw::Region;
+use super::raw::{Kernels, Region};
 use super::scalar::{lookup4, lookup6};
 use std::sync::Arc;
 
@@ -18,38 +19,47 @@ use std::sync::Arc;
 /// answer wrong routes; it cannot make them read outside the FIB's memory.
 #[derive(Clone)]
 pub struct FibReader {
-    region: Arc<Region>,
-    heads: Heads,
+    pub(super) region: Arc<Region>,
+    pub(super) heads: Heads,
+    pub(super) kernels: Kernels,
 }
 
 impl FibReader {
     pub(super) fn new(region: Arc<Region>, heads: Heads) -> FibReader {
-        FibReader { region, heads }
+        FibReader { region, heads, kernels: Kernels::detect() }
+    }
+
+    /// This reader with each kind of vector code that the processor has, and its name: for tests and benchmarks.
+    pub fn variants(&self) -> impl Iterator<Item = (&'static str, FibReader)> + '_ {
+        let with = |kernels: Kernels| (kernels.name(), FibReader { kernels, ..self.clone() });
+        Kernels::available().into_iter().map(with)
     }
 
     /// The value of the longest match of `addr` (host order), or [`NO_ROUTE`]; also where there is no such VRF.
     #[inline]
     pub fn lookup4(&self, vrf: u32, addr: u32) -> u32 {
-        lookup4(&self.region, self.heads.load4(&self.region, vrf), addr)
+        self.kernels
+            .with_popcnt(|| lookup4(&self.region, self.heads.load4(&self.region, vrf), addr))
     }
 
     /// The value of the longest match of `addr`, or [`NO_ROUTE`]; also where there is no such VRF.
     #[inline]
     pub fn lookup6(&self, vrf: u32, addr: u128) -> u32 {
-        lookup6(&self.region, self.heads.load6(&self.region, vrf), addr)
+        self.kernels
+            .with_popcnt(|| lookup6(&self.region, self.heads.load6(&self.region, vrf), addr))
     }
 
     /// Looks up `addrs[i]` in `vrfs[i]` into `out[i]`. Slices of different lengths: the shortest counts.
     pub fn lookup4_burst(&self, vrfs: &[u32], addrs: &[u32], out: &mut [u32]) {
-        for ((out, &vrf), &addr) in out.iter_mut().zip(vrfs).zip(addrs) {
-            *out = self.lookup4(vrf, addr);
-        }
+        burst::in_lanes(vrfs, addrs, out, |vrfs, addrs, out| {
+            burst::lookup4(self, vrfs, addrs, out)
+        });
     }
 
     /// Looks up `addrs[i]` in `vrfs[i]` into `out[i]`. Slices of different lengths: the shortest counts.
     pub fn lookup6_burst(&self, vrfs: &[u32], addrs: &[u128], out: &mut [u32]) {
-        for ((out, &vrf), &addr) in out.iter_mut().zip(vrfs).zip(addrs) {
-            *out = self.lookup6(vrf, addr);
-        }
+        burst::in_lanes(vrfs, addrs, out, |vrfs, addrs, out| {
+            burst::lookup6(self, vrfs, addrs, out)
+        });
     }
 }

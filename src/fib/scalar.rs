@@ -1,7 +1,7 @@
 //! One lookup in plain code: what every machine can do, and what the vector code is checked against.
 
 use super::NO_ROUTE;
-use super::chunk::{is_leaf, run};
+use super::chunk::{is_leaf, runs};
 use super::compact;
 use super::head::Head;
 use super::key::{Key, STRIDE};
@@ -9,7 +9,7 @@ use super::raw::Region;
 use super::shape::{ROOT4_BITS, ROOT6_BITS};
 
 /// The bits of a leaf that are its value.
-const VALUE: u32 = 0xFF_FFFF;
+pub(super) const VALUE: u32 = 0xFF_FFFF;
 
 /// The longest match of `addr` in the VRF with this head.
 #[inline(always)]
@@ -50,7 +50,7 @@ pub(super) fn tables6(region: &Region, root: u32, addr: u128) -> (u32, u8) {
 #[inline(always)]
 pub(super) fn descend<K: Key>(region: &Region, mut entry: u32, key: K, mut depth: u8) -> u32 {
     while !is_leaf(entry) && depth < K::BITS {
-        let index = 2 + run(region.load64(entry), key.slot(depth));
+        let index = 1 + runs(region.load64(entry), key.slot(depth));
         entry = region.acquire32(entry, index);
         depth += STRIDE;
     }

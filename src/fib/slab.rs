@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 /// Words (of 8 octets) in a page.
-pub(super) const PAGE_WORDS: u32 = 512;
+pub(super) const PAGE_WORDS: u32 = if cfg!(loom) { 64 } else { 512 };
 const NIL: u32 = u32::MAX;
 const FREE: u8 = 0xFF;
 

@@ -148,9 +148,9 @@ impl<K: Key> Tree<K> {
 
     /// Gives a VRF its root table, if there is room, for `updates` to fill: readers see it only after these.
     fn grow(&mut self, heap: &mut Heap, vrf: &mut Routes, updates: &[Update<K>]) {
-        let chunks = self.rib.nodes() as u64
-            + self.room_needed(&Routes { table: Some(0), ..*vrf }, updates, u64::MAX);
-        if heap.free_chunks() < 2 * chunks + shape::ROOT_CHUNKS {
+        let grown = Routes { table: Some(0), ..*vrf };
+        let room = heap.free_chunks().saturating_sub(self.rib.nodes() as u64 + shape::ROOT_CHUNKS);
+        if room < self.room_needed(&grown, updates, 2 * room) {
             return;
         }
         let tables = self.tables_of(vrf.root, 0) + shape::most_tables(updates);

@@ -2,6 +2,8 @@
 //! frames instead of NICs and the caller's clock. It is how tests and captures ask "what would the
 //! station do with this frame?"; nothing in it is a model, every part is the one that `stationd` runs.
 
+pub mod capture;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -62,6 +64,8 @@ pub struct MemoryStation {
     counters: Arc<WorkerCounters>,
     slow_counters: Arc<SlowCounters>,
     facts: Vec<PortFacts>,
+    /// VIF ids are below this.
+    vifs: u16,
 }
 
 impl MemoryStation {
@@ -106,6 +110,7 @@ impl MemoryStation {
             counters,
             slow_counters,
             facts: facts.to_vec(),
+            vifs: config.station.max_vifs,
         })
     }
 
@@ -167,33 +172,46 @@ impl MemoryStation {
         self.tables.wake();
         let tables = self.tables.snapshot();
         let mut by_port = vec![0; tables.ports.len()];
-        let vifs = (0..=u16::MAX).map(VifId).zip(&*tables.vifs);
-        for (id, vif) in vifs.filter_map(|(id, vif)| Some((id, vif.as_ref()?))) {
+        // VIFs that have been deleted since are counted by their ids, apart from any port.
+        let mut by_deleted = 0;
+        for id in (0..self.vifs).map(VifId) {
+            let vif = tables.vif(id);
+            let name = || vif.map_or_else(|| format!("deleted {id:?}"), |vif| vif.name.to_string());
             let counters = self.counters.vif(id);
             let received = counters.rx_frames.get();
             let ended = counters.forwarded.get()
                 + counters.punted.iter().chain(&counters.drops).map(|c| c.get()).sum::<u64>();
             if received != ended {
-                return Err(format!("vif {}: {received} received, {ended} ended", vif.name));
+                return Err(format!("vif {}: {received} received, {ended} ended", name()));
             }
             let punted: u64 = counters.punted.iter().map(|c| c.get()).sum();
             let outcomes: u64 =
                 SlowOutcome::ALL.iter().map(|&o| self.slow_counters.outcome(id, o).get()).sum();
             if punted != outcomes {
-                return Err(format!("vif {}: {punted} punted, {outcomes} outcomes", vif.name));
+                return Err(format!("vif {}: {punted} punted, {outcomes} outcomes", name()));
             }
-            by_port[vif.port.index()] += received;
+            match vif {
+                Some(vif) => by_port[vif.port.index()] += received,
+                None => by_deleted += received,
+            }
         }
+        let mut unexplained = 0;
         for ((id, port), by_vifs) in (0..=u8::MAX).map(PortId).zip(&*tables.ports).zip(by_port) {
             let counters = self.counters.port(id);
             let received = counters.rx_frames.get();
             let dropped: u64 = counters.drops.iter().map(|c| c.get()).sum();
-            if received != by_vifs + dropped {
+            let Some(rest) = received.checked_sub(by_vifs + dropped) else {
                 return Err(format!(
                     "port {}: {received} received, {by_vifs} by its vifs, {dropped} dropped",
                     port.name
                 ));
-            }
+            };
+            unexplained += rest;
+        }
+        if unexplained != by_deleted {
+            return Err(format!(
+                "{unexplained} frames of ports have no vif, {by_deleted} are of deleted vifs"
+            ));
         }
         self.tables.sleep();
         Ok(())

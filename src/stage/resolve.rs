@@ -34,27 +34,28 @@ fn meet(
     vif: &Vif,
     is_v4: bool,
 ) -> Result<(), Verdict> {
-    if adjacency.kind == AdjacencyKind::NoRoute {
-        return Err(Verdict::Punt(PuntReason::NoRoute));
-    }
     // The guard behind the tables: whatever a route says, nothing leaves its VRF.
-    if adjacency.vrf != vif.vrf {
+    if adjacency.kind != AdjacencyKind::NoRoute && adjacency.vrf != vif.vrf {
         return Err(Verdict::Drop(DropReason::VrfMismatch));
+    }
+    match adjacency.kind {
+        AdjacencyKind::Local if state.flags.has(Flags::DISCOVERY) => {
+            return Err(Verdict::Punt(PuntReason::NeighborDiscovery));
+        }
+        AdjacencyKind::Local | AdjacencyKind::Broadcast => {}
+        // RFC 3927 2.7, RFC 4291 2.5.6: nothing link-local goes further than this.
+        _ if state.flags.has(Flags::LINK_LOCAL) && is_v4 => {
+            return Err(Verdict::Drop(DropReason::LinkLocalOffLink));
+        }
+        _ if state.flags.has(Flags::LINK_LOCAL) => {
+            return Err(Verdict::Punt(PuntReason::LinkLocal));
+        }
+        _ => {}
     }
     match adjacency.kind.verdict() {
         // The next hop is resolved last: a packet that must be answered needs none.
         Verdict::Forward | Verdict::Punt(PuntReason::NextHopUnresolved) => {}
-        Verdict::Punt(PuntReason::Local) if state.flags.has(Flags::DISCOVERY) => {
-            return Err(Verdict::Punt(PuntReason::NeighborDiscovery));
-        }
         settled => return Err(settled),
-    }
-    // From here on the packet would be forwarded. RFC 3927 2.7, RFC 4291 2.5.6: link-local is not.
-    if state.flags.has(Flags::LINK_LOCAL) {
-        return Err(match is_v4 {
-            true => Verdict::Drop(DropReason::LinkLocalOffLink),
-            false => Verdict::Punt(PuntReason::LinkLocal),
-        });
     }
     let Some(egress) = tables.vif(adjacency.vif) else {
         return Err(Verdict::Drop(DropReason::EgressDown));

@@ -34,8 +34,13 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
         l2.copy_from_slice(&adjacency.l2[..l2_len]);
         let ethertype = if is_v4 { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
         l2[l2_len - 2..].copy_from_slice(&ethertype.to_be_bytes());
-        if adjacency.preserve_pcp && l2_len > 14 {
-            l2[14] |= state.pcp << 5;
+        if adjacency.preserve_pcp {
+            // In every tag, as where the VIF sets it.
+            for tci in [14, 18] {
+                if tci + 4 <= l2_len {
+                    l2[tci] |= state.pcp << 5;
+                }
+            }
         }
         if is_v4 {
             ipv4::decrement_ttl(l3);

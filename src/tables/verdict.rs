@@ -68,7 +68,7 @@ reasons! {
         SourceRoute = "source_route", "An IPv4 source-route option.";
         Jumbogram = "jumbogram", "An IPv6 jumbogram (payload length 0 with a jumbo option).";
         SpoofedSource = "spoofed_source", "No route leads back to this source through this VIF (RFC 8704): spoofing, or a missing route to the customer.";
-        ForeignSource = "foreign_source", "SECURITY: the source address belongs to another VIF of the same VRF.";
+        ForeignSource = "foreign_source", "SECURITY: the source address belongs to another customer VIF of the same VRF.";
         PeerIsolation = "peer_isolation", "One customer's VIF tried to reach another's through a public VRF.";
         DirectedBroadcast = "directed_broadcast", "Sent to a subnet's broadcast address (RFC 2644).";
         Blackhole = "blackhole", "The best route is a blackhole.";

@@ -204,7 +204,7 @@ mod tests {
                 data[9] = UDP; // etherparse also looks into authentication headers,
                 data[6] &= 0x7f; // and forgets the reserved flag
                 let header = usize::from(data[0] & 0xf) * 4;
-                let len = data.len() as u16;
+                let len = u16::try_from(data.len()).unwrap();
                 data[2..4].copy_from_slice(&len.to_be_bytes());
                 if (20..=data.len()).contains(&header) {
                     data[10..12].fill(0);

@@ -124,7 +124,7 @@ mod tests {
         fn parse_agrees_with_etherparse(mut data in prop::collection::vec(any::<u8>(), 0..90), fix: bool) {
             if let Some(first) = data.first_mut() { *first = 0x60 | (*first & 0xf); }
             if fix && data.len() >= 40 {
-                let len = (data.len() - 40) as u16;
+                let len = u16::try_from(data.len() - 40).unwrap();
                 data[4..6].copy_from_slice(&len.to_be_bytes());
             }
             let oracle = etherparse::Ipv6HeaderSlice::from_slice(&data).ok()

@@ -23,15 +23,15 @@ use station::wire::ethernet::Mac;
 use workers::Workers;
 
 /// The engine, and what the test knows about it.
-pub(crate) struct Station {
-    pub(crate) engine: Engine<Workers>,
-    pub(crate) workers: Workers,
-    pub(crate) links: [bool; 2],
-    pub(crate) learned: Learned,
+struct Station {
+    engine: Engine<Workers>,
+    workers: Workers,
+    links: [bool; 2],
+    learned: Learned,
 }
 
 impl Station {
-    pub(crate) fn new(max_bytes: u64) -> Station {
+    fn new(max_bytes: u64) -> Station {
         let limits = Limits { vifs: 64, vrfs: 16, adjacencies: 1 << 20 };
         let fib = Fib::new(station::fib::Limits { max_vrfs: 16, max_bytes }).unwrap();
         let workers = Workers::new(fib.reader(), draw::probes());
@@ -39,7 +39,7 @@ impl Station {
         Station { engine, workers, links: [true; 2], learned: Learned::new() }
     }
 
-    pub(crate) fn commit(&mut self, config: &Config) -> Result<(), CommitError> {
+    fn commit(&mut self, config: &Config) -> Result<(), CommitError> {
         let old = self.engine.config().cloned();
         let diff = self.engine.commit(config, &facts(self.links))?;
         let stays = |name: &str, address: IpAddr| {
@@ -61,7 +61,7 @@ impl Station {
         Ok(())
     }
 
-    pub(crate) fn neighbors(&mut self, events: &[(String, IpAddr, Option<Mac>)]) {
+    fn neighbors(&mut self, events: &[(String, IpAddr, Option<Mac>)]) {
         let config = self.engine.config().unwrap().clone();
         let facts = facts(self.links);
         let mut sent = Vec::new();
@@ -87,12 +87,12 @@ impl Station {
         self.engine.neighbor_events(&sent).unwrap();
     }
 
-    pub(crate) fn link(&mut self, port: usize, up: bool) {
+    fn link(&mut self, port: usize, up: bool) {
         self.links[port] = up;
         self.engine.link_changed(PortId(port as u8), up);
     }
 
-    pub(crate) fn check(&self) {
+    fn check(&self) {
         self.workers.0.borrow().check();
         let config = self.engine.config().unwrap();
         let naive = Naive { config, facts: &facts(self.links), learned: &self.learned };
@@ -155,7 +155,7 @@ fn address(vif: u64, n: u64) -> IpAddr {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_history_ends_where_a_fresh_compile_would(

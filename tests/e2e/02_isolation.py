@@ -58,7 +58,7 @@ def test_spoofed_sources_are_named():
         ("fd99::1", "fd10:2::10", a, "spoofed_source"),
         ("10.3.0.10", "10.2.0.10", a, "foreign_source"),  # a2's, in the same VRF
         ("fd10:3::10", "fd10:2::10", a, "foreign_source"),
-        ("10.2.0.10", "10.3.0.10", a, "spoofed_source"),  # the cloud's, which is no customer
+        ("10.2.0.10", "10.3.0.10", a, "spoofed_source"),  # the cloud's
         ("203.0.113.10", "198.18.0.10", HOSTS["c"], "foreign_source"),  # e's, in the public VRF
         ("198.51.100.10", "203.0.113.10", HOSTS["c"], "peer_isolation"),  # honest, to another customer
         ("2001:db8:c::10", "2001:db8:e::10", HOSTS["c"], "peer_isolation"),

@@ -228,7 +228,7 @@ def test_a_sample_agrees_with_the_kernel():
         lab.ip("st-oracle", "link set lo up", "link add name eth0 type veth peer name far",
                "link set dev far up", "link set dev eth0 up", "addr add 192.0.2.129/25 dev eth0",
                "addr add 2001:db8:0:f::1/64 dev eth0 nodad",
-               *[f"-{family} route add {prefix} via {hop_address(family, hop_of(prefix))} dev eth0"
+               *[f"route add {prefix} via {hop_address(family, hop_of(prefix))} dev eth0"
                  for family, prefix in covering if prefix not in own])
         faults = []
         answers = station.lookup_many("public", [text(family, number) for family, number in sample])

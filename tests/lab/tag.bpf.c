@@ -79,7 +79,8 @@ int egress(struct __sk_buff *skb)
 
 	if (!count || !tag)
 		return TC_ACT_SHOT;
-	__sync_fetch_and_add(&count->sent, 1);
+	// TCP hands down several frames as one, which are cut apart behind this program.
+	__sync_fetch_and_add(&count->sent, skb->gso_segs ? skb->gso_segs : 1);
 	// Frames that a test tagged itself leave as they are.
 	if (bpf_skb_load_bytes(skb, 12, &type, 2) == 0 &&
 	    (type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD)))

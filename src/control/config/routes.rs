@@ -154,6 +154,7 @@ pub(super) fn route_lists(
                 Err(problems) => {
                     for problem in problems {
                         let help = "fix the list: one prefix a line, # begins a comment";
+                        let problem = format!("{}: {problem}", path.display());
                         fields.refuse(&file.span, "file", problem, help);
                     }
                 }

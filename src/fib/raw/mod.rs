@@ -1,10 +1,17 @@
 //! The only place of the FIB where `unsafe` is allowed: the memory that workers read while the control
-//! thread writes it.
+//! thread writes it, and the vector code that reads it.
 //!
 //! Everything shared is accessed atomically and every offset that a reader can form is inside the mapping,
 //! so that a mistake elsewhere gives a wrong next hop, never a wild read.
 #![allow(unsafe_code)]
 
+#[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
+mod avx2;
+#[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
+mod avx512;
+mod kernels;
+#[cfg_attr(loom, path = "region_loom.rs")]
 mod region;
 
+pub(super) use kernels::{Kernels, LANES};
 pub(super) use region::Region;

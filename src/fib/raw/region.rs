@@ -74,6 +74,25 @@ impl Region {
         unsafe { self.base.cast::<AtomicU16>().byte_add(at).as_ref() }.load(Ordering::Acquire)
     }
 
+    /// The address of a word, for gathers.
+    #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
+    pub(super) fn word(&self, word: u32) -> *const u8 {
+        self.base.as_ptr().wrapping_add((word & OFFSET_MASK) as usize * 8)
+    }
+
+    /// Asks for the cache line of a word that will be needed soon.
+    #[inline(always)]
+    pub(in crate::fib) fn prefetch(&self, word: u32) {
+        #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
+        // SAFETY: a prefetch has no effect that a program could see, whatever the address.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(self.word(word).cast());
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(any(miri, loom)))))]
+        let _ = word;
+    }
+
     /// Writes a word that no reader can reach yet.
     #[inline(always)]
     pub(in crate::fib) fn store64(&self, word: u32, value: u64) {

@@ -97,3 +97,35 @@ fn exhaustion_refuses_and_changes_nothing() {
     fib.apply(0, &batch).unwrap();
     assert_eq!(fib.stats().v4.routes, 500);
 }
+
+/// Found by the histories: a prefix and a more specific one that are new in the same batch, where the
+/// second makes a node whose slots still hold what the first replaces.
+#[test]
+fn a_batch_may_change_what_covers_a_new_prefix() {
+    let mut fib = Fib::with_shapes(SMALL, 1, 1);
+    fib.add_vrf(0).unwrap();
+    fib.insert(0, net("10.0.0.0/8"), 3).unwrap();
+    fib.apply(0, &[(net("10.0.0.0/8"), Some(4)), (net("10.0.0.0/14"), Some(2))]).unwrap();
+    assert_eq!(fib.reader().lookup4(0, 0x0A04_0000), 4);
+    assert_eq!(fib.reader().lookup4(0, 0x0A03_FFFF), 2);
+}
+
+/// A table that comes in one batch has its shape at once, not only at the next change.
+#[test]
+fn a_full_table_in_one_batch_is_in_the_large_shape() {
+    let mut fib = Fib::new(Limits::default()).unwrap();
+    fib.add_vrf(0).unwrap();
+    let batch: Vec<_> = (0..300_000u32)
+        .map(|i| {
+            (
+                net(&format!("{}.{}.{}.0/24", 20 + (i >> 16), i >> 8 & 255, i & 255)),
+                Some(i % 200 + 1),
+            )
+        })
+        .collect();
+    fib.apply(0, &batch).unwrap();
+    let before = fib.stats();
+    assert!(before.v4.fib_bytes > 1 << 20, "the root table is there: {before:?}");
+    fib.insert(0, net("20.0.0.0/24"), 250).unwrap();
+    assert!(fib.stats().retired_bytes < 1024, "one change, not another shape");
+}

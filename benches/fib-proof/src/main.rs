@@ -1,0 +1,94 @@
+//! The FIB under checkers: `--cfg loom` models publication and reclamation; without it this is a short history with
+//! readers beside it, for miri.
+
+#[path = "../../../src/fib/mod.rs"]
+#[allow(dead_code, unused_imports)]
+mod fib;
+
+/// The real writer and the real reader: every order in which their accesses to shared memory can interleave
+/// and become visible, up to three preemptions.
+#[cfg(loom)]
+fn main() {
+    use loom::sync::Arc;
+    use loom::sync::atomic::{AtomicU64, Ordering};
+
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.max_branches = 20_000;
+    model.check(|| {
+        let mut fib = fib::Fib::new(fib::Limits { max_vrfs: 1, max_bytes: 6 * 64 * 8 }).unwrap();
+        fib.add_vrf(0).unwrap();
+        fib.insert(0, "0.0.0.0/0".parse().unwrap(), 9).unwrap();
+        let reader = fib.reader();
+        let seen = Arc::new(AtomicU64::new(0));
+        let worker = loom::thread::spawn({
+            let seen = Arc::clone(&seen);
+            move || {
+                // Memory that nobody has written yet, and any that is for another prefix, answers neither.
+                let value = reader.lookup4(0, 0x0400_0001);
+                assert!(value == 9 || value == 1, "answered {value}");
+                seen.store(1, Ordering::Release);
+            }
+        });
+        fib.insert(0, "4.0.0.0/6".parse().unwrap(), 1).unwrap();
+        fib.remove(0, "4.0.0.0/6".parse().unwrap()).unwrap();
+        let quiescent =
+            if cfg!(loom_weaken = "quiesce") { 1 } else { seen.load(Ordering::Acquire) };
+        fib.reclaim(1, quiescent);
+        // If the first chunk is free, this takes its place.
+        fib.insert(0, "8.0.0.0/6".parse().unwrap(), 2).unwrap();
+        worker.join().unwrap();
+    });
+    println!("publish, retire, quiesce: every interleaving is right");
+}
+
+#[cfg(not(loom))]
+fn main() {
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    let mut fib = fib::Fib::new(fib::Limits { max_vrfs: 4, max_bytes: 1 << 20 }).unwrap();
+    fib.add_vrf(0).unwrap();
+    fib.add_vrf(1).unwrap();
+    let nets = [
+        "0.0.0.0/0",
+        "10.0.0.0/8",
+        "10.1.0.0/16",
+        "10.1.1.128/25",
+        "::/0",
+        "2001:db8::/32",
+        "2001:db8::1/128",
+    ];
+    let (seen, epoch, stop) = (AtomicU64::new(0), AtomicU64::new(1), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let reader = fib.reader();
+        let (seen, epoch, stop) = (&seen, &epoch, &stop);
+        scope.spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                let now = epoch.load(Ordering::Acquire);
+                let mut out = [0; 5];
+                reader.lookup4_burst(&[0, 1, 0, 3, 0], &[0x0A01_0180; 5], &mut out);
+                assert!(out.iter().all(|&value| value < 8), "{out:?}");
+                reader.lookup6_burst(&[0, 1, 0, 3, 0], &[0x2001_0DB8 << 96 | 1; 5], &mut out);
+                assert!(out.iter().all(|&value| value < 8), "{out:?}");
+                assert!(reader.lookup4(0, 0x0A01_0180) < 8);
+                seen.store(now, Ordering::Release);
+            }
+        });
+        for round in 0..6usize {
+            for (i, net) in nets.iter().enumerate() {
+                let vrf = (round % 2) as u32;
+                let net = net.parse().unwrap();
+                if (i + round) % 3 == 0 {
+                    fib.remove(vrf, net).unwrap();
+                } else {
+                    fib.insert(vrf, net, i as u32 + 1).unwrap();
+                }
+                let sealed = epoch.fetch_add(1, Ordering::AcqRel);
+                fib.reclaim(sealed, seen.load(Ordering::Acquire).saturating_sub(1));
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    fib.remove_vrf(0).unwrap();
+    println!("no fault found; {:?}", fib.stats());
+}

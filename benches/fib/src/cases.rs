@@ -1,0 +1,73 @@
+//! Lookups: every implementation in turn, round after round, and the median of its rounds.
+
+use crate::data::Family;
+use crate::memory::Stopwatch;
+use crate::report::{Report, Row};
+use crate::{Options, ours, rust_rivals};
+
+/// One way of looking up.
+pub struct Case {
+    pub implementation: String,
+    pub mode: &'static str,
+    /// Looks all addresses up and sums the answers.
+    pub run: Box<dyn FnMut(&Addresses) -> u64>,
+    pub mib: f64,
+    pub build_s: f64,
+}
+
+/// Addresses as the implementations like them.
+pub struct Addresses {
+    pub v4: Vec<u32>,
+    pub v6: Vec<u128>,
+    #[cfg_attr(not(dpdk), allow(dead_code))]
+    pub octets: Vec<[u8; 16]>,
+}
+
+pub fn run(family: &Family, options: &Options, report: &mut Report) {
+    let patterns = family.patterns.each_ref().map(|(name, addrs)| {
+        let v4 = addrs.iter().map(|addr| (addr >> 96) as u32).collect();
+        let octets = addrs.iter().map(|addr| addr.to_be_bytes()).collect();
+        (*name, Addresses { v4, v6: addrs.clone(), octets })
+    });
+    let mut cases = ours::cases(family);
+    if !options.only_ours {
+        cases.extend(rust_rivals::cases(family));
+        #[cfg(dpdk)]
+        cases.extend(crate::dpdk::cases(family, options));
+    }
+    let rounds = if options.quick { 3 } else { 9 };
+    for (pattern, addresses) in &patterns {
+        let mut times = vec![Vec::new(); cases.len()];
+        let mut sums = vec![0; cases.len()];
+        for _ in 0..=rounds {
+            for (i, case) in cases.iter_mut().enumerate() {
+                let start = Stopwatch::start();
+                sums[i] = (case.run)(addresses);
+                times[i].push(start.seconds());
+            }
+        }
+        for (i, case) in cases.iter().enumerate() {
+            // The first round warms up.
+            let mut times = times[i].split_off(1);
+            times.sort_by(f64::total_cmp);
+            if sums[i] != sums[0] {
+                println!("  {} disagrees: sum {} not {}", case.implementation, sums[i], sums[0]);
+            }
+            let row = Row {
+                implementation: case.implementation.clone(),
+                family: family.name,
+                mode: case.mode,
+                pattern,
+                mlps: addresses.v4.len() as f64 / times[times.len() / 2] / 1e6,
+                mib: case.mib,
+                build_s: case.build_s,
+                updates_per_s: None,
+            };
+            println!(
+                "  {:<24} {:<6} {:<6} {:>7.1} Mlps {:>7.2} MiB, built in {:.3} s",
+                row.implementation, row.mode, row.pattern, row.mlps, row.mib, row.build_s
+            );
+            report.rows.push(row);
+        }
+    }
+}

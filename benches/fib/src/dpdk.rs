@@ -1,0 +1,255 @@
+//! DPDK's tables, through `dpdk.c`.
+
+use crate::Options;
+use crate::cases::{Addresses, Case};
+use crate::data::{Family, Route};
+use crate::memory::Stopwatch;
+use crate::report::Report;
+use std::ffi::{c_int, c_void};
+use std::sync::OnceLock;
+
+type Octets = [u8; 16];
+
+unsafe extern "C" {
+    fn dpdk_start() -> c_int;
+    fn dpdk_memory() -> u64;
+    fn lpm4_new(routes: u32) -> *mut c_void;
+    fn lpm4_update(
+        t: *mut c_void,
+        ip: *const u32,
+        len: *const u8,
+        v: *const u32,
+        n: usize,
+    ) -> c_int;
+    fn lpm4_single(t: *mut c_void, addr: *const u32, n: usize) -> u64;
+    fn lpm4_burst(t: *mut c_void, addr: *const u32, n: usize) -> u64;
+    fn fib4_new(routes: u32, vector: c_int) -> *mut c_void;
+    fn fib4_select(t: *mut c_void, vector: c_int);
+    fn fib4_update(
+        t: *mut c_void,
+        ip: *const u32,
+        len: *const u8,
+        v: *const u32,
+        n: usize,
+    ) -> c_int;
+    fn fib4_lookup(t: *mut c_void, addr: *const u32, n: usize, burst: c_int) -> u64;
+    fn lpm6_new(routes: u32) -> *mut c_void;
+    fn lpm6_update(
+        t: *mut c_void,
+        ip: *const Octets,
+        len: *const u8,
+        v: *const u32,
+        n: usize,
+    ) -> c_int;
+    fn lpm6_lookup(t: *mut c_void, addr: *const Octets, n: usize, burst: c_int) -> u64;
+    fn fib6_new(routes: u32) -> *mut c_void;
+    fn fib6_update(
+        t: *mut c_void,
+        ip: *const Octets,
+        len: *const u8,
+        v: *const u32,
+        n: usize,
+    ) -> c_int;
+    fn fib6_lookup(t: *mut c_void, addr: *const Octets, n: usize, burst: c_int) -> u64;
+}
+
+/// A route list as columns.
+struct Columns {
+    v4: Vec<u32>,
+    v6: Vec<Octets>,
+    len: Vec<u8>,
+    value: Vec<u32>,
+}
+
+fn columns(routes: &[Route]) -> Columns {
+    Columns {
+        v4: routes.iter().map(|route| (route.key >> 96) as u32).collect(),
+        v6: routes.iter().map(|route| route.key.to_be_bytes()).collect(),
+        len: routes.iter().map(|route| route.len).collect(),
+        value: routes.iter().map(|route| route.value).collect(),
+    }
+}
+
+/// A table of DPDK's; they live as long as the process.
+#[derive(Clone, Copy)]
+struct Table {
+    name: &'static str,
+    at: *mut c_void,
+    mib: f64,
+    build_s: f64,
+    update: fn(*mut c_void, &Columns),
+}
+
+fn update4(
+    f: unsafe extern "C" fn(*mut c_void, *const u32, *const u8, *const u32, usize) -> c_int,
+    t: *mut c_void,
+    c: &Columns,
+) {
+    // SAFETY: the columns have equal lengths; the table is live.
+    unsafe { f(t, c.v4.as_ptr(), c.len.as_ptr(), c.value.as_ptr(), c.len.len()) };
+}
+
+fn update6(
+    f: unsafe extern "C" fn(*mut c_void, *const Octets, *const u8, *const u32, usize) -> c_int,
+    t: *mut c_void,
+    c: &Columns,
+) {
+    // SAFETY: the columns have equal lengths; the table is live.
+    unsafe { f(t, c.v6.as_ptr(), c.len.as_ptr(), c.value.as_ptr(), c.len.len()) };
+}
+
+fn build(
+    name: &'static str,
+    make: impl FnOnce() -> *mut c_void,
+    update: fn(*mut c_void, &Columns),
+    routes: &Columns,
+) -> Option<Table> {
+    // SAFETY: the library is started.
+    let before = unsafe { dpdk_memory() };
+    let start = Stopwatch::start();
+    let at = make();
+    if at.is_null() {
+        println!("  {name}: could not be made");
+        return None;
+    }
+    update(at, routes);
+    let build_s = start.seconds();
+    // SAFETY: the library is started.
+    let mib = (unsafe { dpdk_memory() } - before) as f64 / 1048576.0;
+    Some(Table { name, at, mib, build_s, update })
+}
+
+fn started() -> bool {
+    static STARTED: OnceLock<bool> = OnceLock::new();
+    // SAFETY: once, from the main thread.
+    *STARTED.get_or_init(|| unsafe { dpdk_start() } >= 0)
+}
+
+thread_local! {
+    static TABLES: std::cell::RefCell<Vec<Table>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+pub fn cases(family: &Family, options: &Options) -> Vec<Case> {
+    if !started() {
+        println!("  DPDK does not start here: its tables are left out");
+        return Vec::new();
+    }
+    // rte_eal_init moves the thread to its core.
+    crate::memory::pin();
+    let routes = columns(&family.routes);
+    let count = family.routes.len() as u32;
+    let mut cases = Vec::new();
+    let mut add = |table: Table, name: &str, mode, run: Box<dyn FnMut(&Addresses) -> u64>| {
+        cases.push(Case {
+            implementation: name.into(),
+            mode,
+            run,
+            mib: table.mib,
+            build_s: table.build_s,
+        });
+    };
+    let mut tables = Vec::new();
+    // SAFETY (all calls): tables are live for good; arrays are as long as said.
+    if family.bits == 32 {
+        let fib = build(
+            "rte_fib",
+            || unsafe { fib4_new(count, 1) },
+            |t, c| update4(fib4_update, t, c),
+            &routes,
+        );
+        if let Some(table) = fib {
+            tables.push(table);
+            let t = table.at;
+            for (name, vector) in [("rte_fib avx512", 1), ("rte_fib scalar", 0)] {
+                for (mode, burst) in [("burst", 64), ("single", 1)] {
+                    add(
+                        table,
+                        name,
+                        mode,
+                        Box::new(move |a| unsafe {
+                            fib4_select(t, vector);
+                            fib4_lookup(t, a.v4.as_ptr(), a.v4.len(), burst)
+                        }),
+                    );
+                }
+            }
+        }
+        if options.quick {
+            println!("  rte_lpm is left out of a quick run: it takes minutes to build");
+        } else {
+            let lpm = build(
+                "rte_lpm",
+                || unsafe { lpm4_new(count) },
+                |t, c| update4(lpm4_update, t, c),
+                &routes,
+            );
+            if let Some(table) = lpm {
+                tables.push(table);
+                let t = table.at;
+                add(
+                    table,
+                    "rte_lpm",
+                    "burst",
+                    Box::new(move |a| unsafe { lpm4_burst(t, a.v4.as_ptr(), a.v4.len()) }),
+                );
+                add(
+                    table,
+                    "rte_lpm",
+                    "single",
+                    Box::new(move |a| unsafe { lpm4_single(t, a.v4.as_ptr(), a.v4.len()) }),
+                );
+            }
+        }
+    } else {
+        let lpm = build(
+            "rte_lpm6",
+            || unsafe { lpm6_new(count) },
+            |t, c| update6(lpm6_update, t, c),
+            &routes,
+        );
+        let fib = build(
+            "rte_fib6",
+            || unsafe { fib6_new(count) },
+            |t, c| update6(fib6_update, t, c),
+            &routes,
+        );
+        for (table, lookup) in [
+            (
+                lpm,
+                lpm6_lookup
+                    as unsafe extern "C" fn(*mut c_void, *const Octets, usize, c_int) -> u64,
+            ),
+            (fib, fib6_lookup),
+        ] {
+            let Some(table) = table else { continue };
+            tables.push(table);
+            let t = table.at;
+            for (mode, burst) in [("burst", 64), ("single", 1)] {
+                add(
+                    table,
+                    table.name,
+                    mode,
+                    Box::new(move |a| unsafe {
+                        lookup(t, a.octets.as_ptr(), a.octets.len(), burst)
+                    }),
+                );
+            }
+        }
+    }
+    TABLES.set(tables);
+    cases
+}
+
+/// The day's changes, on the tables that `cases` made.
+pub fn updates(family: &Family, report: &mut Report) {
+    for table in TABLES.take() {
+        // rte_lpm takes hours for the whole day.
+        let count = if table.name == "rte_lpm" { 20_000 } else { family.updates.len() };
+        let changes = columns(&family.updates[..count.min(family.updates.len())]);
+        let start = Stopwatch::start();
+        (table.update)(table.at, &changes);
+        let rate = changes.len.len() as f64 / start.seconds();
+        println!("  {}: {:.3} M updates/s", table.name, rate / 1e6);
+        report.set_updates(table.name, family.name, rate);
+    }
+}

@@ -1,0 +1,64 @@
+//! `scripts/bench fib`: the station's longest-prefix match beside its rivals, in one process, taking turns.
+
+mod cases;
+mod data;
+#[cfg(dpdk)]
+mod dpdk;
+#[path = "../../../src/fib/mod.rs"]
+#[allow(dead_code)]
+mod fib;
+mod generate;
+mod memory;
+mod ours;
+mod plot;
+mod random;
+mod report;
+mod rust_rivals;
+mod updates;
+mod vrfs;
+
+use std::path::PathBuf;
+
+pub struct Options {
+    pub json: Option<PathBuf>,
+    pub out: PathBuf,
+    pub quick: bool,
+    /// Only ours, for profiling.
+    pub only_ours: bool,
+}
+
+fn options() -> Result<Options, String> {
+    let mut options =
+        Options { json: None, out: "target/bench-fib".into(), quick: false, only_ours: false };
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--json" => options.json = Some(args.next().ok_or("--json needs a file")?.into()),
+            "--out" => options.out = args.next().ok_or("--out needs a directory")?.into(),
+            "--quick" => options.quick = true,
+            "--only-ours" => options.only_ours = true,
+            _ => return Err(format!("unknown option {arg}")),
+        }
+    }
+    Ok(options)
+}
+
+fn main() -> Result<(), String> {
+    let options = options()?;
+    memory::pin();
+    let mut report = report::Report::default();
+    for bits in [32, 128] {
+        let family = data::load(bits, options.quick);
+        println!(
+            "{}: {} routes, {} updates ({})",
+            family.name,
+            family.routes.len(),
+            family.updates.len(),
+            family.source
+        );
+        cases::run(&family, &options, &mut report);
+        updates::run(&family, &options, &mut report);
+    }
+    vrfs::run(&options, &mut report);
+    report.finish(&options)
+}

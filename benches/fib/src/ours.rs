@@ -1,0 +1,97 @@
+//! The station's own table.
+
+use crate::cases::{Addresses, Case};
+use crate::data::{Family, Route};
+use crate::fib::{Fib, Limits};
+use crate::memory::Stopwatch;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+pub fn net(route: &Route, bits: u8) -> IpNet {
+    if bits == 32 {
+        let addr = Ipv4Addr::from_bits((route.key >> 96) as u32);
+        IpNet::V4(Ipv4Net::new(addr, route.len).unwrap())
+    } else {
+        IpNet::V6(Ipv6Net::new(Ipv6Addr::from_bits(route.key), route.len).unwrap())
+    }
+}
+
+pub fn changes(routes: &[Route], bits: u8) -> Vec<(IpNet, Option<u32>)> {
+    routes
+        .iter()
+        .map(|route| (net(route, bits), (route.value != 0).then_some(route.value)))
+        .collect()
+}
+
+/// A FIB with the family's table in VRF 0, and how long that took.
+pub fn build(family: &Family) -> (Fib, f64) {
+    let table = changes(&family.routes, family.bits);
+    let mut fib = Fib::new(Limits::default()).unwrap();
+    fib.add_vrf(0).unwrap();
+    let start = Stopwatch::start();
+    fib.apply(0, &table).unwrap();
+    let seconds = start.seconds();
+    (fib, seconds)
+}
+
+pub fn cases(family: &Family) -> Vec<Case> {
+    let (fib, build_s) = build(family);
+    let stats = fib.stats();
+    let (mib, rib) = (
+        (stats.v4.fib_bytes + stats.v6.fib_bytes) as f64 / 1048576.0,
+        (stats.v4.rib_bytes + stats.v6.rib_bytes) as f64 / 1048576.0,
+    );
+    println!(
+        "  station: FIB {mib:.2} MiB, RIB {rib:.2} MiB, {}",
+        fib.reader().variants().next().map_or("", |(kind, _)| kind)
+    );
+    let vrfs = [0u32; 64];
+    let v4 = family.bits == 32;
+    let mut cases = Vec::new();
+    for (i, (kind, reader)) in fib.reader().variants().enumerate() {
+        // The first is what `reader` gives.
+        let name = if i == 0 { "station".to_owned() } else { format!("station {kind}") };
+        let single = reader.clone();
+        let burst = move |addresses: &Addresses| {
+            let mut sum = 0;
+            let mut out = [0; 64];
+            if v4 {
+                for addrs in addresses.v4.chunks_exact(64) {
+                    reader.lookup4_burst(&vrfs, addrs, &mut out);
+                    sum += out.iter().map(|&value| u64::from(value)).sum::<u64>();
+                }
+            } else {
+                for addrs in addresses.v6.chunks_exact(64) {
+                    reader.lookup6_burst(&vrfs, addrs, &mut out);
+                    sum += out.iter().map(|&value| u64::from(value)).sum::<u64>();
+                }
+            }
+            sum
+        };
+        cases.push(Case {
+            implementation: name.clone(),
+            mode: "burst",
+            run: Box::new(burst),
+            mib,
+            build_s,
+        });
+        if i > 0 {
+            continue;
+        }
+        let single = move |addresses: &Addresses| {
+            if v4 {
+                addresses.v4.iter().map(|&addr| u64::from(single.lookup4(0, addr))).sum()
+            } else {
+                addresses.v6.iter().map(|&addr| u64::from(single.lookup6(0, addr))).sum()
+            }
+        };
+        cases.push(Case {
+            implementation: name,
+            mode: "single",
+            run: Box::new(single),
+            mib,
+            build_s,
+        });
+    }
+    cases
+}

@@ -1,0 +1,152 @@
+//! What was measured, as JSON, a Markdown table and plots.
+
+use crate::{Options, plot};
+use serde_json::json;
+use std::fmt::Write as _;
+use std::path::Path;
+
+pub struct Row {
+    pub implementation: String,
+    pub family: &'static str,
+    pub mode: &'static str,
+    pub pattern: &'static str,
+    pub mlps: f64,
+    pub mib: f64,
+    pub build_s: f64,
+    pub updates_per_s: Option<f64>,
+}
+
+pub struct VrfRow {
+    pub implementation: &'static str,
+    pub routes: usize,
+    pub mlps: f64,
+    pub bytes: f64,
+}
+
+#[derive(Default)]
+pub struct Report {
+    pub rows: Vec<Row>,
+    pub vrfs: Vec<VrfRow>,
+    /// Microseconds a single update: p50, p99, p99.9, max.
+    pub latency: Vec<(&'static str, [f64; 4])>,
+    pub batched: Vec<(&'static str, f64)>,
+    /// Lookup time beside 10,000 updates a second, less 1.
+    pub slowdown: Vec<(&'static str, f64)>,
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+impl Report {
+    pub fn set_updates(&mut self, implementation: &str, family: &str, rate: f64) {
+        for row in &mut self.rows {
+            let name = row.implementation.split(' ').next();
+            if row.family == family && name == Some(implementation) {
+                row.updates_per_s = Some(rate);
+            }
+        }
+    }
+
+    pub fn finish(&self, options: &Options) -> Result<(), String> {
+        std::fs::create_dir_all(&options.out).map_err(|error| error.to_string())?;
+        for family in ["v4", "v6"] {
+            for mode in ["burst", "single"] {
+                let rows: Vec<&Row> = self
+                    .rows
+                    .iter()
+                    .filter(|row| row.family == family && row.mode == mode)
+                    .collect();
+                let title = format!("Longest-prefix match, IP{family}, full table, {mode}");
+                write(
+                    &options.out.join(format!("fib-{family}-{mode}.svg")),
+                    &plot::lookups(&title, &rows),
+                )?;
+            }
+        }
+        write(&options.out.join("fib.md"), &self.markdown())?;
+        println!("table and plots: {}", options.out.display());
+        if let Some(path) = &options.json {
+            let rows: Vec<_> = self.rows.iter().map(|row| json!({
+                "implementation": row.implementation, "family": row.family, "mode": row.mode,
+                "pattern": row.pattern, "mlps": row.mlps, "mib": row.mib, "build_s": row.build_s,
+                "updates_per_s": row.updates_per_s,
+            })).collect();
+            let vrfs: Vec<_> = self.vrfs.iter().map(|row| json!({
+                "implementation": row.implementation, "routes": row.routes, "mlps": row.mlps,
+                "bytes": row.bytes,
+            })).collect();
+            let updates: Vec<_> = self.latency.iter().map(|(family, us)| json!({
+                "family": family, "p50_us": us[0], "p99_us": us[1], "p999_us": us[2], "max_us": us[3],
+            })).collect();
+            let slower: Vec<_> = self
+                .slowdown
+                .iter()
+                .map(|(family, by)| json!({"family": family, "slowdown": by}))
+                .collect();
+            let all = json!({ "rows": rows, "vrfs": vrfs, "update_latency": updates, "beside_updates": slower });
+            write(path, &format!("{all:#}\n"))?;
+        }
+        Ok(())
+    }
+
+    fn markdown(&self) -> String {
+        let mut text = String::from(
+            "Processor seconds of one thread, medians; a ratio is to the station's bursts of the same pattern.\n\n\
+             | family | implementation | mode | random | inside | zipf | ratio inside | MiB | build s | updates/s |\n\
+             |---|---|---|---:|---:|---:|---:|---:|---:|---:|\n",
+        );
+        for first in self.rows.iter().filter(|row| row.pattern == "random") {
+            let of = |implementation: &str, mode: &str, pattern: &str| {
+                let same = |row: &&Row| {
+                    row.implementation == implementation
+                        && row.mode == mode
+                        && row.family == first.family
+                        && row.pattern == pattern
+                };
+                self.rows.iter().find(same).map_or(0.0, |row| row.mlps)
+            };
+            let mine = |pattern| of(&first.implementation, first.mode, pattern);
+            let updates =
+                first.updates_per_s.map_or(String::new(), |rate| format!("{:.2} M", rate / 1e6));
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} | {:.1} | {:.1} | {:.1} | {:.2} | {:.1} | {:.3} | {updates} |",
+                first.family,
+                first.implementation,
+                first.mode,
+                mine("random"),
+                mine("inside"),
+                mine("zipf"),
+                mine("inside") / of("station", "burst", "inside"),
+                first.mib,
+                first.build_s
+            );
+        }
+        text += "\n| 4096 VRFs, routes each | implementation | Mlps | octets each |\n|---:|---|---:|---:|\n";
+        for row in &self.vrfs {
+            let _ = writeln!(
+                text,
+                "| {} | {} | {:.1} | {:.0} |",
+                row.routes, row.implementation, row.mlps, row.bytes
+            );
+        }
+        text += "\n| family | update p50 us | p99 | p99.9 | max | batches of 1000 | lookup time beside 10k updates/s |\n\
+                 |---|---:|---:|---:|---:|---:|---:|\n";
+        for ((family, us), ((_, batched), (_, slower))) in
+            self.latency.iter().zip(self.batched.iter().zip(&self.slowdown))
+        {
+            let _ = writeln!(
+                text,
+                "| {family} | {:.2} | {:.2} | {:.2} | {:.1} | {:.2} M/s | {:+.1} % |",
+                us[0],
+                us[1],
+                us[2],
+                us[3],
+                batched / 1e6,
+                slower * 100.0
+            );
+        }
+        text
+    }
+}

@@ -1,0 +1,121 @@
+//! The day's changes, one by one and visible to readers each, and what they do to lookups beside them.
+
+use crate::data::Family;
+use crate::memory::Stopwatch;
+use crate::report::Report;
+use crate::{Options, memory, ours};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+pub fn run(family: &Family, options: &Options, report: &mut Report) {
+    let (mut fib, _) = ours::build(family);
+    let changes = ours::changes(&family.updates, family.bits);
+    let apply = |fib: &mut crate::fib::Fib, i: usize| {
+        match changes[i] {
+            (net, Some(value)) => fib.insert(0, net, value),
+            (net, None) => fib.remove(0, net),
+        }
+        .unwrap();
+        // As the station does: what the workers have left behind is freed now and then.
+        if i % 1024 == 0 {
+            fib.reclaim(i as u64, i as u64 - u64::from(i > 0));
+        }
+    };
+    let start = Stopwatch::start();
+    for i in 0..changes.len() {
+        apply(&mut fib, i);
+    }
+    let rate = changes.len() as f64 / start.seconds();
+    let (mut fib, _) = ours::build(family);
+    let mut nanos: Vec<u64> = (0..changes.len())
+        .map(|i| {
+            let start = Stopwatch::start();
+            apply(&mut fib, i);
+            (start.seconds() * 1e9) as u64
+        })
+        .collect();
+    nanos.sort_unstable();
+    let at = |q: f64| nanos[((nanos.len() - 1) as f64 * q) as usize] as f64 / 1e3;
+    println!(
+        "  updates: {:.2} M/s one by one; us: p50 {:.2} p99 {:.2} p99.9 {:.2} max {:.1}; retired {} KiB",
+        rate / 1e6,
+        at(0.5),
+        at(0.99),
+        at(0.999),
+        at(1.0),
+        fib.stats().retired_bytes >> 10
+    );
+    report.latency.push((family.name, [at(0.5), at(0.99), at(0.999), at(1.0)]));
+    let start = Stopwatch::start();
+    for batch in changes.chunks(1000) {
+        fib.apply(0, batch).unwrap();
+        fib.reclaim(u64::MAX, u64::MAX);
+    }
+    let batched = changes.len() as f64 / start.seconds();
+    println!("  in batches of 1000: {:.2} M/s", batched / 1e6);
+    report.set_updates("station", family.name, rate);
+    report.batched.push((family.name, batched));
+    if !options.only_ours {
+        #[cfg(dpdk)]
+        crate::dpdk::updates(family, report);
+    }
+    slowdown(family, report);
+}
+
+/// Lookups beside a writer that does nothing, and one that does 10,000 changes a second.
+fn slowdown(family: &Family, report: &mut Report) {
+    let (mut fib, _) = ours::build(family);
+    let changes = ours::changes(&family.updates, family.bits);
+    let reader = fib.reader();
+    let (stop, busy, quiet) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(0));
+    let (mut idle_times, mut busy_times) = (Vec::new(), Vec::new());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            memory::pin_to(0);
+            let mut next = Instant::now();
+            for (i, (net, value)) in (1u64..).zip(changes.iter().cycle()) {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                next += Duration::from_micros(100);
+                while Instant::now() < next {
+                    std::hint::spin_loop();
+                }
+                if busy.load(Ordering::Relaxed) {
+                    match value {
+                        Some(value) => fib.insert(0, *net, *value),
+                        None => fib.remove(0, *net),
+                    }
+                    .unwrap();
+                    fib.reclaim(i, quiet.load(Ordering::Acquire));
+                }
+            }
+        });
+        let v4: Vec<u32> = family.patterns[1].1.iter().map(|addr| (addr >> 96) as u32).collect();
+        for round in 0..22 {
+            busy.store(round % 2 == 1, Ordering::Relaxed);
+            let start = Stopwatch::start();
+            let mut out = [0; 64];
+            if family.bits == 32 {
+                for addrs in v4.chunks_exact(64) {
+                    reader.lookup4_burst(&[0; 64], addrs, &mut out);
+                    std::hint::black_box(&out);
+                }
+            } else {
+                for addrs in family.patterns[1].1.chunks_exact(64) {
+                    reader.lookup6_burst(&[0; 64], addrs, &mut out);
+                    std::hint::black_box(&out);
+                }
+            }
+            let times = if round % 2 == 1 { &mut busy_times } else { &mut idle_times };
+            times.push(start.seconds());
+            quiet.fetch_add(1, Ordering::Release);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    idle_times.sort_by(f64::total_cmp);
+    busy_times.sort_by(f64::total_cmp);
+    let slower = busy_times[busy_times.len() / 2] / idle_times[idle_times.len() / 2] - 1.0;
+    println!("  lookups beside 10,000 updates/s: {:+.1} % time", slower * 100.0);
+    report.slowdown.push((family.name, slower));
+}

@@ -1,0 +1,489 @@
+//! What leaves the station for what enters it: tags, priority, TTL, routes by weight, source checks, the
+//! first packet to a neighbor, changes of the configuration between packets; and that tenants with the
+//! same addresses never meet.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_possible_truncation)]
+
+mod common;
+
+use std::collections::{HashMap, HashSet};
+
+use common::packets::{
+    Icmp, Seen, arp, checksum, discovery, edited, frame, packet, ping, routed, udp, udp_flow,
+    with_ttl,
+};
+use common::rig::Rig;
+use common::{
+    A, A_CORE, A_SMALL, A2, B, B_CORE, B_S, CONFIG, HOSTS, Host, INTERNET, Lab, P1, P2, SECOND,
+    expected,
+};
+use station::port::memory::MemoryPort;
+use station::tables::PortId;
+use station::wire::ethernet::Mac;
+
+/// The lab's configuration with a route more.
+fn with(extra: &str) -> String {
+    format!("{CONFIG}\n{extra}")
+}
+
+/// The lab's configuration without one of its tables.
+fn without(table: &str) -> String {
+    assert!(CONFIG.contains(table), "{table}");
+    CONFIG.replace(table, "")
+}
+
+fn changed(from: &str, to: &str) -> String {
+    assert!(CONFIG.contains(from), "{from}");
+    CONFIG.replace(from, to)
+}
+
+#[test]
+fn tags_are_rewritten_between_one_two_and_service_tags() {
+    let mut lab = Lab::new();
+    lab.forwards(A, &packet("10.1.0.9", "10.64.0.1"), A_CORE);
+    lab.forwards(A_CORE, &packet("10.64.0.1", "10.1.0.9"), A);
+    lab.forwards(B, &packet("10.1.0.9", "10.64.0.1"), B_CORE);
+    lab.forwards(B_CORE, &packet("10.64.0.1", "10.1.0.9"), B);
+    lab.forwards(B_CORE, &packet("10.64.0.1", "10.3.0.9"), B_S);
+    lab.forwards(B_S, &packet("10.3.0.9", "10.1.0.9"), B);
+    lab.forwards(B, &packet("10.1.0.9", "10.3.0.9"), B_S);
+    lab.forwards(P1, &packet("198.51.100.9", "8.8.8.8"), INTERNET);
+    lab.forwards(INTERNET, &packet("8.8.8.8", "203.0.113.9"), P2);
+    // IPv6 likewise.
+    lab.forwards(A, &packet("fd00:a1::9", "fd00:64::1"), A_CORE);
+    lab.forwards(B_CORE, &packet("2001:db8::1", "fd00:a1::9"), B);
+    // Between two VIFs of one tenant on one port.
+    lab.forwards(A, &packet("10.1.0.9", "10.2.0.9"), A2);
+}
+
+/// The priority of each tag of what a frame of priority 3 becomes.
+fn priorities(lab: &mut Lab, from: Host, packet: &[u8]) -> Vec<u16> {
+    let mut frame = from.frame(packet);
+    frame[14] |= 3 << 5;
+    let sent = lab.send(from.port, &frame).sent;
+    lab.check();
+    let [(_, frame)] = &sent[..] else { panic!("{} frames", sent.len()) };
+    Seen::read(frame).tags.iter().map(|(_, tci)| tci >> 12).collect()
+}
+
+#[test]
+fn priority_is_preserved_or_set() {
+    let mut lab = Lab::new();
+    // A TCI's high four bits: the priority, and the drop-eligible bit, which stays clear.
+    assert_eq!(priorities(&mut lab, A, &packet("10.1.0.9", "10.64.0.1")), [3 << 1]);
+    assert_eq!(priorities(&mut lab, A, &packet("10.1.0.9", "10.65.0.1")), [5 << 1]);
+    // Both tags, as where it is set; and the slow path as the fast one.
+    assert_eq!(priorities(&mut lab, B_CORE, &packet("10.64.0.1", "10.1.0.9")), [3 << 1, 3 << 1]);
+    assert_eq!(
+        priorities(&mut lab, B, &with_ttl(packet("10.1.0.9", "10.64.0.1"), 1)),
+        [3 << 1, 3 << 1]
+    );
+    assert_eq!(priorities(&mut lab, A, &with_ttl(packet("10.1.0.9", "10.64.0.1"), 1)), [3 << 1]);
+}
+
+/// Every checksum that a header can have, among them those around 0 and 0xffff (RFC 1624 section 3).
+#[test]
+fn every_checksum_survives_the_ttl() {
+    let ports = (0..3).map(|_| MemoryPort::new(64)).collect();
+    let mut rig = Rig::new(CONFIG, ports, 512, 8);
+    let mut seen = HashSet::new();
+    let base = udp("10.1.0.9", "10.64.0.1", 28);
+    for first in (0..=u16::MAX).step_by(64) {
+        let packets: Vec<Vec<u8>> = (first..=first + 63)
+            .map(|id| edited(base.clone(), |p| p[4..6].copy_from_slice(&id.to_be_bytes())))
+            .collect();
+        let frames: Vec<Vec<u8>> = packets.iter().map(|packet| A.frame(packet)).collect();
+        rig.burst(SECOND, PortId(0), &frames);
+        let sent = rig.take_sent(PortId(2));
+        assert_eq!(sent.len(), 64);
+        for (packet, frame) in packets.iter().zip(&sent) {
+            assert_eq!(frame[18..38], routed(packet)[..20]);
+            assert_eq!(checksum(&frame[18..38]), 0);
+            seen.insert([frame[28], frame[29]]);
+        }
+    }
+    assert!(seen.len() > 65_000);
+    rig.check();
+}
+
+#[test]
+fn ttl_2_leaves_as_1() {
+    let mut lab = Lab::new();
+    lab.forwards(A, &with_ttl(packet("10.1.0.9", "10.64.0.1"), 2), A_CORE);
+    lab.forwards(A, &with_ttl(packet("fd00:a1::9", "fd00:64::1"), 2), A_CORE);
+    lab.forwards(A, &with_ttl(packet("10.1.0.9", "10.64.0.1"), 255), A_CORE);
+}
+
+const SHARED: &str = r#"
+[[route]]
+vrf = "vpc-a"
+prefix = "10.70.0.0/16"
+via = [{ address = "10.255.1.2", weight = 3 }, { address = "10.255.2.2", weight = 1 }]
+[[route]]
+vrf = "vpc-a"
+prefix = "fd00:70::/32"
+via = [{ address = "fd00:255:1::2", weight = 3 }, { address = "fd00:255:2::2", weight = 1 }]
+"#;
+
+/// The VLAN that each flow leaves by.
+fn ways(lab: &mut Lab, flows: &[Vec<u8>]) -> Vec<u16> {
+    let mut way = |flow: &Vec<u8>| {
+        let sent = lab.send("cust0", &A.frame(flow)).sent;
+        Seen::read(&sent[0].1).tags[0].1 & 0xfff
+    };
+    flows.iter().map(&mut way).collect()
+}
+
+#[test]
+fn flows_are_shared_by_weight_and_stay() {
+    let mut lab = Lab::with(&with(SHARED));
+    let by_port = |i: u16| udp_flow("10.1.0.9", "10.70.0.1", (1024 + i, 443), 64);
+    let by_address = |i: u16| packet(&format!("10.1.{}.{}", i >> 8, i & 0xff), "10.70.3.4");
+    let by_address6 = |i: u16| packet("fd00:a1::9", &format!("fd00:70::{i:x}"));
+    let kinds: [&dyn Fn(u16) -> Vec<u8>; 3] = [&by_port, &by_address, &by_address6];
+    for kind in kinds {
+        let flows: Vec<Vec<u8>> = (1..=10_000).map(kind).collect();
+        let first = ways(&mut lab, &flows);
+        let small = first.iter().filter(|vlan| **vlan == 1101).count();
+        // A quarter, within 5%.
+        assert!((2375..=2625).contains(&small), "{small} of 10000");
+        assert_eq!(ways(&mut lab, &flows[..500]), first[..500]);
+    }
+    lab.check();
+}
+
+#[test]
+fn the_loss_of_a_member_moves_its_flows_only() {
+    let mut lab = Lab::with(&with(SHARED));
+    let flows: Vec<Vec<u8>> =
+        (0..1000).map(|i| udp_flow("10.1.0.9", "10.70.0.1", (1024 + i, 443), 64)).collect();
+    let before = ways(&mut lab, &flows);
+    let config = with(SHARED).replace("mtu = 1280", "up = false\nmtu = 1280");
+    lab.commit(&config);
+    assert!(ways(&mut lab, &flows).iter().all(|vlan| *vlan == 1100));
+    lab.commit(&with(SHARED));
+    assert_eq!(ways(&mut lab, &flows), before);
+    lab.check();
+}
+
+#[test]
+fn ipv6_routes_that_lead_nowhere() {
+    let mut lab = Lab::new();
+    let no = packet("fd00:a1::9", "fd00:67::1");
+    let answer = lab.answers(A, &no, "punt unreachable");
+    answer.assert_error((1, 3), "fd00:100::1", "fd00:a1::9", &no);
+    lab.drops("cust0", &A.frame(&packet("fd00:a1::9", "fd00:66::1")), "vif a drop blackhole");
+}
+
+#[test]
+fn exactly_the_mtu_passes_and_an_octet_more_does_not() {
+    let mut lab = Lab::new();
+    for (from, to) in [("10.1.0.9", "10.65.0.1"), ("fd00:a1::9", "fd00:65::1")] {
+        lab.forwards(A, &udp(from, to, 1280), A_SMALL);
+        let long = edited(udp(from, to, 1281), |p| {
+            if p[0] >> 4 == 4 {
+                p[6] |= 0x40
+            }
+        });
+        assert_eq!(lab.answers(A, &long, "punt too_big").body[..40], long[..40]);
+    }
+    // On the way in the VIF's own MTU counts.
+    let back = udp("10.65.0.1", "10.1.0.9", 1281);
+    lab.drops("core0", &A_SMALL.frame(&back), "vif a-small drop frame_too_long");
+    lab.forwards(A_SMALL, &udp("10.65.0.1", "10.1.0.9", 1280), A);
+}
+
+/// The VRF of each (port, VLANs), from the lab's hosts.
+fn vrf_of(port: &str, tags: &[(u16, u16)]) -> &'static str {
+    let host = HOSTS.iter().find(|host| host.port == port && host.tags == tags);
+    match host.expect("a VIF's tags").vif.as_bytes()[0] {
+        b'a' => "vpc-a",
+        b'b' => "vpc-b",
+        _ => "public",
+    }
+}
+
+/// From every VIF to every address that means something in any VRF, in several kinds of packets: nothing
+/// that is sent because of it leaves by another VRF's VIF.
+#[test]
+fn tenants_never_meet() {
+    let mut lab = Lab::new();
+    let addresses = [
+        "169.254.100.1",
+        "169.254.100.2",
+        "10.1.0.9",
+        "10.2.0.9",
+        "10.3.0.9",
+        "10.9.1.1",
+        "10.9.1.2",
+        "10.9.1.77",
+        "10.9.3.1",
+        "10.9.3.2",
+        "10.255.1.1",
+        "10.255.1.2",
+        "10.255.2.2",
+        "10.64.0.1",
+        "10.65.0.1",
+        "10.200.0.1",
+        "192.0.2.0",
+        "192.0.2.1",
+        "192.0.2.3",
+        "198.51.100.9",
+        "203.0.113.9",
+        "8.8.8.8",
+        "10.255.0.1",
+        "10.255.0.5",
+    ];
+    let addresses6 = [
+        "fd00:100::1",
+        "fd00:100::2",
+        "fd00:100::77",
+        "fd00:101::1",
+        "fd00:101::2",
+        "fd00:a1::9",
+        "fd00:64::1",
+        "fd00:255:1::1",
+        "fd00:255:1::2",
+        "2001:db8::1",
+        "fe80::ff:fe00:1",
+        "fe80::2",
+    ];
+    let mut sent = 0;
+    for from in HOSTS {
+        let vrf = vrf_of(from.port, from.tags);
+        let mut check = |lab: &mut Lab, frame: &[u8]| {
+            for (port, frame) in lab.send(from.port, frame).sent {
+                let name = lab.station.engine().tables().ports[port.index()].name.clone();
+                assert_eq!(
+                    vrf_of(&name, &Seen::read(&frame).vlans()),
+                    vrf,
+                    "{from:?}: {frame:02x?}"
+                );
+                sent += 1;
+            }
+        };
+        for family in [&addresses[..], &addresses6[..]] {
+            for source in family {
+                for destination in family {
+                    let kinds = [
+                        packet(source, destination),
+                        ping(source, destination),
+                        with_ttl(packet(source, destination), 1),
+                    ];
+                    for packet in kinds {
+                        check(&mut lab, &from.frame(&packet));
+                    }
+                }
+                lab.now += SECOND / 10;
+            }
+        }
+        for target in addresses {
+            let question = arp(1, (from.mac, "169.254.100.2"), (Mac::default(), target));
+            check(&mut lab, &from.frame_to(Mac::BROADCAST, &question));
+        }
+    }
+    assert!(sent > 1000, "{sent} frames were sent");
+    lab.check();
+}
+
+#[test]
+fn strict_source_check_takes_any_route_that_leads_back() {
+    // RFC 8704: a prefix behind two VIFs may come by both, whichever it goes out by.
+    let twice = changed(
+        "prefix = \"10.1.0.0/16\"\nvia = [{ address = \"169.254.100.2\" }]\n[[route]]\nvrf = \"vpc-a\"\nprefix = \"fd00:a1::/32\"",
+        "prefix = \"10.1.0.0/16\"\nvia = [{ address = \"169.254.100.2\" }, { address = \"10.9.1.2\" }]\n[[route]]\nvrf = \"vpc-a\"\nprefix = \"fd00:a1::/32\"",
+    );
+    let mut lab = Lab::with(&twice);
+    for i in 0..20 {
+        let flow = packet(&format!("10.1.0.{i}"), "10.64.0.1");
+        lab.forwards(A, &flow, A_CORE);
+        lab.forwards(A2, &flow, A_CORE);
+    }
+    let other = A.frame(&packet("10.2.0.9", "10.64.0.1"));
+    lab.drops("cust0", &other, "vif a drop foreign_source");
+}
+
+#[test]
+fn loose_source_check_takes_what_the_vrf_knows() {
+    let loose = changed("name = \"a\"\n", "name = \"a\"\nsource_check = \"loose\"\n");
+    let mut lab = Lab::with(&loose);
+    lab.forwards(A, &packet("10.2.0.9", "10.64.0.1"), A_CORE);
+    lab.forwards(A, &packet("10.64.0.9", "10.65.0.1"), A_SMALL);
+    let unknown = A.frame(&packet("8.8.8.8", "10.64.0.1"));
+    lab.drops("cust0", &unknown, "vif a drop spoofed_source");
+    // A blackhole is no way back.
+    let gone = A.frame(&packet("10.66.0.1", "10.64.0.1"));
+    lab.drops("cust0", &gone, "vif a drop spoofed_source");
+}
+
+#[test]
+fn no_source_check_takes_all_but_martians() {
+    let off = changed("name = \"a\"\n", "name = \"a\"\nsource_check = \"off\"\n");
+    let mut lab = Lab::with(&off);
+    lab.forwards(A, &packet("8.8.8.8", "10.64.0.1"), A_CORE);
+    let martian = A.frame(&packet("127.0.0.1", "10.64.0.1"));
+    lab.drops("cust0", &martian, "vif a drop martian_source");
+}
+
+#[test]
+fn the_router_answers_by_all_its_addresses_in_the_vrf() {
+    let mut lab = Lab::new();
+    for (source, ours) in [
+        ("10.1.0.9", "169.254.100.1"),
+        ("10.1.0.9", "10.9.1.1"),
+        ("10.1.0.9", "10.255.1.1"),
+        ("fd00:a1::9", "fd00:100::1"),
+        ("fd00:a1::9", "fd00:101::1"),
+        ("fd00:a1::9", "fd00:255:2::1"),
+    ] {
+        let question = ping(source, ours);
+        let answer = lab.answers(A, &question, "punt local");
+        let reply = if source.contains(':') { 129 } else { 0 };
+        assert_eq!((answer.kind, answer.code), (reply, 0));
+        assert_eq!((&*answer.source, &*answer.destination), (ours, source));
+        assert_eq!((answer.word, &answer.body[..]), ([0, 7, 0, 9], &b"payload of a ping"[..]));
+    }
+    // Another tenant's address is not there at all.
+    let lost = packet("10.1.0.9", "10.9.3.1");
+    let answer = lab.answers(A, &lost, "punt no_route");
+    answer.assert_error((3, 0), "169.254.100.1", "10.1.0.9", &lost);
+}
+
+#[test]
+fn arp_and_discovery_are_answered() {
+    let mut lab = Lab::new();
+    let question = arp(1, (A2.mac, "10.9.1.2"), (Mac::default(), "10.9.1.1"));
+    let counters = ["vif a2 punt arp", "vif a2 outcome answered"];
+    let sent = lab.expect("cust0", &A2.frame_to(Mac::BROADCAST, &question), &counters);
+    let reply = arp(2, (A2.router, "10.9.1.1"), (A2.mac, "10.9.1.2"));
+    assert_eq!(sent, [("cust0".to_owned(), A2.receives(&reply))]);
+    let to = "ff02::1:ff00:1";
+    let question = discovery(135, "fd00:101::2", to, 0, "fd00:101::1", A2.mac);
+    let frame = A2.frame_to(Mac([0x33, 0x33, 0xff, 0, 0, 1]), &question);
+    let counters = ["vif a2 punt neighbor_discovery", "vif a2 outcome answered"];
+    let sent = lab.expect("cust0", &frame, &counters);
+    let reply = discovery(136, "fd00:101::1", "fd00:101::2", 0xe0, "fd00:101::1", A2.router);
+    assert_eq!(sent, [("cust0".to_owned(), A2.receives(&reply))]);
+}
+
+#[test]
+fn the_first_packet_waits_for_its_neighbor() {
+    let mut lab = Lab::new();
+    let host = Host { mac: Mac([2, 0, 0, 0, 0xa2, 0x77]), ..A2 };
+    let queued = ["vif a-core punt next_hop_unresolved", "vif a-core outcome queued"];
+
+    let first = packet("10.64.0.1", "10.9.1.77");
+    let sent = lab.expect("core0", &A_CORE.frame(&first), &queued);
+    let question = arp(1, (A2.router, "10.9.1.1"), (Mac::default(), "10.9.1.77"));
+    let asked = frame(Mac::BROADCAST, A2.router, A2.tags, 0x0806, &question);
+    assert_eq!(sent, [("cust0".to_owned(), asked)]);
+    let reply = arp(2, (host.mac, "10.9.1.77"), (A2.router, "10.9.1.1"));
+    let counters = ["vif a2 punt arp", "vif a2 outcome consumed"];
+    let sent = lab.expect("cust0", &host.frame(&reply), &counters);
+    assert_eq!(sent, [("cust0".to_owned(), expected(&first, host))]);
+    lab.forwards(A_CORE, &packet("10.64.0.1", "10.9.1.77"), host);
+
+    let first = packet("fd00:64::1", "fd00:101::77");
+    let sent = lab.expect("core0", &A_CORE.frame(&first), &queued);
+    let question = discovery(135, "fd00:101::1", "ff02::1:ff00:77", 0, "fd00:101::77", A2.router);
+    let group = Mac([0x33, 0x33, 0xff, 0, 0, 0x77]);
+    assert_eq!(sent, [("cust0".to_owned(), frame(group, A2.router, A2.tags, 0x86dd, &question))]);
+    let reply = discovery(136, "fd00:101::77", "fd00:101::1", 0x60, "fd00:101::77", host.mac);
+    let counters = ["vif a2 punt neighbor_discovery", "vif a2 outcome consumed"];
+    let sent = lab.expect("cust0", &host.frame(&reply), &counters);
+    assert_eq!(sent, [("cust0".to_owned(), expected(&first, host))]);
+    lab.forwards(A_CORE, &packet("fd00:64::1", "fd00:101::77"), host);
+}
+
+#[test]
+fn a_neighbor_that_falls_silent_is_lost() {
+    let mut lab = Lab::new();
+    lab.send("core0", &A_CORE.frame(&packet("10.64.0.1", "10.9.1.77")));
+    let mac = Mac([2, 0, 0, 0, 0xa2, 0x77]);
+    let host = Host { mac, ..A2 };
+    lab.send("cust0", &host.frame(&arp(2, (mac, "10.9.1.77"), (A2.router, "10.9.1.1"))));
+    lab.forwards(A_CORE, &packet("10.64.0.1", "10.9.1.77"), host);
+    let asked = lab.wait(60 * SECOND);
+    assert_eq!(asked.len(), 6, "three times at its MAC, three times everybody");
+    let counters = ["vif a-core punt next_hop_unresolved", "vif a-core outcome queued"];
+    lab.expect("core0", &A_CORE.frame(&packet("10.64.0.1", "10.9.1.77")), &counters);
+}
+
+#[test]
+fn a_vif_goes_down_and_comes_back() {
+    let mut lab = Lab::new();
+    let (out, back) = (packet("10.1.0.9", "10.64.0.1"), packet("10.64.0.1", "10.1.0.9"));
+    let down = changed("name = \"a\"\n", "name = \"a\"\nup = false\n");
+    for _ in 0..3 {
+        lab.forwards(A, &out, A_CORE);
+        lab.forwards(A_CORE, &back, A);
+        lab.commit(&down);
+        lab.drops("cust0", &A.frame(&out), "vif a drop vif_down");
+        lab.drops("core0", &A_CORE.frame(&back), "vif a-core drop egress_down");
+        // The tenant with the same addresses notices nothing.
+        lab.forwards(B, &out, B_CORE);
+        lab.commit(CONFIG);
+    }
+}
+
+#[test]
+fn a_deleted_vif_is_gone_and_its_id_serves_another() {
+    let mut lab = Lab::new();
+    let start = CONFIG.find("[[vif]]\nname = \"b-s\"").unwrap();
+    let end = start + CONFIG[start..].find("[[vif]]\nname = \"b-core\"").unwrap();
+    let route = "[[route]]\nvrf = \"vpc-b\"\nprefix = \"10.3.0.0/16\"\nvia = [{ address = \"10.9.3.2\" }]\n";
+    let neighbor =
+        "[[neighbor]]\nvif = \"b-s\"\naddress = \"10.9.3.2\"\nmac = \"02:00:00:00:b3:02\"\n";
+    let gone = without(&CONFIG[start..end]).replace(route, "").replace(neighbor, "");
+    lab.forwards(B_S, &packet("10.3.0.9", "10.1.0.9"), B);
+    lab.commit(&gone);
+    let frame = B_S.frame(&packet("10.3.0.9", "10.1.0.9"));
+    lab.drops("cust1", &frame, "port cust1 drop unexpected_service_tag");
+    lab.forwards(B, &packet("10.1.0.9", "10.3.0.9"), B_CORE);
+    // A new VIF of another tenant takes the VLAN: nothing of the old one's is left.
+    let other = format!(
+        "{gone}\n[[vif]]\nname = \"a-s\"\nport = \"cust1\"\nvlan = \"300\"\nservice_tag = true\n\
+         kind = \"private\"\nvrf = \"vpc-a\"\naddresses = [\"10.9.3.1/24\"]\n"
+    );
+    lab.commit(&other);
+    let spoofed = B_S.frame(&packet("10.3.0.9", "10.1.0.9"));
+    lab.drops("cust1", &spoofed, "vif a-s drop spoofed_source");
+    let counters = ["vif a-s forwarded"];
+    let own = packet("10.9.3.9", "10.64.0.1");
+    assert_eq!(
+        lab.expect("cust1", &B_S.frame(&own), &counters),
+        [("core0".to_owned(), expected(&own, A_CORE))]
+    );
+}
+
+#[test]
+fn a_route_changes_between_two_packets() {
+    let mut lab = Lab::new();
+    let flow = packet("10.1.0.9", "10.70.0.1");
+    lab.forwards(A, &flow, A_CORE);
+    let extra = "[[route]]\nvrf = \"vpc-a\"\nprefix = \"10.70.0.0/16\"\nvia = [{ address = \"10.255.2.2\" }]\n";
+    lab.commit(&with(extra));
+    lab.forwards(A, &flow, A_SMALL);
+    lab.commit(CONFIG);
+    lab.forwards(A, &flow, A_CORE);
+}
+
+#[test]
+fn udp_to_the_router_and_traceroute_through_it() {
+    let mut lab = Lab::new();
+    let mut hops = HashMap::new();
+    for ttl in 1..=2 {
+        let probe = with_ttl(udp_flow("10.1.0.9", "10.255.1.2", (40000, 33434), 60), ttl);
+        let sent = lab.send("cust0", &A.frame(&probe)).sent;
+        let seen = Seen::read(&sent[0].1);
+        if ttl == 1 {
+            let answer = Icmp::read(&seen.packet);
+            hops.insert(ttl, answer.source.clone());
+            answer.assert_error((11, 0), "169.254.100.1", "10.1.0.9", &probe);
+        } else {
+            assert_eq!(seen.to, A_CORE.mac);
+        }
+    }
+    assert_eq!(hops[&1], "169.254.100.1");
+    lab.check();
+}

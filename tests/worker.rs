@@ -1,0 +1,236 @@
+//! The worker with ports that fail: what it does when rings and queues are full, and that no frame is
+//! lost or sent twice.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_possible_truncation)]
+
+mod common;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use common::packets::{arp, packet, udp, with_ttl};
+use common::rig::{FaultPort, Random, Rig};
+use common::{A, A_CORE, A2, B, B_CORE, CONFIG, HOSTS, Host, P1, SECOND, port_mac};
+use station::fib::{self, Fib};
+use station::handoff::Label;
+use station::port::memory::MemoryPort;
+use station::port::{FrameSize, Pool};
+use station::publish::Publisher;
+use station::tables::counters::WorkerCounters;
+use station::tables::{
+    Adjacency, AdjacencyId, AdjacencyKind, DropReason, GroupId, GroupTable, Member, Pcp, Port,
+    PortId, PortRole, Snapshot, SourceCheck, Tags, Verdict, Vif, VifId, Vrf, VrfId, VrfKind,
+};
+use station::wire::ethernet::Mac;
+use station::worker::{Exchange, Worker};
+
+/// The reason whose counter of a VIF has this name.
+fn drops(rig: &mut Rig<MemoryPort>, vif: &str, name: &str) -> u64 {
+    let id = rig.engine.vif(vif).unwrap();
+    let reason = DropReason::ALL.iter().find(|reason| reason.name() == name).unwrap();
+    rig.counters.vif(id).drops[reason.index()].get()
+}
+
+fn memory_ports(rings: [usize; 3]) -> Vec<MemoryPort> {
+    rings.into_iter().map(MemoryPort::new).collect()
+}
+
+#[test]
+fn a_full_transmit_ring_drops_and_counts() {
+    let mut rig = Rig::new(CONFIG, memory_ports([64, 64, 3]), 256, 8);
+    let frames = vec![A.frame(&packet("10.1.0.9", "10.64.0.1")); 5];
+    rig.burst(SECOND, PortId(0), &frames);
+    assert_eq!(rig.take_sent(PortId(2)).len(), 3);
+    assert_eq!(drops(&mut rig, "a", "tx_full"), 2);
+    assert_eq!(rig.counters.vif(rig.engine.vif("a").unwrap()).forwarded.get(), 3);
+    rig.check();
+}
+
+#[test]
+fn a_full_queue_to_the_slow_path_drops_and_counts() {
+    let mut rig = Rig::new(CONFIG, memory_ports([64; 3]), 256, 4);
+    let question = arp(1, (A2.mac, "10.9.1.2"), (Mac::default(), "10.9.1.1"));
+    let frames = vec![A2.frame_to(Mac::BROADCAST, &question); 6];
+    rig.burst(SECOND, PortId(0), &frames);
+    assert_eq!(rig.take_punted().len(), 4);
+    assert_eq!(drops(&mut rig, "a2", "punt_queue_full"), 2);
+    rig.check();
+    // Once taken, the parcels serve again.
+    rig.burst(2 * SECOND, PortId(0), &frames[..4]);
+    assert_eq!(rig.take_punted().len(), 4);
+    rig.check();
+}
+
+#[test]
+fn a_port_that_is_gone_drops_and_counts() {
+    let mut rig = Rig::new(CONFIG, memory_ports([64; 3]), 256, 8);
+    *rig.worker.port_mut(PortId(2)).1.unwrap() = None;
+    rig.burst(SECOND, PortId(0), &[A.frame(&packet("10.1.0.9", "10.64.0.1"))]);
+    assert_eq!(drops(&mut rig, "a", "egress_down"), 1);
+    let core = rig.engine.vif("a-core").unwrap();
+    assert!(rig.exchange.injected.send(Label::to_port(PortId(2), core), &[0; 64]));
+    rig.turn(SECOND);
+    assert_eq!(rig.counters.vif(core).originated_lost.get(), 1);
+    rig.check();
+}
+
+/// Tables that no configuration makes: a route of one VRF that leads to an adjacency of another. The
+/// guard behind the tables stops the frame.
+#[test]
+fn a_route_out_of_its_vrf_is_stopped() {
+    let mut fib = Fib::new(fib::Limits { max_vrfs: 4, max_bytes: 64 << 20 }).unwrap();
+    fib.add_vrf(0).unwrap();
+    fib.apply(0, &[("10.64.0.0/10".parse().unwrap(), Some(1))]).unwrap();
+    let vif = |name: &str, vrf, vid| Vif {
+        name: name.into(),
+        up: true,
+        kind: None,
+        port: PortId(0),
+        tags: Tags { outer: vid, inner: None, service: false },
+        vrf: VrfId(vrf),
+        mtu: 1500,
+        source_check: SourceCheck::Off,
+        pcp: Pcp::Preserve,
+        addresses: Arc::new([]),
+    };
+    let (here, there) = (vif("here", 0, 100), vif("there", 1, 200));
+    let mut port = Port::new("p".into(), port_mac(0), PortRole::Core);
+    assert!(port.insert(here.tags, VifId(0)) && port.insert(there.tags, VifId(1)));
+    let stray =
+        Adjacency::forward(VifId(1), &there, "10.0.0.2".parse().unwrap(), A.mac, port_mac(0));
+    let none = Adjacency::special(AdjacencyKind::NoRoute, VrfId(0));
+    let mut groups = GroupTable::default();
+    groups.set(GroupId(1), &[Member { adjacency: AdjacencyId(1), weight: 1, up: true }]);
+    let vrf = |name: &str| Some(Vrf { name: name.into(), kind: VrfKind::Vpc });
+    let tables = Snapshot {
+        generation: 1,
+        ports: Arc::new([Arc::new(port)]),
+        vifs: Arc::new([Some(here), Some(there)]),
+        vrfs: Arc::new([vrf("here"), vrf("there")]),
+        groups: Arc::new(groups),
+        adjacencies: Arc::new([none, stray]),
+        neighbors: Arc::default(),
+    };
+    let counters = Arc::new(WorkerCounters::new(1, 2));
+    let (_publisher, mut subscribers) = Publisher::new(1, tables);
+    let mut worker = Worker::new(
+        Pool::new(64, FrameSize::Small).unwrap(),
+        1,
+        2,
+        fib.reader(),
+        subscribers.remove(0),
+        counters.clone(),
+        Arc::new(Exchange::new(4)),
+    );
+    *worker.port_mut(PortId(0)).1.unwrap() = Some(MemoryPort::new(16));
+    let (pool, slot) = worker.port_mut(PortId(0));
+    let memory = slot.unwrap().as_mut().unwrap();
+    assert!(memory.inject(pool, &A.frame(&packet("10.1.0.9", "10.64.0.1"))));
+    worker.turn(SECOND);
+    assert_eq!(worker.verdict(0), (Some(VifId(0)), Verdict::Drop(DropReason::VrfMismatch)));
+    let found: Vec<&str> = DropReason::ALL
+        .iter()
+        .filter(|reason| counters.vif(VifId(0)).drops[reason.index()].get() == 1)
+        .map(|reason| reason.name())
+        .collect();
+    assert_eq!(found, ["vrf_mismatch"]);
+    let sent = worker.port_mut(PortId(0)).1.unwrap().as_mut().unwrap().take_sent();
+    assert!(sent.is_empty());
+    assert_eq!(worker.missing_frames(), 0);
+}
+
+/// A frame of the mixed traffic, with its number at the end.
+fn numbered(random: &mut Random, number: u64) -> (usize, Vec<u8>) {
+    let ways: [(Host, &str, &str); 5] = [
+        (A, "10.1.0.9", "10.64.0.1"),
+        (A_CORE, "10.64.0.1", "10.1.0.9"),
+        (B, "10.1.0.9", "10.200.0.1"),
+        (B_CORE, "10.64.0.1", "10.1.0.9"),
+        (P1, "198.51.100.9", "8.8.8.8"),
+    ];
+    let (from, source, destination) = ways[random.below(ways.len())];
+    let mut packet = udp(source, destination, 60 + random.below(1400));
+    match random.below(20) {
+        0 => packet = with_ttl(packet, 1),
+        1 => packet[10] ^= 0x55, // the checksum
+        2 => packet[0] = 0x65,
+        _ => {}
+    }
+    let end = packet.len();
+    packet[end - 8..].copy_from_slice(&number.to_be_bytes());
+    let mut frame = from.frame(&packet);
+    match random.below(30) {
+        0 => frame[15] ^= 0x0f, // the VLAN
+        1 => frame[0] ^= 0x10,
+        2 => frame.truncate(random.below(frame.len())),
+        _ => {}
+    }
+    let port = ["cust0", "cust1", "core0"].iter().position(|name| *name == from.port).unwrap();
+    (port, frame)
+}
+
+/// 100,000 frames through ports that receive in odd sizes, refuse every tenth frame and complete late:
+/// each frame ends once, and the worker's memory is whole after every turn.
+#[test]
+fn no_frame_is_lost_or_sent_twice() {
+    const FRAMES: u64 = 100_000;
+    let ports = (0..3).map(|index| FaultPort::new(0x5eed + index, 10)).collect();
+    let mut rig = Rig::new(CONFIG, ports, 512, 16);
+    let mut random = Random(0xfeed);
+    let core = rig.engine.vif("a-core").unwrap();
+    let (mut offered, mut punted, mut injected, mut now) = (0, 0, 0, SECOND);
+    let mut sent: Vec<Vec<u8>> = Vec::new();
+    loop {
+        for _ in 0..random.below(150).min((FRAMES - offered) as usize) {
+            let (port, frame) = numbered(&mut random, offered);
+            let slot = rig.worker.port_mut(PortId(port as u8)).1.unwrap();
+            slot.as_mut().unwrap().waiting.push_back(frame);
+            offered += 1;
+        }
+        if random.below(4) == 0 {
+            let label = Label::to_port(PortId(2), core);
+            injected += u64::from(rig.exchange.injected.send(label, &[0xab; 60]));
+        }
+        now += SECOND / 1000;
+        rig.turn(now);
+        assert_eq!(rig.worker.missing_frames(), 0);
+        if random.below(3) == 0 {
+            punted += rig.take_punted().len() as u64;
+        }
+        let mut idle = offered == FRAMES && rig.exchange.injected.is_empty();
+        for id in (0..3).map(PortId) {
+            let port = rig.worker.port_mut(id).1.unwrap().as_mut().unwrap();
+            sent.append(&mut port.sent);
+            idle &= port.waiting.is_empty() && station::port::Port::held(port) == 0;
+        }
+        if idle {
+            break;
+        }
+    }
+    punted += rig.take_punted().len() as u64;
+    rig.check();
+
+    let received: u64 = (0..3).map(|id| rig.counters.port(PortId(id)).rx_frames.get()).sum();
+    assert_eq!(received, FRAMES);
+    let refused: u64 = rig.worker.ports().map(|port| port.refused).sum();
+    let vifs: Vec<VifId> = HOSTS.iter().map(|host| rig.engine.vif(host.vif).unwrap()).collect();
+    let total = |of: &dyn Fn(VifId) -> u64| vifs.iter().map(|id| of(*id)).sum::<u64>();
+    let counters = rig.counters.clone();
+    let forwarded = total(&|id| counters.vif(id).forwarded.get());
+    let originated = total(&|id| counters.vif(id).originated.get());
+    let lost = total(&|id| counters.vif(id).originated_lost.get());
+    let full = total(&|id| counters.vif(id).drops[DropReason::TxFull.index()].get());
+    let punts = total(&|id| counters.vif(id).punted.iter().map(|c| c.get()).sum());
+    assert_eq!(forwarded + originated, sent.len() as u64);
+    assert_eq!(full + lost, refused);
+    assert_eq!(originated + lost, injected);
+    assert_eq!(punts, punted);
+    assert!(full > 5_000 && punted > 1_000 && forwarded > 60_000, "{full} {punted} {forwarded}");
+
+    let mut numbers = HashSet::new();
+    for frame in sent.iter().filter(|frame| frame[frame.len() - 1] != 0xab || frame.len() != 60) {
+        let number = u64::from_be_bytes(frame[frame.len() - 8..].try_into().unwrap());
+        assert!(number < FRAMES && numbers.insert(number), "frame {number} was sent twice");
+    }
+    assert_eq!(numbers.len() as u64, forwarded);
+}

@@ -68,24 +68,27 @@ fn row_47_martian_source() {
 
 #[test]
 fn row_48_link_local_source_off_link() {
-    let bad = packet("fe80::a", "fd00:64::1");
     let mut lab = Lab::new();
-    // The sender's MAC has to be known to answer it.
-    let hello = discovery(135, "fe80::a", "fe80::ff:fe00:1", 0, "fe80::ff:fe00:1", A.mac);
-    lab.send("cust0", &A.frame(&hello));
-    lab.grown();
-    let report = lab.send("cust0", &A.frame(&bad));
-    let grown = lab.grown();
-    lab.check();
-    assert!(grown.contains(&"vif a punt link_local".to_owned()), "{grown:?}");
-    let mut sent = report.sent.into_iter().map(|(_, frame)| frame).collect::<Vec<_>>();
-    if grown.contains(&"vif a outcome queued".to_owned()) {
-        let reply = discovery(136, "fe80::a", "fe80::ff:fe00:1", 0x40, "fe80::a", A.mac);
-        sent = lab.send("cust0", &A.frame(&reply)).sent.into_iter().map(|(_, f)| f).collect();
-    }
-    let answer = Icmp::read(&Seen::read(sent.last().unwrap()).packet);
-    assert_eq!((answer.kind, answer.code, &*answer.destination), (1, 2, "fe80::a"));
-    assert_eq!(answer.body, bad);
+    let bad = packet("fe80::a", "fd00:64::1");
+    // The answer waits until the sender has said where it is.
+    let sent =
+        lab.expect("cust0", &A.frame(&bad), &["vif a punt link_local", "vif a outcome queued"]);
+    let [(port, question)] = &sent[..] else { panic!("{} frames sent", sent.len()) };
+    let question = Icmp::read(&Seen::read(question).packet);
+    assert_eq!(
+        (&**port, question.kind, &question.body[..16]),
+        ("cust0", 135, &octets6("fe80::a")[..])
+    );
+    let here = discovery(136, "fe80::a", "fe80::ff:fe00:1", 0x60, "fe80::a", A.mac);
+    let sent = lab.expect(
+        "cust0",
+        &A.frame(&here),
+        &["vif a punt neighbor_discovery", "vif a outcome consumed"],
+    );
+    let [(port, answer)] = &sent[..] else { panic!("{} frames sent", sent.len()) };
+    let answer = Icmp::read(&Seen::read(answer).packet);
+    assert_eq!((&**port, &*answer.source), ("cust0", "fe80::ff:fe00:1"));
+    answer.assert_error((1, 2), &answer.source, "fe80::a", &bad);
 }
 
 #[test]

@@ -1,21 +1,19 @@
-//! What leaves the station for what enters it: tags, priority, TTL, routes by weight, source checks, the
-//! first packet to a neighbor, changes of the configuration between packets; and that tenants with the
-//! same addresses never meet.
+//! What leaves the station for what enters it: tags, priority, TTL, routes by weight, source checks; and
+//! that tenants with the same addresses never meet.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_possible_truncation)]
 
+mod changes;
+#[path = "../common/mod.rs"]
 mod common;
+mod own_addresses;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use common::packets::{
-    Icmp, Seen, arp, checksum, discovery, edited, frame, packet, ping, routed, udp, udp_flow,
-    with_ttl,
-};
+use common::packets::{Seen, arp, checksum, edited, packet, ping, routed, udp, udp_flow, with_ttl};
 use common::rig::Rig;
 use common::{
     A, A_CORE, A_SMALL, A2, B, B_CORE, B_S, CONFIG, HOSTS, Host, INTERNET, Lab, P1, P2, SECOND,
-    expected,
 };
 use station::port::memory::MemoryPort;
 use station::tables::PortId;
@@ -149,20 +147,6 @@ fn flows_are_shared_by_weight_and_stay() {
         assert!((2375..=2625).contains(&small), "{small} of 10000");
         assert_eq!(ways(&mut lab, &flows[..500]), first[..500]);
     }
-    lab.check();
-}
-
-#[test]
-fn the_loss_of_a_member_moves_its_flows_only() {
-    let mut lab = Lab::with(&with(SHARED));
-    let flows: Vec<Vec<u8>> =
-        (0..1000).map(|i| udp_flow("10.1.0.9", "10.70.0.1", (1024 + i, 443), 64)).collect();
-    let before = ways(&mut lab, &flows);
-    let config = with(SHARED).replace("mtu = 1280", "up = false\nmtu = 1280");
-    lab.commit(&config);
-    assert!(ways(&mut lab, &flows).iter().all(|vlan| *vlan == 1100));
-    lab.commit(&with(SHARED));
-    assert_eq!(ways(&mut lab, &flows), before);
     lab.check();
 }
 
@@ -323,167 +307,4 @@ fn no_source_check_takes_all_but_martians() {
     lab.forwards(A, &packet("8.8.8.8", "10.64.0.1"), A_CORE);
     let martian = A.frame(&packet("127.0.0.1", "10.64.0.1"));
     lab.drops("cust0", &martian, "vif a drop martian_source");
-}
-
-#[test]
-fn the_router_answers_by_all_its_addresses_in_the_vrf() {
-    let mut lab = Lab::new();
-    for (source, ours) in [
-        ("10.1.0.9", "169.254.100.1"),
-        ("10.1.0.9", "10.9.1.1"),
-        ("10.1.0.9", "10.255.1.1"),
-        ("fd00:a1::9", "fd00:100::1"),
-        ("fd00:a1::9", "fd00:101::1"),
-        ("fd00:a1::9", "fd00:255:2::1"),
-    ] {
-        let question = ping(source, ours);
-        let answer = lab.answers(A, &question, "punt local");
-        let reply = if source.contains(':') { 129 } else { 0 };
-        assert_eq!((answer.kind, answer.code), (reply, 0));
-        assert_eq!((&*answer.source, &*answer.destination), (ours, source));
-        assert_eq!((answer.word, &answer.body[..]), ([0, 7, 0, 9], &b"payload of a ping"[..]));
-    }
-    // Another tenant's address is not there at all.
-    let lost = packet("10.1.0.9", "10.9.3.1");
-    let answer = lab.answers(A, &lost, "punt no_route");
-    answer.assert_error((3, 0), "169.254.100.1", "10.1.0.9", &lost);
-}
-
-#[test]
-fn arp_and_discovery_are_answered() {
-    let mut lab = Lab::new();
-    let question = arp(1, (A2.mac, "10.9.1.2"), (Mac::default(), "10.9.1.1"));
-    let counters = ["vif a2 punt arp", "vif a2 outcome answered"];
-    let sent = lab.expect("cust0", &A2.frame_to(Mac::BROADCAST, &question), &counters);
-    let reply = arp(2, (A2.router, "10.9.1.1"), (A2.mac, "10.9.1.2"));
-    assert_eq!(sent, [("cust0".to_owned(), A2.receives(&reply))]);
-    let to = "ff02::1:ff00:1";
-    let question = discovery(135, "fd00:101::2", to, 0, "fd00:101::1", A2.mac);
-    let frame = A2.frame_to(Mac([0x33, 0x33, 0xff, 0, 0, 1]), &question);
-    let counters = ["vif a2 punt neighbor_discovery", "vif a2 outcome answered"];
-    let sent = lab.expect("cust0", &frame, &counters);
-    let reply = discovery(136, "fd00:101::1", "fd00:101::2", 0xe0, "fd00:101::1", A2.router);
-    assert_eq!(sent, [("cust0".to_owned(), A2.receives(&reply))]);
-}
-
-#[test]
-fn the_first_packet_waits_for_its_neighbor() {
-    let mut lab = Lab::new();
-    let host = Host { mac: Mac([2, 0, 0, 0, 0xa2, 0x77]), ..A2 };
-    let queued = ["vif a-core punt next_hop_unresolved", "vif a-core outcome queued"];
-
-    let first = packet("10.64.0.1", "10.9.1.77");
-    let sent = lab.expect("core0", &A_CORE.frame(&first), &queued);
-    let question = arp(1, (A2.router, "10.9.1.1"), (Mac::default(), "10.9.1.77"));
-    let asked = frame(Mac::BROADCAST, A2.router, A2.tags, 0x0806, &question);
-    assert_eq!(sent, [("cust0".to_owned(), asked)]);
-    let reply = arp(2, (host.mac, "10.9.1.77"), (A2.router, "10.9.1.1"));
-    let counters = ["vif a2 punt arp", "vif a2 outcome consumed"];
-    let sent = lab.expect("cust0", &host.frame(&reply), &counters);
-    assert_eq!(sent, [("cust0".to_owned(), expected(&first, host))]);
-    lab.forwards(A_CORE, &packet("10.64.0.1", "10.9.1.77"), host);
-
-    let first = packet("fd00:64::1", "fd00:101::77");
-    let sent = lab.expect("core0", &A_CORE.frame(&first), &queued);
-    let question = discovery(135, "fd00:101::1", "ff02::1:ff00:77", 0, "fd00:101::77", A2.router);
-    let group = Mac([0x33, 0x33, 0xff, 0, 0, 0x77]);
-    assert_eq!(sent, [("cust0".to_owned(), frame(group, A2.router, A2.tags, 0x86dd, &question))]);
-    let reply = discovery(136, "fd00:101::77", "fd00:101::1", 0x60, "fd00:101::77", host.mac);
-    let counters = ["vif a2 punt neighbor_discovery", "vif a2 outcome consumed"];
-    let sent = lab.expect("cust0", &host.frame(&reply), &counters);
-    assert_eq!(sent, [("cust0".to_owned(), expected(&first, host))]);
-    lab.forwards(A_CORE, &packet("fd00:64::1", "fd00:101::77"), host);
-}
-
-#[test]
-fn a_neighbor_that_falls_silent_is_lost() {
-    let mut lab = Lab::new();
-    lab.send("core0", &A_CORE.frame(&packet("10.64.0.1", "10.9.1.77")));
-    let mac = Mac([2, 0, 0, 0, 0xa2, 0x77]);
-    let host = Host { mac, ..A2 };
-    lab.send("cust0", &host.frame(&arp(2, (mac, "10.9.1.77"), (A2.router, "10.9.1.1"))));
-    lab.forwards(A_CORE, &packet("10.64.0.1", "10.9.1.77"), host);
-    let asked = lab.wait(60 * SECOND);
-    assert_eq!(asked.len(), 6, "three times at its MAC, three times everybody");
-    let counters = ["vif a-core punt next_hop_unresolved", "vif a-core outcome queued"];
-    lab.expect("core0", &A_CORE.frame(&packet("10.64.0.1", "10.9.1.77")), &counters);
-}
-
-#[test]
-fn a_vif_goes_down_and_comes_back() {
-    let mut lab = Lab::new();
-    let (out, back) = (packet("10.1.0.9", "10.64.0.1"), packet("10.64.0.1", "10.1.0.9"));
-    let down = changed("name = \"a\"\n", "name = \"a\"\nup = false\n");
-    for _ in 0..3 {
-        lab.forwards(A, &out, A_CORE);
-        lab.forwards(A_CORE, &back, A);
-        lab.commit(&down);
-        lab.drops("cust0", &A.frame(&out), "vif a drop vif_down");
-        lab.drops("core0", &A_CORE.frame(&back), "vif a-core drop egress_down");
-        // The tenant with the same addresses notices nothing.
-        lab.forwards(B, &out, B_CORE);
-        lab.commit(CONFIG);
-    }
-}
-
-#[test]
-fn a_deleted_vif_is_gone_and_its_id_serves_another() {
-    let mut lab = Lab::new();
-    let start = CONFIG.find("[[vif]]\nname = \"b-s\"").unwrap();
-    let end = start + CONFIG[start..].find("[[vif]]\nname = \"b-core\"").unwrap();
-    let route = "[[route]]\nvrf = \"vpc-b\"\nprefix = \"10.3.0.0/16\"\nvia = [{ address = \"10.9.3.2\" }]\n";
-    let neighbor =
-        "[[neighbor]]\nvif = \"b-s\"\naddress = \"10.9.3.2\"\nmac = \"02:00:00:00:b3:02\"\n";
-    let gone = without(&CONFIG[start..end]).replace(route, "").replace(neighbor, "");
-    lab.forwards(B_S, &packet("10.3.0.9", "10.1.0.9"), B);
-    lab.commit(&gone);
-    let frame = B_S.frame(&packet("10.3.0.9", "10.1.0.9"));
-    lab.drops("cust1", &frame, "port cust1 drop unexpected_service_tag");
-    lab.forwards(B, &packet("10.1.0.9", "10.3.0.9"), B_CORE);
-    // A new VIF of another tenant takes the VLAN: nothing of the old one's is left.
-    let other = format!(
-        "{gone}\n[[vif]]\nname = \"a-s\"\nport = \"cust1\"\nvlan = \"300\"\nservice_tag = true\n\
-         kind = \"private\"\nvrf = \"vpc-a\"\naddresses = [\"10.9.3.1/24\"]\n"
-    );
-    lab.commit(&other);
-    let spoofed = B_S.frame(&packet("10.3.0.9", "10.1.0.9"));
-    lab.drops("cust1", &spoofed, "vif a-s drop spoofed_source");
-    let counters = ["vif a-s forwarded"];
-    let own = packet("10.9.3.9", "10.64.0.1");
-    assert_eq!(
-        lab.expect("cust1", &B_S.frame(&own), &counters),
-        [("core0".to_owned(), expected(&own, A_CORE))]
-    );
-}
-
-#[test]
-fn a_route_changes_between_two_packets() {
-    let mut lab = Lab::new();
-    let flow = packet("10.1.0.9", "10.70.0.1");
-    lab.forwards(A, &flow, A_CORE);
-    let extra = "[[route]]\nvrf = \"vpc-a\"\nprefix = \"10.70.0.0/16\"\nvia = [{ address = \"10.255.2.2\" }]\n";
-    lab.commit(&with(extra));
-    lab.forwards(A, &flow, A_SMALL);
-    lab.commit(CONFIG);
-    lab.forwards(A, &flow, A_CORE);
-}
-
-#[test]
-fn udp_to_the_router_and_traceroute_through_it() {
-    let mut lab = Lab::new();
-    let mut hops = HashMap::new();
-    for ttl in 1..=2 {
-        let probe = with_ttl(udp_flow("10.1.0.9", "10.255.1.2", (40000, 33434), 60), ttl);
-        let sent = lab.send("cust0", &A.frame(&probe)).sent;
-        let seen = Seen::read(&sent[0].1);
-        if ttl == 1 {
-            let answer = Icmp::read(&seen.packet);
-            hops.insert(ttl, answer.source.clone());
-            answer.assert_error((11, 0), "169.254.100.1", "10.1.0.9", &probe);
-        } else {
-            assert_eq!(seen.to, A_CORE.mac);
-        }
-    }
-    assert_eq!(hops[&1], "169.254.100.1");
-    lab.check();
 }

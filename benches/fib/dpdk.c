@@ -160,7 +160,7 @@ void *fib6_new(uint32_t routes)
 {
 	struct rte_fib6_conf config = {
 		.type = RTE_FIB6_TRIE, .default_nh = 0, .max_routes = routes * 2,
-		.trie = { .nh_sz = RTE_FIB6_TRIE_4B, .num_tbl8 = 1 << 18 },
+		.trie = { .nh_sz = RTE_FIB6_TRIE_4B, .num_tbl8 = 1 << 19 },
 	};
 	struct rte_fib6 *table = rte_fib6_create("fib6", SOCKET_ID_ANY, &config);
 	if (table && rte_fib6_select_lookup(table, RTE_FIB6_LOOKUP_TRIE_VECTOR_AVX512) != 0)

@@ -1,8 +1,8 @@
 //! Longest-prefix match for thousands of VRFs: one writer on the control thread, lock-free readers on the
-//! workers.
+//! workers. How it is laid out and why that is correct: `DESIGN.md` beside this file.
 //!
-//! The writer keeps the routes as they were given (`rib`, `tree`) and compiles them into chunks (`chunk`)
-//! in one shared region (`raw`), which readers (`reader`) search. Nothing here knows the rest of the crate.
+//! The writer keeps the routes as they were given (`rib`, `tree`) and compiles them (`sync`) into chunks (`chunk`, `compact`)
+//! in one shared region (`raw`), which readers (`reader`, `burst`, `scalar`) search. Nothing here knows the rest of the crate.
 
 mod burst;
 mod chunk;
@@ -16,6 +16,7 @@ mod rib;
 mod scalar;
 mod shape;
 mod slab;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod tree;

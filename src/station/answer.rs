@@ -6,21 +6,16 @@ use std::sync::Arc;
 
 use super::control_thread::Control;
 use crate::control::answer::Answer;
-use crate::control::protocol::{
-    CounterFilter, ErrorKind, LookupRequest, Refusal, RouteFilter, VERSION,
-};
+use crate::control::protocol::{ErrorKind, LookupRequest, Refusal, RouteFilter, VERSION};
 use crate::control::rows::{
-    Conservation, CounterRow, CounterValue, KernelStatistics, LookupResult, Member, Named,
-    NeighborRow, PortRow, RouteRow, Row, Traffic, VersionInfo, VifRow, VrfRow, WorkerRow,
-    XdpCounters,
+    KernelStatistics, LookupResult, Member, Named, NeighborRow, PortRow, RouteRow, Row, Traffic,
+    VersionInfo, VifRow, VrfRow, WorkerRow, XdpCounters,
 };
 use crate::control::{Route, Source};
-use crate::observe::{PortTotals, VifTotals};
 use crate::port::af_xdp::Attached;
 use crate::slowpath::NeighborState;
 use crate::tables::{
-    Adjacency, AdjacencyKind, DropReason, GroupId, PortId, PuntReason, SlowOutcome, Verdict, Vif,
-    VifId, VrfId,
+    Adjacency, AdjacencyKind, DropReason, GroupId, PortId, Verdict, Vif, VifId, VrfId,
 };
 
 /// `version`.
@@ -198,27 +193,6 @@ pub(super) fn neighbors(control: &Control) -> Answer {
     Answer::rows(rows)
 }
 
-/// `show counters`.
-pub(super) fn counters(control: &Control, filter: &CounterFilter) -> Answer {
-    let mut rows = Vec::new();
-    if let Some(name) = &filter.port {
-        let Some(id) = control.engine.port(name) else { return no("port", name) };
-        rows.push(port_counters(control, id, filter.all));
-    }
-    if let Some(name) = &filter.vif {
-        let Some(id) = control.engine.vif(name) else { return no("vif", name) };
-        rows.push(vif_counters(control, id, name, filter.all));
-    }
-    if filter.port.is_none() && filter.vif.is_none() {
-        let ports = (0..=u8::MAX).map(PortId).take(control.datapath.ports.len());
-        rows.extend(ports.map(|id| port_counters(control, id, filter.all)));
-        rows.extend(
-            control.vifs().map(|(id, vif)| vif_counters(control, id, &vif.name, filter.all)),
-        );
-    }
-    Answer::rows(rows)
-}
-
 /// `show workers`.
 pub(super) fn workers(control: &Control) -> Answer {
     let workers = control.datapath.workers.iter().zip(control.counters.workers());
@@ -281,7 +255,7 @@ pub(super) fn lookup(control: &Control, request: &LookupRequest) -> Answer {
 }
 
 impl Control {
-    fn vifs(&self) -> impl Iterator<Item = (VifId, &Vif)> {
+    pub(super) fn vifs(&self) -> impl Iterator<Item = (VifId, &Vif)> {
         let vifs = (0..=u16::MAX).map(VifId).zip(&*self.engine.tables().vifs);
         vifs.filter_map(|(id, vif)| Some((id, vif.as_ref()?)))
     }
@@ -291,7 +265,7 @@ impl Control {
         vrfs.filter_map(|(id, vrf)| Some((id, vrf.as_ref()?)))
     }
 
-    fn port_name(&self, id: PortId) -> String {
+    pub(super) fn port_name(&self, id: PortId) -> String {
         let state = self.datapath.ports.get(id.index());
         state.map(|state| state.config.name.to_string()).unwrap_or_default()
     }
@@ -342,7 +316,7 @@ impl Control {
     }
 }
 
-fn no(what: &str, name: &str) -> Answer {
+pub(super) fn no(what: &str, name: &str) -> Answer {
     Answer::Refused(Refusal::new(ErrorKind::NotFound, format!("there is no {what} \"{name}\"")))
 }
 
@@ -380,77 +354,4 @@ fn named<'a>(values: impl Iterator<Item = (&'a str, u64)>) -> Named {
 #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
 fn ratio(of: u64, to: u64) -> f64 {
     if to == 0 { 0.0 } else { of as f64 / to as f64 }
-}
-
-/// Collects counters, with or without those that are zero.
-struct Collector {
-    all: bool,
-    values: Vec<CounterValue>,
-}
-
-impl Collector {
-    fn add(&mut self, group: &str, name: &str, value: u64, help: &str) {
-        if self.all || value != 0 {
-            let (group, name, help) = (group.into(), name.into(), help.into());
-            self.values.push(CounterValue { group, name, value, help });
-        }
-    }
-}
-
-fn vif_counters(control: &Control, id: VifId, name: &str, all: bool) -> CounterRow {
-    let t: VifTotals = control.counters.vif(id);
-    let mut out = Collector { all, values: Vec::new() };
-    out.add("traffic", "rx_frames", t.rx_frames, "Frames received.");
-    out.add("traffic", "rx_octets", t.rx_octets, "Octets received, without FCS.");
-    out.add("traffic", "forwarded", t.forwarded, "Received frames that were forwarded.");
-    out.add("traffic", "tx_frames", t.tx_frames, "Frames sent.");
-    out.add("traffic", "tx_octets", t.tx_octets, "Octets sent, without FCS.");
-    out.add("traffic", "originated", t.originated, "Sent frames that the router itself made.");
-    let lost = "Frames of the router itself that found the transmit ring full or the port down.";
-    out.add("traffic", "originated_lost", t.originated_lost, lost);
-    for reason in DropReason::ALL.iter().filter(|reason| !reason.is_port_level()) {
-        out.add("drop", reason.name(), t.drops[reason.index()], reason.help());
-    }
-    for reason in PuntReason::ALL {
-        out.add("punt", reason.name(), t.punted[reason.index()], reason.help());
-    }
-    for outcome in SlowOutcome::ALL {
-        out.add("slow", outcome.name(), t.slow[outcome.index()], outcome.help());
-    }
-    let (punted, dropped) = (t.punted.iter().sum(), t.drops.iter().sum());
-    CounterRow {
-        scope: "vif".into(),
-        name: name.into(),
-        counters: out.values,
-        conservation: Conservation::new(t.rx_frames, t.forwarded, punted, dropped),
-    }
-}
-
-fn port_counters(control: &Control, id: PortId, all: bool) -> CounterRow {
-    let t: PortTotals = control.counters.port(id);
-    let mut out = Collector { all, values: Vec::new() };
-    out.add("traffic", "rx_frames", t.rx_frames, "Frames received.");
-    out.add("traffic", "rx_octets", t.rx_octets, "Octets received, without FCS.");
-    out.add("traffic", "tx_frames", t.tx_frames, "Frames sent.");
-    out.add("traffic", "tx_octets", t.tx_octets, "Octets sent, without FCS.");
-    for reason in DropReason::ALL.iter().filter(|reason| reason.is_port_level()) {
-        out.add("drop", reason.name(), t.drops[reason.index()], reason.help());
-    }
-    let kernel = [
-        ("rx_dropped", "Dropped by the kernel, such as frames longer than a buffer."),
-        ("rx_ring_full", "Dropped by the kernel: the worker did not keep up."),
-        ("fill_ring_empty", "Times the kernel found no buffer to receive into."),
-        ("rx_invalid_descs", "Receive descriptors that the kernel refused."),
-        ("tx_invalid_descs", "Transmit descriptors that the kernel refused."),
-        ("tx_ring_empty", "Times the kernel found nothing to transmit."),
-    ];
-    for ((name, help), value) in kernel.into_iter().zip(t.kernel) {
-        out.add("kernel", name, value, help);
-    }
-    CounterRow {
-        scope: "port".into(),
-        name: control.port_name(id),
-        counters: out.values,
-        conservation: Conservation::new(t.rx_frames, t.to_vif, 0, t.drops.iter().sum()),
-    }
 }

@@ -10,7 +10,7 @@ use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
 
 use super::datapath::{self, Datapath};
-use super::{StationError, answer, change};
+use super::{StationError, answer, change, counters};
 use crate::control::answer::Answer;
 use crate::control::model::Config;
 use crate::control::protocol::Request;
@@ -112,7 +112,7 @@ impl Control {
             Request::ShowVrfs => answer::vrfs(self),
             Request::ShowRoutes(filter) => answer::routes(self, filter),
             Request::ShowNeighbors => answer::neighbors(self),
-            Request::ShowCounters(filter) => answer::counters(self, filter),
+            Request::ShowCounters(filter) => counters::show(self, filter),
             Request::ShowWorkers => answer::workers(self),
             Request::Lookup(request) => answer::lookup(self, request),
             Request::ClearCounters => change::clear_counters(self),

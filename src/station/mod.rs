@@ -3,6 +3,7 @@
 mod answer;
 mod change;
 mod control_thread;
+mod counters;
 mod datapath;
 mod slow_thread;
 mod worker_thread;

@@ -287,19 +287,21 @@ def trimmed(kind, packet):
     return packet[:40 + int.from_bytes(packet[4:6], "big")]
 
 
-def outputs(wires, quiet=0.04):
-    """What left by each side: [(side, kind, packet)], neighbor discovery and ARP aside."""
-    result = []
-    for side, wire in wires.items():
-        for octets in wire.received(quiet=quiet, limit=quiet + 1):
+def outputs(*routers, quiet=0.04):
+    """What left each router by each side: a list of (side, kind, packet) each, neighbor discovery and ARP aside."""
+    sockets = [(number, side, wire) for number, wires in enumerate(routers) for side, wire in wires.items()]
+    results = [[] for _ in routers]
+    collected = frames.collect([wire for _, _, wire in sockets], quiet, quiet + 1)
+    for (number, side, _), frames_of_side in zip(sockets, collected, strict=True):
+        for octets in frames_of_side:
             kind, packet = frames.l3(octets)
             if kind not in (ETH_IPV4, ETH_IPV6) or octets[0] & 1:
                 continue
             packet = trimmed(kind, packet)
             if kind == ETH_IPV6 and packet[6] == ICMPV6 and 133 <= packet[40] <= 137:
                 continue
-            result.append((side, kind, packet))
-    return result
+            results[number].append((side, kind, packet))
+    return results
 
 
 ROUTER = {frames.ip(address) for host, _, _ in SIDES.values() for address in (host.gw4, host.gw6)} | {frames.ip("10.200.0.1")}
@@ -351,8 +353,7 @@ def results():
         sockets[side] = (frames.Raw("st-wire", wire, promiscuous=True), frames.Raw("st-wire", port, promiscuous=True))
     kernel = {side: pair[0] for side, pair in sockets.items()}
     ours = {side: pair[1] for side, pair in sockets.items()}
-    for wires in (kernel, ours):
-        outputs(wires)
+    outputs(kernel, ours)
 
     def send(side, kind, packet, routers=("kernel", "station")):
         host = SIDES[side][0]
@@ -362,19 +363,20 @@ def results():
         if "station" in routers:
             ours[side].send(eth(dst, host.mac, kind, packet, host.tags))
 
+    listed = differences_listed()
     for name, side, packet in packets():
         kind = kind_of(name, packet)
         send(side, kind, packet)
-        left = outputs(kernel), outputs(ours)
-        if not left[0] and any(is_error(kind, packet) for _, kind, packet in left[1]):
+        left = outputs(kernel, ours)
+        if not left[0] and (name in listed or any(is_error(kind, packet) for _, kind, packet in left[1])):
             # The kernel says "no route" to a host only once a second after the first five (ip_rt_error_cost).
             time.sleep(1.2)
             send(side, kind, packet, ["kernel"])
-            left = outputs(kernel), left[1]
+            left = outputs(kernel)[0], left[1]
         _results[name] = left
     for name, side, packet in packets_for_nobody():
         send(side, kind_of(name, packet), packet)
-        _results[name] = outputs(kernel, quiet=4.0), outputs(ours)
+        _results[name] = outputs(kernel, ours, quiet=4.0)
     return _results
 
 

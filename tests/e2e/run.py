@@ -4,7 +4,8 @@
     sudo tests/e2e/run.py [--results FILE] [NN ...]
 
 A test file is `NN_name.py`; its functions `test_*` run in the order in which they stand there. After
-each file the books must balance: received = forwarded + slow path + drops for each VIF and port.
+each file the books must balance: received = forwarded + slow path + drops for each VIF and port. `begin`
+and `end`, where a file has them, run around its tests.
 """
 
 import argparse
@@ -42,6 +43,7 @@ def run_file(path, report):
     try:
         module = load(path)
         case.fresh()
+        getattr(module, "begin", lambda: None)()
     except Exception:  # noqa: BLE001
         report("FAIL", path.stem, "cannot start", 0, traceback.format_exc())
         return
@@ -55,9 +57,7 @@ def run_file(path, report):
             report("skipped", path.stem, name, 0, str(reason))
         except Exception:  # noqa: BLE001
             report("FAIL", path.stem, name, time.monotonic() - start, traceback.format_exc())
-    end = getattr(module, "end", None)
-    if end:
-        end()
+    getattr(module, "end", lambda: None)()
 
 
 def main():

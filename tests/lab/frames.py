@@ -3,7 +3,6 @@
 Lengths and checksums are right unless a caller says otherwise: bad input is made by overriding them.
 """
 
-import contextlib
 import ipaddress
 import socket
 import struct
@@ -139,17 +138,33 @@ class Raw:
 
     def received(self, quiet=0.2, limit=5.0):
         """The frames so far, tags included, once none came for `quiet` seconds."""
-        frames = []
-        last = time.monotonic()
-        end = last + limit
-        while time.monotonic() - last < quiet and time.monotonic() < end:
-            with contextlib.suppress(BlockingIOError):
-                data, ancillary, _, _ = self.socket.recvmsg(65536, 64)
-                frames.append(with_tag(data, ancillary))
-                last = time.monotonic()
-                continue
+        return collect([self], quiet, limit)[0]
+
+    def take(self):
+        """The next frame that is here already, or None."""
+        try:
+            data, ancillary, _, _ = self.socket.recvmsg(65536, 64)
+        except BlockingIOError:
+            return None
+        return with_tag(data, ancillary)
+
+
+def collect(sockets, quiet=0.2, limit=5.0):
+    """The frames of several sockets, once none came on any for `quiet` seconds."""
+    frames = [[] for _ in sockets]
+    last = time.monotonic()
+    end = last + limit
+    while time.monotonic() - last < quiet and time.monotonic() < end:
+        idle = True
+        for raw, into in zip(sockets, frames, strict=True):
+            while (frame := raw.take()) is not None:
+                into.append(frame)
+                idle = False
+        if idle:
             time.sleep(0.002)
-        return frames
+        else:
+            last = time.monotonic()
+    return frames
 
 
 def with_tag(data, ancillary):

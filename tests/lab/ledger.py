@@ -8,6 +8,7 @@ import json
 import struct
 import time
 
+import bpf
 import lab
 import station
 
@@ -16,19 +17,20 @@ ORIGINS = 32  # as in tag.bpf.c
 
 def host_counts(host):
     """What the BPF program on the host's interface counted."""
-    dump = json.loads(lab.run("bpftool", "-j", "map", "lookup", "pinned", lab.PINS / host.name / "counts",
-                              "key", "hex", *["00"] * 4))
-    octets = bytes(int(octet, 16) for octet in dump["value"])
+    octets = bpf.read(lab.PINS / host.name / "counts", 8 * (3 + ORIGINS))
     sent, received, other, *marked = struct.unpack(f"={3 + ORIGINS}Q", octets)
-    names = list(lab.HOSTS)
     return {"sent": sent, "received": received, "other": other,
-            **{f"from {name}": marked[index] for index, name in enumerate(names)}}
+            **{f"from {name}": marked[index] for index, name in enumerate(lab.HOSTS)}}
 
 
-def link_drops(ns, interface):
-    """Frames that the kernel itself lost on an interface, by its own count."""
-    stats = json.loads(lab.run("ip", "-n", ns, "-j", "-s", "link", "show", "dev", interface))[0]["stats64"]
-    return sum(stats[way][kind] for way in ("rx", "tx") for kind in ("dropped", "errors"))
+def wire_drops():
+    """Frames that the kernel itself lost on the wires, by its own count."""
+    rows = json.loads(lab.run("ip", "-n", "st-wire", "-j", "-s", "link"))
+    drops = {row["ifname"]: sum(row["stats64"][way][kind] for way in ("rx", "tx") for kind in ("dropped", "errors"))
+             for row in rows}
+    wires = collections.Counter({port: drops.get(port, 0) for port in lab.PORTS})
+    wires.update({name: drops.get(f"h-{name}", 0) for name in lab.HOSTS})
+    return wires
 
 
 class Snapshot:
@@ -37,11 +39,7 @@ class Snapshot:
     def __init__(self):
         self.hosts = {name: collections.Counter(host_counts(host)) for name, host in lab.HOSTS.items()}
         self.vifs, self.ports = station_counts()
-        self.wires = collections.Counter()
-        for port in lab.PORTS:
-            self.wires[port] += link_drops("st-wire", port)
-        for host in lab.HOSTS.values():
-            self.wires[host.name] += link_drops("st-wire", f"h-{host.name}")
+        self.wires = wire_drops()
 
     def __eq__(self, other):
         return (self.hosts, self.vifs, self.ports) == (other.hosts, other.vifs, other.ports)

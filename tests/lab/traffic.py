@@ -6,9 +6,11 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import threading
 import time
 
+import bpf
 import frames
 import lab
 
@@ -162,6 +164,4 @@ class Sink:
 
     @property
     def frames(self):
-        entry = json.loads(lab.run("bpftool", "-j", "map", "lookup", "pinned", self.pins / "counts",
-                                   "key", "hex", *["00"] * 4))
-        return int.from_bytes(bytes(int(octet, 16) for octet in entry["value"]), "little")
+        return int.from_bytes(bpf.read(self.pins / "counts", 8), sys.byteorder)

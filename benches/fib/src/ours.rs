@@ -41,15 +41,12 @@ pub fn cases(family: &Family) -> Vec<Case> {
         (stats.v4.fib_bytes + stats.v6.fib_bytes) as f64 / 1048576.0,
         (stats.v4.rib_bytes + stats.v6.rib_bytes) as f64 / 1048576.0,
     );
-    println!(
-        "  station: FIB {mib:.2} MiB, RIB {rib:.2} MiB, {}",
-        fib.reader().variants().next().map_or("", |(kind, _)| kind)
-    );
+    println!("  station: FIB {mib:.2} MiB, RIB {rib:.2} MiB");
     let vrfs = [0u32; 64];
     let v4 = family.bits == 32;
     let mut cases = Vec::new();
-    for (i, (kind, reader)) in fib.reader().variants().enumerate() {
-        // The first is what `reader` gives.
+    let chosen = std::iter::once(("", fib.reader()));
+    for (i, (kind, reader)) in chosen.chain(fib.reader().variants()).enumerate() {
         let name = if i == 0 { "station".to_owned() } else { format!("station {kind}") };
         let single = reader.clone();
         let burst = move |addresses: &Addresses| {

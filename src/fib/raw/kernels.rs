@@ -2,9 +2,10 @@
 
 use super::super::chunk::{is_leaf, runs};
 use super::super::compact::ESCAPE;
-use super::Region;
+use super::{Region, race};
 #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
 use super::{avx2, avx512};
+use std::sync::OnceLock;
 
 /// Lanes of a burst.
 pub(in crate::fib) const LANES: usize = 64;
@@ -14,7 +15,7 @@ pub(in crate::fib) type Lanes<T> = [T; LANES];
 
 /// Which instructions to use; made only by `detect`, so having one proves that the processor has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Level {
+pub(super) enum Level {
     Scalar,
     /// Plain code with the population count in one instruction.
     #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
@@ -30,15 +31,27 @@ enum Level {
 
 /// The steps of a burst, for this processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::fib) struct Kernels(Level);
+pub(in crate::fib) struct Kernels {
+    /// For IPv4's tables and compact chunks.
+    pub(super) flat: Level,
+    /// For chunks below chunks.
+    pub(super) deep: Level,
+}
 
 impl Kernels {
-    /// The best that this processor has.
-    pub(in crate::fib) fn detect() -> Kernels {
-        Self::available()[0]
+    fn all(level: Level) -> Kernels {
+        Kernels { flat: level, deep: level }
     }
 
-    /// All that this processor has, the best first.
+    /// The best that this processor has: found once by a race of some milliseconds, since gathers may be
+    /// several times slower on one processor than on another of the same kind (by the microcode that keeps
+    /// them from leaking data).
+    pub(in crate::fib) fn detect() -> Kernels {
+        static BEST: OnceLock<Kernels> = OnceLock::new();
+        *BEST.get_or_init(|| race::race(&Self::available()).unwrap_or(Kernels::all(Level::Scalar)))
+    }
+
+    /// All that this processor has.
     pub(in crate::fib) fn available() -> Vec<Kernels> {
         let mut levels = vec![];
         #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
@@ -48,26 +61,26 @@ impl Kernels {
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq");
             if avx512 && is_x86_feature_detected!("avx512vpopcntdq") {
-                levels.push(Kernels(Level::Avx512Popcnt));
+                levels.push(Kernels::all(Level::Avx512Popcnt));
             }
             if avx512 {
-                levels.push(Kernels(Level::Avx512));
+                levels.push(Kernels::all(Level::Avx512));
             }
             let scalar = is_x86_feature_detected!("popcnt") && is_x86_feature_detected!("bmi2");
             if scalar && is_x86_feature_detected!("avx2") {
-                levels.push(Kernels(Level::Avx2));
+                levels.push(Kernels::all(Level::Avx2));
             }
             if scalar {
-                levels.push(Kernels(Level::Popcnt));
+                levels.push(Kernels::all(Level::Popcnt));
             }
         }
-        levels.push(Kernels(Level::Scalar));
+        levels.push(Kernels::all(Level::Scalar));
         levels
     }
 
     /// What these are called in benchmarks.
     pub(in crate::fib) fn name(self) -> &'static str {
-        match self.0 {
+        match self.deep {
             Level::Scalar => "scalar",
             #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
             Level::Popcnt => "popcnt",
@@ -84,7 +97,7 @@ impl Kernels {
     #[inline(always)]
     pub(in crate::fib) fn with_popcnt<T>(self, f: impl FnOnce() -> T) -> T {
         #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
-        if self.0 != Level::Scalar {
+        if self.deep != Level::Scalar {
             // SAFETY: every level above scalar implies popcnt and bmi2, see `available`.
             return unsafe { avx2::with_popcnt(f) };
         }
@@ -100,7 +113,7 @@ impl Kernels {
         index: &Lanes<u32>,
         out: &mut Lanes<u32>,
     ) {
-        match self.0 {
+        match self.flat {
             #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
             // SAFETY: the processor has what the level says.
             Level::Avx512 | Level::Avx512Popcnt => unsafe {
@@ -122,7 +135,7 @@ impl Kernels {
         index: &Lanes<u32>,
         entries: &mut Lanes<u32>,
     ) {
-        match self.0 {
+        match self.deep {
             #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
             // SAFETY: the processor has what the level says.
             Level::Avx512 | Level::Avx512Popcnt => unsafe {
@@ -149,7 +162,7 @@ impl Kernels {
         defaults: &Lanes<u32>,
         out: &mut Lanes<u32>,
     ) -> u64 {
-        match self.0 {
+        match self.flat {
             // SAFETY: the processor has what the level says.
             #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
             Level::Avx512Popcnt => unsafe {
@@ -181,7 +194,7 @@ impl Kernels {
         depth: u8,
         end: u8,
     ) {
-        match self.0 {
+        match self.deep {
             // SAFETY: the processor has what the level says.
             #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
             Level::Avx512Popcnt => unsafe {
@@ -214,15 +227,20 @@ pub(super) fn compact(
     for &chunk in chunks {
         region.prefetch(chunk);
     }
-    let mut escapes = 0;
+    let mut any = 0;
+    let mut shorts = [0; LANES];
     for i in 0..LANES {
         let slot = (addrs[i] >> 8 & 63) as usize;
-        let bitmap = region.load64(chunks[i]);
-        let short = region.acquire16(chunks[i], 3 + runs(bitmap, slot));
-        escapes |= u64::from(short >= ESCAPE) << i;
+        let short = region.acquire16(chunks[i], 3 + runs(region.load64(chunks[i]), slot));
+        any |= short;
+        shorts[i] = short;
         out[i] = if short == 0 { defaults[i] } else { u32::from(short) };
     }
-    escapes
+    if any < ESCAPE {
+        return 0;
+    }
+    let bits = shorts.iter().enumerate().map(|(i, &short)| u64::from(short >= ESCAPE) << i);
+    bits.fold(0, |all, bit| all | bit)
 }
 
 /// See `Kernels::descend`.

@@ -10,6 +10,7 @@ mod avx2;
 #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
 mod avx512;
 mod kernels;
+mod race;
 #[cfg_attr(loom, path = "region_loom.rs")]
 mod region;
 

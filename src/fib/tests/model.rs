@@ -73,7 +73,7 @@ pub(super) fn check(
     // A burst that mixes VRFs, most of which are not there, and one that does not: in all vector code there is.
     let mixed =
         |len: usize| (0..len).map(|i| if i % 3 == 1 { vrf + 1 } else { vrf }).collect::<Vec<u32>>();
-    for (name, reader) in reader.variants() {
+    for (name, reader) in reader.variants().chain([("chosen", fib.reader())]) {
         for vrfs in [vec![vrf; a4.len()], mixed(a4.len())] {
             let mut out = vec![u32::MAX; a4.len()];
             reader.lookup4_burst(&vrfs, &a4, &mut out);

@@ -1,0 +1,103 @@
+//! `show counters`: every counter with its meaning, and whether they add up.
+
+use super::answer::no;
+use super::control_thread::Control;
+use crate::control::answer::Answer;
+use crate::control::protocol::CounterFilter;
+use crate::control::rows::{Conservation, CounterRow, CounterValue};
+use crate::observe::{PortTotals, VifTotals};
+use crate::tables::{DropReason, PortId, PuntReason, SlowOutcome, VifId};
+
+/// The counters of a port, a VIF, or all.
+pub(super) fn show(control: &Control, filter: &CounterFilter) -> Answer {
+    let mut rows = Vec::new();
+    if let Some(name) = &filter.port {
+        let Some(id) = control.engine.port(name) else { return no("port", name) };
+        rows.push(port_counters(control, id, filter.all));
+    }
+    if let Some(name) = &filter.vif {
+        let Some(id) = control.engine.vif(name) else { return no("vif", name) };
+        rows.push(vif_counters(control, id, name, filter.all));
+    }
+    if filter.port.is_none() && filter.vif.is_none() {
+        let ports = (0..=u8::MAX).map(PortId).take(control.datapath.ports.len());
+        rows.extend(ports.map(|id| port_counters(control, id, filter.all)));
+        rows.extend(
+            control.vifs().map(|(id, vif)| vif_counters(control, id, &vif.name, filter.all)),
+        );
+    }
+    Answer::rows(rows)
+}
+
+/// Collects counters, with or without those that are zero.
+struct Collector {
+    all: bool,
+    values: Vec<CounterValue>,
+}
+
+impl Collector {
+    fn add(&mut self, group: &str, name: &str, value: u64, help: &str) {
+        if self.all || value != 0 {
+            let (group, name, help) = (group.into(), name.into(), help.into());
+            self.values.push(CounterValue { group, name, value, help });
+        }
+    }
+}
+
+fn vif_counters(control: &Control, id: VifId, name: &str, all: bool) -> CounterRow {
+    let t: VifTotals = control.counters.vif(id);
+    let mut out = Collector { all, values: Vec::new() };
+    out.add("traffic", "rx_frames", t.rx_frames, "Frames received.");
+    out.add("traffic", "rx_octets", t.rx_octets, "Octets received, without FCS.");
+    out.add("traffic", "forwarded", t.forwarded, "Received frames that were forwarded.");
+    out.add("traffic", "tx_frames", t.tx_frames, "Frames sent.");
+    out.add("traffic", "tx_octets", t.tx_octets, "Octets sent, without FCS.");
+    out.add("traffic", "originated", t.originated, "Sent frames that the router itself made.");
+    let lost = "Frames of the router itself that found the transmit ring full or the port down.";
+    out.add("traffic", "originated_lost", t.originated_lost, lost);
+    for reason in DropReason::ALL.iter().filter(|reason| !reason.is_port_level()) {
+        out.add("drop", reason.name(), t.drops[reason.index()], reason.help());
+    }
+    for reason in PuntReason::ALL {
+        out.add("punt", reason.name(), t.punted[reason.index()], reason.help());
+    }
+    for outcome in SlowOutcome::ALL {
+        out.add("slow", outcome.name(), t.slow[outcome.index()], outcome.help());
+    }
+    let (punted, dropped) = (t.punted.iter().sum(), t.drops.iter().sum());
+    CounterRow {
+        scope: "vif".into(),
+        name: name.into(),
+        counters: out.values,
+        conservation: Conservation::new(t.rx_frames, t.forwarded, punted, dropped),
+    }
+}
+
+fn port_counters(control: &Control, id: PortId, all: bool) -> CounterRow {
+    let t: PortTotals = control.counters.port(id);
+    let mut out = Collector { all, values: Vec::new() };
+    out.add("traffic", "rx_frames", t.rx_frames, "Frames received.");
+    out.add("traffic", "rx_octets", t.rx_octets, "Octets received, without FCS.");
+    out.add("traffic", "tx_frames", t.tx_frames, "Frames sent.");
+    out.add("traffic", "tx_octets", t.tx_octets, "Octets sent, without FCS.");
+    for reason in DropReason::ALL.iter().filter(|reason| reason.is_port_level()) {
+        out.add("drop", reason.name(), t.drops[reason.index()], reason.help());
+    }
+    let kernel = [
+        ("rx_dropped", "Dropped by the kernel, such as frames longer than a buffer."),
+        ("rx_ring_full", "Dropped by the kernel: the worker did not keep up."),
+        ("fill_ring_empty", "Times the kernel found no buffer to receive into."),
+        ("rx_invalid_descs", "Receive descriptors that the kernel refused."),
+        ("tx_invalid_descs", "Transmit descriptors that the kernel refused."),
+        ("tx_ring_empty", "Times the kernel found nothing to transmit."),
+    ];
+    for ((name, help), value) in kernel.into_iter().zip(t.kernel) {
+        out.add("kernel", name, value, help);
+    }
+    CounterRow {
+        scope: "port".into(),
+        name: control.port_name(id),
+        counters: out.values,
+        conservation: Conservation::new(t.rx_frames, t.to_vif, 0, t.drops.iter().sum()),
+    }
+}

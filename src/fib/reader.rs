@@ -35,14 +35,14 @@ impl FibReader {
         Kernels::available().into_iter().map(with)
     }
 
-    /// The value of the longest match of `addr` (host order), or [`NO_ROUTE`]; also where there is no such VRF.
+    /// The value of the longest match of `addr` (host order), or [`NO_ROUTE`](super::NO_ROUTE); also where there is no such VRF.
     #[inline]
     pub fn lookup4(&self, vrf: u32, addr: u32) -> u32 {
         self.kernels
             .with_popcnt(|| lookup4(&self.region, self.heads.load4(&self.region, vrf), addr))
     }
 
-    /// The value of the longest match of `addr`, or [`NO_ROUTE`]; also where there is no such VRF.
+    /// The value of the longest match of `addr`, or [`NO_ROUTE`](super::NO_ROUTE); also where there is no such VRF.
     #[inline]
     pub fn lookup6(&self, vrf: u32, addr: u128) -> u32 {
         self.kernels

@@ -12,16 +12,18 @@ use crate::publish::Subscriber;
 use crate::stage::police::Budgets;
 use crate::stage::{Burst, Context};
 use crate::tables::counters::WorkerCounters;
-use crate::tables::{DropReason, PortId, Verdict, VifId};
+use crate::tables::{DropReason, PortId, PuntClass, PuntReason, Verdict, VifId};
 
 /// Most frames taken from the slow path in one turn.
 const INJECT: usize = 64;
 
-/// The two queues between a worker and the slow path.
+/// The queues between a worker and the slow path.
 #[derive(Debug)]
 pub struct Exchange {
-    /// From the worker to the slow path.
-    pub punted: Handoff,
+    /// ARP and ND, from the worker to the slow path: taken first, and no other punts fill it.
+    neighbor: Handoff,
+    /// All other punts.
+    punted: Handoff,
     /// From the slow path to the worker.
     pub injected: Handoff,
 }
@@ -29,7 +31,22 @@ pub struct Exchange {
 impl Exchange {
     /// Room for `parcels` frames each way.
     pub fn new(parcels: usize) -> Exchange {
-        Exchange { punted: Handoff::new(parcels), injected: Handoff::new(parcels) }
+        Exchange {
+            neighbor: Handoff::new(parcels),
+            punted: Handoff::new(parcels),
+            injected: Handoff::new(parcels),
+        }
+    }
+
+    /// The queue of punts for this reason.
+    fn queue(&self, reason: PuntReason) -> &Handoff {
+        if reason.class() == PuntClass::Neighbor { &self.neighbor } else { &self.punted }
+    }
+
+    /// Shows the next punted frame to `take`. `None` where there is none.
+    pub fn take<T>(&self, take: impl FnOnce(Label, &[u8]) -> T) -> Option<T> {
+        let queue = if self.neighbor.is_empty() { &self.punted } else { &self.neighbor };
+        queue.receive(take)
     }
 }
 
@@ -222,7 +239,7 @@ impl<P: Port> Worker<P> {
         let counters = self.counters.vif(vif);
         if let Some(reason) = punt {
             let label = Label { port, vif, reason, l3: state.l3 };
-            if self.exchange.punted.send(label, self.pool.area().packet(frame)) {
+            if self.exchange.queue(reason).send(label, self.pool.area().packet(frame)) {
                 counters.punted[reason.index()].add(1);
                 return true;
             }

@@ -228,7 +228,7 @@ impl MemoryStation {
         let exchange = self.exchange.clone();
         let mut out = Vec::new();
         let mut last = None;
-        while let Some(outcome) = exchange.punted.receive(|label, frame| {
+        while let Some(outcome) = exchange.take(|label, frame| {
             let punted = Punted {
                 port: label.port,
                 vif: label.vif,

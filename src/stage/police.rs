@@ -5,11 +5,12 @@ use super::{Burst, Context};
 use crate::limit::{Rate, TokenBucket};
 use crate::tables::{DropReason, PuntClass, Verdict, VifId};
 
-/// What each class may send to the slow path, per VIF and worker.
+/// What each class may send to the slow path, per VIF and worker. The bursts are small beside the
+/// queue, so that a few VIFs cannot fill it.
 const RATES: [Rate; PuntClass::COUNT] = [
-    Rate::new(500, 100),  // Neighbor
-    Rate::new(2000, 400), // Local
-    Rate::new(1000, 200), // Exception
+    Rate::new(500, 50),   // Neighbor
+    Rate::new(2000, 100), // Local
+    Rate::new(1000, 50),  // Exception
 ];
 
 /// One worker's budgets.

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam::channel::{Receiver, Sender, bounded, tick, unbounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
@@ -15,13 +15,13 @@ use crate::control::answer::Answer;
 use crate::control::model::Config;
 use crate::control::protocol::Request;
 use crate::control::server::{self, Call, Server};
-use crate::control::{CommitError, Diff, Engine, Limits, config};
+use crate::control::{CommitError, Diff, Engine, Limits, PortFacts, config};
 use crate::fib::{self, Fib};
 use crate::observe::Counters;
-use crate::port::af_xdp::{LinkEvent, LinkWatcher};
+use crate::port::af_xdp::{self, LinkEvent, LinkWatcher};
 use crate::publish::Publisher;
 use crate::slowpath::NeighborEvent;
-use crate::tables::Snapshot;
+use crate::tables::{PortId, Snapshot};
 
 /// Neighbor events taken into one publication.
 const EVENTS: usize = 1024;
@@ -36,6 +36,13 @@ pub(super) struct Control {
     pub text: String,
     pub started: Instant,
     config: Config,
+    /// What the tables say of the ports' interfaces.
+    applied: Vec<PortFacts>,
+}
+
+/// Whether the tables need not change but for the link.
+fn same_interface(old: PortFacts, new: PortFacts) -> bool {
+    (old.mac, old.mtu) == (new.mac, new.mtu)
 }
 
 /// Runs the station until it is told to stop.
@@ -46,6 +53,8 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let started = Instant::now();
     let (config, text) = config::load(file).map_err(|e| StationError::Config(Box::new(e)))?;
     let plan = datapath::plan(&config)?;
+    // Before anything is touched: a second station would take the ports from the first.
+    let _claim = af_xdp::claim(&config.station.bpffs)?;
     let fib = Fib::new(fib::Limits::default())?;
     let reader = fib.reader();
     let (publisher, subscribers) = Publisher::new(plan.cpus.len() + 1, Snapshot::default());
@@ -54,12 +63,21 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let engine = Engine::new(fib, publisher, Limits::for_vifs(config.station.max_vifs));
     let counters = Counters::new(datapath.counters.clone(), datapath.slow_counters.clone());
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    let mut control =
-        Control { engine, datapath, counters, file, text, started, config: config.clone() };
+    let mut control = Control {
+        applied: datapath.facts(),
+        engine,
+        datapath,
+        counters,
+        file,
+        text,
+        started,
+        config: config.clone(),
+    };
     control.commit(&config)?;
 
     let links = watch_links().map_err(StationError::Thread)?;
     let signals = watch_signals().map_err(StationError::Thread)?;
+    let ticks = tick(Duration::from_secs(1));
     let (sender, calls) = bounded(server::QUEUE);
     let path = config.station.socket.clone();
     let server = Server::start(&path, sender, server::Limits::default())
@@ -72,6 +90,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
             recv(calls) -> call => control.call(call.ok()),
             recv(neighbors) -> event => control.neighbors(event.ok(), &neighbors),
             recv(links) -> event => control.links(event.ok()),
+            recv(ticks) -> _ => control.tick(),
             recv(signals) -> signal => match signal {
                 Ok(SIGHUP) => control.hang_up(),
                 _ => break,
@@ -94,7 +113,9 @@ impl Control {
 
     /// Takes a configuration into use, or leaves everything as it is.
     pub fn commit(&mut self, config: &Config) -> Result<Diff, CommitError> {
-        let diff = self.engine.commit(config, &self.datapath.facts())?;
+        let facts = self.datapath.facts();
+        let diff = self.engine.commit(config, &facts)?;
+        self.applied = facts;
         self.config = config.clone();
         self.counters.adopt(self.engine.tables());
         // There may be next hops to resolve.
@@ -136,17 +157,34 @@ impl Control {
 
     fn links(&mut self, event: Option<LinkEvent>) {
         let Some(event) = event else { return };
-        let before = self.datapath.facts();
-        let Some(id) = self.datapath.link_event(&event) else { return };
-        let facts = self.datapath.facts();
-        let (old, new) = (before[id.index()], facts[id.index()]);
-        if (old.mac, old.mtu) == (new.mac, new.mtu) {
-            self.engine.link_changed(id, new.link_up);
+        if let Some(id) = self.datapath.link_event(&event) {
+            self.follow(id);
+        }
+    }
+
+    /// Once a second: what could not be done when it should have been.
+    fn tick(&mut self) {
+        for id in self.datapath.retry() {
+            self.follow(id);
+        }
+        let ports = (0..=u8::MAX).map(PortId).zip(self.datapath.facts());
+        let stale =
+            |&(id, facts): &(PortId, PortFacts)| !same_interface(self.applied[id.index()], facts);
+        let stale: Vec<PortId> = ports.filter(stale).map(|(id, _)| id).collect();
+        stale.into_iter().for_each(|id| self.follow(id));
+    }
+
+    /// Brings the tables to what a port's interface is now.
+    fn follow(&mut self, id: PortId) {
+        let facts = self.datapath.facts()[id.index()];
+        if same_interface(self.applied[id.index()], facts) {
+            self.engine.link_changed(id, facts.link_up);
             return;
         }
         // Another interface under the name: its MAC is in every adjacency of the port.
         if let Err(error) = self.commit(&self.config.clone()) {
-            error!(%error, "the port's new interface does not fit the configuration");
+            let port = &self.datapath.ports[id.index()].config.name;
+            error!(%port, %error, "the port's interface does not fit the configuration: the port is down");
             self.engine.link_changed(id, false);
         }
     }

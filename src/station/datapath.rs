@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crossbeam::channel::{Sender, unbounded};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::StationError;
 use super::slow_thread::{self, Peer, SlowHandle};
@@ -25,7 +25,7 @@ use crate::wire::ethernet::Mac;
 use crate::worker::{Exchange, Worker};
 
 /// Frames between a worker and the slow path, each way.
-const PARCELS: usize = 512;
+const PARCELS: usize = 1024;
 
 /// One port's interface.
 pub(super) struct PortState {
@@ -34,9 +34,25 @@ pub(super) struct PortState {
     nic: Option<Nic>,
     program: Option<Arc<XdpProgram>>,
     zero_copy: bool,
+    /// Why it could not be opened, as logged.
+    trouble: Option<String>,
 }
 
 impl PortState {
+    /// Reads what the engine must know of the interface.
+    fn read_facts(&mut self) {
+        match af_xdp::link_of(&self.config.interface) {
+            Ok(link) => {
+                self.facts = PortFacts {
+                    mac: Mac(link.mac),
+                    mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
+                    link_up: link.up,
+                }
+            }
+            Err(_) => self.facts.link_up = false,
+        }
+    }
+
     /// How XDP is attached; `None` while the interface is gone.
     pub fn mode(&self) -> Option<Attached> {
         self.program.as_ref().map(|program| program.mode())
@@ -155,6 +171,7 @@ impl Datapath {
             nic: None,
             program: None,
             zero_copy: false,
+            trouble: None,
         });
         let mut datapath = Datapath {
             ports: ports.collect(),
@@ -171,8 +188,7 @@ impl Datapath {
             match datapath.attach(id) {
                 Ok(()) => {}
                 Err(StationError::Nic(NicError::NoInterface(_) | NicError::Down(_))) => {
-                    let port = &datapath.ports[id.index()].config;
-                    warn!(port = %port.name, interface = port.interface, "not there or down: the port starts when it is up");
+                    datapath.try_attach(id);
                 }
                 Err(error) => return Err(error),
             }
@@ -185,7 +201,7 @@ impl Datapath {
         self.ports.iter().map(|port| port.facts).collect()
     }
 
-    /// Follows a change of an interface. Returns the port whose facts changed.
+    /// Follows a change of an interface. Returns the port, if it is one.
     pub fn link_event(&mut self, event: &LinkEvent) -> Option<PortId> {
         let name = match event {
             LinkEvent::Present { interface, .. } | LinkEvent::Gone { interface, .. } => interface,
@@ -201,17 +217,15 @@ impl Datapath {
                     self.detach(id);
                 }
             }
-            LinkEvent::Present { ifindex, up, .. } => {
+            LinkEvent::Present { ifindex, .. } => {
                 let same =
                     port.program.as_ref().is_some_and(|program| program.ifindex() == *ifindex);
                 if same {
-                    port.facts.link_up = *up;
-                } else if *up {
+                    port.read_facts();
+                } else {
+                    // Whether up or not: XDP comes first, so that the kernel sees nothing of it.
                     self.detach(id);
-                    if let Err(error) = self.attach(id) {
-                        error!(interface = name, %error, "the port stays down");
-                        self.detach(id);
-                    }
+                    self.try_attach(id);
                 }
             }
         }
@@ -219,7 +233,28 @@ impl Datapath {
         if after.link_up != before.link_up {
             info!(port = %self.ports[found].config.name, up = after.link_up, "link");
         }
-        (after != before).then_some(id)
+        Some(id)
+    }
+
+    /// Tries again to open the ports that could not be opened. Returns those that now are.
+    pub fn retry(&mut self) -> Vec<PortId> {
+        let ids = (0..=u8::MAX).map(PortId).zip(&self.ports);
+        let closed: Vec<PortId> =
+            ids.filter(|(_, port)| port.program.is_none()).map(|(id, _)| id).collect();
+        closed.into_iter().filter(|&id| self.try_attach(id)).collect()
+    }
+
+    /// Opens a port if that can be done now, and says once why not.
+    fn try_attach(&mut self, id: PortId) -> bool {
+        let Err(error) = self.attach(id) else { return true };
+        self.detach(id);
+        let port = &mut self.ports[id.index()];
+        let text = error.to_string();
+        if port.trouble.as_ref() != Some(&text) {
+            warn!(port = %port.config.name, error = text, "the port is down; it is tried again");
+            port.trouble = Some(text);
+        }
+        false
     }
 
     /// Prepares the interface, attaches XDP and opens every worker's socket.
@@ -255,18 +290,14 @@ impl Datapath {
             worker.order(Order::Attach { port: id, program: program.clone(), options, reply });
             zero_copy &= answer.recv().map_err(|_| StationError::WorkerGone)??;
         }
-        // A NIC may bounce its link after an attach: what counts is how it is now.
-        let link = af_xdp::link_of(interface)?;
-        port.facts = PortFacts {
-            mac: Mac(link.mac),
-            mtu: u16::try_from(nic.link().mtu).unwrap_or(u16::MAX),
-            link_up: link.up,
-        };
         info!(
             port = %port.config.name, interface, mode = ?program.mode(), zero_copy,
             taken_over = program.taken_over(), "port open"
         );
         (port.nic, port.program, port.zero_copy) = (Some(nic), Some(program), zero_copy);
+        port.trouble = None;
+        // A NIC may bounce its link after an attach: what counts is how it is now.
+        port.read_facts();
         Ok(())
     }
 

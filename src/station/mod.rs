@@ -15,7 +15,7 @@ use std::path::Path;
 use crate::control::CommitError;
 use crate::control::config::{self, ConfigError};
 use crate::fib::FibError;
-use crate::port::af_xdp::{self, NicError, PrivilegeError, XdpError, XskError};
+use crate::port::af_xdp::{self, BpffsError, NicError, PrivilegeError, XdpError, XskError};
 
 /// Checks a configuration file without starting anything, and says what it holds.
 ///
@@ -41,6 +41,8 @@ pub fn check(file: &Path) -> Result<(), StationError> {
 /// The first port's that could not be opened.
 pub fn detach(file: &Path) -> Result<(), StationError> {
     let (config, _) = config::load(file).map_err(|error| StationError::Config(Box::new(error)))?;
+    // A running station would not notice that its ports are open.
+    let _claim = af_xdp::claim(&config.station.bpffs)?;
     for port in &config.ports {
         let was_closed = af_xdp::detach(&config.station.bpffs, &port.interface)?;
         let state = if was_closed { "open to the kernel now" } else { "was not attached" };
@@ -64,6 +66,9 @@ pub enum StationError {
     /// The XDP program.
     #[error(transparent)]
     Xdp(#[from] XdpError),
+    /// The directory of pinned links.
+    #[error(transparent)]
+    Bpffs(#[from] BpffsError),
     /// A socket.
     #[error(transparent)]
     Xsk(#[from] XskError),

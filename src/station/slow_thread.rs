@@ -152,7 +152,7 @@ impl Body {
         let exchange = self.peers[peer].exchange.clone();
         let mut count = 0;
         while count < BATCH {
-            let taken = exchange.punted.receive(|label, frame| {
+            let taken = exchange.take(|label, frame| {
                 let Label { port, vif, reason, l3 } = label;
                 let punted = Punted { port, vif, reason, l3: usize::from(l3), frame };
                 self.with_view(|slow, view| slow.punted(view, &punted, out));

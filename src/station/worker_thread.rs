@@ -19,6 +19,8 @@ use crate::worker::Worker;
 const SPIN: Duration = Duration::from_micros(50);
 /// The longest sleep: how soon a worker looks around without being woken.
 const SLEEP: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+/// The longest sleep while the kernel has frames to send, which wait for another call.
+const SENDING: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000 };
 /// How often the kernel's counters are copied.
 const STATISTICS: Duration = Duration::from_secs(1);
 
@@ -126,8 +128,13 @@ impl Body {
             if turn.punted > 0 {
                 self.slow_path.unpark();
             }
-            if !self.orders.is_empty() && self.obey() {
-                return;
+            if !self.orders.is_empty() {
+                // Opening and closing take their time; a commit need not wait for them.
+                self.worker.tables_mut().sleep();
+                if self.obey() {
+                    return;
+                }
+                self.worker.tables_mut().wake();
             }
             if turn.frames > 0 {
                 busy = now;
@@ -153,8 +160,9 @@ impl Body {
         for port in self.worker.ports().filter(|port| !port.is_gone()) {
             fds.push(PollFd::from_borrowed_fd(port.poll_fd(), PollFlags::IN));
         }
+        let sending = self.worker.ports().any(XskPort::is_sending);
         // Whatever the answer, the loop looks at everything again.
-        let _ = poll(&mut fds, Some(&SLEEP));
+        let _ = poll(&mut fds, Some(if sending { &SENDING } else { &SLEEP }));
         let _ = rustix::io::read(&*self.waker, &mut [0; 8]);
         self.worker.tables_mut().wake();
     }
@@ -170,7 +178,6 @@ impl Body {
                 Order::Stop => {
                     let ports: Vec<PortId> = self.worker.ports_by_id().map(|(id, _)| id).collect();
                     ports.into_iter().for_each(|port| self.detach(port));
-                    self.worker.tables_mut().sleep();
                     return true;
                 }
             }

@@ -62,7 +62,7 @@ impl<P: Port> Rig<P> {
 
     /// What was punted since the last call.
     pub fn take_punted(&mut self) -> Vec<(Label, Vec<u8>)> {
-        let take = || self.exchange.punted.receive(|label, frame| (label, frame.to_vec()));
+        let take = || self.exchange.take(|label, frame| (label, frame.to_vec()));
         std::iter::from_fn(take).collect()
     }
 

@@ -17,14 +17,18 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     hidden.push(name);
     hidden.push(format!(".{}.tmp", std::process::id()));
     let temporary = dir.join(hidden);
-    let result = write_like(&path, &temporary, text)
-        .and_then(|()| std::fs::rename(&temporary, &path))
-        .and_then(|()| File::open(dir)?.sync_all());
-    if result.is_err() {
-        // Gone already where only the last step failed.
+    let written =
+        write_like(&path, &temporary, text).and_then(|()| std::fs::rename(&temporary, &path));
+    if written.is_err() {
+        // Gone already where nothing could be written.
         let _ = std::fs::remove_file(&temporary);
+        return written;
     }
-    result
+    // The new text is there; that it stays is all that may fail now, on a system that is failing.
+    if let Err(error) = File::open(dir).and_then(|dir| dir.sync_all()) {
+        tracing::error!(file = %path.display(), %error, "replaced, but a loss of power may undo it");
+    }
+    Ok(())
 }
 
 /// Writes `text` to a new file with the mode and owner of another.

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)] // statfs(2) and mount(2)
 
 use std::ffi::CString;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,31 @@ pub enum BpffsError {
         "no BPF file system at {0}, and this process has a mount namespace of its own: what it mounts would vanish with it, and the port would be open while the station is down; first, on the host: `mount -t bpf bpf {0}`"
     )]
     Private(PathBuf),
+    /// A station runs.
+    #[error(
+        "a station is running with {0}: stop it first; two would take the ports from each other"
+    )]
+    Claimed(PathBuf),
+}
+
+/// The right to touch the ports that are pinned in a directory; given back when the process ends,
+/// however it ends.
+#[derive(Debug)]
+pub struct Claim(#[expect(dead_code, reason = "held for its lock")] File);
+
+/// Claims a directory of pins, and makes it where there is none.
+///
+/// # Errors
+/// [`BpffsError::Claimed`] while another process has the claim.
+pub fn claim(dir: &Path) -> Result<Claim, BpffsError> {
+    ensure(dir)?;
+    let failed = |source| BpffsError::Make { path: dir.to_owned(), source };
+    let file = File::open(dir).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Claim(file)),
+        Err(TryLockError::WouldBlock) => Err(BpffsError::Claimed(dir.to_owned())),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
 }
 
 /// Makes `dir` on a BPF file system, mounting one where there is none.

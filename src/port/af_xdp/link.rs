@@ -12,7 +12,7 @@ use super::netlink::{self, Link, Message};
 /// What became of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkEvent {
-    /// The interface is there: new, or its carrier changed.
+    /// The interface is there: new, or its carrier, MAC or MTU changed.
     Present {
         /// Its name.
         interface: String,
@@ -30,12 +30,23 @@ pub enum LinkEvent {
     },
 }
 
+/// What the watcher tells of an interface: a change of any of it is an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Told {
+    name: String,
+    up: bool,
+    mac: [u8; 6],
+    mtu: u32,
+}
+
 /// Tells of changes to the interfaces of the network namespace that it was made in.
 pub struct LinkWatcher {
     socket: Socket,
-    /// Name and `up` by index, as last told.
-    known: HashMap<u32, (String, bool)>,
+    /// What was told last, by index.
+    known: HashMap<u32, Told>,
     events: VecDeque<LinkEvent>,
+    /// Notifications were lost, and what they told is not known yet.
+    stale: bool,
     resyncs: u64,
 }
 
@@ -46,8 +57,13 @@ impl LinkWatcher {
     /// The kernel's.
     pub fn new() -> io::Result<LinkWatcher> {
         let socket = netlink::subscribe()?;
-        let mut watcher =
-            LinkWatcher { socket, known: HashMap::new(), events: VecDeque::new(), resyncs: 0 };
+        let mut watcher = LinkWatcher {
+            socket,
+            known: HashMap::new(),
+            events: VecDeque::new(),
+            stale: false,
+            resyncs: 0,
+        };
         watcher.reconcile()?;
         Ok(watcher)
     }
@@ -61,6 +77,10 @@ impl LinkWatcher {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Ok(Some(event));
+            }
+            if self.stale {
+                self.reconcile()?;
+                continue;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if !netlink::wait(&self.socket, left)? {
@@ -96,6 +116,8 @@ impl LinkWatcher {
     /// Finds out what the lost notifications would have told.
     fn resync(&mut self) -> io::Result<()> {
         self.resyncs += 1;
+        // Until a list of all interfaces has succeeded: in a storm it may take several tries.
+        self.stale = true;
         // What is still queued is older than what was lost: it would undo what the dump tells.
         loop {
             match self.socket.recv_from_full() {
@@ -122,23 +144,26 @@ impl LinkWatcher {
         for link in links {
             self.present(link);
         }
+        self.stale = false;
         Ok(())
     }
 
     fn present(&mut self, link: Link) {
-        let Link { index, name, up, .. } = link;
+        let Link { index, name, up, mac, mtu, .. } = link;
+        let told = Told { name, up, mac, mtu };
         match self.known.get(&index) {
-            Some((known, was_up)) if *known == name && *was_up == up => return,
-            Some((known, _)) if *known != name => self.gone(index),
+            Some(known) if *known == told => return,
+            Some(known) if known.name != told.name => self.gone(index),
             _ => {}
         }
-        self.known.insert(index, (name.clone(), up));
-        self.events.push_back(LinkEvent::Present { interface: name, ifindex: index, up });
+        let interface = told.name.clone();
+        self.known.insert(index, told);
+        self.events.push_back(LinkEvent::Present { interface, ifindex: index, up });
     }
 
     fn gone(&mut self, index: u32) {
-        if let Some((interface, _)) = self.known.remove(&index) {
-            self.events.push_back(LinkEvent::Gone { interface, ifindex: index });
+        if let Some(told) = self.known.remove(&index) {
+            self.events.push_back(LinkEvent::Gone { interface: told.name, ifindex: index });
         }
     }
 }
@@ -187,7 +212,8 @@ mod tests {
     #[test]
     fn a_resync_tells_what_was_missed() {
         let mut watcher = watcher();
-        let ghost = (u32::MAX - 1, ("ghost0".to_owned(), true));
+        let told = Told { name: "ghost0".into(), up: true, mac: [2; 6], mtu: 1500 };
+        let ghost = (u32::MAX - 1, told);
         watcher.known.extend([ghost]);
         watcher.resync().unwrap();
         assert_eq!(watcher.resyncs(), 1);

@@ -22,7 +22,7 @@ mod program;
 mod ring;
 mod socket;
 
-pub use bpffs::BpffsError;
+pub use bpffs::{BpffsError, Claim, claim};
 pub use error::{XdpError, XskError};
 pub use link::{LinkEvent, LinkWatcher};
 pub use netlink::{Link, LinkXdp, links};

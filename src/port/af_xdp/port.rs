@@ -183,6 +183,11 @@ impl XskPort {
         self.calls
     }
 
+    /// The kernel has frames to send: they move on only when [`Port::flush`] asks it again.
+    pub fn is_sending(&self) -> bool {
+        self.sending > 0 && !self.gone
+    }
+
     /// The kernel's counters.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ import time
 
 import case
 import lab
+import ledger
 import station
 import traffic
 from case import HOSTS, Stream, expect
@@ -12,11 +13,15 @@ D = HOSTS["d"]
 
 
 def others_lose_nothing(change, *, seconds):
+    before = ledger.Snapshot()
     with Stream("b", "vpc-b", pps=10_000, seconds=seconds) as stream:
         case.wait_until(lambda: stream.arrived() > 100, 3, "traffic before the change")
         change()
         sent, arrived = stream.finish()
-    expect(arrived, sent, "frames on the other ports that arrived")
+    seen = ledger.Snapshot() - before
+    lost = {name: port["lost_before"] for name, port in seen.ports.items()}
+    expect(arrived, sent, f"frames on the other ports that arrived (drops {dict(seen.drops('b'))}, "
+                          f"lost before the station {lost}, on the wires {dict(seen.wires)})")
 
 
 def reachable():

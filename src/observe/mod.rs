@@ -41,7 +41,8 @@ impl Counters {
                 self.vif_base.resize(index + 1, VifTotals::default());
             }
             if name.is_some() && self.names[index] != name {
-                if let Ok(id) = u16::try_from(index) {
+                // An id that nobody had before has counted nothing but what is its VIF's own.
+                if let (Some(_), Ok(id)) = (&self.names[index], u16::try_from(index)) {
                     self.vif_base[index] = self.sum_vif(VifId(id));
                 }
                 self.names[index] = name;

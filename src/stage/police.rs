@@ -10,7 +10,7 @@ use crate::tables::{DropReason, PuntClass, Verdict, VifId};
 const RATES: [Rate; PuntClass::COUNT] = [
     Rate::new(500, 50),   // Neighbor
     Rate::new(2000, 100), // Local
-    Rate::new(1000, 50),  // Exception
+    Rate::new(1000, 200), // Exception
 ];
 
 /// One worker's budgets.

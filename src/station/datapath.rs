@@ -25,7 +25,7 @@ use crate::wire::ethernet::Mac;
 use crate::worker::{Exchange, Worker};
 
 /// Frames between a worker and the slow path, each way.
-const PARCELS: usize = 1024;
+const PARCELS: usize = 2048;
 
 /// One port's interface.
 pub(super) struct PortState {

@@ -240,7 +240,7 @@ fn what_leaves_the_tables_is_forgotten() {
     // The slot is another VIF's now, with the same addresses: nothing carries over.
     let mut world = known();
     world.edit(A, |vif| (vif.name, vif.tags.outer, vif.vrf) = ("new".into(), 111, VPC_B));
-    assert_eq!(world.tick().events, []);
+    assert_eq!(world.tick().events, [lost("10.0.0.2")]);
     assert_eq!(world.rows(), []);
 
     // The operator configures the neighbor: it is no longer ours to learn.
@@ -248,7 +248,7 @@ fn what_leaves_the_tables_is_forgotten() {
     let id = world.via(A, "10.77.0.0/16", "10.0.0.2", Some(KNOWN));
     world.set(id, |adjacency| adjacency.static_neighbor = true);
     world.publish();
-    assert_eq!(world.tick().events, []);
+    assert_eq!(world.tick().events, [lost("10.0.0.2")]);
     assert_eq!(world.rows().len(), 1);
 
     let mut world = known();

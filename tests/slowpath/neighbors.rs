@@ -267,3 +267,25 @@ fn a_waiting_frame_does_not_outlive_its_vif() {
     assert_eq!(done.events, [resolved("10.0.0.2")]);
     assert_eq!(done.sent, []);
 }
+
+#[test]
+fn a_neighbor_that_the_tables_do_not_know_is_told_again() {
+    let mut world = World::new();
+    world.punt(CORE, UNRESOLVED, &to("10.0.0.2"));
+    assert_eq!(answer(&mut world, "10.0.0.2").events, [resolved("10.0.0.2")]);
+    let told = |world: &mut World| {
+        let done = world.punt(CORE, UNRESOLVED, &to("10.0.0.2"));
+        assert_eq!(done.result, SlowOutcome::Forwarded);
+        done.events
+    };
+    assert_eq!(told(&mut world), [], "it was told just now");
+    for _ in 0..2 {
+        world.pass(1.0);
+        assert_eq!(told(&mut world), [resolved("10.0.0.2")]);
+        assert_eq!(told(&mut world), [], "once a second");
+    }
+    world.pass(1.0);
+    world.via(A, "10.0.0.2/32", "10.0.0.2", Some(PEER));
+    world.publish();
+    assert_eq!(told(&mut world), [], "the tables know it");
+}

@@ -122,6 +122,11 @@ impl<K: Clone + Eq + Hash> Ids<K> {
         self.by_key.get(key).copied()
     }
 
+    /// Whether somebody wants this key.
+    pub fn is_wanted(&self, key: &K) -> bool {
+        self.by_key.get(key).is_some_and(|&id| self.slots[id as usize].refs > 0)
+    }
+
     /// The key of an id that is not free, wanted or not.
     pub fn key(&self, id: u32) -> Option<&K> {
         self.slots.get(id as usize)?.key.as_ref()
@@ -133,6 +138,11 @@ impl<K: Clone + Eq + Hash> Ids<K> {
             let key = slot.key.as_ref()?;
             Some((id, key))
         })
+    }
+
+    /// One more than the highest id that there can be.
+    pub fn end(&self) -> usize {
+        self.end
     }
 
     /// One more than the highest id ever given out.

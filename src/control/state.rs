@@ -75,6 +75,12 @@ impl State {
         Ok(AdjacencyId(id))
     }
 
+    /// Most adjacencies that learned neighbors may take: the other half is the operator's, so that
+    /// no tenant's hosts can keep a configuration out.
+    pub fn most_learned(&self) -> usize {
+        self.adjacencies.end() / 2
+    }
+
     /// The group of these egresses, wanted once more.
     pub fn want_group(&mut self, egresses: &[(Egress, u16)]) -> Result<GroupId, CommitError> {
         let mut members = Vec::with_capacity(egresses.len());

@@ -3,6 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use station::control::model::RouteAction;
+use station::control::{CommitError, Engine, Limits};
+use station::fib::Fib;
 use station::slowpath::{NeighborEvent, Output, Punted, SlowPath, View};
 use station::tables::counters::SlowCounters;
 use station::tables::{
@@ -11,8 +14,9 @@ use station::tables::{
 use station::wire::ethernet::Mac;
 
 use super::Station;
-use super::draw::{ip, mac};
-use super::scenarios::two_ways;
+use super::draw::{facts, hop, ip, mac, probes};
+use super::scenarios::{route, two_ways};
+use super::workers::Workers;
 
 /// What the slow path tells the control plane, and how many frames it sends.
 type Done = (Vec<NeighborEvent>, usize);
@@ -76,4 +80,45 @@ fn an_answer_from_before_a_vif_moved_does_not_outlive_the_move() {
     let asked = slow.neighbors(5).any(|row| (row.vif, row.address) == (a, ip("10.0.0.2")));
     assert!(asked, "the neighbor is asked for where the VIF is now");
     station.check();
+}
+
+#[test]
+fn learned_neighbors_leave_half_of_the_adjacencies_to_the_operator() {
+    let fib = Fib::new(station::fib::Limits { max_vrfs: 16, max_bytes: 1 << 20 }).unwrap();
+    let workers = Workers::new(fib.reader(), probes());
+    let limits = Limits { vifs: 3, vrfs: 2, adjacencies: 40 };
+    let mut engine = Engine::new(fib, workers, limits);
+    let facts = facts([true; 2]);
+    engine.commit(&two_ways(), &facts).unwrap();
+    let [a, b] = ["a", "b"].map(|name| engine.vif(name).unwrap());
+    let resolved = |vif, address: &str| {
+        let address = ip(address);
+        NeighborEvent::Resolved { vif, address, mac: mac(1) }
+    };
+    let known = |engine: &Engine<Workers>| {
+        let tables = engine.tables();
+        let kinds = tables.neighbors.values().map(|&id| tables.adjacency(id).kind);
+        kinds.filter(|kind| *kind == AdjacencyKind::Forward).count()
+    };
+    for hosts in [10..100, 100..200] {
+        let scan: Vec<_> = hosts.map(|n| resolved(a, &format!("10.0.0.{n}"))).collect();
+        let refused = engine.neighbor_events(&scan).unwrap_err();
+        assert!(matches!(refused, CommitError::Full(_)), "{refused}");
+        assert_eq!(known(&engine), 20);
+    }
+
+    // The operator's new next hops have room, and are resolved for all that is learned.
+    let mut config = two_ways();
+    let hops: Vec<String> = (100..108).map(|n| format!("10.0.1.{n}")).collect();
+    let via = RouteAction::Via(hops.iter().map(|address| hop("b", address, 1)).collect());
+    config.routes.push(route("red", "30.0.0.0/8", via));
+    engine.commit(&config, &facts).unwrap();
+    let answers: Vec<_> = hops.iter().map(|address| resolved(b, address)).collect();
+    engine.neighbor_events(&answers).unwrap();
+    assert_eq!(known(&engine), 20 + 8);
+
+    // Without the route they are learned neighbors like others.
+    engine.commit(&two_ways(), &facts).unwrap();
+    assert_eq!(known(&engine), 20);
+    engine.commit(&config, &facts).unwrap();
 }

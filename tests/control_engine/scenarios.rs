@@ -16,7 +16,7 @@ use super::draw::{Draw, empty, facts, hop, ip, mac, net, probes, vif, vrf};
 use super::naive::observe;
 use super::workers::Workers;
 
-fn route(vrf: &str, prefix: &str, action: RouteAction) -> RouteConfig {
+pub fn route(vrf: &str, prefix: &str, action: RouteAction) -> RouteConfig {
     RouteConfig { vrf: vrf.into(), prefix: net(prefix), action }
 }
 

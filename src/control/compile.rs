@@ -42,6 +42,7 @@ pub(super) fn compile(
     compiler.connected()?;
     compiler.configured(config)?;
     compiler.hosts()?;
+    compiler.stuck();
     compiler.learned(old);
     let Compiler { mut state, ribs, .. } = compiler;
     state.ribs = ribs;
@@ -324,6 +325,14 @@ impl Compiler {
             rib.hosts.insert(address, Host { group, configured });
         }
         Ok(())
+    }
+
+    /// Groups that the FIB leads to against the engine's will, while their VRF is there.
+    fn stuck(&mut self) {
+        let mut stuck = std::mem::take(&mut self.state.stuck);
+        stuck
+            .retain(|(vrf, _), group| self.ribs.contains_key(vrf) && self.state.want_again(*group));
+        self.state.stuck = stuck;
     }
 
     /// The learned neighbors that are still where they were learned. They come last, and where

@@ -31,7 +31,8 @@ impl<P: Publish> Engine<P> {
     /// An error says that a neighbor got no host route, or was not taken in at all, for lack of
     /// room. It is still the slow path's neighbor: its packets go there.
     pub fn neighbor_events(&mut self, events: &[NeighborEvent]) -> Result<(), CommitError> {
-        let mut touched = Touched::default();
+        let stuck = self.state.stuck.iter().map(|(&at, &group)| (at, Some(group)));
+        let mut touched = Touched { hosts: stuck.collect(), ..Touched::default() };
         let mut result = Ok(());
         let mut room = self.state.learned_room(events.len());
         for event in events {
@@ -46,7 +47,7 @@ impl<P: Publish> Engine<P> {
             };
             result = result.and(done);
         }
-        if touched.adjacencies.is_empty() {
+        if touched.adjacencies.is_empty() && touched.hosts.is_empty() {
             return result;
         }
         self.state.render_adjacencies(&touched.adjacencies);
@@ -57,6 +58,7 @@ impl<P: Publish> Engine<P> {
             self.synchronize();
             result = result.and(self.change_hosts(&updates));
         }
+        self.settle(&touched);
         if self.state.has_unwanted() {
             self.synchronize();
             self.clean_up();
@@ -80,6 +82,20 @@ impl<P: Publish> Engine<P> {
             }
         }
         result
+    }
+
+    /// Keeps what the FIB still leads to although it should not; the next events try again.
+    fn settle(&mut self, touched: &Touched) {
+        let before = std::mem::take(&mut self.state.stuck);
+        for &(vrf, address) in touched.hosts.keys() {
+            let Some(group) = self.fib.get(u32::from(vrf.0), &address.into()).map(GroupId) else {
+                continue;
+            };
+            if self.state.best_host(vrf, address) != Some(group) && self.state.want_again(group) {
+                self.state.stuck.insert((vrf, address), group);
+            }
+        }
+        before.into_values().for_each(|group| self.state.release_group(group));
     }
 
     /// Takes a port's link up or down: one publication, whatever the number of routes.

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use station::control::model::RouteAction;
 use station::control::{CommitError, Engine, Limits};
 use station::fib::Fib;
@@ -14,7 +15,7 @@ use station::tables::{
 use station::wire::ethernet::Mac;
 
 use super::Station;
-use super::draw::{facts, hop, ip, mac, probes};
+use super::draw::{Draw, facts, hop, ip, mac, net, probes};
 use super::scenarios::{route, two_ways};
 use super::workers::Workers;
 
@@ -121,4 +122,56 @@ fn learned_neighbors_leave_half_of_the_adjacencies_to_the_operator() {
     engine.commit(&two_ways(), &facts).unwrap();
     assert_eq!(known(&engine), 20);
     engine.commit(&config, &facts).unwrap();
+}
+
+#[test]
+fn a_route_that_the_fib_does_not_give_up_keeps_its_meaning_until_it_does() {
+    let mut station = Station::new(1 << 20);
+    let mut config = two_ways();
+    config.vifs[0].addresses.push(net("fd00::1/64"));
+    station.commit(&config).unwrap();
+    let engine = &mut station.engine;
+    let vif = engine.vif("a").unwrap();
+    let red = engine.vrf("red").unwrap();
+    let mut draw = Draw(1);
+    let mut addresses = Vec::new();
+    for _ in 0..12 {
+        let new = (0..1000).map(|_| {
+            let [a, b] = [draw.below(1 << 16), draw.below(1 << 16)];
+            ip(&format!("fd00::{a:x}:{b:x}:0:2"))
+        });
+        let new: Vec<IpAddr> = new.collect();
+        let event = |&address| NeighborEvent::Resolved { vif, address, mac: mac(1) };
+        drop(engine.neighbor_events(&new.iter().map(event).collect::<Vec<_>>()));
+        addresses.extend(new);
+    }
+    let hosts = |engine: &Engine<Workers>| {
+        let subnet = net("fd00::/64");
+        let kept: Vec<IpNet> = engine
+            .routes(red)
+            .filter(|route| route.prefix != subnet && subnet.contains(&route.prefix))
+            .filter(|route| route.prefix != net("fd00::1/128"))
+            .map(|route| {
+                let ways: Vec<_> = engine.members(route.group).collect();
+                assert_eq!(ways.len(), 1, "{route:?} leads nowhere");
+                assert_eq!(IpNet::from(ways[0].0.address), route.prefix);
+                route.prefix
+            })
+            .collect();
+        kept.len()
+    };
+    let before = hosts(engine);
+    let event = |&address| NeighborEvent::Lost { vif, address };
+    let result = engine.neighbor_events(&addresses.iter().map(event).collect::<Vec<_>>());
+    assert!(matches!(result, Err(CommitError::Fib { .. })), "the FIB refused nothing");
+    let kept = hosts(engine);
+    assert!(0 < kept && kept < before, "{kept} of {before}");
+    engine.commit(&config, &facts([true; 2])).unwrap();
+    assert_eq!(hosts(engine), kept, "the commit had other things to do");
+    for _ in 0..10 {
+        drop(engine.neighbor_events(&[]));
+        hosts(engine);
+    }
+    assert_eq!(hosts(engine), 0);
+    station.check();
 }

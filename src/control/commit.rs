@@ -140,13 +140,15 @@ pub struct Engine<P> {
     generation: u64,
     /// The tag of FIB memory that was unlinked last.
     sealed: u64,
+    /// The FIB is not what the state says: no id may ever mean something else.
+    broken: bool,
 }
 
 impl<P: Publish> Engine<P> {
     /// An engine that runs no configuration yet. `fib` is empty and has room for `limits.vrfs`.
     pub fn new(fib: Fib, publisher: P, limits: Limits) -> Self {
         let state = State::new(limits);
-        Engine { config: None, state, fib, publisher, generation: 0, sealed: 0 }
+        Engine { config: None, state, fib, publisher, generation: 0, sealed: 0, broken: false }
     }
 
     /// What `config` would change, without changing it.
@@ -169,11 +171,18 @@ impl<P: Publish> Engine<P> {
         }
         let next = compile(&self.state, config, facts)?;
         let updates = updates(&self.state, &next);
-        if let Some(introduced) = introduce(&self.state, &next) {
-            self.send(introduced);
+        let introduced = introduce(&self.state, &next);
+        if let Some(introduced) = &introduced {
+            self.send(introduced.clone());
             self.synchronize();
         }
         if let Err(error) = self.change_fib(&next, &updates) {
+            if matches!(error, CommitError::Broken { .. }) {
+                // The FIB may lead to what is old and to what is new.
+                self.broken = true;
+                self.state.join_ids(next);
+                self.state.tables = introduced.unwrap_or(self.state.tables.clone());
+            }
             self.publish();
             self.synchronize();
             return Err(error);
@@ -263,7 +272,7 @@ impl<P: Publish> Engine<P> {
     /// After a wait: publishes tables without what nothing leads to, and frees its ids once no
     /// worker knows them any more.
     pub(super) fn clean_up(&mut self) {
-        if self.state.has_unwanted() {
+        if self.state.has_unwanted() && !self.broken {
             self.state.sweep();
             self.publish();
             self.synchronize();

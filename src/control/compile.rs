@@ -33,7 +33,7 @@ pub(super) fn compile(
     vrfs(&mut state, config)?;
     vifs(&mut state, config, facts)?;
     ports(&mut state, config, facts)?;
-    neighbors(&mut state, old, config)?;
+    neighbors(&mut state, config)?;
 
     let mut compiler = Compiler { ribs: BTreeMap::new(), hosts: Vec::new(), state };
     for (id, _) in compiler.state.vrfs.wanted() {
@@ -42,6 +42,8 @@ pub(super) fn compile(
     compiler.connected()?;
     compiler.configured(config)?;
     compiler.hosts()?;
+    compiler.stuck();
+    compiler.learned(old);
     let Compiler { mut state, ribs, .. } = compiler;
     state.ribs = ribs;
 
@@ -178,33 +180,17 @@ fn ports(state: &mut State, config: &Config, facts: &[PortFacts]) -> Result<(), 
     Ok(())
 }
 
-/// Static neighbors, and the learned ones that are still where they were learned.
-fn neighbors(state: &mut State, old: &State, config: &Config) -> Result<(), CommitError> {
-    let same_place = |id: VifId| match (old.tables.vif(id), state.tables.vif(id)) {
-        (Some(old), Some(new)) => {
-            (old.port, old.tags, old.vrf, &old.name) == (new.port, new.tags, new.vrf, &new.name)
-        }
-        _ => false,
-    };
-    let mut neighbors: HashMap<_, _> = old
-        .neighbors
-        .iter()
-        .filter(|&(&(vif, address), neighbor)| {
-            !neighbor.configured && same_place(vif) && state.takes_neighbor(vif, address)
-        })
-        .map(|(&key, &neighbor)| (key, neighbor))
-        .collect();
+/// Static neighbors.
+fn neighbors(state: &mut State, config: &Config) -> Result<(), CommitError> {
+    state.neighbors = HashMap::new();
     for neighbor in &config.neighbors {
         let vif = vif_named(state, &neighbor.vif)?;
         let known = Neighbor { mac: neighbor.mac, configured: true };
-        neighbors.insert((vif, neighbor.address), known);
-    }
-    for &(vif, address) in neighbors.keys() {
-        if let Some(egress) = state.next_hop(vif, address) {
+        let first = state.neighbors.insert((vif, neighbor.address), known).is_none();
+        if let Some(egress) = state.next_hop(vif, neighbor.address).filter(|_| first) {
             state.want_adjacency(egress)?;
         }
     }
-    state.neighbors = neighbors;
     Ok(())
 }
 
@@ -321,26 +307,66 @@ impl Compiler {
         self.hosts.extend(next_hops.map(|(egress, _)| (egress.vif, egress.address)));
     }
 
-    /// Host routes of next hops and of known neighbors.
+    /// Host routes of next hops and of static neighbors.
     fn hosts(&mut self) -> Result<(), CommitError> {
-        let next_hops = std::mem::take(&mut self.hosts).into_iter().map(|key| (key, true));
-        let known = self.state.neighbors.iter().map(|(&key, known)| (key, known.configured));
-        let all: Vec<_> = next_hops.chain(known).collect();
-        for ((vif, address), configured) in all {
-            let Some(egress) = self.state.next_hop(vif, address) else { continue };
-            if !self.state.takes_host_route(vif, address) {
-                continue;
-            }
-            let rib = self.ribs.entry(egress.vrf).or_default();
-            match rib.hosts.get_mut(&address) {
-                Some(host) => host.configured |= configured,
-                None => {
-                    let group = self.state.want_single(egress)?;
-                    rib.hosts.insert(address, Host { group, configured });
-                }
-            }
+        let mut all = std::mem::take(&mut self.hosts);
+        all.extend(self.state.neighbors.keys());
+        for (vif, address) in all {
+            self.host(vif, address, true)?;
         }
         Ok(())
+    }
+
+    fn host(&mut self, vif: VifId, address: IpAddr, configured: bool) -> Result<(), CommitError> {
+        let Some(egress) = self.state.next_hop(vif, address) else { return Ok(()) };
+        let rib = self.ribs.entry(egress.vrf).or_default();
+        if self.state.takes_host_route(vif, address) && !rib.hosts.contains_key(&address) {
+            let group = self.state.want_single(egress)?;
+            rib.hosts.insert(address, Host { group, configured });
+        }
+        Ok(())
+    }
+
+    /// Groups that the FIB leads to against the engine's will, while their VRF is there.
+    fn stuck(&mut self) {
+        let mut stuck = std::mem::take(&mut self.state.stuck);
+        stuck
+            .retain(|(vrf, _), group| self.ribs.contains_key(vrf) && self.state.want_again(*group));
+        self.state.stuck = stuck;
+    }
+
+    /// The learned neighbors that are still where they were learned. They come last, and where
+    /// there is no room they are left out: the slow path will report those that have packets.
+    fn learned(&mut self, old: &State) {
+        let mut room = self.state.most_learned();
+        for (&(vif, address), &known) in &old.neighbors {
+            if known.configured
+                || self.state.neighbors.contains_key(&(vif, address))
+                || !same_place(old, &self.state, vif)
+                || !self.state.takes_neighbor(vif, address)
+            {
+                continue;
+            }
+            let Some(egress) = self.state.next_hop(vif, address) else { continue };
+            if !self.state.adjacencies.is_wanted(&egress) {
+                let Some(left) = room.checked_sub(1) else { continue };
+                room = left;
+            }
+            if self.state.want_adjacency(egress).is_ok() {
+                self.state.neighbors.insert((vif, address), known);
+                // Without a host route it is still a neighbor.
+                let _ = self.host(vif, address, false);
+            }
+        }
+    }
+}
+
+fn same_place(old: &State, new: &State, id: VifId) -> bool {
+    match (old.tables.vif(id), new.tables.vif(id)) {
+        (Some(old), Some(new)) => {
+            (old.port, old.tags, old.vrf, &old.name) == (new.port, new.tags, new.vrf, &new.name)
+        }
+        _ => false,
     }
 }
 

@@ -108,6 +108,14 @@ impl<K: Clone + Eq + Hash> Ids<K> {
         self.free.append(&mut self.retired);
     }
 
+    /// Takes in what `later`, a successor of `self`, has in addition; wanted is what either wants.
+    pub fn join(&mut self, mut later: Ids<K>) {
+        for (slot, old) in later.slots.iter_mut().zip(&self.slots) {
+            slot.refs += old.refs;
+        }
+        *self = later;
+    }
+
     /// Whether something waits for [`Ids::sweep`].
     pub fn has_unwanted(&self) -> bool {
         self.unwanted.iter().any(|&id| self.slots[id as usize].refs == 0)
@@ -122,6 +130,11 @@ impl<K: Clone + Eq + Hash> Ids<K> {
         self.by_key.get(key).copied()
     }
 
+    /// Whether somebody wants this key.
+    pub fn is_wanted(&self, key: &K) -> bool {
+        self.by_key.get(key).is_some_and(|&id| self.slots[id as usize].refs > 0)
+    }
+
     /// The key of an id that is not free, wanted or not.
     pub fn key(&self, id: u32) -> Option<&K> {
         self.slots.get(id as usize)?.key.as_ref()
@@ -133,6 +146,11 @@ impl<K: Clone + Eq + Hash> Ids<K> {
             let key = slot.key.as_ref()?;
             Some((id, key))
         })
+    }
+
+    /// One more than the highest id that there can be.
+    pub fn end(&self) -> usize {
+        self.end
     }
 
     /// One more than the highest id ever given out.
@@ -174,6 +192,19 @@ mod tests {
         assert_eq!(ids.sweep(), [(0, "a")]);
         assert!(!ids.has_unwanted());
         assert_eq!(ids.get("a"), None);
+    }
+
+    #[test]
+    fn joined_ids_are_wanted_as_often_as_by_both() {
+        let mut ids = Ids::new(0, 9);
+        ids.want("a");
+        let mut later = ids.clone();
+        later.release_all();
+        later.want("b");
+        ids.join(later);
+        assert_eq!(ids.wanted().collect::<Vec<_>>(), [(0, &"a"), (1, &"b")]);
+        assert!(!ids.has_unwanted());
+        assert_eq!(ids.want("c"), Some((2, true)), "no id means two things");
     }
 
     #[test]

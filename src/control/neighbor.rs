@@ -28,15 +28,17 @@ impl<P: Publish> Engine<P> {
     /// only. Events that make no sense (any more) are ignored: about static neighbors, addresses
     /// outside the VIF's subnets or the router's own, VIFs that are gone or down.
     ///
-    /// An error says that a neighbor got no host route for lack of room. It is still a neighbor:
-    /// its packets go by the slow path.
+    /// An error says that a neighbor got no host route, or was not taken in at all, for lack of
+    /// room. It is still the slow path's neighbor: its packets go there.
     pub fn neighbor_events(&mut self, events: &[NeighborEvent]) -> Result<(), CommitError> {
-        let mut touched = Touched::default();
+        let stuck = self.state.stuck.iter().map(|(&at, &group)| (at, Some(group)));
+        let mut touched = Touched { hosts: stuck.collect(), ..Touched::default() };
         let mut result = Ok(());
+        let mut room = self.state.learned_room(events.len());
         for event in events {
             let done = match *event {
                 NeighborEvent::Resolved { vif, address, mac } => {
-                    self.state.resolved(vif, address, mac, &mut touched)
+                    self.state.resolved(vif, address, mac, &mut room, &mut touched)
                 }
                 NeighborEvent::Lost { vif, address } => {
                     self.state.lost(vif, address, &mut touched);
@@ -45,7 +47,7 @@ impl<P: Publish> Engine<P> {
             };
             result = result.and(done);
         }
-        if touched.adjacencies.is_empty() {
+        if touched.adjacencies.is_empty() && touched.hosts.is_empty() {
             return result;
         }
         self.state.render_adjacencies(&touched.adjacencies);
@@ -56,6 +58,7 @@ impl<P: Publish> Engine<P> {
             self.synchronize();
             result = result.and(self.change_hosts(&updates));
         }
+        self.settle(&touched);
         if self.state.has_unwanted() {
             self.synchronize();
             self.clean_up();
@@ -81,6 +84,20 @@ impl<P: Publish> Engine<P> {
         result
     }
 
+    /// Keeps what the FIB still leads to although it should not; the next events try again.
+    fn settle(&mut self, touched: &Touched) {
+        let before = std::mem::take(&mut self.state.stuck);
+        for &(vrf, address) in touched.hosts.keys() {
+            let Some(group) = self.fib.get(u32::from(vrf.0), &address.into()).map(GroupId) else {
+                continue;
+            };
+            if self.state.best_host(vrf, address) != Some(group) && self.state.want_again(group) {
+                self.state.stuck.insert((vrf, address), group);
+            }
+        }
+        before.into_values().for_each(|group| self.state.release_group(group));
+    }
+
     /// Takes a port's link up or down: one publication, whatever the number of routes.
     pub fn link_changed(&mut self, id: PortId, up: bool) {
         if self.state.set_link(id, up) {
@@ -90,11 +107,29 @@ impl<P: Publish> Engine<P> {
 }
 
 impl State {
+    /// How many more adjacencies learned neighbors may take; exact where it is less than `enough`.
+    fn learned_room(&self, enough: usize) -> usize {
+        let most = self.most_learned();
+        let never_used = most.saturating_sub(self.adjacencies.len());
+        if never_used >= enough {
+            return never_used;
+        }
+        // The adjacencies of next hops are the operator's, whoever knows their MAC.
+        let own = |&(vif, address): &(VifId, IpAddr)| {
+            let rib = self.tables.vif(vif).and_then(|vif| self.ribs.get(&vif.vrf));
+            let host = rib.and_then(|rib| rib.hosts.get(&address));
+            host.is_none_or(|host| !host.configured)
+        };
+        let learned = self.neighbors.iter().filter(|(key, known)| !known.configured && own(key));
+        most.saturating_sub(learned.count())
+    }
+
     fn resolved(
         &mut self,
         vif: VifId,
         address: IpAddr,
         mac: Mac,
+        room: &mut usize,
         touched: &mut Touched,
     ) -> Result<(), CommitError> {
         let known = self.neighbors.get(&(vif, address)).copied();
@@ -105,6 +140,9 @@ impl State {
             return Ok(());
         }
         let Some(egress) = self.next_hop(vif, address) else { return Ok(()) };
+        if !self.adjacencies.is_wanted(&egress) {
+            *room = room.checked_sub(1).ok_or(CommitError::Full("learned neighbors"))?;
+        }
         let adjacency = self.want_adjacency(egress)?;
         if known.is_some() {
             self.adjacencies.release(adjacency.0);

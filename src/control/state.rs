@@ -46,6 +46,9 @@ pub(super) struct State {
     pub ribs: BTreeMap<VrfId, Rib>,
     /// Each holds one reference to its adjacency.
     pub neighbors: HashMap<(VifId, IpAddr), Neighbor>,
+    /// Host routes that the FIB has refused to withdraw so far. Each holds one reference to the
+    /// group that the FIB has: packets still get there.
+    pub stuck: BTreeMap<(VrfId, IpAddr), GroupId>,
     /// The tables as they were, or are about to be, published.
     pub tables: Snapshot,
 }
@@ -60,6 +63,7 @@ impl State {
             groups: Ids::new(1, 1 << 24),
             ribs: BTreeMap::new(),
             neighbors: HashMap::new(),
+            stuck: BTreeMap::new(),
             tables: Snapshot::default(),
         }
     }
@@ -73,6 +77,12 @@ impl State {
     pub fn want_adjacency(&mut self, egress: Egress) -> Result<AdjacencyId, CommitError> {
         let (id, _) = self.adjacencies.want(egress).ok_or(CommitError::Full("adjacencies"))?;
         Ok(AdjacencyId(id))
+    }
+
+    /// Most adjacencies that learned neighbors may take: the other half is the operator's, so that
+    /// no tenant's hosts can keep a configuration out.
+    pub fn most_learned(&self) -> usize {
+        self.adjacencies.end() / 2
     }
 
     /// The group of these egresses, wanted once more.
@@ -97,6 +107,17 @@ impl State {
     /// The group of one egress.
     pub fn want_single(&mut self, egress: Egress) -> Result<GroupId, CommitError> {
         self.want_group(&[(egress, 1)])
+    }
+
+    /// A group that was not swept yet, wanted once more. False if there is none of this id.
+    pub fn want_again(&mut self, id: GroupId) -> bool {
+        let Some(members) = self.groups.key(id.0) else { return false };
+        let egress = |&(id, weight): &(AdjacencyId, u16)| {
+            let egress = self.adjacencies.key(id.0)?;
+            Some((*egress, weight))
+        };
+        let egresses: Vec<_> = members.iter().filter_map(egress).collect();
+        self.want_group(&egresses).is_ok_and(|same| same == id)
     }
 
     /// One user of the group less.
@@ -178,6 +199,14 @@ impl State {
         let members = self.groups.key(id.0).map_or(&[][..], |members| members);
         let member = |&(adjacency, weight)| Member { adjacency, weight, up: up(adjacency) };
         members.iter().map(member).collect()
+    }
+
+    /// Takes in the ids of `next`, a successor that did not come to be.
+    pub fn join_ids(&mut self, next: State) {
+        self.vifs.join(next.vifs);
+        self.vrfs.join(next.vrfs);
+        self.adjacencies.join(next.adjacencies);
+        self.groups.join(next.groups);
     }
 
     /// Whether [`State::sweep`] would do something.

@@ -190,6 +190,9 @@ impl SlowPath {
         }
         let mut actions = Vec::new();
         let lookup = self.neighbors.send(view.now_ns, key, packet, &mut actions);
+        if matches!(lookup, Lookup::Known(..)) && !in_tables(view.snapshot, key) {
+            self.neighbors.tell_again(view.now_ns, key, &mut actions);
+        }
         self.act(view, actions, out);
         lookup
     }
@@ -205,6 +208,12 @@ impl SlowPath {
             }
         }
     }
+}
+
+/// Whether the workers know the neighbor's MAC. Link-local ones come by the slow path even so.
+fn in_tables(snapshot: &Snapshot, key: Key) -> bool {
+    let id = snapshot.neighbors.get(&key);
+    id.is_some_and(|id| snapshot.adjacency(*id).kind == AdjacencyKind::Forward)
 }
 
 /// The MAC that the operator configured for a neighbor.

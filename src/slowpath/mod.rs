@@ -250,13 +250,8 @@ impl SlowPath {
             |key| new.neighbors.contains_key(&key),
             &mut actions,
         );
-        // The control plane knows what it deleted or configured itself.
-        actions.retain(|action| match action {
-            Action::Event(NeighborEvent::Lost { vif, address }) => {
-                same(*vif) && egress::static_mac(new, (*vif, *address)).is_none()
-            }
-            _ => true,
-        });
+        // What was lost is told even where the control plane deleted it itself: an event from before
+        // may reach it only after that, and would stay for ever.
         self.neighbors.drop_waiting(|ingress| !same(ingress));
         self.resolve_next_hops(view, &mut actions);
         self.seen = new.clone();

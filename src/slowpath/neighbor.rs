@@ -107,6 +107,8 @@ struct Entry {
     due: u64,
     /// A route's next hop: asked for until it answers, and not counted against the limits.
     wanted: bool,
+    /// When the control plane was last told its MAC.
+    told: u64,
 }
 
 impl Entry {
@@ -166,7 +168,8 @@ impl Neighbors {
             return Lookup::Limit;
         }
         let state = State::Incomplete { tries: 1, waiting: Some(packet) };
-        self.put(key, Entry { state, since: now, due: now.saturating_add(RETRY), wanted: false });
+        let due = now.saturating_add(RETRY);
+        self.put(key, Entry { state, since: now, due, wanted: false, told: 0 });
         act.push(Action::Ask(key, None));
         Lookup::Queued
     }
@@ -183,8 +186,21 @@ impl Neighbors {
             }
             None => {
                 let state = State::Incomplete { tries: 0, waiting: None };
-                self.put(key, Entry { state, since: now, due: start, wanted: true });
+                self.put(key, Entry { state, since: now, due: start, wanted: true, told: 0 });
             }
+        }
+    }
+
+    /// A packet for the neighbor came by the slow path because the tables do not know it: the
+    /// control plane may have had no room for it, or have forgotten it. A known one is reported
+    /// again, at most once a second.
+    pub fn tell_again(&mut self, now: u64, key: Key, act: &mut Vec<Action>) {
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        if let Some(mac) = entry.mac()
+            && now.saturating_sub(entry.told) >= RETRY
+        {
+            entry.told = now;
+            act.push(resolved(key, mac));
         }
     }
 
@@ -199,12 +215,13 @@ impl Neighbors {
         act: &mut Vec<Action>,
     ) -> Heard {
         let Some(entry) = self.take(key) else { return Heard::Unknown };
-        let wanted = entry.wanted;
+        let Entry { wanted, told, .. } = entry;
         let reachable = Entry {
             state: State::Reachable { mac: from },
             since: now,
             due: now.saturating_add(REACHABLE + jitter(now, key)),
             wanted,
+            told: now,
         };
         match entry.state {
             State::Incomplete { waiting, .. } => {
@@ -217,7 +234,7 @@ impl Neighbors {
                 self.put(key, reachable);
             }
             State::Reachable { mac } | State::Probing { mac, .. } if mac == from => {
-                self.put(key, if answer { reachable } else { entry });
+                self.put(key, if answer { Entry { told, ..reachable } } else { entry });
             }
             // The old MAC was silent: the first to answer everybody's question has the address.
             State::Probing { tries, .. } if tries > TRIES => {
@@ -253,7 +270,7 @@ impl Neighbors {
     }
 
     fn expired(&mut self, now: u64, key: Key, entry: Entry, act: &mut Vec<Action>) {
-        let Entry { since, wanted, .. } = entry;
+        let Entry { since, wanted, told, .. } = entry;
         let (state, wait) = match entry.state {
             State::Incomplete { tries, waiting } if tries < TRIES => {
                 act.push(Action::Ask(key, None));
@@ -287,7 +304,7 @@ impl Neighbors {
                 (State::Failed, FAILED_RETRY)
             }
         };
-        self.put(key, Entry { state, since, due: now.saturating_add(wait), wanted });
+        self.put(key, Entry { state, since, due: now.saturating_add(wait), wanted, told });
     }
 
     /// Keeps what `keep` says yes to; the others are lost without a question. `wanted` says which

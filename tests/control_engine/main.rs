@@ -6,6 +6,7 @@
 
 mod draw;
 mod naive;
+mod neighbors;
 mod scenarios;
 mod workers;
 

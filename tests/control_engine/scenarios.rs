@@ -16,7 +16,7 @@ use super::draw::{Draw, empty, facts, hop, ip, mac, net, probes, vif, vrf};
 use super::naive::observe;
 use super::workers::Workers;
 
-fn route(vrf: &str, prefix: &str, action: RouteAction) -> RouteConfig {
+pub fn route(vrf: &str, prefix: &str, action: RouteAction) -> RouteConfig {
     RouteConfig { vrf: vrf.into(), prefix: net(prefix), action }
 }
 
@@ -46,7 +46,7 @@ fn list(vrf: &str, prefixes: &Arc<[IpNet]>, via: &[(&str, &str)]) -> RouteListCo
 }
 
 /// Two VRFs; in the first a VIF on each port and a route over both.
-fn two_ways() -> Config {
+pub fn two_ways() -> Config {
     let both = RouteAction::Via(vec![hop("a", "10.0.0.2", 1), hop("b", "10.0.1.2", 1)]);
     Config {
         vrfs: vec![vrf("red"), vrf("blue")],

@@ -240,7 +240,7 @@ fn what_leaves_the_tables_is_forgotten() {
     // The slot is another VIF's now, with the same addresses: nothing carries over.
     let mut world = known();
     world.edit(A, |vif| (vif.name, vif.tags.outer, vif.vrf) = ("new".into(), 111, VPC_B));
-    assert_eq!(world.tick().events, []);
+    assert_eq!(world.tick().events, [lost("10.0.0.2")]);
     assert_eq!(world.rows(), []);
 
     // The operator configures the neighbor: it is no longer ours to learn.
@@ -248,7 +248,7 @@ fn what_leaves_the_tables_is_forgotten() {
     let id = world.via(A, "10.77.0.0/16", "10.0.0.2", Some(KNOWN));
     world.set(id, |adjacency| adjacency.static_neighbor = true);
     world.publish();
-    assert_eq!(world.tick().events, []);
+    assert_eq!(world.tick().events, [lost("10.0.0.2")]);
     assert_eq!(world.rows().len(), 1);
 
     let mut world = known();
@@ -266,4 +266,26 @@ fn a_waiting_frame_does_not_outlive_its_vif() {
     let done = answer(&mut world, "10.0.0.2");
     assert_eq!(done.events, [resolved("10.0.0.2")]);
     assert_eq!(done.sent, []);
+}
+
+#[test]
+fn a_neighbor_that_the_tables_do_not_know_is_told_again() {
+    let mut world = World::new();
+    world.punt(CORE, UNRESOLVED, &to("10.0.0.2"));
+    assert_eq!(answer(&mut world, "10.0.0.2").events, [resolved("10.0.0.2")]);
+    let told = |world: &mut World| {
+        let done = world.punt(CORE, UNRESOLVED, &to("10.0.0.2"));
+        assert_eq!(done.result, SlowOutcome::Forwarded);
+        done.events
+    };
+    assert_eq!(told(&mut world), [], "it was told just now");
+    for _ in 0..2 {
+        world.pass(1.0);
+        assert_eq!(told(&mut world), [resolved("10.0.0.2")]);
+        assert_eq!(told(&mut world), [], "once a second");
+    }
+    world.pass(1.0);
+    world.via(A, "10.0.0.2/32", "10.0.0.2", Some(PEER));
+    world.publish();
+    assert_eq!(told(&mut world), [], "the tables know it");
 }

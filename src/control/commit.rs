@@ -20,7 +20,7 @@ use super::rib::Rib;
 use super::state::State;
 use crate::fib::{Fib, FibError};
 use crate::publish::Publisher;
-use crate::tables::{AdjacencyId, GroupId, Snapshot, VrfId};
+use crate::tables::{AdjacencyId, GroupId, Snapshot, VifId, VrfId};
 use crate::wire::ethernet::Mac;
 
 /// How snapshots reach the workers.
@@ -162,14 +162,24 @@ impl<P: Publish> Engine<P> {
         Ok(diff::diff(self.config.as_ref(), config))
     }
 
+    /// VIFs that run, but send nothing, because their port's interface has shrunk since they were
+    /// configured: name, MTU, and the interface's.
+    pub fn misfits(&self) -> Vec<(Arc<str>, u16, u16)> {
+        let misfit = |(&id, &limit): (&VifId, &u16)| {
+            let vif = self.state.tables.vif(id)?;
+            Some((vif.name.clone(), vif.mtu, limit))
+        };
+        self.state.misfits.iter().filter_map(misfit).collect()
+    }
+
     /// Makes `config` what the station runs, or changes nothing. `facts` are about its ports, in
-    /// the same order.
+    /// the same order. A new or changed VIF has to fit its port; see [`Engine::misfits`].
     pub fn commit(&mut self, config: &Config, facts: &[PortFacts]) -> Result<Diff, CommitError> {
         let diff = self.diff(config)?;
         if config.ports.len() != facts.len() {
             return Err(CommitError::Facts(config.ports.len(), facts.len()));
         }
-        let next = compile(&self.state, config, facts)?;
+        let next = compile(&self.state, self.config.as_ref(), config, facts)?;
         let updates = updates(&self.state, &next);
         let introduced = introduce(&self.state, &next);
         if let Some(introduced) = &introduced {

@@ -19,9 +19,10 @@ use crate::wire::ethernet::Mac;
 const MIN_MTU_IPV6: u16 = 1280;
 
 /// Compiles `config`. What `old` has and `config` has not is unwanted in the result, but still
-/// there; adjacencies and groups that both have keep their ids.
+/// there; adjacencies and groups that both have keep their ids. `running` is what `old` was made of.
 pub(super) fn compile(
     old: &State,
+    running: Option<&Config>,
     config: &Config,
     facts: &[PortFacts],
 ) -> Result<State, CommitError> {
@@ -31,7 +32,7 @@ pub(super) fn compile(
     state.adjacencies.release_all();
     state.groups.release_all();
     vrfs(&mut state, config)?;
-    vifs(&mut state, config, facts)?;
+    vifs(&mut state, running, config, facts)?;
     ports(&mut state, config, facts)?;
     neighbors(&mut state, config)?;
 
@@ -77,7 +78,18 @@ fn vrfs(state: &mut State, config: &Config) -> Result<(), CommitError> {
     Ok(())
 }
 
-fn vifs(state: &mut State, config: &Config, facts: &[PortFacts]) -> Result<(), CommitError> {
+fn vifs(
+    state: &mut State,
+    running: Option<&Config>,
+    config: &Config,
+    facts: &[PortFacts],
+) -> Result<(), CommitError> {
+    let unchanged: HashMap<&str, &VifConfig> = running
+        .into_iter()
+        .flat_map(|running| running.vifs.iter().filter(|vif| same_port(running, config, &vif.port)))
+        .map(|vif| (&*vif.name, vif))
+        .collect();
+    state.misfits.clear();
     let ports: HashMap<&str, (PortId, PortFacts)> = config
         .ports
         .iter()
@@ -94,7 +106,9 @@ fn vifs(state: &mut State, config: &Config, facts: &[PortFacts]) -> Result<(), C
             .get(&*vif.vrf)
             .filter(|&id| state.tables.vrfs.get(id as usize).is_some_and(Option::is_some))
             .ok_or(CommitError::Unknown("VRF", vif.vrf.clone()))?;
-        if vif.mtu > facts.mtu {
+        // An interface that shrank under one VIF must not keep everybody else's changes out.
+        let misfit = vif.mtu > facts.mtu;
+        if misfit && unchanged.get(&*vif.name) != Some(&vif) {
             return Err(CommitError::Mtu {
                 vif: vif.name.clone(),
                 mtu: vif.mtu,
@@ -105,6 +119,9 @@ fn vifs(state: &mut State, config: &Config, facts: &[PortFacts]) -> Result<(), C
         let (id, first) = state.vifs.want(vif.name.clone()).ok_or(CommitError::Full("VIFs"))?;
         if !first {
             return Err(CommitError::Twice("VIF", vif.name.clone()));
+        }
+        if misfit {
+            state.misfits.insert(vif_id(id), facts.mtu);
         }
         let built = Vif {
             name: vif.name.clone(),
@@ -122,6 +139,11 @@ fn vifs(state: &mut State, config: &Config, facts: &[PortFacts]) -> Result<(), C
     }
     state.tables.vifs = table.into();
     Ok(())
+}
+
+fn same_port(running: &Config, config: &Config, name: &str) -> bool {
+    let port = |config: &Config| config.ports.iter().find(|port| *port.name == *name).cloned();
+    port(running) == port(config)
 }
 
 fn put<T>(table: &mut Vec<Option<T>>, id: u32, item: T) {

@@ -49,6 +49,8 @@ pub(super) struct State {
     /// Host routes that the FIB has refused to withdraw so far. Each holds one reference to the
     /// group that the FIB has: packets still get there.
     pub stuck: BTreeMap<(VrfId, IpAddr), GroupId>,
+    /// VIFs whose MTU their port's interface no longer has, with what it has. Nothing leaves there.
+    pub misfits: BTreeMap<VifId, u16>,
     /// The tables as they were, or are about to be, published.
     pub tables: Snapshot,
 }
@@ -64,6 +66,7 @@ impl State {
             ribs: BTreeMap::new(),
             neighbors: HashMap::new(),
             stuck: BTreeMap::new(),
+            misfits: BTreeMap::new(),
             tables: Snapshot::default(),
         }
     }
@@ -173,7 +176,8 @@ impl State {
             None if kind == Forward => Adjacency::on_vif(Unresolved, id, vif, address),
             _ => Adjacency::on_vif(kind, id, vif, address),
         };
-        if matches!(kind, Forward | Glean) && !(vif.up && port.up) {
+        let usable = vif.up && port.up && !self.misfits.contains_key(&id);
+        if matches!(kind, Forward | Glean) && !usable {
             adjacency.kind = EgressDown;
         }
         adjacency

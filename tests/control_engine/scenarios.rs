@@ -9,7 +9,7 @@ use station::control::model::{Config, NeighborConfig, RouteAction, RouteConfig, 
 use station::control::{CommitError, Engine, Limits, Source};
 use station::fib::Fib;
 use station::slowpath::NeighborEvent;
-use station::tables::AdjacencyKind;
+use station::tables::{AdjacencyKind, PortId};
 
 use super::Station;
 use super::draw::{Draw, empty, facts, hop, ip, mac, net, probes, vif, vrf};
@@ -230,6 +230,50 @@ fn what_validation_should_have_refused_is_refused_here_too() {
     refuse(&|c| c.ports.swap(0, 1), "needs a restart: port p1 is in another place, port p0");
     refuse(&|c| c.station.max_vifs = 9, "needs a restart: max_vifs of [station] changed");
     refuse(&|c| drop(c.ports.pop()), "needs a restart: port p1 is gone");
+}
+
+#[test]
+fn an_interface_that_shrank_stops_its_vifs_and_no_change() {
+    let mut station = Station::new(1 << 20);
+    let mut config = two_ways();
+    station.commit(&config).unwrap();
+    let engine = &mut station.engine;
+    let mut facts = facts([true; 2]);
+    facts[1].mtu = 1400;
+    config.vifs.push(vif("d", "p0", 300, "blue", &["10.9.0.1/24"]));
+    engine.commit(&config, &facts).unwrap();
+    assert_eq!(engine.misfits(), [("b".into(), 1500, 1400), ("c".into(), 1500, 1400)]);
+    let kind = |engine: &Engine<Workers>, vrf: &str, address: &str| {
+        let route = engine.lookup(engine.vrf(vrf).unwrap(), ip(address)).unwrap();
+        let kinds = engine.members(route.group).map(|(adjacency, _)| adjacency.kind);
+        kinds.collect::<Vec<_>>()
+    };
+    let down = AdjacencyKind::EgressDown;
+    assert_eq!(kind(engine, "blue", "10.0.0.77"), [down], "a connected subnet");
+    assert_eq!(kind(engine, "red", "20.1.1.1"), [AdjacencyKind::Unresolved, down]);
+    assert_eq!(kind(engine, "blue", "10.0.0.1"), [AdjacencyKind::Local]);
+    engine.link_changed(PortId(1), false);
+    engine.link_changed(PortId(1), true);
+    assert_eq!(kind(engine, "blue", "10.0.0.77"), [down], "the link is not what is wrong");
+
+    let mut refuse = |change: &dyn Fn(&mut Config)| {
+        let mut config = config.clone();
+        change(&mut config);
+        let refused = engine.commit(&config, &facts).unwrap_err();
+        assert!(matches!(refused, CommitError::Mtu { limit: 1400, .. }), "{refused}");
+    };
+    refuse(&|c| c.vifs[1].mtu = 1450);
+    refuse(&|c| c.vifs[1].tags.outer = 77);
+    refuse(&|c| c.vifs.push(vif("e", "p1", 301, "blue", &[])));
+    config.vifs[1].mtu = 1400;
+    engine.commit(&config, &facts).unwrap();
+    assert_eq!(engine.misfits(), [("c".into(), 1500, 1400)]);
+    assert_eq!(kind(engine, "red", "20.1.1.1"), [AdjacencyKind::Unresolved; 2]);
+    facts[1].mtu = 9000;
+    engine.commit(&config, &facts).unwrap();
+    assert_eq!(engine.misfits(), []);
+    assert_eq!(kind(engine, "blue", "10.0.0.77"), [AdjacencyKind::Glean]);
+    station.check();
 }
 
 #[test]

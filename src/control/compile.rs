@@ -3,20 +3,17 @@
 //! in which order the result is published.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::{IpNet, Ipv6Net};
+use ipnet::IpNet;
 
+use super::addresses::addresses;
 use super::commit::{CommitError, PortFacts};
 use super::model::{Config, NextHop, RouteAction, VifConfig};
 use super::rib::{Host, List, Rib, Source};
 use super::state::{Egress, Neighbor, State, broadcast, is_link_local};
 use crate::tables::{AdjacencyId, AdjacencyKind, GroupId, Port, PortId, Vif, VifId, Vrf, VrfId};
-use crate::wire::ethernet::Mac;
-
-/// The smallest MTU that IPv6 runs on (RFC 8200 5).
-const MIN_MTU_IPV6: u16 = 1280;
 
 /// Compiles `config`. What `old` has and `config` has not is unwanted in the result, but still
 /// there; adjacencies and groups that both have keep their ids. `running` is what `old` was made of.
@@ -152,23 +149,6 @@ fn put<T>(table: &mut Vec<Option<T>>, id: u32, item: T) {
         table.resize_with(at + 1, || None);
     }
     table[at] = Some(item);
-}
-
-/// The configured addresses, and a link-local one if none is among them and IPv6 can run.
-fn addresses(vif: &VifConfig, mac: Mac) -> Arc<[IpNet]> {
-    let mut addresses = vif.addresses.clone();
-    if vif.mtu >= MIN_MTU_IPV6 && !addresses.iter().any(|net| is_link_local(net.addr())) {
-        addresses.push(link_local(mac));
-    }
-    addresses.into()
-}
-
-/// The link-local address of a MAC, by modified EUI-64 (RFC 4291 appendix A).
-fn link_local(Mac([a, b, c, d, e, f]): Mac) -> IpNet {
-    let pair = |high, low| u16::from_be_bytes([high, low]);
-    let address =
-        Ipv6Addr::new(0xfe80, 0, 0, 0, pair(a ^ 2, b), pair(c, 0xff), pair(0xfe, d), pair(e, f));
-    IpNet::V6(Ipv6Net::new_assert(address, 64))
 }
 
 /// Builds the ports, and keeps the old table of each one that did not change.
@@ -389,16 +369,5 @@ fn same_place(old: &State, new: &State, id: VifId) -> bool {
             (old.port, old.tags, old.vrf, &old.name) == (new.port, new.tags, new.vrf, &new.name)
         }
         _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn link_local_by_eui_64() {
-        let mac = "02:00:5e:10:00:01".parse().unwrap();
-        assert_eq!(link_local(mac).to_string(), "fe80::5eff:fe10:1/64");
     }
 }

@@ -118,6 +118,9 @@ impl Control {
         self.applied = facts;
         self.config = config.clone();
         self.counters.adopt(self.engine.tables());
+        for (vif, mtu, limit) in self.engine.misfits() {
+            warn!(%vif, mtu, limit, "the VIF is down: its MTU no longer fits its port's interface");
+        }
         // There may be next hops to resolve.
         self.datapath.slow.look();
         info!(generation = self.engine.tables().generation, changes = diff.changes.len(), "commit");

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use ipnet::{IpNet, Ipv6Net};
 
 use super::model::VifConfig;
-use super::state::is_link_local;
 use crate::wire::ethernet::Mac;
+use crate::wire::ipv6::is_link_local;
 
 /// The smallest MTU that IPv6 runs on (RFC 8200 5).
 const MIN_MTU_IPV6: u16 = 1280;

@@ -12,8 +12,9 @@ use super::addresses::addresses;
 use super::commit::{CommitError, PortFacts};
 use super::model::{Config, NextHop, RouteAction, VifConfig};
 use super::rib::{Host, List, Rib, Source};
-use super::state::{Egress, Neighbor, State, broadcast, is_link_local};
+use super::state::{Egress, Neighbor, State, broadcast};
 use crate::tables::{AdjacencyId, AdjacencyKind, GroupId, Port, PortId, Vif, VifId, Vrf, VrfId};
+use crate::wire::ipv6::is_link_local;
 
 /// Compiles `config`. What `old` has and `config` has not is unwanted in the result, but still
 /// there; adjacencies and groups that both have keep their ids. `running` is what `old` was made of.

@@ -9,10 +9,11 @@ use ipnet::IpNet;
 
 use super::commit::{CommitError, Engine, Publish, VrfUpdates};
 use super::rib::Host;
-use super::state::{Egress, Neighbor, State, is_link_local};
+use super::state::{Egress, Neighbor, State};
 use crate::slowpath::NeighborEvent;
 use crate::tables::{AdjacencyId, AdjacencyKind, GroupId, PortId, VifId, VrfId};
 use crate::wire::ethernet::Mac;
+use crate::wire::ipv6::is_link_local;
 
 /// What a batch of events touched.
 #[derive(Default)]

@@ -14,6 +14,7 @@ use crate::tables::{
     Adjacency, AdjacencyId, AdjacencyKind, GroupId, Member, Port, Snapshot, Vif, VifId, VrfId,
 };
 use crate::wire::ethernet::Mac;
+use crate::wire::ipv6::is_link_local;
 
 /// What an adjacency is for. `Forward` stands for a next hop, whatever its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -274,11 +275,6 @@ fn on_subnet(vif: &Vif, address: IpAddr) -> bool {
     !is_link_local(address)
         && vif.addresses.iter().any(|net| net.contains(&address))
         && vif.addresses.iter().all(|net| net.addr() != address && broadcast(net) != Some(address))
-}
-
-/// fe80::/10, the addresses that mean something on one link only (RFC 4291 2.5.6).
-pub(super) fn is_link_local(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
 /// The broadcast address of an IPv4 subnet that has one: a /31 has none (RFC 3021).

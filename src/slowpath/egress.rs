@@ -5,10 +5,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 
 use super::neighbor::{Action, Key, Lookup, Waiting};
-use super::packet::{Packet, is_link_local};
+use super::packet::Packet;
 use super::{Output, SlowPath, View, fragment};
 use crate::tables::{Adjacency, AdjacencyKind, Port, Snapshot, Vif, VifId, VrfKind};
 use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Mac};
+use crate::wire::ipv6::is_link_local;
 
 /// Where a frame came from.
 #[derive(Clone, Copy)]

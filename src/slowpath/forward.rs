@@ -6,11 +6,12 @@ use std::net::IpAddr;
 use super::egress::{Flow, Ingress, Refused, Route, may_leave, route, transmit_ip};
 use super::icmp::Problem;
 use super::neighbor::{Key, Lookup, Waiting};
-use super::packet::{self, Packet, is_link_local, own_address};
+use super::packet::{self, Packet, own_address};
 use super::{Output, SlowPath, View, options};
 use crate::tables::{AdjacencyKind, SlowOutcome, Vif};
 use crate::wire::checksum;
 use crate::wire::ethernet::{Mac, be16};
+use crate::wire::ipv6::is_link_local;
 
 impl SlowPath {
     /// Forwards a packet by the tables as they are now, or answers why not.

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 
 use super::egress::{Flow, Ingress, Route, route};
 use super::icmp::{Message, Problem, TTL, build};
-use super::packet::{ICMP, ICMPV6, Packet, UDP, is_host, is_link_local, is_ours};
+use super::packet::{ICMP, ICMPV6, Packet, UDP, is_host, is_ours};
 use super::{Output, SlowPath};
 use crate::tables::SlowOutcome;
+use crate::wire::ipv6::is_link_local;
 
 impl SlowPath {
     /// A packet for one of the router's addresses.

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::tables::{PortId, Vif};
 use crate::wire::checksum;
 use crate::wire::ethernet::be16;
+use crate::wire::ipv6::is_link_local;
 
 /// IP protocol numbers.
 pub const ICMP: u8 = 1;
@@ -191,11 +192,6 @@ pub fn ipv4_at(bytes: &[u8], at: usize) -> Option<Ipv4Addr> {
 /// The IPv6 address at `at`, if it is there.
 pub fn ipv6_at(bytes: &[u8], at: usize) -> Option<Ipv6Addr> {
     bytes.get(at..)?.first_chunk::<16>().map(|octets| Ipv6Addr::from(*octets))
-}
-
-/// fe80::/10 (RFC 4291 2.5.6).
-pub fn is_link_local(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
 /// A unicast address that a host may have: something can be sent to it.

@@ -1,5 +1,7 @@
 //! IPv6 (RFC 8200): checked reads of a header and the edit of a router.
 
+use std::net::IpAddr;
+
 use super::ethernet::be16;
 use super::ipv4::{TCP, UDP};
 
@@ -98,6 +100,11 @@ impl<'a> Ipv6<'a> {
             _ => 0,
         }
     }
+}
+
+/// fe80::/10, the addresses that mean something on one link only (RFC 4291 2.5.6).
+pub fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
 /// The 16 octets at `at`, which the caller has checked to be there.

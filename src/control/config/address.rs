@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::wire::ipv6::is_link_local;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 const fn v4(a: u8, b: u8, len: u8) -> IpNet {
@@ -26,11 +27,6 @@ const UNUSABLE: [(IpNet, &str); 8] = [
 ];
 
 const LINK_LOCAL: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10);
-
-/// fe80::/10.
-pub(super) fn is_link_local(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V6(address) if LINK_LOCAL.contains(&address))
-}
 
 /// Why a prefix lies where nothing can be; `None` where it does not.
 pub(super) fn unusable(net: &IpNet) -> Option<&'static str> {

@@ -8,6 +8,7 @@ use super::fields::{At, Fields};
 use super::vifs::Vifs;
 use crate::control::model::{NextHop, VrfConfig};
 use crate::tables::group::BUCKETS;
+use crate::wire::ipv6::is_link_local;
 
 /// The largest weight of a next hop.
 const MAX_WEIGHT: u16 = 64;
@@ -70,7 +71,7 @@ fn egress(
 ) -> Option<std::sync::Arc<str>> {
     let index = match named {
         Some(named) => named?,
-        None if address::is_link_local(address.value) => {
+        None if is_link_local(address.value) => {
             member.missing("vif", "vif = \"NAME\": a link-local address is on every VIF");
             return None;
         }
@@ -111,7 +112,7 @@ pub(super) fn check_on_vif(
         let message = format!("{} is the router's own address", address.value);
         return refuse(message, "write the neighbor's address");
     }
-    if address::is_link_local(address.value) {
+    if is_link_local(address.value) {
         return true;
     }
     match vif.addresses.iter().find(|own| own.contains(&address.value)) {

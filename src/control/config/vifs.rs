@@ -13,6 +13,7 @@ use super::names::Named;
 use super::tags::{self, TaggedVlans};
 use crate::control::model::{PortConfig, VifConfig, VrfConfig};
 use crate::tables::{Pcp, PortRole, SourceCheck, VifKind, VrfKind};
+use crate::wire::ipv6::is_link_local;
 
 /// Most VRFs of a station.
 const MAX_VRFS: usize = 65_535;
@@ -230,7 +231,7 @@ fn addresses(fields: &Fields<'_>) -> Vec<At<IpNet>> {
             );
             continue;
         };
-        let link_local = address::is_link_local(net.addr());
+        let link_local = is_link_local(net.addr());
         if let Some(why) = address::not_a_host(net.addr(), &net) {
             refuse(why, "write the router's address in the subnet");
         } else if link_local && (net.prefix_len() != 64 || net.trunc() != LINK_LOCAL_64) {
@@ -253,7 +254,7 @@ const LINK_LOCAL_64: IpNet =
 fn connect(fields: &Fields<'_>, vrf: &VrfConfig, addresses: &[At<IpNet>], vifs: &mut Vifs) {
     let subnets = vifs.subnets.entry(vrf.name.clone()).or_default();
     for At { value, span } in addresses {
-        if address::is_link_local(value.addr()) {
+        if is_link_local(value.addr()) {
             continue;
         }
         let subnet =

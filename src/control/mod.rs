@@ -8,6 +8,7 @@ mod compile;
 pub mod config;
 mod diff;
 mod ids;
+pub mod kernel;
 pub mod model;
 mod neighbor;
 pub mod protocol;

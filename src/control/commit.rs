@@ -15,6 +15,7 @@ use ipnet::IpNet;
 
 use super::compile::compile;
 use super::diff::{self, Diff};
+use super::learn::Learnings;
 use super::model::Config;
 use super::rib::Rib;
 use super::state::State;
@@ -137,6 +138,8 @@ pub struct Engine<P> {
     pub(super) state: State,
     pub(super) fib: Fib,
     pub(super) publisher: P,
+    /// What learned routes went through.
+    pub(super) learnings: Learnings,
     generation: u64,
     /// The tag of FIB memory that was unlinked last.
     sealed: u64,
@@ -148,7 +151,16 @@ impl<P: Publish> Engine<P> {
     /// An engine that runs no configuration yet. `fib` is empty and has room for `limits.vrfs`.
     pub fn new(fib: Fib, publisher: P, limits: Limits) -> Self {
         let state = State::new(limits);
-        Engine { config: None, state, fib, publisher, generation: 0, sealed: 0, broken: false }
+        Engine {
+            config: None,
+            state,
+            fib,
+            publisher,
+            learnings: Learnings::default(),
+            generation: 0,
+            sealed: 0,
+            broken: false,
+        }
     }
 
     /// What `config` would change, without changing it.

@@ -9,6 +9,8 @@ pub mod config;
 mod diff;
 mod ids;
 pub mod kernel;
+mod learn;
+mod learned;
 pub mod model;
 mod neighbor;
 pub mod protocol;
@@ -20,5 +22,6 @@ mod state;
 
 pub use commit::{CommitError, Engine, Limits, PortFacts, Publish};
 pub use diff::{Change, Diff, Op};
+pub use learn::{Learning, MAX_NEXT_HOPS};
 pub use query::Route;
 pub use rib::Source;

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::commit::{Engine, Publish};
 use super::model::Config;
 use super::rib::Source;
-use crate::tables::{Adjacency, GroupId, PortId, Snapshot, VifId, VrfId};
+use crate::tables::{Adjacency, GroupId, Member, PortId, Snapshot, VifId, VrfId};
 
 /// One route of a VRF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,9 @@ impl<P: Publish> Engine<P> {
 
     /// A VIF by name.
     pub fn vif(&self, name: &str) -> Option<VifId> {
-        u16::try_from(self.state.vifs.get(name)?).ok().map(VifId)
+        // Learned routes may keep the id of a VIF that is gone.
+        let id = VifId(u16::try_from(self.state.vifs.get(name)?).ok()?);
+        self.state.tables.vif(id).map(|_| id)
     }
 
     /// A VRF by name.
@@ -65,10 +67,9 @@ impl<P: Publish> Engine<P> {
         Route { prefix, source, group: GroupId(group) }
     }
 
-    /// The members of a group with their configured weights. One whose adjacency is `EgressDown`
-    /// gets no packets while another is up.
-    pub fn members(&self, group: GroupId) -> impl Iterator<Item = (&Adjacency, u16)> + '_ {
-        let members = self.state.groups.key(group.0).map_or(&[][..], |members| members);
-        members.iter().map(|&(id, weight)| (self.state.tables.adjacency(id), weight))
+    /// The members of a group, usable now or not, with their adjacencies.
+    pub fn members(&self, group: GroupId) -> impl Iterator<Item = (&Adjacency, Member)> + '_ {
+        let members = self.state.members(group).into_iter();
+        members.map(|member| (self.state.tables.adjacency(member.adjacency), member))
     }
 }

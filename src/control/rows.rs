@@ -143,10 +143,14 @@ pub struct Member {
     pub next_hop: Option<IpAddr>,
     /// Its MAC, once known.
     pub mac: Option<String>,
-    /// `reachable`, `unresolved`, `failed`, or `down` (its VIF or port is down).
+    /// `reachable`, `unresolved`, `silent` (BFD or BGP says that it is not reached), or `down` (its VIF
+    /// or port is down).
     pub state: String,
-    /// Its share.
+    /// Its share; 0 for a backup.
     pub weight: u16,
+    /// It carries traffic only while no other member can.
+    #[serde(default)]
+    pub backup: bool,
 }
 
 /// `show routes`.
@@ -156,7 +160,7 @@ pub struct RouteRow {
     pub vrf: String,
     /// The destination.
     pub prefix: IpNet,
-    /// `connected`, `local`, `neighbor`, `static` or `list`.
+    /// `connected`, `local`, `neighbor`, `static`, `list` or `bgp`.
     pub origin: String,
     /// `forward`, `local`, `broadcast`, `blackhole`, `unreachable` or `prohibit`.
     pub action: String,

@@ -37,13 +37,13 @@ added. Octets count from the destination MAC to the end of the payload; *_s are 
   vifs       name port vlan service_tag kind vrf mtu state addresses[] source_check rx_frames rx_octets
              tx_frames tx_octets forwarded punted dropped
   vrfs       name kind vifs ipv4_routes ipv6_routes
-  routes     vrf prefix origin action via[{vif next_hop mac state weight}]
+  routes     vrf prefix origin action via[{vif next_hop mac state weight backup}]
   neighbors  vif vrf address mac state age_s
   counters   scope name counters[{group name value help}] conservation{received forwarded punted
              dropped ok}
   workers    worker cpu generation loops empty bursts frames burst_fill sleeps syscalls_per_frame
              frames_free frames_total
-  lookup     vrf address prefix via[{vif next_hop mac state weight}] verdict help
+  lookup     vrf address prefix via[{vif next_hop mac state weight backup}] verdict help
   version    station version protocol uptime_s generation config
   changes    generation dry_run changes[]
 

@@ -159,7 +159,9 @@ pub(super) fn diff(old: Option<&Config>, new: &Config) -> Diff {
 /// What of `new` can only take effect at a start.
 pub(super) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     // Taken apart, so that a new setting cannot be forgotten here.
-    let StationConfig { name, socket, bpffs, max_vifs, cpus, frames, ring } = &new.station;
+    let StationConfig {
+        name, socket, bpffs, max_vifs, cpus, frames, ring, router_id, bird
+    } = &new.station;
     let old_station = &old.station;
     let station = [
         ("name", *name != old_station.name),
@@ -169,6 +171,8 @@ pub(super) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         ("cpus", *cpus != old_station.cpus),
         ("frames", *frames != old_station.frames),
         ("ring", *ring != old_station.ring),
+        ("router_id", *router_id != old_station.router_id),
+        ("bird", *bird != old_station.bird),
     ];
     let mut reasons: Vec<String> = station
         .iter()

@@ -24,6 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("slowpath", &["wire", "fib", "tables", "limit"]),
     ("control", &["wire", "fib", "tables", "publish", "slowpath"]),
     ("observe", &["tables"]),
+    ("bird", &["tables", "control"]),
     ("ctl", &["wire", "tables", "control"]),
     ("replay", BELOW_STATION),
     ("station", BELOW_STATION),
@@ -33,7 +34,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// What the two that put the parts together may use.
 const BELOW_STATION: &[&str] = &[
     "wire", "fib", "tables", "port", "publish", "handoff", "worker", "slowpath", "control",
-    "observe",
+    "observe", "bird",
 ];
 
 /// Files in which `unsafe` may stand, and why.

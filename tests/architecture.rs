@@ -24,8 +24,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("worker", &["wire", "fib", "tables", "stage", "path", "port", "publish", "handoff"]),
     ("slowpath", &["wire", "fib", "tables", "limit"]),
     ("mirror", &["netlink", "tables"]),
+    ("ledger", &[]),
     ("control", &["wire", "fib", "tables", "publish", "slowpath", "mirror"]),
     ("observe", &["tables"]),
+    ("bird", &["tables", "control"]),
     ("ctl", &["wire", "tables", "control"]),
     ("replay", BELOW_STATION),
     ("station", BELOW_STATION),
@@ -35,7 +37,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// What the two that put the parts together may use.
 const BELOW_STATION: &[&str] = &[
     "wire", "fib", "tables", "netlink", "port", "publish", "handoff", "worker", "slowpath",
-    "mirror", "control", "observe",
+    "mirror", "ledger", "control", "observe", "bird",
 ];
 
 /// Files in which `unsafe` may stand, and why.

@@ -52,12 +52,16 @@
 //! | setting | `control::model`, its parser with an error that says what to write, `scripts/station.toml` |
 //! | question to the daemon | `control::protocol`, and a row type with units in its names |
 
+pub mod bird;
 pub mod command;
 pub mod control;
 pub mod ctl;
 pub mod fib;
 pub mod handoff;
+pub mod ledger;
 pub mod limit;
+pub mod mirror;
+pub mod netlink;
 pub mod observe;
 pub mod path;
 pub mod port;

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("fib", &[]),
-    ("port", &[]),
+    ("netlink", &[]),
+    ("port", &["netlink"]),
     ("limit", &[]),
     ("tables", &["wire", "fib"]),
     // `port` for the frames themselves, which a stage reads and rewrites in place.
@@ -22,8 +23,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("publish", &["fib", "tables"]),
     ("worker", &["wire", "fib", "tables", "stage", "path", "port", "publish", "handoff"]),
     ("slowpath", &["wire", "fib", "tables", "limit"]),
-    ("control", &["wire", "fib", "tables", "publish", "slowpath"]),
+    ("mirror", &["netlink", "tables"]),
+    ("ledger", &[]),
+    ("control", &["wire", "fib", "tables", "publish", "slowpath", "mirror"]),
     ("observe", &["tables"]),
+    ("bird", &["tables", "control"]),
     ("ctl", &["wire", "tables", "control"]),
     ("replay", BELOW_STATION),
     ("station", BELOW_STATION),
@@ -32,8 +36,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
 
 /// What the two that put the parts together may use.
 const BELOW_STATION: &[&str] = &[
-    "wire", "fib", "tables", "port", "publish", "handoff", "worker", "slowpath", "control",
-    "observe",
+    "wire", "fib", "tables", "netlink", "port", "publish", "handoff", "worker", "slowpath",
+    "mirror", "ledger", "control", "observe", "bird",
 ];
 
 /// Files in which `unsafe` may stand, and why.
@@ -49,7 +53,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("port/af_xdp/bpf.rs", "bpf(2)"),
     ("port/af_xdp/bpffs.rs", "statfs(2) and mount(2)"),
     ("port/af_xdp/ethtool.rs", "ioctl(2)"),
-    ("port/af_xdp/netlink.rs", "poll(2)"),
+    ("netlink/mod.rs", "poll(2)"),
     ("port/af_xdp/nic.rs", "sockets and if_indextoname(3)"),
 ];
 

@@ -26,7 +26,7 @@ struct Station {
 fn member(vif: &str, weight: u16, state: &str) -> Member {
     let mac = (state == "reachable").then(|| "02:00:00:00:01:02".to_owned());
     let next_hop = Some("169.254.100.2".parse().unwrap());
-    Member { vif: vif.into(), next_hop, mac, state: state.into(), weight }
+    Member { vif: vif.into(), next_hop, mac, state: state.into(), weight, backup: false }
 }
 
 const TRAFFIC: Traffic =

@@ -19,7 +19,7 @@ use station::publish::Publisher;
 use station::tables::counters::WorkerCounters;
 use station::tables::{
     Adjacency, AdjacencyId, AdjacencyKind, DropReason, GroupId, GroupTable, Member, Pcp, Port,
-    PortId, PortRole, Snapshot, SourceCheck, Tags, Verdict, Vif, VifId, Vrf, VrfId, VrfKind,
+    PortId, PortRole, Role, Snapshot, SourceCheck, Tags, Verdict, Vif, VifId, Vrf, VrfId, VrfKind,
 };
 use station::wire::ethernet::Mac;
 use station::worker::{Exchange, Worker};
@@ -100,7 +100,10 @@ fn a_route_out_of_its_vrf_is_stopped() {
         Adjacency::forward(VifId(1), &there, "10.0.0.2".parse().unwrap(), A.mac, port_mac(0));
     let none = Adjacency::special(AdjacencyKind::NoRoute, VrfId(0));
     let mut groups = GroupTable::default();
-    groups.set(GroupId(1), &[Member { adjacency: AdjacencyId(1), weight: 1, up: true }]);
+    groups.set(
+        GroupId(1),
+        &[Member { adjacency: AdjacencyId(1), weight: 1, role: Role::Primary, usable: true }],
+    );
     let vrf = |name: &str| Some(Vrf { name: name.into(), kind: VrfKind::Vpc });
     let tables = Snapshot {
         generation: 1,

@@ -15,6 +15,7 @@ use ipnet::IpNet;
 
 use super::compile::compile;
 use super::diff::{self, Diff};
+use super::learn::Learnings;
 use super::model::Config;
 use super::rib::Rib;
 use super::state::State;
@@ -105,6 +106,9 @@ pub enum CommitError {
     /// A route would lead out of its VRF.
     #[error("a next hop is on vif {0}, which is in another VRF than its route")]
     OtherVrf(Arc<str>),
+    /// The routing daemon does not take what the configuration makes.
+    #[error("{0}")]
+    Routing(String),
     /// No id is left. Ids of what a change removes are free only after it.
     #[error("too many {0}; if this change also removes some, remove those first")]
     Full(&'static str),
@@ -137,6 +141,8 @@ pub struct Engine<P> {
     pub(super) state: State,
     pub(super) fib: Fib,
     pub(super) publisher: P,
+    /// What learned routes went through.
+    pub(super) learnings: Learnings,
     generation: u64,
     /// The tag of FIB memory that was unlinked last.
     sealed: u64,
@@ -148,7 +154,16 @@ impl<P: Publish> Engine<P> {
     /// An engine that runs no configuration yet. `fib` is empty and has room for `limits.vrfs`.
     pub fn new(fib: Fib, publisher: P, limits: Limits) -> Self {
         let state = State::new(limits);
-        Engine { config: None, state, fib, publisher, generation: 0, sealed: 0, broken: false }
+        Engine {
+            config: None,
+            state,
+            fib,
+            publisher,
+            learnings: Learnings::default(),
+            generation: 0,
+            sealed: 0,
+            broken: false,
+        }
     }
 
     /// What `config` would change, without changing it.

@@ -34,10 +34,17 @@ pub(super) fn compile(
     ports(&mut state, config, facts)?;
     neighbors(&mut state, config)?;
 
+    let silent = old.silent.iter().copied();
+    state.silent = silent.filter(|&(vif, _)| same_place(old, &state, vif)).collect();
+
     let mut compiler = Compiler { ribs: BTreeMap::new(), hosts: Vec::new(), state };
     for (id, _) in compiler.state.vrfs.wanted() {
-        compiler.ribs.insert(vrf_id(id), Rib::default());
+        let learned = old.ribs.get(&vrf_id(id)).map(|rib| rib.learned.clone());
+        compiler
+            .ribs
+            .insert(vrf_id(id), Rib { learned: learned.unwrap_or_default(), ..Rib::default() });
     }
+    compiler.state.keep_learned(&compiler.ribs)?;
     compiler.connected()?;
     compiler.configured(config)?;
     compiler.hosts()?;

@@ -153,6 +153,11 @@ impl<K: Clone + Eq + Hash> Ids<K> {
         self.end
     }
 
+    /// How many ids mean something now.
+    pub fn in_use(&self) -> usize {
+        self.by_key.len()
+    }
+
     /// One more than the highest id ever given out.
     pub fn len(&self) -> usize {
         self.slots.len()

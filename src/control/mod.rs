@@ -8,6 +8,9 @@ mod compile;
 pub mod config;
 mod diff;
 mod ids;
+pub mod kernel;
+mod learn;
+mod learned;
 pub mod model;
 mod neighbor;
 pub mod protocol;
@@ -19,5 +22,6 @@ mod state;
 
 pub use commit::{CommitError, Engine, Limits, PortFacts, Publish};
 pub use diff::{Change, Diff, Op};
+pub use learn::{Learning, MAX_NEXT_HOPS};
 pub use query::Route;
 pub use rib::Source;

@@ -53,6 +53,8 @@ impl<P: Publish> Engine<P> {
         }
         self.state.render_adjacencies(&touched.adjacencies);
         self.state.render_groups(&touched.groups);
+        touched.adjacencies.sort_unstable();
+        self.state.render_groups_of(&touched.adjacencies);
         self.publish();
         let updates = self.state.host_updates(&touched);
         if !updates.is_empty() {
@@ -97,6 +99,22 @@ impl<P: Publish> Engine<P> {
             }
         }
         before.into_values().for_each(|group| self.state.release_group(group));
+    }
+
+    /// Takes in what a routing protocol says of neighbors, by name of their VIF: reached, or not. One
+    /// publication, whatever the number of routes.
+    pub fn peer_states<'a>(&mut self, peers: impl IntoIterator<Item = (&'a str, IpAddr, bool)>) {
+        let mut touched = Vec::new();
+        for (name, address, up) in peers {
+            if let Some(vif) = self.vif(name) {
+                touched.extend(self.state.set_peer((vif, address), up));
+            }
+        }
+        if !touched.is_empty() {
+            touched.sort_unstable();
+            self.state.render_groups_of(&touched);
+            self.publish();
+        }
     }
 
     /// Takes a port's link up or down: one publication, whatever the number of routes.
@@ -224,10 +242,14 @@ impl State {
         let adjacencies = self.adjacencies.wanted().filter(|(_, egress)| leaves(egress));
         let adjacencies: Vec<_> = adjacencies.map(|(id, _)| AdjacencyId(id)).collect();
         self.render_adjacencies(&adjacencies);
-        // A group of one member leads there, up or down.
-        let groups = self.groups.wanted().filter(|(_, members)| members.len() > 1);
-        let groups: Vec<_> = groups.map(|(id, _)| GroupId(id)).collect();
-        self.render_groups(&groups);
+        self.render_groups_of(&adjacencies);
         true
+    }
+
+    /// The adjacency to look at again; `None` if the peer was so already, or is no next hop.
+    fn set_peer(&mut self, peer: (VifId, IpAddr), up: bool) -> Option<AdjacencyId> {
+        let news = if up { self.silent.remove(&peer) } else { self.silent.insert(peer) };
+        let egress = self.next_hop(peer.0, peer.1).filter(|_| news)?;
+        self.adjacencies.get(&egress).map(AdjacencyId)
     }
 }

@@ -1,13 +1,15 @@
 //! What the admin server asks of the engine. Nothing here changes anything.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use super::commit::{Engine, Publish};
 use super::model::Config;
 use super::rib::Source;
-use crate::tables::{Adjacency, GroupId, PortId, Snapshot, VifId, VrfId};
+use crate::tables::{Adjacency, GroupId, Member, PortId, Snapshot, VifId, VrfId};
 
 /// One route of a VRF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,12 +41,25 @@ impl<P: Publish> Engine<P> {
 
     /// A VIF by name.
     pub fn vif(&self, name: &str) -> Option<VifId> {
-        u16::try_from(self.state.vifs.get(name)?).ok().map(VifId)
+        // Learned routes may keep the id of a VIF that is gone.
+        let id = VifId(u16::try_from(self.state.vifs.get(name)?).ok()?);
+        self.state.tables.vif(id).map(|_| id)
     }
 
     /// A VRF by name.
     pub fn vrf(&self, name: &str) -> Option<VrfId> {
         u16::try_from(self.state.vrfs.get(name)?).ok().map(VrfId)
+    }
+
+    /// The ids that the VRFs of a configuration have, or would have once it is committed.
+    pub fn vrf_ids(&self, config: &Config) -> HashMap<Arc<str>, VrfId> {
+        let mut ids = self.state.vrfs.clone();
+        ids.release_all();
+        let wanted = config.vrfs.iter().filter_map(|vrf| {
+            let (id, _) = ids.want(vrf.name.clone())?;
+            Some((vrf.name.clone(), VrfId(u16::try_from(id).ok()?)))
+        });
+        wanted.collect()
     }
 
     /// The routes in the FIB of a VRF, IPv4 first, each family in the order of addresses.
@@ -65,10 +80,9 @@ impl<P: Publish> Engine<P> {
         Route { prefix, source, group: GroupId(group) }
     }
 
-    /// The members of a group with their configured weights. One whose adjacency is `EgressDown`
-    /// gets no packets while another is up.
-    pub fn members(&self, group: GroupId) -> impl Iterator<Item = (&Adjacency, u16)> + '_ {
-        let members = self.state.groups.key(group.0).map_or(&[][..], |members| members);
-        members.iter().map(|&(id, weight)| (self.state.tables.adjacency(id), weight))
+    /// The members of a group, usable now or not, with their adjacencies.
+    pub fn members(&self, group: GroupId) -> impl Iterator<Item = (&Adjacency, Member)> + '_ {
+        let members = self.state.members(group).into_iter();
+        members.map(|member| (self.state.tables.adjacency(member.adjacency), member))
     }
 }

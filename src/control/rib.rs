@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::learned::Learned;
 use crate::tables::GroupId;
 
 /// Where a route comes from. Of the same prefix, the first named here wins.
@@ -24,6 +25,8 @@ pub enum Source {
     List,
     /// A neighbor on a connected subnet.
     Neighbor,
+    /// Learned by BGP: a peer can take over nothing that the operator or a subnet says.
+    Bgp,
 }
 
 /// A route list and where its prefixes lead.
@@ -65,11 +68,19 @@ pub(super) struct Rib {
     pub lists: Vec<List>,
     /// Neighbors on connected subnets.
     pub hosts: HashMap<IpAddr, Host>,
+    /// Learned routes. Shared, so that a new configuration copies none of them.
+    pub learned: Arc<Learned>,
 }
 
 impl Rib {
     /// The route that wins this very prefix.
     pub fn best(&self, prefix: IpNet) -> Option<(Source, GroupId)> {
+        let learned = || self.learned.best(prefix).map(|group| (Source::Bgp, group));
+        self.unlearned(prefix).or_else(learned)
+    }
+
+    /// The route that wins this very prefix where nothing is learned.
+    pub fn unlearned(&self, prefix: IpNet) -> Option<(Source, GroupId)> {
         if let Some(&own) = self.own.get(&prefix) {
             return Some(own);
         }
@@ -218,6 +229,30 @@ mod tests {
         rib.own.clear();
         assert_eq!(rib.best(net("10.0.0.2/32")), Some((Source::Neighbor, GroupId(7))));
         assert_eq!(rib.best(net("10.0.0.2/31")), None, "only the host route is the neighbor's");
+    }
+
+    #[test]
+    fn a_learned_route_gives_way_to_every_other_and_comes_back() {
+        let host = Host { group: GroupId(7), configured: false };
+        let mut learned = Learned::default();
+        for prefix in ["10.0.0.2/32", "10.0.0.0/24"] {
+            learned.set(net(prefix), Some(GroupId(5)));
+        }
+        let without = Rib { learned: Arc::new(learned), ..Rib::default() };
+        let with = Rib {
+            hosts: [("10.0.0.2".parse().unwrap(), host)].into(),
+            lists: vec![list(&["10.0.0.0/24"], 1)],
+            ..without.clone()
+        };
+        assert_eq!(without.best(net("10.0.0.0/24")), Some((Source::Bgp, GroupId(5))));
+        assert_eq!(
+            sorted(with.updates_since(&without)),
+            [(net("10.0.0.0/24"), Some(1)), (net("10.0.0.2/32"), Some(7))]
+        );
+        assert_eq!(
+            sorted(without.updates_since(&with)),
+            [(net("10.0.0.0/24"), Some(5)), (net("10.0.0.2/32"), Some(5))]
+        );
     }
 
     #[test]

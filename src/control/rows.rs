@@ -1,6 +1,10 @@
 //! What the station shows: the rows and results of the admin protocol. Octets count from the
 //! destination MAC to the end of the payload, without FCS. The field names are stable.
 
+mod bgp;
+
+pub use bgp::{BgpRouteRow, BgpRow};
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -143,10 +147,14 @@ pub struct Member {
     pub next_hop: Option<IpAddr>,
     /// Its MAC, once known.
     pub mac: Option<String>,
-    /// `reachable`, `unresolved`, `failed`, or `down` (its VIF or port is down).
+    /// `reachable`, `unresolved`, `silent` (BFD or BGP says that it is not reached), or `down` (its VIF
+    /// or port is down).
     pub state: String,
-    /// Its share.
+    /// Its share; 0 for a backup.
     pub weight: u16,
+    /// It carries traffic only while no other member can.
+    #[serde(default)]
+    pub backup: bool,
 }
 
 /// `show routes`.
@@ -156,7 +164,7 @@ pub struct RouteRow {
     pub vrf: String,
     /// The destination.
     pub prefix: IpNet,
-    /// `connected`, `local`, `neighbor`, `static` or `list`.
+    /// `connected`, `local`, `neighbor`, `static`, `list` or `bgp`.
     pub origin: String,
     /// `forward`, `local`, `broadcast`, `blackhole`, `unreachable` or `prohibit`.
     pub action: String,
@@ -324,7 +332,7 @@ sum! {
     /// A row of any kind.
     Row {
         Port(PortRow), Vif(VifRow), Vrf(VrfRow), Route(RouteRow), Neighbor(NeighborRow),
-        Counter(CounterRow), Worker(WorkerRow),
+        Counter(CounterRow), Worker(WorkerRow), Bgp(BgpRow), BgpRoute(BgpRouteRow),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the engine holds: ids, routes and neighbors, and the tables made of them. Nothing here
 //! publishes or touches the FIB; see `commit` for the order in which that happens.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::commit::{CommitError, Limits};
 use super::ids::Ids;
 use super::rib::Rib;
 use crate::tables::{
-    Adjacency, AdjacencyId, AdjacencyKind, GroupId, Member, Port, Snapshot, Vif, VifId, VrfId,
+    Adjacency, AdjacencyId, AdjacencyKind, GroupId, Member, Port, Role, Snapshot, Vif, VifId, VrfId,
 };
 use crate::wire::ethernet::Mac;
 use crate::wire::ipv6::is_link_local;
@@ -26,8 +26,26 @@ pub(super) struct Egress {
     pub address: IpAddr,
 }
 
-/// The members of a group with their weights, sorted. Their egresses name the VRF.
-pub(super) type Members = Arc<[(AdjacencyId, u16)]>;
+/// A way of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Path {
+    pub egress: Egress,
+    /// Its share as a primary member; 0 for a backup.
+    pub weight: u16,
+    /// It is among the alternates that were learned. Those that are no primary members are backups.
+    pub alternate: bool,
+}
+
+/// A path as a group's key has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Share {
+    pub adjacency: AdjacencyId,
+    pub weight: u16,
+    pub alternate: bool,
+}
+
+/// What a group is known by: its members, sorted. Their egresses name the VRF.
+pub(super) type Members = Arc<[Share]>;
 
 /// What is known of a neighbor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +68,9 @@ pub(super) struct State {
     /// Host routes that the FIB has refused to withdraw so far. Each holds one reference to the
     /// group that the FIB has: packets still get there.
     pub stuck: BTreeMap<(VrfId, IpAddr), GroupId>,
+    /// Neighbors that a routing protocol says are not reached. Nothing is sent there while a group
+    /// has another way.
+    pub silent: BTreeSet<(VifId, IpAddr)>,
     /// VIFs whose MTU their port's interface no longer has, with what it has. Nothing leaves there.
     pub misfits: BTreeMap<VifId, u16>,
     /// The tables as they were, or are about to be, published.
@@ -67,6 +88,7 @@ impl State {
             ribs: BTreeMap::new(),
             neighbors: HashMap::new(),
             stuck: BTreeMap::new(),
+            silent: BTreeSet::new(),
             misfits: BTreeMap::new(),
             tables: Snapshot::default(),
         }
@@ -91,21 +113,38 @@ impl State {
 
     /// The group of these egresses, wanted once more.
     pub fn want_group(&mut self, egresses: &[(Egress, u16)]) -> Result<GroupId, CommitError> {
-        let mut members = Vec::with_capacity(egresses.len());
-        for &(egress, weight) in egresses {
-            members.push((self.want_adjacency(egress)?, weight));
+        let path = |&(egress, weight): &(Egress, u16)| Path { egress, weight, alternate: false };
+        self.want_paths(&egresses.iter().map(path).collect::<Vec<_>>()).map(|(id, _)| id)
+    }
+
+    /// The group of these paths, wanted once more, and whether nobody had wanted it until now.
+    pub fn want_paths(&mut self, paths: &[Path]) -> Result<(GroupId, bool), CommitError> {
+        let mut members = Vec::with_capacity(paths.len());
+        for &Path { egress, weight, alternate } in paths {
+            let adjacency = match self.want_adjacency(egress) {
+                Ok(adjacency) => adjacency,
+                Err(error) => {
+                    self.release_members(&members);
+                    return Err(error);
+                }
+            };
+            members.push(Share { adjacency, weight, alternate });
         }
         members.sort_unstable();
         let members = Members::from(members);
         let wanted = self.groups.want(members.clone());
         // A group holds one reference to each member, however often it is wanted itself.
         if !matches!(wanted, Some((_, true))) {
-            for (adjacency, _) in members.iter() {
-                self.adjacencies.release(adjacency.0);
-            }
+            self.release_members(&members);
         }
-        let (id, _) = wanted.ok_or(CommitError::Full("next-hop groups"))?;
-        Ok(GroupId(id))
+        let (id, first) = wanted.ok_or(CommitError::Full("next-hop groups"))?;
+        Ok((GroupId(id), first))
+    }
+
+    fn release_members(&mut self, members: &[Share]) {
+        for member in members {
+            self.adjacencies.release(member.adjacency.0);
+        }
     }
 
     /// The group of one egress.
@@ -113,25 +152,28 @@ impl State {
         self.want_group(&[(egress, 1)])
     }
 
+    /// The paths of a group that is not swept yet.
+    pub fn paths(&self, id: GroupId) -> Vec<Path> {
+        let members = self.groups.key(id.0).map_or(&[][..], |members| members);
+        let path = |&Share { adjacency, weight, alternate }: &Share| {
+            let egress = *self.adjacencies.key(adjacency.0)?;
+            Some(Path { egress, weight, alternate })
+        };
+        members.iter().filter_map(path).collect()
+    }
+
     /// A group that was not swept yet, wanted once more. False if there is none of this id.
     pub fn want_again(&mut self, id: GroupId) -> bool {
-        let Some(members) = self.groups.key(id.0) else { return false };
-        let egress = |&(id, weight): &(AdjacencyId, u16)| {
-            let egress = self.adjacencies.key(id.0)?;
-            Some((*egress, weight))
-        };
-        let egresses: Vec<_> = members.iter().filter_map(egress).collect();
-        self.want_group(&egresses).is_ok_and(|same| same == id)
+        let paths = self.paths(id);
+        !paths.is_empty() && self.want_paths(&paths).is_ok_and(|(same, _)| same == id)
     }
 
     /// One user of the group less.
     pub fn release_group(&mut self, id: GroupId) {
         if self.groups.release(id.0)
-            && let Some(members) = self.groups.key(id.0)
+            && let Some(members) = self.groups.key(id.0).cloned()
         {
-            for (adjacency, _) in members.iter() {
-                self.adjacencies.release(adjacency.0);
-            }
+            self.release_members(&members);
         }
     }
 
@@ -160,14 +202,15 @@ impl State {
     }
 
     fn render(&self, egress: Egress) -> Adjacency {
-        use AdjacencyKind::{Broadcast, EgressDown, Forward, Glean, Local, NoRoute, Unresolved};
+        use AdjacencyKind::{Broadcast, EgressDown, Forward, Glean, Local, Unresolved};
         if !matches!(egress.kind, Forward | Glean | Local | Broadcast) {
             return Adjacency::special(egress.kind, egress.vrf);
         }
         let Egress { kind, vrf, vif: id, address } = egress;
         let vif = self.tables.vif(id).filter(|vif| vif.vrf == vrf);
         let Some((vif, port)) = vif.and_then(|vif| Some((vif, self.port_of(vif)?))) else {
-            return Adjacency::special(NoRoute, vrf);
+            // Learned routes may lead there a moment longer than the VIF is there.
+            return Adjacency::special(EgressDown, vrf);
         };
         let mut adjacency = match self.neighbors.get(&(id, address)) {
             Some(neighbor) if kind == Forward => Adjacency {
@@ -198,12 +241,34 @@ impl State {
         self.tables.groups = table;
     }
 
-    /// The members of a group, each up or not.
+    /// Writes those groups that have several members, one of them in `touched`, which must be
+    /// sorted: how packets spread over them may have changed. A group of one leads where it led.
+    pub fn render_groups_of(&mut self, touched: &[AdjacencyId]) {
+        let is_touched = |member: &Share| touched.binary_search(&member.adjacency).is_ok();
+        let groups = self.groups.wanted().filter(|(_, members)| members.len() > 1);
+        let groups = groups.filter(|(_, members)| members.iter().any(is_touched));
+        let groups: Vec<_> = groups.map(|(id, _)| GroupId(id)).collect();
+        self.render_groups(&groups);
+    }
+
+    /// The members of a group, each usable or not.
     pub fn members(&self, id: GroupId) -> Vec<Member> {
-        let up = |id| self.tables.adjacency(id).kind != AdjacencyKind::EgressDown;
         let members = self.groups.key(id.0).map_or(&[][..], |members| members);
-        let member = |&(adjacency, weight)| Member { adjacency, weight, up: up(adjacency) };
+        let member = |&Share { adjacency, weight, .. }: &Share| Member {
+            adjacency,
+            weight,
+            role: if weight == 0 { Role::Backup } else { Role::Primary },
+            usable: self.is_usable(adjacency),
+        };
         members.iter().map(member).collect()
+    }
+
+    /// Whether packets that leave there arrive, as far as is known: the VIF and its port are up, the
+    /// neighbor answers, and no routing protocol says that it is not reached.
+    fn is_usable(&self, id: AdjacencyId) -> bool {
+        let adjacency = self.tables.adjacency(id);
+        adjacency.kind == AdjacencyKind::Forward
+            && !self.silent.contains(&(adjacency.vif, adjacency.address))
     }
 
     /// Takes in the ids of `next`, a successor that did not come to be.

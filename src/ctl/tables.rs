@@ -18,7 +18,7 @@ fn word(value: impl serde::Serialize) -> String {
     }
 }
 
-fn or_dash(text: Option<impl ToString>) -> String {
+pub(super) fn or_dash(text: Option<impl ToString>) -> String {
     text.map_or_else(|| "-".to_owned(), |text| text.to_string())
 }
 
@@ -122,8 +122,11 @@ impl Show for VrfRow {
 /// Members of a group, a line each.
 fn members(members: &[Member]) -> String {
     let lines = members.iter().map(|member| {
-        let weight =
-            if members.len() > 1 { format!(" weight {}", member.weight) } else { String::new() };
+        let weight = match (member.backup, members.len()) {
+            (true, _) => " backup".to_owned(),
+            (false, 1) => String::new(),
+            (false, _) => format!(" weight {}", member.weight),
+        };
         let state = if member.state == "reachable" {
             String::new()
         } else {
@@ -238,7 +241,7 @@ impl Show for LookupResult {
                     or_dash(member.next_hop),
                     or_dash(member.mac.as_ref()),
                     member.state.clone(),
-                    member.weight.to_string(),
+                    if member.backup { "backup".to_owned() } else { member.weight.to_string() },
                 ]
             });
             if !lookup.via.is_empty() {

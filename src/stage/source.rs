@@ -30,7 +30,8 @@ fn check(
     mode: SourceCheck,
 ) -> Result<(), DropReason> {
     let mut foreign = false;
-    for &member in tables.groups.buckets(group) {
+    // Every member, not only those that carry now: what comes by a backup path is as genuine.
+    for &member in tables.groups.members(group) {
         let adjacency = tables.adjacency(member);
         let reaches_host = matches!(
             adjacency.kind,

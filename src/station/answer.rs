@@ -15,7 +15,7 @@ use crate::control::{Route, Source};
 use crate::port::af_xdp::Attached;
 use crate::slowpath::NeighborState;
 use crate::tables::{
-    Adjacency, AdjacencyKind, DropReason, GroupId, PortId, Verdict, Vif, VifId, VrfId,
+    self, Adjacency, AdjacencyKind, DropReason, GroupId, PortId, Verdict, Vif, VifId, VrfId,
 };
 
 /// `version`.
@@ -285,20 +285,21 @@ impl Control {
     fn group(&self, id: GroupId) -> (AdjacencyKind, Arc<[Member]>) {
         let mut kind = AdjacencyKind::NoRoute;
         let mut members = Vec::new();
-        for (adjacency, weight) in self.engine.members(id) {
+        for (adjacency, member) in self.engine.members(id) {
             // One member up is enough for packets to leave.
             if members.is_empty() || adjacency.kind == AdjacencyKind::Forward {
                 kind = adjacency.kind;
             }
-            if let Some(member) = self.member(adjacency, weight) {
+            if let Some(member) = self.member(adjacency, member) {
                 members.push(member);
             }
         }
         (kind, members.into())
     }
 
-    fn member(&self, adjacency: &Adjacency, weight: u16) -> Option<Member> {
+    fn member(&self, adjacency: &Adjacency, member: tables::Member) -> Option<Member> {
         let state = match adjacency.kind {
+            AdjacencyKind::Forward if !member.usable => "silent",
             AdjacencyKind::Forward | AdjacencyKind::Local => "reachable",
             AdjacencyKind::Unresolved | AdjacencyKind::Glean => "unresolved",
             AdjacencyKind::EgressDown => "down",
@@ -311,7 +312,8 @@ impl Control {
             next_hop: of_next_hop.then_some(adjacency.address),
             mac: mac(adjacency),
             state: state.into(),
-            weight,
+            weight: member.weight,
+            backup: member.role == tables::Role::Backup,
         })
     }
 }
@@ -333,6 +335,7 @@ fn origin(source: Source) -> &'static str {
         Source::Static => "static",
         Source::List => "list",
         Source::Neighbor => "neighbor",
+        Source::Bgp => "bgp",
     }
 }
 

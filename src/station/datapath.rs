@@ -12,9 +12,10 @@ use super::worker_thread::{self, Order, WorkerHandle};
 use crate::control::PortFacts;
 use crate::control::model::{Config, KernelProtocol, PortConfig, XdpMode, ZeroCopy};
 use crate::fib::FibReader;
+use crate::netlink::LinkEvent;
 use crate::port::af_xdp::{
-    self, AttachMode, Attached, LinkEvent, Nic, NicError, SocketOptions, ToKernel, XdpCounters,
-    XdpProgram, frames_for_ring,
+    self, AttachMode, Attached, Nic, NicError, SocketOptions, ToKernel, XdpCounters, XdpProgram,
+    frames_for_ring,
 };
 use crate::port::{FrameSize, Pool};
 use crate::publish::Subscriber;

@@ -1,10 +1,23 @@
 //! Next-hop groups: the indirection between prefixes and adjacencies. A failure changes a group's
 //! buckets, never the prefixes that point at it, so convergence does not depend on their number.
+//!
+//! Primary members share a group's buckets while one of them is usable, backup members where none is.
+//! Which member has a bucket follows from who is usable alone: the loss of a member moves its own
+//! buckets and no other, and its return takes back the same ones.
 
 use super::ids::{AdjacencyId, GroupId};
 
 /// Buckets of a group with several members: enough to hold weights to about 2%.
 pub const BUCKETS: usize = 64;
+
+/// Whether a member carries traffic at all times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Yes.
+    Primary,
+    /// Only while no primary member is usable.
+    Backup,
+}
 
 /// One way out of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,15 +26,25 @@ pub struct Member {
     pub adjacency: AdjacencyId,
     /// Its share.
     pub weight: u16,
-    /// Packets can leave there now.
-    pub up: bool,
+    /// When it carries.
+    pub role: Role,
+    /// Packets that leave there arrive, as far as is known now.
+    pub usable: bool,
 }
 
-/// Where a group's buckets are. The number of buckets is `mask + 1`: 1 or [`BUCKETS`].
+/// Where a group's buckets are, and behind them its members. The number of buckets is `mask + 1`: 1
+/// or [`BUCKETS`]. The one bucket of a group of one is its member too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Group {
     first: u32,
-    mask: u32,
+    mask: u16,
+    members: u16,
+}
+
+impl Group {
+    fn places(self) -> usize {
+        if self.mask == 0 { 1 } else { BUCKETS + usize::from(self.members) }
+    }
 }
 
 /// All groups of all VRFs. Group 0 is "no route" and holds adjacency 0; so does every id that is
@@ -30,8 +53,8 @@ pub struct Group {
 pub struct GroupTable {
     groups: Vec<Group>,
     buckets: Vec<AdjacencyId>,
-    /// Places in `buckets` that no group uses: single buckets, and runs of [`BUCKETS`].
-    free: [Vec<u32>; 2],
+    /// Places in `buckets` that no group uses, by their number.
+    free: Vec<Vec<u32>>,
 }
 
 impl Default for GroupTable {
@@ -39,39 +62,42 @@ impl Default for GroupTable {
         GroupTable {
             groups: vec![Group::default()],
             buckets: vec![AdjacencyId(0)],
-            free: Default::default(),
+            free: Vec::new(),
         }
     }
 }
 
 impl GroupTable {
-    /// Makes `id` the group of these members. Those that are up share all buckets; each keeps the
-    /// buckets it has while all are up, so the loss of one moves only its own flows. A group with
-    /// no member up spreads over all of them: their adjacencies say why nothing leaves. A group
-    /// without members leads nowhere. Id 0 cannot be changed.
+    /// Makes `id` the group of these members. A group with no usable member spreads over its primary
+    /// ones: their adjacencies say why nothing leaves, or packets may still arrive. A group without
+    /// members leads nowhere. Id 0 cannot be changed.
     pub fn set(&mut self, id: GroupId, members: &[Member]) {
         if id.0 == 0 {
             return;
         }
-        let buckets = match members {
+        let mut places = match members {
             [] => vec![AdjacencyId(0)],
             [only] => vec![only.adjacency],
             many => deal(many),
         };
-        let mask = u32::try_from(buckets.len() - 1).unwrap_or(0);
+        let mask = u16::try_from(places.len() - 1).unwrap_or(0);
+        if mask != 0 {
+            places.extend(members.iter().map(|member| member.adjacency));
+        }
+        let count = u16::try_from(members.len()).unwrap_or(u16::MAX);
         if self.groups.len() <= id.index() {
             self.groups.resize(id.index() + 1, Group::default());
         }
         let old = self.groups[id.index()];
-        let first = if old.first != 0 && old.mask == mask {
+        let first = if old.first != 0 && old.places() == places.len() {
             old.first
         } else {
             self.clear(id);
-            self.take(buckets.len())
+            self.take(places.len())
         };
         let at = first as usize;
-        self.buckets[at..at + buckets.len()].copy_from_slice(&buckets);
-        self.groups[id.index()] = Group { first, mask };
+        self.buckets[at..at + places.len()].copy_from_slice(&places);
+        self.groups[id.index()] = Group { first, mask, members: count };
     }
 
     /// Makes `id` lead nowhere.
@@ -79,13 +105,17 @@ impl GroupTable {
         let Some(group) = self.groups.get_mut(id.index()) else { return };
         let old = std::mem::take(group);
         if old.first != 0 {
-            self.free[usize::from(old.mask != 0)].push(old.first);
+            let places = old.places();
+            if self.free.len() <= places {
+                self.free.resize(places + 1, Vec::new());
+            }
+            self.free[places].push(old.first);
         }
     }
 
-    /// A place for `count` buckets.
+    /// A place for `count` adjacencies.
     fn take(&mut self, count: usize) -> u32 {
-        self.free[usize::from(count > 1)].pop().unwrap_or_else(|| {
+        self.free.get_mut(count).and_then(Vec::pop).unwrap_or_else(|| {
             let first = self.buckets.len();
             self.buckets.resize(first + count, AdjacencyId(0));
             u32::try_from(first).unwrap_or(0)
@@ -106,38 +136,79 @@ impl GroupTable {
     #[inline(always)]
     pub fn buckets(&self, id: GroupId) -> &[AdjacencyId] {
         let group = self.groups.get(id.index()).copied().unwrap_or_default();
-        &self.buckets[group.first as usize..=(group.first + group.mask) as usize]
+        &self.buckets[group.first as usize..=group.first as usize + usize::from(group.mask)]
+    }
+
+    /// Every member of a group, whether it carries now or not.
+    #[inline(always)]
+    pub fn members(&self, id: GroupId) -> &[AdjacencyId] {
+        let group = self.groups.get(id.index()).copied().unwrap_or_default();
+        let first = group.first as usize;
+        match group.mask {
+            0 => &self.buckets[first..=first],
+            _ => &self.buckets[first + BUCKETS..first + BUCKETS + usize::from(group.members)],
+        }
     }
 }
 
-/// Deals [`BUCKETS`] buckets to all members by weight, then the buckets of those that are down to
-/// those that are up, again by weight.
+/// Deals [`BUCKETS`] buckets to the members that carry now.
 fn deal(members: &[Member]) -> Vec<AdjacencyId> {
-    let all: Vec<usize> = (0..members.len()).collect();
-    let up: Vec<usize> = all.iter().copied().filter(|&i| members[i].up).collect();
-    let mut owners = spread(members, &all, BUCKETS);
-    if !up.is_empty() {
-        let orphans = owners.iter().filter(|&&i| !members[i].up).count();
-        let mut heirs = spread(members, &up, orphans).into_iter();
-        for owner in owners.iter_mut().filter(|owner| !members[**owner].up) {
-            *owner = heirs.next().unwrap_or(up[0]);
-        }
-    }
+    let of =
+        |role| -> Vec<usize> { (0..members.len()).filter(|&i| members[i].role == role).collect() };
+    let (primary, backup) = (of(Role::Primary), of(Role::Backup));
+    let lives = |among: &[usize]| among.iter().any(|&i| members[i].usable);
+    let among =
+        if primary.is_empty() || !lives(&primary) && lives(&backup) { backup } else { primary };
+    let mut owners = vec![0; BUCKETS];
+    let all: Vec<usize> = (0..BUCKETS).collect();
+    spread(members, &among, &all, lives(&among), &mut owners);
     owners.into_iter().map(|i| members[i].adjacency).collect()
 }
 
-/// Deals `count` buckets to the members in `among` by weight, each member's in a row.
-fn spread(members: &[Member], among: &[usize], count: usize) -> Vec<usize> {
+/// Deals `buckets` to the members in `among` by weight. With `skip`, those of a member that is not
+/// usable are dealt on among the others, in the same way: so who has a bucket where several members
+/// are lost does not depend on the order in which they were.
+fn spread(
+    members: &[Member],
+    among: &[usize],
+    buckets: &[usize],
+    skip: bool,
+    owners: &mut [usize],
+) {
     let weight = |i: usize| usize::from(members[i].weight.max(1));
     let total: usize = among.iter().map(|&i| weight(i)).sum();
-    let mut seen = 0;
-    let mut owners = Vec::with_capacity(count);
+    let (mut seen, mut dealt) = (0, 0);
+    let mut room = Vec::with_capacity(among.len());
     for &i in among {
         seen += weight(i);
-        let upto = (seen * count + total / 2) / total;
-        owners.extend(std::iter::repeat_n(i, upto.saturating_sub(owners.len())));
+        let upto = (seen * buckets.len() + total / 2) / total;
+        room.push(upto - dealt);
+        dealt = upto;
     }
-    owners
+    // Each bucket goes to the member that it likes best among those with room: so groups that differ
+    // in a member agree about most buckets of the others.
+    let mut parts: Vec<Vec<usize>> = vec![Vec::new(); among.len()];
+    for &bucket in buckets {
+        let open = (0..among.len()).filter(|&k| room[k] > 0);
+        let liked = |&k: &usize| affinity(members[among[k]].adjacency, bucket);
+        let Some(best) = open.max_by_key(liked) else { break };
+        room[best] -= 1;
+        owners[bucket] = among[best];
+        parts[best].push(bucket);
+    }
+    for (k, part) in parts.iter().enumerate().filter(|(_, part)| !part.is_empty()) {
+        if skip && !members[among[k]].usable {
+            let others: Vec<usize> = among.iter().copied().filter(|&i| i != among[k]).collect();
+            spread(members, &others, part, skip, owners);
+        }
+    }
+}
+
+/// How much a bucket likes to lead to an adjacency: a number without a pattern.
+fn affinity(adjacency: AdjacencyId, bucket: usize) -> u64 {
+    let mixed = (u64::from(adjacency.0) << 8 | bucket as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    mixed ^ mixed >> 32
 }
 
 #[cfg(test)]
@@ -145,13 +216,22 @@ mod tests {
     use super::*;
 
     fn members(of: &[(u32, u16, bool)]) -> Vec<Member> {
-        of.iter()
-            .map(|&(id, weight, up)| Member { adjacency: AdjacencyId(id), weight, up })
-            .collect()
+        of.iter().map(|&(id, weight, usable)| member(id, weight, Role::Primary, usable)).collect()
+    }
+
+    fn member(id: u32, weight: u16, role: Role, usable: bool) -> Member {
+        Member { adjacency: AdjacencyId(id), weight, role, usable }
     }
 
     fn count(buckets: &[AdjacencyId], id: u32) -> usize {
         buckets.iter().filter(|a| a.0 == id).count()
+    }
+
+    /// The buckets of a group of these members.
+    fn dealt(members: &[Member]) -> Vec<AdjacencyId> {
+        let mut table = GroupTable::default();
+        table.set(GroupId(1), members);
+        table.buckets(GroupId(1)).to_vec()
     }
 
     #[test]
@@ -161,6 +241,7 @@ mod tests {
         let buckets = table.buckets(GroupId(5));
         assert_eq!(buckets.len(), BUCKETS);
         assert_eq!((count(buckets, 1), count(buckets, 2)), (48, 16));
+        assert_eq!(table.members(GroupId(5)), [AdjacencyId(1), AdjacencyId(2)]);
     }
 
     #[test]
@@ -174,6 +255,60 @@ mod tests {
         for (old, new) in before.iter().zip(after) {
             assert!(old.0 == 2 || old == new);
         }
+    }
+
+    /// Every step between any two sets of usable members of a group of five, as losses and returns
+    /// one after another.
+    #[test]
+    fn a_loss_or_return_moves_only_the_flows_of_that_member_whoever_else_is_lost() {
+        let with = |usable: u32| -> Vec<AdjacencyId> {
+            let of = |i: u32| member(i + 1, 1 + i as u16, Role::Primary, usable >> i & 1 == 1);
+            dealt(&(0..5).map(of).collect::<Vec<_>>())
+        };
+        for usable in 1..32_u32 {
+            for lost in (0..5).filter(|i| usable >> i & 1 == 1 && usable != 1 << i) {
+                let (before, after) = (with(usable), with(usable & !(1 << lost)));
+                assert_eq!(count(&after, lost + 1), 0);
+                for (old, new) in before.iter().zip(&after) {
+                    assert!(old.0 == lost + 1 || old == new, "{usable:05b} without {lost}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn groups_that_differ_in_a_member_agree_about_most_flows_of_the_others() {
+        let of = |ids: &[u32]| {
+            dealt(&ids.iter().map(|&id| member(id, 1, Role::Primary, true)).collect::<Vec<_>>())
+        };
+        let (mut kept, mut all) = (0, 0);
+        for base in 0..50 {
+            let ids: Vec<u32> = (1..=4).map(|i| base * 7 + i).collect();
+            for (old, new) in of(&ids).iter().zip(of(&ids[..3])) {
+                if ids[..3].contains(&old.0) {
+                    all += 1;
+                    kept += usize::from(*old == new);
+                }
+            }
+        }
+        assert!(kept * 100 > all * 80, "{kept} of {all} buckets stayed");
+    }
+
+    #[test]
+    fn backups_carry_while_no_primary_is_usable() {
+        let group = |a: bool, b: bool, c: bool| {
+            let (primary, backup) = (Role::Primary, Role::Backup);
+            let buckets = dealt(&[
+                member(1, 1, primary, a),
+                member(2, 1, primary, b),
+                member(3, 1, backup, c),
+            ]);
+            [count(&buckets, 1), count(&buckets, 2), count(&buckets, 3)]
+        };
+        assert_eq!(group(true, true, true), [32, 32, 0]);
+        assert_eq!(group(true, false, true), [64, 0, 0]);
+        assert_eq!(group(false, false, true), [0, 0, 64]);
+        assert_eq!(group(false, false, false), [32, 32, 0], "the last resort is the primaries'");
     }
 
     #[test]
@@ -190,6 +325,7 @@ mod tests {
         table.set(GroupId(3), &members(&[(7, 1, true)]));
         for id in [0, 1, 2, 99] {
             assert_eq!(table.buckets(GroupId(id)), &[AdjacencyId(0)]);
+            assert_eq!(table.members(GroupId(id)), &[AdjacencyId(0)]);
         }
         table.set(GroupId(0), &members(&[(7, 1, true)]));
         assert_eq!(table.buckets(GroupId(0)), &[AdjacencyId(0)], "group 0 cannot be changed");
@@ -209,6 +345,6 @@ mod tests {
             table.clear(GroupId(2));
             assert_eq!(table.buckets(GroupId(1)), &[AdjacencyId(0)]);
         }
-        assert!(table.buckets.len() <= 1 + 2 + 2 * BUCKETS, "{}", table.buckets.len());
+        assert!(table.buckets.len() <= 1 + 2 + 2 * (BUCKETS + 2), "{}", table.buckets.len());
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use station::port::af_xdp::{LinkEvent, LinkWatcher, link_of};
+use station::netlink::{LinkEvent, LinkWatcher};
+use station::port::af_xdp::link_of;
 
 use super::lab::{Lab, PORTS, WIRES};
 

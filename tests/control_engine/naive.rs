@@ -294,7 +294,7 @@ pub fn observe(engine: &Engine<Workers>) -> World {
         assert_eq!(engine.vrf(&vrf.name), Some(id));
         for route in engine.routes(id) {
             let mut ways: Vec<_> =
-                engine.members(route.group).map(|(a, weight)| (way(a), weight)).collect();
+                engine.members(route.group).map(|(a, member)| (way(a), member.weight)).collect();
             ways.sort();
             for (adjacency, _) in engine.members(route.group) {
                 assert_eq!(adjacency.vrf, id, "a route leads out of its VRF");
@@ -353,13 +353,13 @@ pub fn observe(engine: &Engine<Workers>) -> World {
     }
 }
 
-/// Members that are up share the buckets by weight; all do if none is up.
+/// Members that are usable share the buckets by weight; all do if none is.
 fn check_buckets(engine: &Engine<Workers>, group: GroupId) {
     let tables = engine.tables();
     let buckets: Vec<&Adjacency> =
         tables.groups.buckets(group).iter().map(|&id| tables.adjacency(id)).collect();
-    let members: Vec<_> = engine.members(group).collect();
-    let is_up = |a: &Adjacency| a.kind != AdjacencyKind::EgressDown;
+    let members: Vec<_> = engine.members(group).map(|(a, member)| (a, member.weight)).collect();
+    let is_up = |a: &Adjacency| a.kind == AdjacencyKind::Forward;
     let any = members.iter().any(|(a, _)| is_up(a));
     let live: Vec<_> = members.iter().filter(|(a, _)| is_up(a) || !any).collect();
     let total: usize = live.iter().map(|(_, weight)| usize::from(*weight)).sum();

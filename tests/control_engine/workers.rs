@@ -104,8 +104,8 @@ impl Held {
         }
         let newest = self.snapshots.last().unwrap();
         for id in (1..new.groups.len()).map(|id| GroupId(id as u32)) {
-            let now = new.groups.buckets(id);
-            let before = newest.groups.buckets(id);
+            let now = new.groups.members(id);
+            let before = newest.groups.members(id);
             let unused = [AdjacencyId(0)];
             if now == unused {
                 continue;
@@ -113,7 +113,7 @@ impl Held {
             if before != unused {
                 assert!(now.iter().any(|a| before.contains(a)), "group id reused at once");
             } else {
-                let free = |old: &Snapshot| old.groups.buckets(id) == unused;
+                let free = |old: &Snapshot| old.groups.members(id) == unused;
                 assert!(self.snapshots.iter().all(free), "group id reused too early");
             }
         }

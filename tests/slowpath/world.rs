@@ -19,7 +19,7 @@ use station::slowpath::{NeighborEvent, NeighborRow, Output, Punted, SlowPath, Vi
 use station::tables::counters::SlowCounters;
 use station::tables::{
     Adjacency, AdjacencyId, AdjacencyKind, GroupId, GroupTable, Member, Pcp, Port, PortId,
-    PortRole, PuntReason, SlowOutcome, Snapshot, SourceCheck, Tags, Vif, VifId, VifKind, Vrf,
+    PortRole, PuntReason, Role, SlowOutcome, Snapshot, SourceCheck, Tags, Vif, VifId, VifKind, Vrf,
     VrfId, VrfKind,
 };
 use station::wire::ethernet::Mac;
@@ -179,7 +179,8 @@ impl World {
 
     fn group(&mut self, members: &[(AdjacencyId, u16)]) -> GroupId {
         let id = GroupId(u32::try_from(self.groups.len()).unwrap());
-        let up = |&(adjacency, weight)| Member { adjacency, weight, up: true };
+        let up =
+            |&(adjacency, weight)| Member { adjacency, weight, role: Role::Primary, usable: true };
         self.groups.set(id, &members.iter().map(up).collect::<Vec<_>>());
         id
     }

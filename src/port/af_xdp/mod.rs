@@ -4,8 +4,7 @@
 //!   with what to do about it;
 //! - [`XdpProgram`]: sends each queue's frames to its socket, and keeps the port closed while there is
 //!   none;
-//! - [`XskPort`]: one queue of a NIC as a [`Port`](super::Port), on rings of our own over `libc`;
-//! - [`LinkWatcher`]: tells when an interface loses its carrier, goes, or comes back.
+//! - [`XskPort`]: one queue of a NIC as a [`Port`](super::Port), on rings of our own over `libc`.
 
 mod backoff;
 mod bpf;
@@ -13,8 +12,6 @@ mod bpffs;
 mod error;
 mod ethtool;
 mod held;
-mod link;
-mod netlink;
 mod nic;
 mod port;
 mod privilege;
@@ -24,8 +21,6 @@ mod socket;
 
 pub use bpffs::{BpffsError, Claim, claim};
 pub use error::{XdpError, XskError};
-pub use link::{LinkEvent, LinkWatcher};
-pub use netlink::{Link, LinkXdp, links};
 pub use nic::{Nic, NicError, frame_size_for_mtu, link_of, queue_count};
 pub use port::{SocketOptions, XskPort, ZeroCopy, frames_for_ring};
 pub use privilege::{PrivilegeError, check_privileges};

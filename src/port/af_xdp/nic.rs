@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use super::super::FrameSize;
 use super::ethtool::{Channels, Ethtool, Feature};
-use super::netlink::{self, Link};
+use crate::netlink::{self, Link};
 
 /// Octets of an Ethernet header with two tags.
 const L2_HEADER: u32 = 14 + 2 * 4;

@@ -18,7 +18,7 @@ use aya::{EbpfLoader, include_bytes_aligned};
 use super::bpf::{XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, XdpLink};
 use super::bpffs;
 use super::error::XdpError;
-use super::netlink::{self, Link};
+use crate::netlink::{self, Link};
 
 /// The compiled program: `xdp/station.bpf.c`.
 pub static PROGRAM: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/station.bpf.o"));

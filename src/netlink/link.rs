@@ -1,23 +1,12 @@
-//! Interfaces as rtnetlink shows them. Reads the few attributes that a port needs by hand: a kernel
-//! with attributes of a shape that nobody here knows must not keep a station from starting.
-//!
-//! Parsing never panics; what is too short is left out.
-
-#![allow(unsafe_code)] // poll(2)
+//! Interfaces as rtnetlink shows them: the few attributes that a port needs.
 
 use std::io;
-use std::os::fd::AsRawFd;
-use std::time::Duration;
 
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_sys::Socket;
 
-// Of linux/netlink.h, linux/rtnetlink.h, linux/if_link.h.
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-const NLMSG_OVERRUN: u16 = 4;
-const NLM_F_REQUEST: u16 = 0x1;
-const NLM_F_DUMP: u16 = 0x300;
-const NLM_F_DUMP_INTR: u16 = 0x10;
+use super::{Frame, ask, attributes, frames, open, u32_at};
+
+// Of linux/rtnetlink.h, linux/if_link.h.
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
@@ -32,8 +21,6 @@ const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
 const XDP_ATTACHED_DRV: u8 = 1;
 const XDP_ATTACHED_MULTI: u8 = 4;
-/// The flag bits of an attribute's type (NLA_F_NESTED, NLA_F_NET_BYTEORDER).
-const NLA_TYPE: u16 = 0x3fff;
 
 /// A network interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,15 +83,8 @@ pub fn links() -> io::Result<Vec<Link>> {
 
 /// `None` where a change interrupted it.
 fn dump() -> io::Result<Option<Vec<Link>>> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    let mut request = Vec::new();
-    request.extend_from_slice(&32u32.to_ne_bytes());
-    request.extend_from_slice(&RTM_GETLINK.to_ne_bytes());
-    request.extend_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
-    request.extend_from_slice(&[0; 4 + 4 + 16]); // sequence, port, and struct ifinfomsg: all of them
-    socket.send(&request, 0)?;
+    let socket = open()?;
+    ask(&socket, RTM_GETLINK, &[0; 16])?; // struct ifinfomsg: all of them
     let mut links = Vec::new();
     let mut interrupted = false;
     loop {
@@ -126,53 +106,26 @@ fn dump() -> io::Result<Option<Vec<Link>>> {
 
 /// A socket that receives the changes of all interfaces.
 pub(super) fn subscribe() -> io::Result<Socket> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
-    socket.bind_auto()?;
-    socket.add_membership(RTNLGRP_LINK)?;
-    socket.set_non_blocking(true)?;
-    Ok(socket)
-}
-
-/// Waits until the socket has something to read; false where nothing came in time.
-pub(super) fn wait(socket: &Socket, timeout: Duration) -> io::Result<bool> {
-    let mut poll = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: one struct that lives through the call.
-    match unsafe { libc::poll(&raw mut poll, 1, milliseconds) } {
-        0 => Ok(false),
-        n if n > 0 => Ok(true),
-        _ => {
-            let error = io::Error::last_os_error();
-            if error.kind() == io::ErrorKind::Interrupted { Ok(false) } else { Err(error) }
-        }
-    }
+    super::subscribe(&[RTNLGRP_LINK])
 }
 
 /// The messages of a datagram. Messages about bridge ports and the like are left out.
 pub(super) fn parse(datagram: &[u8]) -> Vec<Message> {
     let mut messages = Vec::new();
     let mut interrupted = false;
-    let mut rest = datagram;
-    while let (Some(len), Some(kind), Some(flags)) =
-        (u32_at(rest, 0), u16_at(rest, 4), u16_at(rest, 6))
-    {
-        let Some(payload) = usize::try_from(len).ok().and_then(|len| rest.get(16..len)) else {
-            break;
-        };
-        interrupted |= flags & NLM_F_DUMP_INTR != 0;
-        match kind {
-            RTM_NEWLINK => messages.extend(link(payload).map(Message::New)),
-            RTM_DELLINK => messages.extend(link(payload).map(Message::Deleted)),
-            NLMSG_DONE => messages.push(Message::Done { interrupted }),
-            NLMSG_ERROR => {
-                let errno =
-                    u32_at(payload, 0).map_or(libc::EPROTO, |e| e.cast_signed().wrapping_neg());
-                messages.push(Message::Error(errno));
+    for (frame, is_interrupted) in frames(datagram) {
+        interrupted |= is_interrupted;
+        match frame {
+            Frame::Payload(RTM_NEWLINK, payload) => {
+                messages.extend(link(payload).map(Message::New));
             }
-            NLMSG_OVERRUN => messages.push(Message::Error(libc::ENOBUFS)),
-            _ => {}
+            Frame::Payload(RTM_DELLINK, payload) => {
+                messages.extend(link(payload).map(Message::Deleted));
+            }
+            Frame::Payload(..) => {}
+            Frame::Done => messages.push(Message::Done { interrupted }),
+            Frame::Error(errno) => messages.push(Message::Error(errno)),
         }
-        rest = rest.get((16 + payload.len()).next_multiple_of(4)..).unwrap_or_default();
     }
     if interrupted && !messages.iter().any(|m| matches!(m, Message::Done { .. })) {
         // The flag may come on an earlier datagram of the dump than its end: start over at once.
@@ -229,24 +182,6 @@ fn xdp(attribute: &[u8]) -> Option<LinkXdp> {
         XDP_ATTACHED_MULTI => Some(LinkXdp { native: true, program: program.unwrap_or(0) }),
         mode => Some(LinkXdp { native: mode == XDP_ATTACHED_DRV, program: program? }),
     }
-}
-
-fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    std::iter::from_fn(move || {
-        let len = usize::from(u16_at(rest, 0)?);
-        let kind = u16_at(rest, 2)? & NLA_TYPE;
-        let value = rest.get(4..len)?;
-        rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, value))
-    })
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
 #[cfg(test)]

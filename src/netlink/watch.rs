@@ -3,11 +3,12 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
 use netlink_sys::Socket;
 
-use super::netlink::{self, Link, Message};
+use super::link::{self, Link, Message};
 
 /// What became of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,13 +51,20 @@ pub struct LinkWatcher {
     resyncs: u64,
 }
 
+impl AsRawFd for LinkWatcher {
+    /// Becomes readable when there may be an event.
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
 impl LinkWatcher {
     /// Starts to watch. The first events tell of the interfaces that are there.
     ///
     /// # Errors
     /// The kernel's.
     pub fn new() -> io::Result<LinkWatcher> {
-        let socket = netlink::subscribe()?;
+        let socket = link::subscribe()?;
         let mut watcher = LinkWatcher {
             socket,
             known: HashMap::new(),
@@ -83,7 +91,7 @@ impl LinkWatcher {
                 continue;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            if !netlink::wait(&self.socket, left)? {
+            if !super::wait(&[self.socket.as_raw_fd()], left)? {
                 return Ok(None);
             }
             self.receive()?;
@@ -103,7 +111,7 @@ impl LinkWatcher {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(e) => return Err(e),
         };
-        for message in netlink::parse(&datagram) {
+        for message in link::parse(&datagram) {
             match message {
                 Message::New(link) => self.present(link),
                 Message::Deleted(link) => self.gone(link.index),
@@ -131,7 +139,7 @@ impl LinkWatcher {
     }
 
     fn reconcile(&mut self) -> io::Result<()> {
-        let links = netlink::links()?;
+        let links = link::links()?;
         let missing: Vec<u32> = self
             .known
             .keys()

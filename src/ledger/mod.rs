@@ -1,0 +1,344 @@
+//! The failover ledger: when each VIF was out, why, how soon that was noticed and what was lost, in
+//! memory and on disk, and how available that makes it.
+//!
+//! A VIF is out while at least one fault stands: from the first to the end of the last. The outage has the
+//! cause of the first fault, and names the others. The station's own absence is an outage of all VIFs.
+//! Times are the wall clock's, in milliseconds since 1970.
+
+mod file;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use file::{File, Line};
+
+/// Outages of one VIF that are remembered: one that flaps drives out nobody else's.
+const REMEMBERED: usize = 256;
+
+/// Why a VIF was out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cause {
+    /// The operator set it down.
+    Admin,
+    /// Its port has no link, or the interface no longer fits.
+    Link,
+    /// BFD does not reach its peer.
+    Bfd,
+    /// The BGP session with its peer is down.
+    Bgp,
+    /// A next hop on it no longer answers ARP or ND.
+    Neighbor,
+    /// The station was stopped and started.
+    Restart,
+    /// The station ended without being told to.
+    Crash,
+}
+
+impl Cause {
+    /// As in JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Cause::Admin => "admin",
+            Cause::Link => "link",
+            Cause::Bfd => "bfd",
+            Cause::Bgp => "bgp",
+            Cause::Neighbor => "neighbor",
+            Cause::Restart => "restart",
+            Cause::Crash => "crash",
+        }
+    }
+
+    /// Whether somebody meant it: it does not count against availability.
+    pub const fn is_planned(self) -> bool {
+        matches!(self, Cause::Admin)
+    }
+}
+
+/// One outage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outage {
+    /// Name of the VIF; none where it was the station's, and so all VIFs'.
+    pub vif: Option<String>,
+    /// The first fault's cause.
+    pub cause: Cause,
+    /// Causes of the faults that came to it.
+    #[serde(default)]
+    pub also: Vec<Cause>,
+    /// When it was noticed.
+    pub start_ms: u64,
+    /// When it ended; none while it lasts.
+    pub end_ms: Option<u64>,
+    /// How long the fault may have stood before it was noticed, where that is known.
+    #[serde(default)]
+    pub detection_ms: Option<u64>,
+    /// Frames lost, as counted; none while it lasts, or where the station did not count.
+    #[serde(default)]
+    pub frames_lost: Option<u64>,
+}
+
+/// A fault that stands: its cause, and how long it may have stood before it was noticed.
+pub type Faults = BTreeMap<Cause, Option<u64>>;
+
+/// How available a VIF was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Availability {
+    /// The period's first moment: as asked for, or when the VIF was first seen.
+    pub since_ms: u64,
+    /// Its last.
+    pub until_ms: u64,
+    /// Outages in it, those that were planned left out.
+    pub outages: usize,
+    /// Milliseconds of them.
+    pub down_ms: u64,
+    /// The longest of them, as far as it lies in the period.
+    pub longest_ms: u64,
+    /// Milliseconds of outages that were planned.
+    pub planned_ms: u64,
+    /// Frames lost in outages that ended.
+    pub frames_lost: u64,
+}
+
+impl Availability {
+    /// The part of the period, planned outages left out, in which the VIF was there: 0 to 1.
+    #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+    pub fn ratio(&self) -> f64 {
+        let period = self.until_ms.saturating_sub(self.since_ms).saturating_sub(self.planned_ms);
+        if period == 0 { 1.0 } else { 1.0 - self.down_ms as f64 / period as f64 }
+    }
+}
+
+#[derive(Debug)]
+struct Open {
+    outage: Outage,
+    /// What the loss counter said at the start; none where the outage is older than the station.
+    counted: u64,
+}
+
+/// All outages that are remembered.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    open: BTreeMap<String, Open>,
+    past: BTreeMap<Option<String>, VecDeque<Outage>>,
+    /// When each VIF was first seen.
+    seen: BTreeMap<String, u64>,
+    file: Option<File>,
+}
+
+impl Ledger {
+    /// A ledger that is kept in memory only.
+    pub fn in_memory() -> Ledger {
+        Ledger::default()
+    }
+
+    /// The ledger in a directory. The time since it was written last is an outage of all VIFs.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn open(directory: &Path, now_ms: u64) -> io::Result<Ledger> {
+        let (file, lines, alive) = File::open(directory)?;
+        let mut ledger = Ledger::default();
+        let mut stopped = None;
+        for line in lines {
+            stopped = if let Line::Stop { at_ms } = line { Some(at_ms) } else { None };
+            ledger.replay(line);
+        }
+        let known = !ledger.seen.is_empty();
+        ledger.file = Some(file);
+        let down = match (stopped, alive) {
+            (Some(at), _) => Some((at, Cause::Restart)),
+            (None, Some(at)) if known => Some((at, Cause::Crash)),
+            _ => None,
+        };
+        if let Some((start_ms, cause)) = down {
+            // What stood when the station went is the station's outage from then on.
+            for name in ledger.open.keys().cloned().collect::<Vec<_>>() {
+                ledger.close(&name, start_ms, None);
+            }
+            let start_ms = start_ms.min(now_ms);
+            let outage = Outage {
+                vif: None,
+                cause,
+                also: Vec::new(),
+                start_ms,
+                end_ms: Some(now_ms),
+                detection_ms: None,
+                frames_lost: None,
+            };
+            ledger.write(&Line::Outage(outage.clone()));
+            ledger.remember(outage);
+        }
+        ledger.alive(now_ms);
+        Ok(ledger)
+    }
+
+    fn replay(&mut self, line: Line) {
+        match line {
+            Line::Seen { vif, at_ms } => drop(self.seen.entry(vif).or_insert(at_ms)),
+            Line::Begin(outage) => {
+                if let Some(vif) = outage.vif.clone() {
+                    self.open.insert(vif, Open { outage, counted: 0 });
+                }
+            }
+            Line::Outage(outage) => {
+                if let Some(vif) = &outage.vif {
+                    self.open.remove(vif);
+                }
+                self.remember(outage);
+            }
+            Line::Stop { .. } => {}
+        }
+    }
+
+    /// Takes in which faults of a VIF stand now. `counted` is what its loss counter says.
+    pub fn update(
+        &mut self,
+        vif: &str,
+        faults: &Faults,
+        now_ms: u64,
+        counted: impl FnOnce() -> u64,
+    ) {
+        if !self.seen.contains_key(vif) {
+            self.seen.insert(vif.to_owned(), now_ms);
+            self.write(&Line::Seen { vif: vif.to_owned(), at_ms: now_ms });
+        }
+        match (self.open.get_mut(vif), faults.first_key_value()) {
+            (None, None) => {}
+            (None, Some((&cause, &detection_ms))) => {
+                let outage = Outage {
+                    vif: Some(vif.to_owned()),
+                    cause,
+                    also: faults.keys().copied().skip(1).collect(),
+                    start_ms: now_ms,
+                    end_ms: None,
+                    detection_ms,
+                    frames_lost: None,
+                };
+                self.write(&Line::Begin(outage.clone()));
+                self.open.insert(vif.to_owned(), Open { outage, counted: counted() });
+            }
+            (Some(open), Some(_)) => {
+                let Open { outage, .. } = open;
+                let new = |cause: &&Cause| **cause != outage.cause && !outage.also.contains(cause);
+                let new: Vec<Cause> = faults.keys().filter(new).copied().collect();
+                outage.also.extend(new);
+            }
+            (Some(open), None) => {
+                let lost = counted().saturating_sub(open.counted);
+                self.close(vif, now_ms, Some(lost));
+            }
+        }
+    }
+
+    /// VIFs that are no more: their outages end.
+    pub fn retain(&mut self, is_there: impl Fn(&str) -> bool, now_ms: u64) {
+        let gone = self.open.keys().filter(|name| !is_there(name));
+        for name in gone.cloned().collect::<Vec<_>>() {
+            self.close(&name, now_ms, None);
+        }
+    }
+
+    /// Whether a VIF is out.
+    pub fn is_out(&self, vif: &str) -> bool {
+        self.open.contains_key(vif)
+    }
+
+    fn close(&mut self, vif: &str, now_ms: u64, frames_lost: Option<u64>) {
+        let Some(Open { mut outage, .. }) = self.open.remove(vif) else { return };
+        outage.end_ms = Some(now_ms.max(outage.start_ms));
+        outage.frames_lost = frames_lost;
+        self.write(&Line::Outage(outage.clone()));
+        self.remember(outage);
+    }
+
+    fn remember(&mut self, outage: Outage) {
+        let past = self.past.entry(outage.vif.clone()).or_default();
+        if past.len() >= REMEMBERED {
+            past.pop_front();
+        }
+        past.push_back(outage);
+    }
+
+    /// Notes that the station is alive: call it every second.
+    pub fn alive(&mut self, now_ms: u64) {
+        if let Some(file) = &mut self.file {
+            file.alive(now_ms);
+        }
+    }
+
+    /// Notes that the station is about to end because it was told to.
+    pub fn stop(&mut self, now_ms: u64) {
+        self.write(&Line::Stop { at_ms: now_ms });
+    }
+
+    fn write(&mut self, line: &Line) {
+        let Some(mut file) = self.file.take() else { return };
+        if file.write(line) {
+            file.rewrite(self.lines());
+        }
+        self.file = Some(file);
+    }
+
+    /// What is remembered, as lines of the file.
+    fn lines(&self) -> impl Iterator<Item = Line> + '_ {
+        let seen = self.seen.iter().map(|(vif, &at_ms)| Line::Seen { vif: vif.clone(), at_ms });
+        let past = self.past.values().flatten().map(|outage| Line::Outage(outage.clone()));
+        let open = self.open.values().map(|open| Line::Begin(open.outage.clone()));
+        seen.chain(past).chain(open)
+    }
+
+    /// The outages of a VIF, or of all, that did not end before `since_ms`: oldest first.
+    pub fn outages(&self, vif: Option<&str>, since_ms: u64) -> Vec<Outage> {
+        let past = self.past.values().flatten();
+        let all = past.chain(self.open.values().map(|open| &open.outage));
+        let of = |outage: &&Outage| match (vif, &outage.vif) {
+            (Some(wanted), Some(vif)) => wanted == vif,
+            _ => true,
+        };
+        let recent = |outage: &&Outage| outage.end_ms.is_none_or(|end| end >= since_ms);
+        let mut outages: Vec<Outage> = all.filter(of).filter(recent).cloned().collect();
+        outages.sort_by(|a, b| (a.start_ms, &a.vif).cmp(&(b.start_ms, &b.vif)));
+        outages
+    }
+
+    /// How available a VIF was from `since_ms` until now.
+    pub fn availability(&self, vif: &str, since_ms: u64, now_ms: u64) -> Availability {
+        let seen = self.seen.get(vif).copied().unwrap_or(now_ms);
+        // Older outages of one that has flapped a lot are forgotten: the period begins after them.
+        let past = self.past.get(&Some(vif.to_owned()));
+        let forgotten = past.filter(|past| past.len() >= REMEMBERED).and_then(VecDeque::front);
+        let known = forgotten.map_or(0, |oldest| oldest.start_ms);
+        let since_ms = since_ms.max(seen).max(known).min(now_ms);
+        let mut availability = Availability {
+            since_ms,
+            until_ms: now_ms,
+            outages: 0,
+            down_ms: 0,
+            longest_ms: 0,
+            planned_ms: 0,
+            frames_lost: 0,
+        };
+        let mut reached = since_ms;
+        for outage in self.outages(Some(vif), since_ms) {
+            let end = outage.end_ms.unwrap_or(now_ms).min(now_ms);
+            // The station's outages and the VIF's own may overlap where the clock was set.
+            let length = end.saturating_sub(outage.start_ms.max(reached));
+            reached = reached.max(end);
+            if outage.cause.is_planned() {
+                availability.planned_ms += length;
+                continue;
+            }
+            availability.outages += 1;
+            availability.down_ms += length;
+            availability.longest_ms = availability.longest_ms.max(length);
+            availability.frames_lost += outage.frames_lost.unwrap_or(0);
+        }
+        availability
+    }
+}
+
+#[cfg(test)]
+mod tests;

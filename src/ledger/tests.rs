@@ -1,0 +1,142 @@
+//! Outages as they happen, over restarts and crashes.
+
+use std::fs;
+use std::io::Write;
+
+use super::*;
+
+fn faults(causes: &[Cause]) -> Faults {
+    causes.iter().map(|&cause| (cause, None)).collect()
+}
+
+#[test]
+fn an_outage_lasts_from_the_first_fault_to_the_end_of_the_last() {
+    let mut ledger = Ledger::in_memory();
+    ledger.update("a", &faults(&[]), 1000, || 5);
+    ledger.update("a", &[(Cause::Bfd, Some(150))].into(), 2000, || 7);
+    ledger.update("a", &faults(&[Cause::Bfd, Cause::Bgp]), 2100, || 9);
+    ledger.update("a", &faults(&[Cause::Bgp]), 2500, || 11);
+    assert!(ledger.is_out("a"));
+    ledger.update("a", &faults(&[]), 3000, || 17);
+    let expected = Outage {
+        vif: Some("a".into()),
+        cause: Cause::Bfd,
+        also: vec![Cause::Bgp],
+        start_ms: 2000,
+        end_ms: Some(3000),
+        detection_ms: Some(150),
+        frames_lost: Some(10),
+    };
+    assert_eq!(ledger.outages(Some("a"), 0), [expected.clone()]);
+    assert_eq!(ledger.outages(Some("a"), 3001), []);
+    assert_eq!(ledger.outages(Some("b"), 0), []);
+    let availability = ledger.availability("a", 0, 11_000);
+    assert_eq!(
+        (availability.since_ms, availability.down_ms, availability.outages),
+        (1000, 1000, 1)
+    );
+    assert!((availability.ratio() - 0.9).abs() < 1e-9);
+    assert_eq!(ledger.availability("a", 2600, 3600).down_ms, 400, "only what lies in the period");
+}
+
+#[test]
+fn what_the_operator_meant_does_not_count_against_availability() {
+    let mut ledger = Ledger::in_memory();
+    ledger.update("a", &faults(&[Cause::Admin]), 0, || 0);
+    ledger.update("a", &faults(&[]), 500, || 0);
+    ledger.update("a", &faults(&[Cause::Link]), 600, || 0);
+    let availability = ledger.availability("a", 0, 1000);
+    assert_eq!(
+        (availability.planned_ms, availability.down_ms, availability.outages),
+        (500, 400, 1)
+    );
+    assert!((availability.ratio() - 0.2).abs() < 1e-9);
+}
+
+#[test]
+fn one_that_flaps_drives_out_nobody_else_and_says_since_when_it_is_known() {
+    let mut ledger = Ledger::in_memory();
+    let flap = |ledger: &mut Ledger, vif, at| {
+        ledger.update(vif, &faults(&[Cause::Bgp]), at, || 0);
+        ledger.update(vif, &faults(&[]), at + 1, || 0);
+    };
+    flap(&mut ledger, "quiet", 10);
+    (0..1000).for_each(|n| flap(&mut ledger, "wild", 100 + 10 * n));
+    assert_eq!(ledger.outages(Some("quiet"), 0).len(), 1);
+    assert_eq!(ledger.outages(Some("wild"), 0).len(), REMEMBERED);
+    let availability = ledger.availability("wild", 0, 20_000);
+    assert_eq!(availability.since_ms, 100 + 10 * (1000 - REMEMBERED as u64));
+}
+
+#[test]
+fn the_stations_absence_is_an_outage_of_all_with_its_cause() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state");
+    let mut ledger = Ledger::open(&path, 1000).unwrap();
+    assert_eq!(ledger.outages(None, 0), [], "before there was no station");
+    ledger.update("a", &faults(&[]), 1000, || 0);
+    ledger.update("b", &faults(&[Cause::Link]), 1500, || 0);
+    ledger.alive(2000);
+    drop(ledger); // kill -9
+
+    let mut ledger = Ledger::open(&path, 5000).unwrap();
+    let of = |ledger: &Ledger| -> Vec<(Option<String>, Cause, u64, Option<u64>)> {
+        let outages = ledger.outages(None, 0).into_iter();
+        outages.map(|o| (o.vif, o.cause, o.start_ms, o.end_ms)).collect()
+    };
+    let mut expected = vec![
+        (Some("b".to_owned()), Cause::Link, 1500, Some(2000)),
+        (None, Cause::Crash, 2000, Some(5000)),
+    ];
+    assert_eq!(of(&ledger), expected);
+    ledger.update("b", &faults(&[Cause::Link]), 5000, || 0);
+    ledger.update("b", &faults(&[]), 5500, || 3);
+    ledger.alive(6000);
+    ledger.stop(6100);
+    drop(ledger);
+
+    let ledger = Ledger::open(&path, 7000).unwrap();
+    expected.push((Some("b".to_owned()), Cause::Link, 5000, Some(5500)));
+    expected.push((None, Cause::Restart, 6100, Some(7000)));
+    assert_eq!(of(&ledger), expected);
+    assert_eq!(ledger.availability("a", 0, 7000).down_ms, 3000 + 900);
+    assert_eq!(ledger.availability("b", 0, 7000).down_ms, 500 + 3000 + 500 + 900);
+}
+
+#[test]
+fn a_torn_or_foreign_line_costs_only_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut ledger = Ledger::open(directory.path(), 1000).unwrap();
+    ledger.update("a", &faults(&[Cause::Link]), 1000, || 0);
+    ledger.update("a", &faults(&[]), 1100, || 0);
+    drop(ledger);
+    let path = directory.path().join("outages.jsonl");
+    let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    file.write_all(b"\xff\x00nonsense\n{\"begin\":{\"vif\":\"a\",\"cau").unwrap();
+    let mut ledger = Ledger::open(directory.path(), 2000).unwrap();
+    assert_eq!(ledger.outages(Some("a"), 0).len(), 2, "its own and the crash");
+    ledger.update("a", &faults(&[Cause::Bgp]), 3000, || 0);
+    ledger.update("a", &faults(&[]), 3100, || 0);
+    drop(ledger);
+    let ledger = Ledger::open(directory.path(), 4000).unwrap();
+    assert_eq!(ledger.outages(Some("a"), 3000).len(), 2);
+}
+
+#[test]
+fn a_file_written_anew_says_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut ledger = Ledger::open(directory.path(), 1000).unwrap();
+    for n in 0..300 {
+        ledger.update("a", &faults(&[Cause::Bgp]), 2000 + 10 * n, || 0);
+        ledger.update("a", &faults(&[]), 2005 + 10 * n, || 0);
+    }
+    ledger.update("b", &faults(&[Cause::Link]), 9000, || 0);
+    let lines: Vec<Line> = ledger.lines().collect();
+    ledger.file.as_mut().unwrap().rewrite(lines.into_iter());
+    ledger.alive(9500);
+    let before = ledger.outages(Some("a"), 0);
+    drop(ledger);
+    let ledger = Ledger::open(directory.path(), 9600).unwrap();
+    assert_eq!(ledger.outages(Some("a"), 0)[..before.len()], before);
+    assert_eq!(ledger.outages(Some("b"), 0)[0].end_ms, Some(9500));
+}

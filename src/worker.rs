@@ -12,7 +12,7 @@ use crate::publish::Subscriber;
 use crate::stage::police::Budgets;
 use crate::stage::{Burst, Context};
 use crate::tables::counters::WorkerCounters;
-use crate::tables::{DropReason, PortId, PuntClass, PuntReason, Verdict, VifId};
+use crate::tables::{DropReason, PortId, PuntReason, Urgency, Verdict, VifId};
 
 /// Most frames taken from the slow path in one turn.
 const INJECT: usize = 64;
@@ -20,10 +20,8 @@ const INJECT: usize = 64;
 /// The queues between a worker and the slow path.
 #[derive(Debug)]
 pub struct Exchange {
-    /// ARP and ND, from the worker to the slow path: taken first, and no other punts fill it.
-    neighbor: Handoff,
-    /// All other punts.
-    punted: Handoff,
+    /// Punts by [`Urgency`]: the more urgent are taken first, and no others fill their queue.
+    punted: [Handoff; Urgency::COUNT],
     /// From the slow path to the worker.
     pub injected: Handoff,
 }
@@ -32,21 +30,19 @@ impl Exchange {
     /// Room for `parcels` frames each way.
     pub fn new(parcels: usize) -> Exchange {
         Exchange {
-            neighbor: Handoff::new(parcels),
-            punted: Handoff::new(parcels),
+            punted: std::array::from_fn(|_| Handoff::new(parcels)),
             injected: Handoff::new(parcels),
         }
     }
 
     /// The queue of punts for this reason.
     fn queue(&self, reason: PuntReason) -> &Handoff {
-        if reason.class() == PuntClass::Neighbor { &self.neighbor } else { &self.punted }
+        &self.punted[reason.class().urgency() as usize]
     }
 
     /// Shows the next punted frame to `take`. `None` where there is none.
     pub fn take<T>(&self, take: impl FnOnce(Label, &[u8]) -> T) -> Option<T> {
-        let queue = if self.neighbor.is_empty() { &self.punted } else { &self.neighbor };
-        queue.receive(take)
+        self.punted.iter().find(|queue| !queue.is_empty())?.receive(take)
     }
 }
 

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("fib", &[]),
-    ("port", &[]),
+    ("netlink", &[]),
+    ("port", &["netlink"]),
     ("limit", &[]),
     ("tables", &["wire", "fib"]),
     // `port` for the frames themselves, which a stage reads and rewrites in place.
@@ -22,6 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("publish", &["fib", "tables"]),
     ("worker", &["wire", "fib", "tables", "stage", "path", "port", "publish", "handoff"]),
     ("slowpath", &["wire", "fib", "tables", "limit"]),
+    ("tap", &["wire", "tables", "netlink"]),
     ("control", &["wire", "fib", "tables", "publish", "slowpath"]),
     ("observe", &["tables"]),
     ("ctl", &["wire", "tables", "control"]),
@@ -33,7 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// What the two that put the parts together may use.
 const BELOW_STATION: &[&str] = &[
     "wire", "fib", "tables", "port", "publish", "handoff", "worker", "slowpath", "control",
-    "observe",
+    "observe", "tap",
 ];
 
 /// Files in which `unsafe` may stand, and why.
@@ -50,6 +52,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("port/af_xdp/bpffs.rs", "statfs(2) and mount(2)"),
     ("port/af_xdp/ethtool.rs", "ioctl(2)"),
     ("port/af_xdp/netlink.rs", "poll(2)"),
+    ("tap/device.rs", "ioctl(2)"),
     ("port/af_xdp/nic.rs", "sockets and if_indextoname(3)"),
 ];
 

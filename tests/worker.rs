@@ -92,6 +92,7 @@ fn a_route_out_of_its_vrf_is_stopped() {
         source_check: SourceCheck::Off,
         pcp: Pcp::Preserve,
         addresses: Arc::new([]),
+        peers: Arc::new([]),
     };
     let (here, there) = (vif("here", 0, 100), vif("there", 1, 200));
     let mut port = Port::new("p".into(), port_mac(0), PortRole::Core);

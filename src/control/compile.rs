@@ -132,6 +132,7 @@ fn vifs(
             source_check: vif.source_check,
             pcp: vif.pcp,
             addresses: addresses(vif, facts.mac),
+            peers: [].into(),
         };
         put(&mut table, id, built);
     }

@@ -123,6 +123,7 @@ impl Control {
         }
         // There may be next hops to resolve.
         self.datapath.slow.look();
+        self.datapath.taps.follow(self.engine.tables());
         info!(generation = self.engine.tables().generation, changes = diff.changes.len(), "commit");
         Ok(diff)
     }
@@ -182,6 +183,7 @@ impl Control {
         let facts = self.datapath.facts()[id.index()];
         if same_interface(self.applied[id.index()], facts) {
             self.engine.link_changed(id, facts.link_up);
+            self.datapath.taps.follow(self.engine.tables());
             return;
         }
         // Another interface under the name: its MAC is in every adjacency of the port.
@@ -189,6 +191,7 @@ impl Control {
             let port = &self.datapath.ports[id.index()].config.name;
             error!(%port, %error, "the port's interface does not fit the configuration: the port is down");
             self.engine.link_changed(id, false);
+            self.datapath.taps.follow(self.engine.tables());
         }
     }
 }

@@ -81,6 +81,7 @@ fn vif(name: &str, port: u8, tags: (u16, Option<u16>), vrf: VrfId, addresses: &[
         source_check: SourceCheck::Off,
         pcp: Pcp::Preserve,
         addresses: addresses.iter().map(|net| net.parse().unwrap()).collect(),
+        peers: [].into(),
     }
 }
 
@@ -226,12 +227,14 @@ impl World {
         let view = View { now_ns: self.now, snapshot: &self.snapshot, fib: &fib };
         let mut out = Vec::new();
         let result = f(&mut self.slow, &view, &mut out);
-        let mut done = Done { result, sent: Vec::new(), events: Vec::new() };
+        let mut done =
+            Done { result, sent: Vec::new(), events: Vec::new(), to_kernel: Vec::new() };
         for output in out {
             match output {
                 Output::Transmit { vif, port, frame } => {
                     done.sent.push(check(&self.snapshot, vif, port, &frame));
                 }
+                Output::ToKernel { vif, frame } => done.to_kernel.push((vif, frame)),
                 Output::Neighbor(event) => done.events.push(event),
             }
         }
@@ -273,7 +276,8 @@ impl World {
     /// Lets time pass in steps of 100 ms.
     pub fn pass(&mut self, seconds: f64) -> Done<()> {
         let end = self.now + (seconds * 1e9) as u64;
-        let mut all = Done { result: (), sent: Vec::new(), events: Vec::new() };
+        let mut all =
+            Done { result: (), sent: Vec::new(), events: Vec::new(), to_kernel: Vec::new() };
         while self.now < end {
             self.now = end.min(self.now + SECOND / 10);
             let Done { sent, events, .. } = self.tick();
@@ -302,6 +306,8 @@ pub struct Done<R> {
     pub result: R,
     pub sent: Vec<Sent>,
     pub events: Vec<NeighborEvent>,
+    /// Frames for the kernel, and the VIF whose TAP they go to.
+    pub to_kernel: Vec<(VifId, Vec<u8>)>,
 }
 
 impl Done<SlowOutcome> {

@@ -9,15 +9,11 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 
-// Of linux/netlink.h, linux/rtnetlink.h, linux/if_link.h.
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-const NLMSG_OVERRUN: u16 = 4;
-const NLM_F_REQUEST: u16 = 0x1;
-const NLM_F_DUMP: u16 = 0x300;
-const NLM_F_DUMP_INTR: u16 = 0x10;
+use crate::netlink::{NLMSG_ERROR, NLMSG_OVERRUN, Request, attributes, messages, u32_at};
+
+// Of linux/rtnetlink.h, linux/if_link.h.
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
@@ -32,8 +28,6 @@ const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
 const XDP_ATTACHED_DRV: u8 = 1;
 const XDP_ATTACHED_MULTI: u8 = 4;
-/// The flag bits of an attribute's type (NLA_F_NESTED, NLA_F_NET_BYTEORDER).
-const NLA_TYPE: u16 = 0x3fff;
 
 /// A network interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,8 +68,6 @@ pub(super) enum Message {
     New(Link),
     /// The interface is gone.
     Deleted(Link),
-    /// The end of a dump; interrupted where a change fell into it.
-    Done { interrupted: bool },
     /// An error number.
     Error(i32),
 }
@@ -85,43 +77,9 @@ pub(super) enum Message {
 /// # Errors
 /// The kernel's.
 pub fn links() -> io::Result<Vec<Link>> {
-    const ATTEMPTS: u32 = 16;
-    for _ in 0..ATTEMPTS {
-        if let Some(links) = dump()? {
-            return Ok(links);
-        }
-    }
-    Err(io::Error::other("interfaces change too fast to be listed"))
-}
-
-/// `None` where a change interrupted it.
-fn dump() -> io::Result<Option<Vec<Link>>> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    let mut request = Vec::new();
-    request.extend_from_slice(&32u32.to_ne_bytes());
-    request.extend_from_slice(&RTM_GETLINK.to_ne_bytes());
-    request.extend_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
-    request.extend_from_slice(&[0; 4 + 4 + 16]); // sequence, port, and struct ifinfomsg: all of them
-    socket.send(&request, 0)?;
-    let mut links = Vec::new();
-    let mut interrupted = false;
-    loop {
-        let (datagram, _) = socket.recv_from_full()?;
-        for message in parse(&datagram) {
-            match message {
-                Message::New(link) => links.push(link),
-                Message::Deleted(_) => {}
-                Message::Error(0) => {}
-                Message::Error(errno) => return Err(io::Error::from_raw_os_error(errno)),
-                Message::Done { interrupted: here } => {
-                    interrupted |= here;
-                    return Ok((!interrupted).then_some(links));
-                }
-            }
-        }
-    }
+    // struct ifinfomsg: all of them.
+    let request = Request::new(RTM_GETLINK, 0, &[0; 16]);
+    request.dump(|kind, payload| link(payload).filter(|_| kind == RTM_NEWLINK))
 }
 
 /// A socket that receives the changes of all interfaces.
@@ -150,35 +108,17 @@ pub(super) fn wait(socket: &Socket, timeout: Duration) -> io::Result<bool> {
 
 /// The messages of a datagram. Messages about bridge ports and the like are left out.
 pub(super) fn parse(datagram: &[u8]) -> Vec<Message> {
-    let mut messages = Vec::new();
-    let mut interrupted = false;
-    let mut rest = datagram;
-    while let (Some(len), Some(kind), Some(flags)) =
-        (u32_at(rest, 0), u16_at(rest, 4), u16_at(rest, 6))
-    {
-        let Some(payload) = usize::try_from(len).ok().and_then(|len| rest.get(16..len)) else {
-            break;
-        };
-        interrupted |= flags & NLM_F_DUMP_INTR != 0;
-        match kind {
-            RTM_NEWLINK => messages.extend(link(payload).map(Message::New)),
-            RTM_DELLINK => messages.extend(link(payload).map(Message::Deleted)),
-            NLMSG_DONE => messages.push(Message::Done { interrupted }),
-            NLMSG_ERROR => {
-                let errno =
-                    u32_at(payload, 0).map_or(libc::EPROTO, |e| e.cast_signed().wrapping_neg());
-                messages.push(Message::Error(errno));
-            }
-            NLMSG_OVERRUN => messages.push(Message::Error(libc::ENOBUFS)),
+    let mut found = Vec::new();
+    for message in messages(datagram) {
+        match message.kind {
+            RTM_NEWLINK => found.extend(link(message.payload).map(Message::New)),
+            RTM_DELLINK => found.extend(link(message.payload).map(Message::Deleted)),
+            NLMSG_ERROR => found.push(Message::Error(message.errno())),
+            NLMSG_OVERRUN => found.push(Message::Error(libc::ENOBUFS)),
             _ => {}
         }
-        rest = rest.get((16 + payload.len()).next_multiple_of(4)..).unwrap_or_default();
     }
-    if interrupted && !messages.iter().any(|m| matches!(m, Message::Done { .. })) {
-        // The flag may come on an earlier datagram of the dump than its end: start over at once.
-        messages.push(Message::Done { interrupted });
-    }
-    messages
+    found
 }
 
 /// `struct ifinfomsg` and its attributes.
@@ -229,24 +169,6 @@ fn xdp(attribute: &[u8]) -> Option<LinkXdp> {
         XDP_ATTACHED_MULTI => Some(LinkXdp { native: true, program: program.unwrap_or(0) }),
         mode => Some(LinkXdp { native: mode == XDP_ATTACHED_DRV, program: program? }),
     }
-}
-
-fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    std::iter::from_fn(move || {
-        let len = usize::from(u16_at(rest, 0)?);
-        let kind = u16_at(rest, 2)? & NLA_TYPE;
-        let value = rest.get(4..len)?;
-        rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, value))
-    })
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
 #[cfg(test)]

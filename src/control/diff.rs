@@ -6,7 +6,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use super::model::{
-    Config, NeighborConfig, NextHop, RouteAction, RouteConfig, RouteListConfig, StationConfig,
+    AllowedPrefix, BgpConfig, Community, Config, NeighborConfig, NextHop, RouteAction, RouteConfig, RouteListConfig, StationConfig,
     VifConfig, VrfConfig,
 };
 use super::rib::{Side, difference};
@@ -129,6 +129,14 @@ pub(super) fn diff(old: Option<&Config>, new: &Config) -> Diff {
         change: vif_change,
     };
     diff.table("vif", old.map_or(&[], |old| &old.vifs), &new.vifs, &vifs);
+    let sessions = Table {
+        key: |(vif, session): &Session| (vif.clone(), session.peer),
+        name: |(vif, session)| format!("{} on vif {vif}", session.peer),
+        detail: |(_, session)| format!("AS {}, ours {}", session.peer_as, session.local_as),
+        change: |(_, a), (_, b)| session_change(a, b),
+    };
+    let (before, after) = (old.map_or_else(Vec::new, bgp), bgp(new));
+    diff.table("bgp", &before, &after, &sessions);
     let routes = Table {
         key: |route: &RouteConfig| (route.vrf.clone(), route.prefix),
         name: |route| format!("{} in vrf {}", route.prefix, route.vrf),
@@ -159,7 +167,9 @@ pub(super) fn diff(old: Option<&Config>, new: &Config) -> Diff {
 /// What of `new` can only take effect at a start.
 pub(super) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     // Taken apart, so that a new setting cannot be forgotten here.
-    let StationConfig { name, socket, bpffs, max_vifs, cpus, frames, ring } = &new.station;
+    let StationConfig {
+        name, socket, bpffs, max_vifs, cpus, frames, ring, router_id, bird
+    } = &new.station;
     let old_station = &old.station;
     let station = [
         ("name", *name != old_station.name),
@@ -169,6 +179,8 @@ pub(super) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         ("cpus", *cpus != old_station.cpus),
         ("frames", *frames != old_station.frames),
         ("ring", *ring != old_station.ring),
+        ("router_id", *router_id != old_station.router_id),
+        ("bird", *bird != old_station.bird),
     ];
     let mut reasons: Vec<String> = station
         .iter()
@@ -219,6 +231,10 @@ fn vif_change(a: &VifConfig, b: &VifConfig) -> Option<String> {
     let addresses = |vif: &VifConfig| {
         format!("[{}]", vif.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
     };
+    let bfd = |vif: &VifConfig| match vif.bfd {
+        Some(bfd) => format!("{} ms x {}", bfd.interval_ms, bfd.multiplier),
+        None => "off".to_owned(),
+    };
     changes(&[
         ("state", up(a.up), up(b.up)),
         ("port", a.port.to_string(), b.port.to_string()),
@@ -229,7 +245,62 @@ fn vif_change(a: &VifConfig, b: &VifConfig) -> Option<String> {
         ("mtu", a.mtu.to_string(), b.mtu.to_string()),
         ("source_check", word(a.source_check), word(b.source_check)),
         ("pcp", pcp(a.pcp), pcp(b.pcp)),
+        ("bfd", bfd(a), bfd(b)),
     ])
+}
+
+/// A BGP session and its VIF's name.
+type Session = (Arc<str>, BgpConfig);
+
+fn bgp(config: &Config) -> Vec<Session> {
+    let of = |vif: &VifConfig| {
+        let name = vif.name.clone();
+        vif.bgp.clone().into_iter().map(move |session| (name.clone(), session))
+    };
+    config.vifs.iter().flat_map(of).collect()
+}
+
+fn session_change(a: &BgpConfig, b: &BgpConfig) -> Option<String> {
+    if a == b {
+        return None;
+    }
+    fn list<T: fmt::Display>(items: &[T]) -> String {
+        format!("[{}]", items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+    }
+    let prefixes = |list_of: &Option<Vec<AllowedPrefix>>| match list_of {
+        Some(prefixes) => list(prefixes),
+        None => "any".to_owned(),
+    };
+    let preference = |session: &BgpConfig| {
+        let one = |(community, preference): &(Community, u32)| format!("{community} {preference}");
+        list(&session.preference.iter().map(one).collect::<Vec<_>>())
+    };
+    let number = |number: u32| number.to_string();
+    let field = |name, value: &dyn Fn(&BgpConfig) -> String| (name, value(a), value(b));
+    let changed = changes(&[
+        field("local", &|s| s.local.to_string()),
+        field("peer_as", &|s| number(s.peer_as)),
+        field("local_as", &|s| number(s.local_as)),
+        field("hold_s", &|s| number(s.hold_s.into())),
+        field("keepalive_s", &|s| number(s.keepalive_s.into())),
+        field("connect_retry_s", &|s| number(s.connect_retry_s.into())),
+        field("passive", &|s| s.passive.to_string()),
+        field("ttl_security", &|s| s.ttl_security.to_string()),
+        field("graceful_restart_s", &|s| number(s.graceful_restart_s.into())),
+        field("max_prefixes", &|s| number(s.max_prefixes)),
+        field("at_max", &|s| word(s.at_max)),
+        field("import", &|s| prefixes(&s.import)),
+        field("export", &|s| prefixes(&s.export)),
+        field("local_preference", &|s| number(s.local_preference)),
+        field("preference", &preference),
+        field("suppress", &|s| list(&s.suppress)),
+        field("tag", &|s| list(&s.tag)),
+        field("prepend", &|s| number(s.prepend.into())),
+    ]);
+    // A secret is not shown, but that it changed is.
+    let password = (a.password != b.password).then(|| "password changed".to_owned());
+    let both: Vec<String> = changed.into_iter().chain(password).collect();
+    (!both.is_empty()).then(|| both.join(", "))
 }
 
 fn list_change(a: &RouteListConfig, b: &RouteListConfig) -> Option<String> {

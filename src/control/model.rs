@@ -1,7 +1,8 @@
 //! A validated configuration: what the station runs, in the operator's words and by name. Made only
 //! by the parser, so whoever holds one need not check it again.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -46,6 +47,10 @@ pub struct StationConfig {
     pub frames: Option<usize>,
     /// Descriptors of each AF_XDP ring.
     pub ring: u32,
+    /// The router id of all BGP sessions.
+    pub router_id: Ipv4Addr,
+    /// The program that speaks BGP and BFD.
+    pub bird: PathBuf,
 }
 
 /// How XDP is attached.
@@ -138,6 +143,130 @@ pub struct VifConfig {
     pub source_check: SourceCheck,
     /// The priority of frames that leave.
     pub pcp: Pcp,
+    /// BFD to its BGP peers and to the next hops that static routes have on it.
+    pub bfd: Option<BfdConfig>,
+    /// Its BGP sessions; each has another peer.
+    pub bgp: Vec<BgpConfig>,
+}
+
+/// `bfd` of a VIF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BfdConfig {
+    /// Milliseconds between packets, both ways.
+    pub interval_ms: u32,
+    /// Packets that may be lost before the peer counts as gone.
+    pub multiplier: u8,
+}
+
+/// `[[vif.bgp]]`: a session with one peer, for the routes of its address family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BgpConfig {
+    /// The peer's address, on a subnet of the VIF.
+    pub peer: IpAddr,
+    /// The router's address in that subnet.
+    pub local: IpAddr,
+    /// The peer's AS, another than ours.
+    pub peer_as: u32,
+    /// Our AS in this session.
+    pub local_as: u32,
+    /// The key of TCP MD5 signatures (RFC 2385).
+    pub password: Option<Password>,
+    /// Seconds without a message after which the session ends.
+    pub hold_s: u16,
+    /// Seconds between keepalives.
+    pub keepalive_s: u16,
+    /// Seconds between attempts to connect.
+    pub connect_retry_s: u16,
+    /// Waits for the peer to connect.
+    pub passive: bool,
+    /// Takes only packets with TTL 255, and sends them so (RFC 5082).
+    pub ttl_security: bool,
+    /// Seconds that routes outlive a restart of BGP (RFC 4724); 0 is off.
+    pub graceful_restart_s: u16,
+    /// Accepted prefixes beyond which `at_max` happens.
+    pub max_prefixes: u32,
+    /// What happens then.
+    pub at_max: AtMax,
+    /// Prefixes that are accepted; `None` is all but a default route.
+    pub import: Option<Vec<AllowedPrefix>>,
+    /// Prefixes that are advertised; `None` is all.
+    pub export: Option<Vec<AllowedPrefix>>,
+    /// The preference of its routes among those of other sessions: the highest wins.
+    pub local_preference: u32,
+    /// The preference of routes with a community.
+    pub preference: Vec<(Community, u32)>,
+    /// Routes with one of these communities are not advertised to this peer.
+    pub suppress: Vec<Community>,
+    /// Communities added to what is advertised.
+    pub tag: Vec<Community>,
+    /// How often our AS is repeated in what is advertised.
+    pub prepend: u8,
+}
+
+/// What happens when a peer sends more prefixes than it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AtMax {
+    /// The session ends, until an operator resets it.
+    Shut,
+    /// The excess is not taken.
+    Discard,
+    /// It is only said.
+    Warn,
+}
+
+/// A prefix that may be announced, and how much more specific it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AllowedPrefix {
+    /// The prefix.
+    pub net: IpNet,
+    /// The longest prefix length within it.
+    pub longest: u8,
+}
+
+/// A BGP community.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Community {
+    /// RFC 1997: AS and value.
+    Standard(u16, u16),
+    /// RFC 8092: AS and two values.
+    Large(u32, u32, u32),
+}
+
+/// A secret that nothing shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(pub(super) String);
+
+impl Password {
+    /// The secret, for the configuration of the program that uses it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+impl fmt::Display for AllowedPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.longest == self.net.prefix_len() {
+            write!(f, "{}", self.net)
+        } else {
+            write!(f, "{} le {}", self.net, self.longest)
+        }
+    }
+}
+
+impl fmt::Display for Community {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Community::Standard(a, b) => write!(f, "{a}:{b}"),
+            Community::Large(a, b, c) => write!(f, "{a}:{b}:{c}"),
+        }
+    }
 }
 
 /// One member of a next-hop group.

@@ -221,10 +221,8 @@ fn delete(
 
 /// Puts a comment before the first table after `position`, or at the end of the file.
 fn keep_comment(document: &mut DocumentMut, comment: &str, position: isize) {
-    let next = all_tables(document)
-        .filter(|table| table.position().is_some_and(|at| at > position))
-        .min_by_key(|table| table.position());
-    match next {
+    let next = all_positions(document).into_iter().filter(|&at| at > position).min();
+    match next.and_then(|next| table_at(document.as_table_mut(), next)) {
         Some(next) => {
             let old = next.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default();
             let prefix = format!("{comment}{old}");
@@ -238,18 +236,43 @@ fn keep_comment(document: &mut DocumentMut, comment: &str, position: isize) {
     }
 }
 
-/// The tables that have a header of their own at the top level.
-fn all_tables(document: &mut DocumentMut) -> impl Iterator<Item = &mut Table> {
-    document.iter_mut().flat_map(|(_, item)| {
-        let tables: Box<dyn Iterator<Item = &mut Table>> = match item {
-            Item::Table(table) => Box::new(std::iter::once(table)),
-            Item::ArrayOfTables(array) => Box::new(array.iter_mut()),
-            _ => Box::new(std::iter::empty()),
-        };
-        tables
+/// The positions of a table's header and of those below it.
+fn positions(table: &Table, into: &mut Vec<isize>) {
+    into.extend(table.position());
+    for (_, item) in table.iter() {
+        match item {
+            Item::Table(table) => positions(table, into),
+            Item::ArrayOfTables(array) => array.iter().for_each(|table| positions(table, into)),
+            _ => {}
+        }
+    }
+}
+
+/// The table whose header is at `position`.
+fn table_at(table: &mut Table, position: isize) -> Option<&mut Table> {
+    if table.position() == Some(position) {
+        return Some(table);
+    }
+    table.iter_mut().find_map(|(_, item)| match item {
+        Item::Table(table) => table_at(table, position),
+        Item::ArrayOfTables(array) => array.iter_mut().find_map(|table| table_at(table, position)),
+        _ => None,
     })
 }
 
-fn last_position(document: &mut DocumentMut) -> isize {
-    all_tables(document).filter_map(|table| table.position()).max().unwrap_or_default()
+/// The positions of all headers in the file.
+fn all_positions(document: &DocumentMut) -> Vec<isize> {
+    let mut all = Vec::new();
+    for (_, item) in document.as_table().iter() {
+        match item {
+            Item::Table(table) => positions(table, &mut all),
+            Item::ArrayOfTables(array) => array.iter().for_each(|table| positions(table, &mut all)),
+            _ => {}
+        }
+    }
+    all
+}
+
+fn last_position(document: &DocumentMut) -> isize {
+    all_positions(document).into_iter().max().unwrap_or_default()
 }

@@ -161,6 +161,7 @@ pub(super) struct Problems<'t> {
     line_ends: OnceCell<Vec<usize>>,
     listed: RefCell<Vec<Problem>>,
     found: Cell<usize>,
+    secrets: RefCell<Vec<Range<usize>>>,
 }
 
 impl<'t> Problems<'t> {
@@ -170,7 +171,13 @@ impl<'t> Problems<'t> {
             line_ends: OnceCell::new(),
             listed: RefCell::default(),
             found: Cell::new(0),
+            secrets: RefCell::default(),
         }
+    }
+
+    /// Keeps what stands at `span` out of the text that errors show.
+    pub(super) fn keep_secret(&self, span: Range<usize>) {
+        self.secrets.borrow_mut().push(span);
     }
 
     /// Adds a problem at `span`, a range of octets of the text.
@@ -215,7 +222,12 @@ impl<'t> Problems<'t> {
 
     /// The error that lists them, in the text's order.
     pub(super) fn into_error(self, file: &str) -> ConfigError {
-        let source = Arc::new(NamedSource::new(file, self.text.to_owned()));
+        let mut text = self.text.to_owned();
+        for secret in self.secrets.into_inner() {
+            let stars = "*".repeat(secret.len());
+            text.replace_range(secret, &stars);
+        }
+        let source = Arc::new(NamedSource::new(file, text));
         let mut problems = self.listed.into_inner();
         problems.sort_by_key(|problem| problem.place.as_ref().map(|(span, _)| span.start));
         for problem in &mut problems {

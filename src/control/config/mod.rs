@@ -3,6 +3,7 @@
 //! reference that shows every field.
 
 mod address;
+mod bgp;
 pub mod edit;
 mod error;
 mod fields;

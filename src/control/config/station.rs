@@ -1,6 +1,7 @@
 //! `[station]` and `[[port]]`.
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -28,12 +29,27 @@ pub(super) fn station(fields: Option<Fields<'_>>) -> StationConfig {
         cpus: Vec::new(),
         frames: None,
         ring: 2048,
+        router_id: router_id("station"),
+        bird: PathBuf::from("/usr/sbin/bird"),
     };
     let Some(fields) = fields else { return station };
     if let Some(name) = fields.string("name")
         && names::check(&fields, "name", &name)
     {
         station.name = name.value.to_owned();
+    }
+    station.router_id = router_id(&station.name);
+    if fields.has("router_id")
+        && let Some(id) = fields.need_parsed::<Ipv4Addr>("router_id", "10.0.0.1", "a router id")
+    {
+        station.router_id = id.value;
+        if id.value.is_unspecified() {
+            let message = "0.0.0.0 is no router id";
+            fields.refuse(&id.span, "router_id", message, "write a number of the station's own");
+        }
+    }
+    if let Some(path) = absolute_path(&fields, "bird", LONGEST_PATH) {
+        station.bird = path;
     }
     if let Some(path) = absolute_path(&fields, "socket", SOCKET_PATH) {
         station.socket = path;
@@ -56,6 +72,15 @@ pub(super) fn station(fields: Option<Fields<'_>>) -> StationConfig {
     }
     fields.finish();
     station
+}
+
+/// A router id made of the station's name (FNV-1a), so that stations have different ones and each
+/// keeps its own.
+fn router_id(name: &str) -> Ipv4Addr {
+    let hash = name
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    Ipv4Addr::from(hash.max(1))
 }
 
 fn cpus(fields: &Fields<'_>) -> Vec<usize> {

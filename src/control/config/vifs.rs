@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::address;
+use super::bgp;
 use super::fields::{At, Fields};
 use super::names::Named;
 use super::tags::{self, TaggedVlans};
@@ -153,6 +154,8 @@ fn vif(
         fields.choice("pcp", &[("preserve", Pcp::Preserve)]).map(|pcp| pcp.value)
     };
     let up = fields.boolean("up", true);
+    let bfd = bgp::bfd(fields);
+    let bgp = bgp::sessions(fields, &addresses, kind);
     let (port, vrf, tags) = (port?, vrf?, tags?);
     connect(fields, vrf, &addresses, vifs);
     let default_check = match port.role {
@@ -170,6 +173,8 @@ fn vif(
         up,
         source_check: source_check.unwrap_or(default_check),
         pcp: pcp.unwrap_or(Pcp::Preserve),
+        bfd,
+        bgp,
     })
 }
 

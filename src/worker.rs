@@ -130,13 +130,17 @@ impl<P: Port> Worker<P> {
         self.pool.total().saturating_sub(self.pool.free() + held)
     }
 
-    /// One turn of the loop: a burst from every port, the slow path's frames, and one flush. `now` is
+    /// One turn of the loop: the slow path's frames, a burst from every port, and one flush. `now` is
     /// monotonic time in nanoseconds.
     #[inline]
     pub fn turn(&mut self, now: u64) -> Turn {
         self.tables.enter();
         self.counters.begin_turn();
         let mut turn = Turn::default();
+        // Before what is forwarded: a session must not suffer from a full transmit ring.
+        if !self.exchange.injected.is_empty() {
+            turn.frames += self.inject();
+        }
         // Before the first publication the tables have no port: what has arrived waits in the rings.
         for index in 0..self.ports.len().min(self.tables.snapshot().ports.len()) {
             let Some(port) = self.ports[index].as_mut() else { continue };
@@ -150,9 +154,6 @@ impl<P: Port> Worker<P> {
                 let id = PortId(index as u8);
                 turn.punted += self.process(id, now);
             }
-        }
-        if !self.exchange.injected.is_empty() {
-            turn.frames += self.inject();
         }
         self.counters.end_turn();
         for port in self.ports.iter_mut().flatten() {

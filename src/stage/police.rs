@@ -8,7 +8,7 @@ use crate::tables::{PuntClass, Verdict, VifId};
 /// What each class may send to the slow path, per VIF and worker. The bursts are small beside the
 /// queues, so that a few VIFs cannot fill them.
 const RATES: [Rate; PuntClass::COUNT] = [
-    Rate::new(200, 30),   // Bfd: ten times what 50 ms need
+    Rate::new(500, 50),   // Bfd: 16 peers at 50 ms, or 4 at 10 ms
     Rate::new(200, 100),  // Bgp: keepalives and the updates of a calm day
     Rate::new(500, 50),   // Neighbor
     Rate::new(2000, 100), // Local

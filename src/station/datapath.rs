@@ -30,7 +30,7 @@ use crate::worker::{Exchange, Worker};
 const PARCELS: usize = 2048;
 
 /// Frames of the kernel that wait for the slow path; more wait in their TAPs.
-const FROM_KERNEL: usize = 256;
+const FROM_KERNEL: usize = 64;
 
 /// One port's interface.
 pub(super) struct PortState {
@@ -147,7 +147,8 @@ impl Datapath {
         let slow =
             slow_thread::spawn(fib.clone(), slow_tables, slow_counters.clone(), events, taps)
                 .map_err(StationError::Thread)?;
-        let taps = tap_threads::spawn(devices, from_kernel, slow.thread())
+        let socket = &config.station.socket;
+        let taps = tap_threads::spawn(devices, from_kernel, slow.thread(), socket)
             .map_err(StationError::Thread)?;
         let (mut workers, mut counters, mut peers) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (&cpu, tables)) in plan.cpus.iter().zip(subscribers).enumerate() {

@@ -1,6 +1,7 @@
 //! The threads around the TAPs: one keeps the interfaces, one brings what the kernel sends to the slow
 //! path.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle, Thread};
 
@@ -22,7 +23,7 @@ pub(super) struct TapHandle {
 }
 
 /// Starts the threads. What the kernel sends goes into `frames`, and wakes the slow path; where that
-/// does not keep up, it waits in the kernel.
+/// does not keep up, it waits in the kernel. The admin socket is what tells stations apart.
 ///
 /// # Errors
 /// The system's, where there is no thread or file descriptor left.
@@ -30,9 +31,10 @@ pub(super) fn spawn(
     devices: Arc<Devices>,
     frames: Sender<FromKernel>,
     slow_path: Thread,
+    socket: &Path,
 ) -> std::io::Result<TapHandle> {
     let (reader, stop) = Reader::new(devices)?;
-    let keeper = Keeper::new(&reader);
+    let keeper = Keeper::new(&reader, &socket.display().to_string());
     let (orders, their_orders) = unbounded();
     let keeper =
         Builder::new().name("tap-keeper".into()).spawn(move || keeper.run(&their_orders))?;

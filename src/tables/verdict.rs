@@ -126,8 +126,10 @@ pub enum PuntClass {
 /// Which punts the slow path takes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {
-    /// Sessions with routing peers.
-    Routing,
+    /// BFD: three packets lost or late end a session.
+    Bfd,
+    /// BGP.
+    Bgp,
     /// ARP and neighbor discovery.
     Neighbor,
     /// All others.
@@ -136,7 +138,7 @@ pub enum Urgency {
 
 impl Urgency {
     /// How many there are.
-    pub const COUNT: usize = 3;
+    pub const COUNT: usize = 4;
 }
 
 impl PuntClass {
@@ -146,7 +148,8 @@ impl PuntClass {
     /// When the slow path takes its frames.
     pub const fn urgency(self) -> Urgency {
         match self {
-            PuntClass::Bfd | PuntClass::Bgp => Urgency::Routing,
+            PuntClass::Bfd => Urgency::Bfd,
+            PuntClass::Bgp => Urgency::Bgp,
             PuntClass::Neighbor => Urgency::Neighbor,
             PuntClass::Local | PuntClass::Exception => Urgency::Rest,
         }
@@ -155,7 +158,7 @@ impl PuntClass {
     /// What a frame over the class's budget is counted as.
     pub const fn over_budget(self) -> DropReason {
         match self.urgency() {
-            Urgency::Routing => DropReason::RoutingRate,
+            Urgency::Bfd | Urgency::Bgp => DropReason::RoutingRate,
             Urgency::Neighbor => DropReason::NeighborRate,
             Urgency::Rest => DropReason::PuntRate,
         }

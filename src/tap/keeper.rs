@@ -15,8 +15,6 @@ use super::reader::Registry;
 use super::{Device, Devices, Reader, Wanted, sysctl};
 use crate::wire::ipv6::is_link_local;
 
-/// What the alias of each of the station's TAPs begins with: an interface without it is somebody else's.
-const MARK: &str = "stationd: VIF ";
 /// How soon what failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often the kernel is compared with what should be, for changes by another hand.
@@ -29,6 +27,9 @@ const STEP: usize = 32;
 pub struct Keeper {
     devices: Arc<Devices>,
     registry: Registry,
+    /// What the alias of each of the station's TAPs begins with: an interface without it is somebody
+    /// else's.
+    mark: String,
     wanted: Vec<Wanted>,
     /// What is wrong, by TAP, as logged.
     trouble: HashMap<String, String>,
@@ -43,11 +44,13 @@ struct Kernel {
 }
 
 impl Keeper {
-    /// A keeper whose TAPs `reader` reads.
-    pub fn new(reader: &Reader) -> Keeper {
+    /// A keeper whose TAPs `reader` reads. `station`: what tells this station from another on the
+    /// server, and is the same after a restart.
+    pub fn new(reader: &Reader, station: &str) -> Keeper {
         Keeper {
             devices: reader.devices(),
             registry: reader.registry(),
+            mark: format!("stationd {station}: VIF "),
             wanted: Vec::new(),
             trouble: HashMap::new(),
         }
@@ -58,9 +61,6 @@ impl Keeper {
     pub fn run(mut self, orders: &Receiver<Vec<Wanted>>) {
         let Ok(first) = orders.recv() else { return };
         self.take(first);
-        if let Some(obstacle) = sysctl::obstacle().filter(|_| !self.wanted.is_empty()) {
-            warn!("{obstacle}");
-        }
         loop {
             let wait = if self.audit(orders) { AUDIT } else { RETRY };
             match orders.recv_timeout(wait) {
@@ -89,14 +89,15 @@ impl Keeper {
 
     /// Compares and repairs; false where not all is well, or there is a new order.
     fn audit(&mut self, orders: &Receiver<Vec<Wanted>>) -> bool {
-        let kernel = match Kernel::read() {
+        let kernel = match Kernel::read(&self.mark) {
             Ok(kernel) => kernel,
             Err(error) => {
                 self.note("", Err(error));
                 return false;
             }
         };
-        self.note("", Ok(()));
+        let obstacle = sysctl::obstacle().filter(|_| !self.wanted.is_empty());
+        self.note("", obstacle.map_or(Ok(()), |text| Err(io::Error::other(text))));
         self.remove_others(&kernel);
         for number in 0..self.wanted.len() {
             if number % STEP == STEP - 1 && !orders.is_empty() {
@@ -150,7 +151,7 @@ impl Keeper {
         let set = Link {
             index: device.index,
             name: want.name.clone(),
-            alias: format!("{MARK}{}", want.vif),
+            alias: format!("{}{}", self.mark, want.vif),
             mac: want.mac,
             mtu: want.mtu.into(),
             ready: true,
@@ -180,7 +181,7 @@ impl Keeper {
             Err(error) => {
                 let text = error.to_string();
                 if self.trouble.get(name) != Some(&text) {
-                    warn!(tap = name, error = text, "the TAP is not as it should be; tried again");
+                    warn!(tap = name, error = text, "not as it should be; tried again");
                     self.trouble.insert(name.to_owned(), text);
                 }
             }
@@ -189,9 +190,9 @@ impl Keeper {
 }
 
 impl Kernel {
-    fn read() -> io::Result<Kernel> {
+    fn read(mark: &str) -> io::Result<Kernel> {
         let links = links::links()?;
-        let ours = links.iter().filter(|link| link.alias.starts_with(MARK));
+        let ours = links.iter().filter(|link| link.alias.starts_with(mark));
         let ours = ours.map(|link| link.index).collect();
         let links = links.into_iter().map(|link| (link.name.clone(), link)).collect();
         Ok(Kernel { links, addresses: links::addresses()?, ours })

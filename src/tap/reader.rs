@@ -11,7 +11,7 @@ use super::{Device, Devices, Wire};
 use crate::tables::{PortId, Tags};
 
 /// Frames of one TAP before the next has its turn, so that one that is flooded starves no other.
-const TURN: usize = 16;
+const TURN: usize = 4;
 /// Octets of a frame at most; what is longer is longer than every VIF's MTU, and refused by that.
 const MAX_FRAME: usize = 4096;
 /// The event that ends the reader.

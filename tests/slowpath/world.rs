@@ -19,8 +19,8 @@ use station::slowpath::{NeighborEvent, NeighborRow, Output, Punted, SlowPath, Vi
 use station::tables::counters::SlowCounters;
 use station::tables::{
     Adjacency, AdjacencyId, AdjacencyKind, GroupId, GroupTable, Member, Pcp, Port, PortId,
-    PortRole, PuntReason, SlowOutcome, Snapshot, SourceCheck, Tags, Vif, VifId, VifKind, Vrf,
-    VrfId, VrfKind,
+    PortRole, PuntReason, SlowOutcome, Snapshot, SourceCheck, Tags, TapEvent, Vif, VifId, VifKind,
+    Vrf, VrfId, VrfKind,
 };
 use station::wire::ethernet::Mac;
 
@@ -269,6 +269,22 @@ impl World {
         done
     }
 
+    /// What the kernel sent by a VIF's TAP: it leaves by that VIF, if at all.
+    pub fn kernel(&mut self, vif: VifId, frame: &[u8]) -> Done<TapEvent> {
+        let count = |world: &World| {
+            let of = |vif| TapEvent::ALL.iter().map(move |&event| (vif, event));
+            let all = (0..VIFS as u16).flat_map(|vif| of(VifId(vif)));
+            all.map(|(vif, event)| world.counters.tap(vif, event).get()).collect::<Vec<_>>()
+        };
+        let mut expected = count(self);
+        let punts = self.counted();
+        let done = self.call(|slow, view, out| slow.from_kernel(view, vif, frame, out));
+        expected[vif.index() * TapEvent::COUNT + done.result.index()] += 1;
+        assert_eq!((count(self), self.counted()), (expected, punts), "exactly one event");
+        assert_eq!(done.to_kernel, []);
+        done
+    }
+
     pub fn tick(&mut self) -> Done<()> {
         self.call(|slow, view, out| slow.tick(view, out))
     }
@@ -376,9 +392,10 @@ fn check(snapshot: &Snapshot, id: VifId, port: PortId, frame: &[u8]) -> Sent {
         }
     };
     // What the router itself says must be right all through; what it forwards (and damaged packets
-    // with a forged source are among that) need not be.
+    // with a forged source are among that) need not be, and what the kernel says to peers neither.
     let ours = snapshot.vifs.iter().flatten().flat_map(|vif| vif.addresses.iter());
-    if matches!(hops, 64 | 255) && ours.into_iter().any(|net| net.addr() == source) {
+    let of_kernel = !vif.peers.is_empty() && matches!(if source.is_ipv4() { l3[9] } else { l3[6] }, 6 | 17);
+    if !of_kernel && matches!(hops, 64 | 255) && ours.into_iter().any(|net| net.addr() == source) {
         let packet = SlicedPacket::from_ip(l3).expect("a sound packet");
         match (packet.transport, source) {
             (Some(TransportSlice::Icmpv4(icmp)), IpAddr::V4(_)) => {

@@ -14,6 +14,7 @@
 //!  station   starts the threads and joins them  |  replay: the same parts on one thread
 //!  control   configuration -> tables and FIB, as transactions; the admin socket  |  observe: counters
 //!  slowpath  what workers punt: ARP, ND, ICMP, fragmentation, options  |  limit: token buckets
+//!  tap       a TAP per VIF with routing peers, where BIRD's sockets are  |  netlink: messages by hand
 //!  worker    rx burst -> path -> tx; the verdicts carried out and counted  |  handoff, publish
 //!  path      the way of a burst, one line per stage
 //!  stage     one packet stage per file
@@ -71,5 +72,6 @@ pub mod slowpath;
 pub mod stage;
 pub mod station;
 pub mod tables;
+pub mod tap;
 pub mod wire;
 pub mod worker;

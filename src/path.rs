@@ -2,7 +2,8 @@
 //! live; what is live at the end is forwarded.
 
 use crate::stage::{
-    Burst, Context, classify, ipv4, ipv6, mtu, police, resolve, rewrite, route, source, ttl,
+    Burst, Context, classify, ipv4, ipv6, mtu, police, resolve, rewrite, route, routing, source,
+    ttl,
 };
 
 /// Gives every frame of the burst its verdict, and rewrites those to forward.
@@ -18,5 +19,6 @@ pub fn run(burst: &mut Burst, context: &mut Context<'_>) {
     ttl::run(burst, context); //      RFC 1812 5.3.1
     mtu::run(burst, context); //      egress MTU
     rewrite::run(burst, context); //  MACs, tags, TTL, checksum
+    routing::run(burst, context); //  BGP and BFD among what is for the router
     police::run(burst, context); //   budgets of the slow path
 }

@@ -12,7 +12,7 @@ use crate::publish::Subscriber;
 use crate::stage::police::Budgets;
 use crate::stage::{Burst, Context};
 use crate::tables::counters::WorkerCounters;
-use crate::tables::{DropReason, PortId, PuntClass, PuntReason, Verdict, VifId};
+use crate::tables::{DropReason, PortId, PuntReason, Urgency, Verdict, VifId};
 
 /// Most frames taken from the slow path in one turn.
 const INJECT: usize = 64;
@@ -20,10 +20,8 @@ const INJECT: usize = 64;
 /// The queues between a worker and the slow path.
 #[derive(Debug)]
 pub struct Exchange {
-    /// ARP and ND, from the worker to the slow path: taken first, and no other punts fill it.
-    neighbor: Handoff,
-    /// All other punts.
-    punted: Handoff,
+    /// Punts by [`Urgency`]: the more urgent are taken first, and no others fill their queue.
+    punted: [Handoff; Urgency::COUNT],
     /// From the slow path to the worker.
     pub injected: Handoff,
 }
@@ -32,21 +30,19 @@ impl Exchange {
     /// Room for `parcels` frames each way.
     pub fn new(parcels: usize) -> Exchange {
         Exchange {
-            neighbor: Handoff::new(parcels),
-            punted: Handoff::new(parcels),
+            punted: std::array::from_fn(|_| Handoff::new(parcels)),
             injected: Handoff::new(parcels),
         }
     }
 
     /// The queue of punts for this reason.
     fn queue(&self, reason: PuntReason) -> &Handoff {
-        if reason.class() == PuntClass::Neighbor { &self.neighbor } else { &self.punted }
+        &self.punted[reason.class().urgency() as usize]
     }
 
     /// Shows the next punted frame to `take`. `None` where there is none.
     pub fn take<T>(&self, take: impl FnOnce(Label, &[u8]) -> T) -> Option<T> {
-        let queue = if self.neighbor.is_empty() { &self.punted } else { &self.neighbor };
-        queue.receive(take)
+        self.punted.iter().find(|queue| !queue.is_empty())?.receive(take)
     }
 }
 
@@ -134,13 +130,17 @@ impl<P: Port> Worker<P> {
         self.pool.total().saturating_sub(self.pool.free() + held)
     }
 
-    /// One turn of the loop: a burst from every port, the slow path's frames, and one flush. `now` is
+    /// One turn of the loop: the slow path's frames, a burst from every port, and one flush. `now` is
     /// monotonic time in nanoseconds.
     #[inline]
     pub fn turn(&mut self, now: u64) -> Turn {
         self.tables.enter();
         self.counters.begin_turn();
         let mut turn = Turn::default();
+        // Before what is forwarded: a session must not suffer from a full transmit ring.
+        if !self.exchange.injected.is_empty() {
+            turn.frames += self.inject();
+        }
         // Before the first publication the tables have no port: what has arrived waits in the rings.
         for index in 0..self.ports.len().min(self.tables.snapshot().ports.len()) {
             let Some(port) = self.ports[index].as_mut() else { continue };
@@ -154,9 +154,6 @@ impl<P: Port> Worker<P> {
                 let id = PortId(index as u8);
                 turn.punted += self.process(id, now);
             }
-        }
-        if !self.exchange.injected.is_empty() {
-            turn.frames += self.inject();
         }
         self.counters.end_turn();
         for port in self.ports.iter_mut().flatten() {

@@ -25,6 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("slowpath", &["wire", "fib", "tables", "limit"]),
     ("mirror", &["netlink", "tables"]),
     ("ledger", &[]),
+    ("tap", &["wire", "tables", "netlink"]),
     ("control", &["wire", "fib", "tables", "publish", "slowpath", "mirror"]),
     ("observe", &["tables"]),
     ("bird", &["tables", "control"]),
@@ -37,7 +38,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// What the two that put the parts together may use.
 const BELOW_STATION: &[&str] = &[
     "wire", "fib", "tables", "netlink", "port", "publish", "handoff", "worker", "slowpath",
-    "mirror", "ledger", "control", "observe", "bird",
+    "mirror", "ledger", "control", "observe", "bird", "tap",
 ];
 
 /// Files in which `unsafe` may stand, and why.
@@ -54,6 +55,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("port/af_xdp/bpffs.rs", "statfs(2) and mount(2)"),
     ("port/af_xdp/ethtool.rs", "ioctl(2)"),
     ("netlink/mod.rs", "poll(2)"),
+    ("tap/device.rs", "ioctl(2)"),
     ("port/af_xdp/nic.rs", "sockets and if_indextoname(3)"),
 ];
 

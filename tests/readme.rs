@@ -1,6 +1,6 @@
 //! Keeps the README's tables of reasons what the code says.
 
-use station::tables::{DropReason, PuntReason, SlowOutcome};
+use station::tables::{DropReason, PuntReason, SlowOutcome, TapEvent};
 
 #[test]
 fn every_reason_is_in_the_readme_with_its_meaning() {
@@ -8,7 +8,8 @@ fn every_reason_is_in_the_readme_with_its_meaning() {
     let drops = DropReason::ALL.iter().map(|r| (r.name(), r.help()));
     let punts = PuntReason::ALL.iter().map(|r| (r.name(), r.help()));
     let outcomes = SlowOutcome::ALL.iter().map(|r| (r.name(), r.help()));
-    for (name, help) in drops.chain(punts).chain(outcomes) {
+    let events = TapEvent::ALL.iter().map(|r| (r.name(), r.help()));
+    for (name, help) in drops.chain(punts).chain(outcomes).chain(events) {
         let row = format!("| `{name}` | {help} |");
         assert!(readme.contains(&row), "README.md lacks the row\n{row}");
     }

@@ -8,7 +8,7 @@ mod common;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use common::packets::{arp, packet, udp, with_ttl};
+use common::packets::{arp, edited, packet, udp, udp_flow, with_ttl};
 use common::rig::{FaultPort, Random, Rig};
 use common::{A, A_CORE, A2, B, B_CORE, CONFIG, HOSTS, Host, P1, SECOND, port_mac};
 use station::fib::{self, Fib};
@@ -74,6 +74,29 @@ fn a_port_that_is_gone_drops_and_counts() {
     rig.check();
 }
 
+#[test]
+fn urgent_punts_come_first_and_have_a_queue_of_their_own() {
+    let session =
+        "bgp = [{ peer = \"169.254.100.2\", peer_as = 65001, local_as = 64512 }]\nbfd = {}";
+    let vif = "addresses = [\"169.254.100.1/30\", \"fd00:100::1/64\"]";
+    let text = CONFIG.replacen(vif, &format!("{vif}\n{session}"), 1);
+    let mut rig = Rig::new(&text, memory_ports([64; 3]), 256, 4);
+    let (peer, own) = ("169.254.100.2", "169.254.100.1");
+    let bfd = with_ttl(udp_flow(peer, own, (50_000, 3784), 52), 255);
+    let bgp = edited(udp_flow(peer, own, (40_000, 179), 60), |p| p[9] = 6);
+    let question = arp(1, (A.mac, peer), (Mac::default(), own));
+    let rest = A.frame(&packet("10.1.0.9", own));
+    let question = A.frame_to(Mac::BROADCAST, &question);
+    let mut frames = vec![rest; 6];
+    frames.extend([vec![question; 6], vec![A.frame(&bgp); 6], vec![A.frame(&bfd); 6]].concat());
+    rig.burst(SECOND, PortId(0), &frames);
+    let taken: Vec<&str> = rig.take_punted().iter().map(|(label, _)| label.reason.name()).collect();
+    let expected = [["bfd"; 4], ["bgp"; 4], ["arp"; 4], ["local"; 4]].concat();
+    assert_eq!(taken, expected);
+    assert_eq!(drops(&mut rig, "a", "punt_queue_full"), 8);
+    rig.check();
+}
+
 /// Tables that no configuration makes: a route of one VRF that leads to an adjacency of another. The
 /// guard behind the tables stops the frame.
 #[test]
@@ -92,6 +115,7 @@ fn a_route_out_of_its_vrf_is_stopped() {
         source_check: SourceCheck::Off,
         pcp: Pcp::Preserve,
         addresses: Arc::new([]),
+        peers: Arc::new([]),
     };
     let (here, there) = (vif("here", 0, 100), vif("there", 1, 200));
     let mut port = Port::new("p".into(), port_mac(0), PortRole::Core);

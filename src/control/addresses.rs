@@ -1,11 +1,12 @@
-//! The router's addresses on a VIF, its own link-local one included.
+//! The router's addresses on a VIF, its own link-local one included, and the peers that it speaks to.
 
-use std::net::Ipv6Addr;
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv6Net};
 
-use super::model::VifConfig;
+use super::model::{Config, RouteAction, VifConfig};
 use crate::wire::ethernet::Mac;
 use crate::wire::ipv6::is_link_local;
 
@@ -19,6 +20,35 @@ pub(super) fn addresses(vif: &VifConfig, mac: Mac) -> Arc<[IpNet]> {
         addresses.push(link_local(mac));
     }
     addresses.into()
+}
+
+/// The next hops of static routes, by the name of their VIF.
+pub(super) struct NextHops<'a>(HashMap<&'a str, BTreeSet<IpAddr>>);
+
+impl<'a> NextHops<'a> {
+    /// Those of a configuration.
+    pub(super) fn of(config: &'a Config) -> NextHops<'a> {
+        let routes = config.routes.iter().filter_map(|route| match &route.action {
+            RouteAction::Via(next_hops) => Some(next_hops),
+            _ => None,
+        });
+        let lists = config.route_lists.iter().flat_map(|list| [&list.via4, &list.via6]);
+        let mut all: HashMap<&str, BTreeSet<IpAddr>> = HashMap::new();
+        for next_hop in routes.chain(lists).flatten() {
+            all.entry(&next_hop.vif).or_default().insert(next_hop.address);
+        }
+        NextHops(all)
+    }
+
+    /// Whose BGP and BFD the VIF listens to: the peers of its sessions, and with BFD its static routes'
+    /// next hops.
+    pub(super) fn peers(&self, vif: &VifConfig) -> Arc<[IpAddr]> {
+        let mut peers: BTreeSet<IpAddr> = vif.bgp.iter().map(|session| session.peer).collect();
+        if vif.bfd.is_some() {
+            peers.extend(self.0.get(&*vif.name).into_iter().flatten());
+        }
+        peers.into_iter().collect()
+    }
 }
 
 /// The link-local address of a MAC, by modified EUI-64 (RFC 4291 appendix A).

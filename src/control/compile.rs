@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::addresses::addresses;
+use super::addresses::{NextHops, addresses};
 use super::commit::{CommitError, PortFacts};
 use super::model::{Config, NextHop, RouteAction, VifConfig};
 use super::rib::{Host, List, Rib, Source};
@@ -102,6 +102,7 @@ fn vifs(
         .zip(0..)
         .map(|((port, facts), id)| (&*port.name, (PortId(id), *facts)))
         .collect();
+    let next_hops = NextHops::of(config);
     let mut table = Vec::new();
     for vif in &config.vifs {
         let (port, facts) =
@@ -139,6 +140,7 @@ fn vifs(
             source_check: vif.source_check,
             pcp: vif.pcp,
             addresses: addresses(vif, facts.mac),
+            peers: next_hops.peers(vif),
         };
         put(&mut table, id, built);
     }

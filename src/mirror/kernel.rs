@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::follow::Kernel;
 use super::message::{Hint, Notice, RTA_TABLE, RTM_GETROUTE, RouteMessage, notice};
-use crate::netlink::{self, Frame, LinkEvent, LinkWatcher, ask, frames};
+use crate::netlink::{self, Frame, LinkEvent, LinkWatcher, NLM_F_DUMP, Request, frames};
 
 // Of linux/rtnetlink.h.
 const RTNLGRP_IPV4_IFADDR: u32 = 5;
@@ -152,11 +152,9 @@ impl Kernel for NetlinkKernel {
         // The kernel filters by table and protocol only for those who ask strictly.
         socket.set_netlink_get_strict_chk(true)?;
         let family = u8::try_from(if v6 { libc::AF_INET6 } else { libc::AF_INET }).unwrap_or(0);
-        let mut request = vec![family, 0, 0, 0, 0, self.protocol, 0, 0, 0, 0, 0, 0];
-        request.extend_from_slice(&8_u16.to_ne_bytes());
-        request.extend_from_slice(&RTA_TABLE.to_ne_bytes());
-        request.extend_from_slice(&table.to_ne_bytes());
-        ask(&socket, RTM_GETROUTE, &request)?;
+        let head = [family, 0, 0, 0, 0, self.protocol, 0, 0, 0, 0, 0, 0];
+        let request = Request::new(RTM_GETROUTE, NLM_F_DUMP, &head);
+        request.with(RTA_TABLE, &table.to_ne_bytes()).send(&socket)?;
         let mut routes = Vec::new();
         loop {
             let (length, _) = recv(borrow(&socket), &mut self.buffer[..], RecvFlags::empty())?;

@@ -4,7 +4,7 @@ use std::io;
 
 use netlink_sys::Socket;
 
-use super::{Frame, ask, attributes, frames, open, u32_at};
+use super::{Frame, Request, attributes, frames, u32_at};
 
 // Of linux/rtnetlink.h, linux/if_link.h.
 const RTM_NEWLINK: u16 = 16;
@@ -61,8 +61,6 @@ pub(super) enum Message {
     New(Link),
     /// The interface is gone.
     Deleted(Link),
-    /// The end of a dump; interrupted where a change fell into it.
-    Done { interrupted: bool },
     /// An error number.
     Error(i32),
 }
@@ -72,36 +70,9 @@ pub(super) enum Message {
 /// # Errors
 /// The kernel's.
 pub fn links() -> io::Result<Vec<Link>> {
-    const ATTEMPTS: u32 = 16;
-    for _ in 0..ATTEMPTS {
-        if let Some(links) = dump()? {
-            return Ok(links);
-        }
-    }
-    Err(io::Error::other("interfaces change too fast to be listed"))
-}
-
-/// `None` where a change interrupted it.
-fn dump() -> io::Result<Option<Vec<Link>>> {
-    let socket = open()?;
-    ask(&socket, RTM_GETLINK, &[0; 16])?; // struct ifinfomsg: all of them
-    let mut links = Vec::new();
-    let mut interrupted = false;
-    loop {
-        let (datagram, _) = socket.recv_from_full()?;
-        for message in parse(&datagram) {
-            match message {
-                Message::New(link) => links.push(link),
-                Message::Deleted(_) => {}
-                Message::Error(0) => {}
-                Message::Error(errno) => return Err(io::Error::from_raw_os_error(errno)),
-                Message::Done { interrupted: here } => {
-                    interrupted |= here;
-                    return Ok((!interrupted).then_some(links));
-                }
-            }
-        }
-    }
+    // struct ifinfomsg: all of them.
+    let request = Request::new(RTM_GETLINK, 0, &[0; 16]);
+    request.dump(|kind, payload| link(payload).filter(|_| kind == RTM_NEWLINK))
 }
 
 /// A socket that receives the changes of all interfaces.
@@ -111,27 +82,18 @@ pub(super) fn subscribe() -> io::Result<Socket> {
 
 /// The messages of a datagram. Messages about bridge ports and the like are left out.
 pub(super) fn parse(datagram: &[u8]) -> Vec<Message> {
-    let mut messages = Vec::new();
-    let mut interrupted = false;
-    for (frame, is_interrupted) in frames(datagram) {
-        interrupted |= is_interrupted;
+    let mut found = Vec::new();
+    for (frame, _) in frames(datagram) {
         match frame {
-            Frame::Payload(RTM_NEWLINK, payload) => {
-                messages.extend(link(payload).map(Message::New));
-            }
+            Frame::Payload(RTM_NEWLINK, payload) => found.extend(link(payload).map(Message::New)),
             Frame::Payload(RTM_DELLINK, payload) => {
-                messages.extend(link(payload).map(Message::Deleted));
+                found.extend(link(payload).map(Message::Deleted));
             }
-            Frame::Payload(..) => {}
-            Frame::Done => messages.push(Message::Done { interrupted }),
-            Frame::Error(errno) => messages.push(Message::Error(errno)),
+            Frame::Error(errno) => found.push(Message::Error(errno)),
+            Frame::Payload(..) | Frame::Done => {}
         }
     }
-    if interrupted && !messages.iter().any(|m| matches!(m, Message::Done { .. })) {
-        // The flag may come on an earlier datagram of the dump than its end: start over at once.
-        messages.push(Message::Done { interrupted });
-    }
-    messages
+    found
 }
 
 /// `struct ifinfomsg` and its attributes.

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)] // poll(2)
 
 mod link;
+mod request;
 mod watch;
 
 use std::io;
@@ -15,14 +16,13 @@ use std::time::Duration;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 pub use link::{Link, LinkXdp, links};
+pub use request::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, Request};
 pub use watch::{LinkEvent, LinkWatcher};
 
 // Of linux/netlink.h.
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLMSG_OVERRUN: u16 = 4;
-const NLM_F_REQUEST: u16 = 0x1;
-const NLM_F_DUMP: u16 = 0x300;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 /// The flag bits of an attribute's type (NLA_F_NESTED, NLA_F_NET_BYTEORDER).
 const NLA_TYPE: u16 = 0x3fff;
@@ -60,17 +60,6 @@ pub(crate) fn frames(datagram: &[u8]) -> impl Iterator<Item = (Frame<'_>, bool)>
         };
         Some((frame, flags & NLM_F_DUMP_INTR != 0))
     })
-}
-
-/// Asks the kernel to list what `request`, a message's type and content, describes.
-pub(crate) fn ask(socket: &Socket, kind: u16, content: &[u8]) -> io::Result<()> {
-    let length = u32::try_from(HEADER + content.len()).unwrap_or(u32::MAX);
-    let mut request = length.to_ne_bytes().to_vec();
-    request.extend_from_slice(&kind.to_ne_bytes());
-    request.extend_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
-    request.extend_from_slice(&[0; 8]); // sequence and port
-    request.extend_from_slice(content);
-    socket.send(&request, 0).map(drop)
 }
 
 /// A socket to ask the kernel with.

@@ -115,7 +115,7 @@ impl LinkWatcher {
             match message {
                 Message::New(link) => self.present(link),
                 Message::Deleted(link) => self.gone(link.index),
-                Message::Error(_) | Message::Done { .. } => return self.resync(),
+                Message::Error(_) => return self.resync(),
             }
         }
         Ok(())

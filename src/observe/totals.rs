@@ -1,7 +1,7 @@
 //! Counters as plain numbers.
 
 use crate::tables::counters::{Counter, PortCounters, SlowCounters, VifCounters};
-use crate::tables::{DropReason, PuntReason, SlowOutcome, VifId};
+use crate::tables::{DropReason, PuntReason, SlowOutcome, TapEvent, VifId};
 
 /// A set of numbers under the names of an enumeration.
 pub type Numbers<const N: usize> = [u64; N];
@@ -68,6 +68,8 @@ totals! {
         drops: DropReason::COUNT,
         /// What became of the punted frames.
         slow: SlowOutcome::COUNT,
+        /// What happened at the TAP.
+        tap: TapEvent::COUNT,
     }
 }
 
@@ -85,6 +87,7 @@ impl VifTotals {
             punted: read(&counters.punted),
             drops: read(&counters.drops),
             slow: [0; SlowOutcome::COUNT],
+            tap: [0; TapEvent::COUNT],
         }
     }
 
@@ -92,6 +95,9 @@ impl VifTotals {
     pub fn add_slow(&mut self, counters: &SlowCounters, id: VifId) {
         for &outcome in SlowOutcome::ALL {
             self.slow[outcome.index()] += counters.outcome(id, outcome).get();
+        }
+        for &event in TapEvent::ALL {
+            self.tap[event.index()] += counters.tap(id, event).get();
         }
     }
 }

@@ -263,6 +263,8 @@ impl MemoryStation {
                         self.slow_counters.lost.add(1);
                     }
                 }
+                // Nothing listens behind a capture.
+                Output::ToKernel { .. } => {}
                 Output::Neighbor(event) => events.push(event),
             }
         }

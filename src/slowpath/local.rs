@@ -1,5 +1,6 @@
 //! Packets for the router's own addresses: echo is answered, UDP is told that nothing listens,
-//! errors are taken in without effect. Fragments are not reassembled and TCP is not answered.
+//! errors are taken in without effect. BGP and BFD go to the kernel. Fragments are not reassembled and
+//! other TCP is not answered.
 
 use std::net::IpAddr;
 
@@ -36,6 +37,9 @@ impl SlowPath {
         if packet.fragment {
             return SlowOutcome::NoService;
         }
+        if let Some(outcome) = self.to_kernel(from, packet, out) {
+            return outcome;
+        }
         match (packet.source, packet.protocol()) {
             (IpAddr::V4(_), ICMP) => {
                 self.icmp(from, packet, (8, 0), |kind| matches!(kind, 3 | 4 | 5 | 11 | 12), out)
@@ -65,9 +69,10 @@ impl SlowPath {
                 if !is_host(packet.source) || is_ours(from.vif, packet.source) {
                     return SlowOutcome::IcmpNotAllowed;
                 }
-                // RFC 1122 3.2.2.6, RFC 4443 4.2: the data as it came, from the address asked.
+                // RFC 1122 3.2.2.6, RFC 4443 4.2: the data as it came, from the address asked. The
+                // reply has the DSCP of the request (RFC 1812 4.3.3.6 leaves it to us).
                 let message = Message { head: (reply, 0, [a, b, c, d]), body };
-                let class = (dscp(packet), self.next_id());
+                let class = (packet.dscp(), self.next_id());
                 match build(packet.destination, packet.source, TTL, class, message) {
                     Some(answer) => self.answer(from, packet.source, answer, out),
                     None => SlowOutcome::BadIcmp,
@@ -96,14 +101,5 @@ impl SlowPath {
             return self.local(from, packet, out);
         }
         self.error(from, packet, Problem::BeyondScope, out)
-    }
-}
-
-/// The DSCP of a packet, which its reply has too (RFC 1812 4.3.3.6 leaves it to us).
-fn dscp(packet: &Packet<'_>) -> u8 {
-    match *packet.bytes {
-        [first, second, ..] if packet.source.is_ipv6() => (first << 4 | second >> 4) >> 2,
-        [_, second, ..] => second >> 2,
-        _ => 0,
     }
 }

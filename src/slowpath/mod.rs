@@ -13,6 +13,7 @@ mod egress;
 mod forward;
 mod fragment;
 mod icmp;
+mod kernel;
 mod local;
 mod nd;
 mod neighbor;
@@ -32,7 +33,7 @@ use packet::Packet;
 use crate::fib::FibReader;
 use crate::tables::counters::SlowCounters;
 use crate::tables::{
-    AdjacencyKind, GroupId, PortId, PuntReason, SlowOutcome, Snapshot, VifId, VrfId,
+    AdjacencyKind, GroupId, PortId, PuntReason, SlowOutcome, Snapshot, Vif, VifId, VrfId,
 };
 use crate::wire::ethernet::Mac;
 
@@ -81,6 +82,13 @@ pub enum Output {
         /// The port it leaves by.
         port: PortId,
         /// The frame.
+        frame: Vec<u8>,
+    },
+    /// Hand a frame to the kernel by the VIF's TAP.
+    ToKernel {
+        /// The VIF.
+        vif: VifId,
+        /// The frame, without tags.
         frame: Vec<u8>,
     },
     /// Tell the control plane.
@@ -201,7 +209,7 @@ impl SlowPath {
         match p.reason {
             PuntReason::Arp => SlowOutcome::BadArp,
             PuntReason::NeighborDiscovery => self.neighbor_discovery(from, &packet, out),
-            PuntReason::Local => self.local(from, &packet, out),
+            PuntReason::Bfd | PuntReason::Bgp | PuntReason::Local => self.local(from, &packet, out),
             PuntReason::LinkLocal => self.link_local(from, &packet, out),
             PuntReason::NoRoute => self.error(from, &packet, Problem::NoRoute, out),
             PuntReason::Unreachable => self.error(from, &packet, Problem::HostUnreachable, out),
@@ -247,7 +255,7 @@ impl SlowPath {
                     && !live.is_some_and(|(vif, _)| packet::is_ours(vif, key.1))
                     && egress::static_mac(new, key).is_none()
             },
-            |key| new.neighbors.contains_key(&key),
+            |key| new.neighbors.contains_key(&key) || is_peer(new, key),
             &mut actions,
         );
         // What was lost is told even where the control plane deleted it itself: an event from before
@@ -259,7 +267,8 @@ impl SlowPath {
     }
 
     /// Asks for every next hop that has no MAC, without waiting for a packet to it: 64 at once, the
-    /// others paced, so that a start with thousands of VIFs does not overrun its own queues.
+    /// others paced, so that a start with thousands of VIFs does not overrun its own queues. Routing
+    /// peers likewise: no flood of other neighbors keeps a session from its peer's MAC.
     fn resolve_next_hops(&mut self, view: &View<'_>, actions: &mut Vec<Action>) {
         let snapshot = view.snapshot;
         let mut unresolved: Vec<Key> = snapshot
@@ -267,9 +276,11 @@ impl SlowPath {
             .iter()
             .filter(|(_, id)| snapshot.adjacency(**id).kind == AdjacencyKind::Unresolved)
             .map(|(key, _)| *key)
+            .chain(peers(snapshot).filter(|key| !self.neighbors.is_wanted(*key)))
             .filter(|key| egress::live(snapshot, key.0).is_some())
             .collect();
         unresolved.sort_unstable();
+        unresolved.dedup();
         let mut start = view.now_ns;
         for keys in unresolved.chunks(64) {
             for key in keys {
@@ -284,4 +295,18 @@ impl SlowPath {
     pub fn neighbors(&self, now_ns: u64) -> impl Iterator<Item = NeighborRow> + '_ {
         self.neighbors.rows(now_ns)
     }
+}
+
+/// The routing peers of all VIFs that have to be asked for.
+fn peers(snapshot: &Snapshot) -> impl Iterator<Item = Key> + '_ {
+    let vifs = (0..=u16::MAX).map(VifId).zip(&*snapshot.vifs);
+    let peers = vifs.filter_map(|(id, vif)| Some((id, vif.as_ref()?)));
+    let keys = peers.flat_map(|(id, vif)| vif.peers.iter().map(move |peer| (id, *peer)));
+    keys.filter(|key| is_peer(snapshot, *key) && egress::static_mac(snapshot, *key).is_none())
+}
+
+/// Whether a neighbor is a routing peer of its VIF.
+fn is_peer(snapshot: &Snapshot, (id, address): Key) -> bool {
+    let is_peer = |vif: &&Vif| vif.peers.contains(&address) && packet::is_on_link(vif, address);
+    snapshot.vif(id).filter(is_peer).is_some()
 }

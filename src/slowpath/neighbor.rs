@@ -191,6 +191,11 @@ impl Neighbors {
         }
     }
 
+    /// Whether the neighbor is asked for until it answers.
+    pub fn is_wanted(&self, key: Key) -> bool {
+        self.entries.get(&key).is_some_and(|entry| entry.wanted)
+    }
+
     /// A packet for the neighbor came by the slow path because the tables do not know it: the
     /// control plane may have had no room for it, or have forgotten it. A known one is reported
     /// again, at most once a second.

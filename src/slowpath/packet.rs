@@ -143,6 +143,15 @@ impl<'a> Packet<'a> {
         self.upper.and_then(|(_, at)| self.bytes.get(at..)).unwrap_or_default()
     }
 
+    /// The differentiated services code point.
+    pub fn dscp(&self) -> u8 {
+        match *self.bytes {
+            [first, second, ..] if self.source.is_ipv6() => (first << 4 | second >> 4) >> 2,
+            [_, second, ..] => second >> 2,
+            _ => 0,
+        }
+    }
+
     /// IPv4 with DF set, or IPv6: routers must not fragment it.
     pub fn dont_fragment(&self) -> bool {
         self.source.is_ipv6() || be16(self.bytes, 6) & 0x4000 != 0

@@ -19,6 +19,7 @@ pub fn vif(addresses: &[&str]) -> Vif {
         source_check: SourceCheck::Off,
         pcp: Pcp::Preserve,
         addresses: addresses.iter().map(|net| net.parse().unwrap()).collect(),
+        peers: [].into(),
     }
 }
 

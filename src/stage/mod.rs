@@ -9,6 +9,7 @@ pub mod police;
 pub mod resolve;
 pub mod rewrite;
 pub mod route;
+pub mod routing;
 pub mod source;
 pub mod ttl;
 
@@ -226,6 +227,12 @@ impl Burst {
     #[inline(always)]
     pub fn drop(&mut self, lane: usize, reason: DropReason) {
         self.settle(lane, Verdict::Drop(reason));
+    }
+
+    /// Lanes that have a verdict.
+    #[inline(always)]
+    pub fn settled(&self) -> Lanes {
+        Lanes(Lanes::first(self.frames.len()).0 & !self.live.0)
     }
 
     /// The packet of a lane from its IP header on.

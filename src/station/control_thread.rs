@@ -138,6 +138,7 @@ impl Control {
         }
         // There may be next hops to resolve.
         self.datapath.slow.look();
+        self.datapath.taps.follow(self.engine.tables());
         info!(generation = self.engine.tables().generation, changes = diff.changes.len(), "commit");
         Ok(diff)
     }
@@ -206,6 +207,7 @@ impl Control {
         if same_interface(self.applied[id.index()], facts) {
             self.engine.link_changed(id, facts.link_up);
             self.refresh_bgp();
+            self.datapath.taps.follow(self.engine.tables());
             return;
         }
         // Another interface under the name: its MAC is in every adjacency of the port.
@@ -213,6 +215,7 @@ impl Control {
             let port = &self.datapath.ports[id.index()].config.name;
             error!(%port, %error, "the port's interface does not fit the configuration: the port is down");
             self.engine.link_changed(id, false);
+            self.datapath.taps.follow(self.engine.tables());
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::control::answer::Answer;
 use crate::control::protocol::CounterFilter;
 use crate::control::rows::{Conservation, CounterRow, CounterValue};
 use crate::observe::{PortTotals, VifTotals};
-use crate::tables::{DropReason, PortId, PuntReason, SlowOutcome, VifId};
+use crate::tables::{DropReason, PortId, PuntReason, SlowOutcome, TapEvent, VifId};
 
 /// The counters of a port, a VIF, or all.
 pub(super) fn show(control: &Control, filter: &CounterFilter) -> Answer {
@@ -63,6 +63,9 @@ fn vif_counters(control: &Control, id: VifId, name: &str, all: bool) -> CounterR
     }
     for outcome in SlowOutcome::ALL {
         out.add("slow", outcome.name(), t.slow[outcome.index()], outcome.help());
+    }
+    for event in TapEvent::ALL {
+        out.add("tap", event.name(), t.tap[event.index()], event.help());
     }
     let (punted, dropped) = (t.punted.iter().sum(), t.drops.iter().sum());
     CounterRow {

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crossbeam::channel::{Sender, unbounded};
+use crossbeam::channel::{Sender, bounded, unbounded};
 use tracing::{info, warn};
 
 use super::StationError;
-use super::slow_thread::{self, Peer, SlowHandle};
+use super::slow_thread::{self, Peer, SlowHandle, Taps};
+use super::tap_threads::{self, TapHandle};
 use super::worker_thread::{self, Order, WorkerHandle};
 use crate::control::PortFacts;
 use crate::control::model::{Config, KernelProtocol, PortConfig, XdpMode, ZeroCopy};
@@ -22,11 +23,15 @@ use crate::publish::Subscriber;
 use crate::slowpath::NeighborEvent;
 use crate::tables::PortId;
 use crate::tables::counters::{SlowCounters, WorkerCounters};
+use crate::tap::Devices;
 use crate::wire::ethernet::Mac;
 use crate::worker::{Exchange, Worker};
 
 /// Frames between a worker and the slow path, each way.
 const PARCELS: usize = 2048;
+
+/// Frames of the kernel that wait for the slow path; more wait in their TAPs.
+const FROM_KERNEL: usize = 64;
 
 /// One port's interface.
 pub(super) struct PortState {
@@ -76,6 +81,7 @@ pub(super) struct Datapath {
     pub workers: Vec<WorkerHandle>,
     pub counters: Vec<Arc<WorkerCounters>>,
     pub slow: SlowHandle,
+    pub taps: TapHandle,
     pub slow_counters: Arc<SlowCounters>,
     /// Frames of each worker's memory.
     pub frames: usize,
@@ -136,7 +142,14 @@ impl Datapath {
         let Some(slow_tables) = subscribers.pop() else {
             return Err(StationError::Thread(std::io::Error::other("no subscriber")));
         };
-        let slow = slow_thread::spawn(fib.clone(), slow_tables, slow_counters.clone(), events)
+        let devices = Arc::new(Devices::default());
+        let (from_kernel, frames) = bounded(FROM_KERNEL);
+        let taps = Taps { devices: devices.clone(), frames };
+        let slow =
+            slow_thread::spawn(fib.clone(), slow_tables, slow_counters.clone(), events, taps)
+                .map_err(StationError::Thread)?;
+        let socket = &config.station.socket;
+        let taps = tap_threads::spawn(devices, from_kernel, slow.thread(), socket)
             .map_err(StationError::Thread)?;
         let (mut workers, mut counters, mut peers) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (&cpu, tables)) in plan.cpus.iter().zip(subscribers).enumerate() {
@@ -179,6 +192,7 @@ impl Datapath {
             workers,
             counters,
             slow,
+            taps,
             slow_counters,
             frames: plan.frames,
             bpffs: config.station.bpffs.clone(),
@@ -318,6 +332,7 @@ impl Datapath {
             worker.stop();
         }
         self.slow.stop();
+        self.taps.stop();
     }
 }
 

@@ -7,6 +7,7 @@ mod control_thread;
 mod counters;
 mod datapath;
 mod slow_thread;
+mod tap_threads;
 mod worker_thread;
 
 pub use control_thread::run;

@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
+use super::tap_threads::FromKernel;
 use super::worker_thread::wake;
 use crate::fib::FibReader;
 use crate::handoff::Label;
 use crate::publish::Subscriber;
 use crate::slowpath::{NeighborEvent, NeighborRow, Output, Punted, SlowPath, View, route};
-use crate::tables::VrfId;
 use crate::tables::counters::SlowCounters;
+use crate::tables::{TapEvent, VifId, VrfId};
+use crate::tap::{Devices, Wire};
 use crate::worker::Exchange;
 
 /// Frames taken from one worker before the next has its turn.
@@ -28,6 +30,14 @@ const TICK: Duration = Duration::from_millis(10);
 pub(super) struct Peer {
     pub exchange: Arc<Exchange>,
     pub waker: Arc<OwnedFd>,
+}
+
+/// The TAPs as the slow path sees them.
+pub(super) struct Taps {
+    /// To give the kernel frames.
+    pub devices: Arc<Devices>,
+    /// What the kernel sent.
+    pub frames: Receiver<FromKernel>,
 }
 
 /// The control thread's end of the slow path.
@@ -80,6 +90,7 @@ pub(super) fn spawn(
     tables: Subscriber,
     counters: Arc<SlowCounters>,
     events: Sender<NeighborEvent>,
+    taps: Taps,
 ) -> std::io::Result<SlowHandle> {
     let (peers, their_peers) = unbounded();
     let (queries, their_queries) = unbounded();
@@ -88,7 +99,8 @@ pub(super) fn spawn(
     let thread = std::thread::Builder::new().name("slowpath".into()).spawn(move || {
         let Ok(peers) = their_peers.recv() else { return };
         let slow = SlowPath::new(counters.clone());
-        let body = Body { slow, fib, tables, counters, events, peers, start: Instant::now() };
+        let start = Instant::now();
+        let body = Body { slow, fib, tables, counters, events, taps, peers, start };
         body.run(&their_queries, &their_stop);
     })?;
     Ok(SlowHandle { peers, queries, stop, thread })
@@ -100,6 +112,7 @@ struct Body {
     tables: Subscriber,
     counters: Arc<SlowCounters>,
     events: Sender<NeighborEvent>,
+    taps: Taps,
     peers: Vec<Peer>,
     start: Instant,
 }
@@ -112,7 +125,7 @@ impl Body {
         let mut generation = 0;
         while !stop.load(Ordering::Relaxed) {
             self.tables.enter();
-            let mut punted = 0;
+            let mut punted = self.take_from_kernel(&mut out);
             for peer in 0..self.peers.len() {
                 punted += self.take(peer, &mut out);
             }
@@ -166,7 +179,30 @@ impl Body {
         count
     }
 
-    /// Sends frames through a worker, and events to the control thread.
+    /// Handles what the kernel sent, up to [`BATCH`] frames; returns how many there were.
+    fn take_from_kernel(&mut self, out: &mut Vec<Output>) -> usize {
+        let mut count = 0;
+        while count < BATCH {
+            let Ok((wire, frame)) = self.taps.frames.try_recv() else { break };
+            // By the tables as they are now: a wire without a VIF says nothing.
+            if let Some(vif) = self.tables.snapshot().vif_of(wire.port, wire.tags) {
+                self.with_view(|slow, view| slow.from_kernel(view, vif, &frame, out));
+            }
+            count += 1;
+        }
+        self.deliver(0, out);
+        count
+    }
+
+    fn give_to_kernel(&self, id: VifId, frame: &[u8]) {
+        let wire = self.tables.snapshot().vif(id).map(|v| Wire { port: v.port, tags: v.tags });
+        let device = wire.and_then(|wire| self.taps.devices.get(wire));
+        if !device.is_some_and(|device| device.write(frame).is_ok()) {
+            self.counters.tap(id, TapEvent::Lost).add(1);
+        }
+    }
+
+    /// Sends frames through a worker and to the kernel, and events to the control thread.
     fn deliver(&mut self, peer: usize, out: &mut Vec<Output>) {
         let mut sent = false;
         for output in out.drain(..) {
@@ -179,6 +215,7 @@ impl Body {
                         self.counters.lost.add(1);
                     }
                 }
+                Output::ToKernel { vif, frame } => self.give_to_kernel(vif, &frame),
                 Output::Neighbor(event) => drop(self.events.send(event)),
             }
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, fence};
 use crossbeam::utils::CachePadded;
 
 use super::ids::{PortId, VifId};
-use super::verdict::{DropReason, PuntReason, SlowOutcome};
+use super::verdict::{DropReason, PuntReason, SlowOutcome, TapEvent};
 
 /// A counter with one writer.
 #[derive(Debug, Default)]
@@ -214,12 +214,13 @@ impl WorkerCounters {
     }
 }
 
-/// What the slow path counts: per VIF, the outcome of each punted frame.
+/// What the slow path counts: per VIF, the outcome of each punted frame and of each from the kernel.
 #[derive(Debug)]
 pub struct SlowCounters {
     /// Frames that found a worker's queue full.
     pub lost: Counter,
     vifs: Box<[[Counter; SlowOutcome::COUNT]]>,
+    taps: Box<[[Counter; TapEvent::COUNT]]>,
 }
 
 impl SlowCounters {
@@ -228,7 +229,13 @@ impl SlowCounters {
         SlowCounters {
             lost: Counter::default(),
             vifs: (0..vifs).map(|_| std::array::from_fn(|_| Counter::default())).collect(),
+            taps: (0..vifs).map(|_| std::array::from_fn(|_| Counter::default())).collect(),
         }
+    }
+
+    /// The counter of what happens at a VIF's TAP.
+    pub fn tap(&self, vif: VifId, event: TapEvent) -> &Counter {
+        &self.taps[vif.index()][event.index()]
     }
 
     /// The counter of one outcome on one VIF.

@@ -15,5 +15,5 @@ pub use group::{Group, GroupTable, Member, Role};
 pub use ids::{AdjacencyId, GroupId, PortId, VifId, VrfId};
 pub use port::{Port, PortRole, VlanSlot};
 pub use snapshot::{Snapshot, Vrf, VrfKind};
-pub use verdict::{DropReason, PuntClass, PuntReason, SlowOutcome, Verdict};
-pub use vif::{Pcp, SourceCheck, Tags, Vif, VifKind};
+pub use verdict::{DropReason, PuntClass, PuntReason, SlowOutcome, TapEvent, Urgency, Verdict};
+pub use vif::{Pcp, Routing, SourceCheck, Tags, Vif, VifKind};

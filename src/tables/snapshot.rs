@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::adjacency::{Adjacency, AdjacencyKind};
 use super::group::GroupTable;
-use super::ids::{AdjacencyId, VifId, VrfId};
-use super::port::Port;
-use super::vif::Vif;
+use super::ids::{AdjacencyId, PortId, VifId, VrfId};
+use super::port::{Port, VlanSlot};
+use super::vif::{Tags, Vif};
 
 /// What a routing domain is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -70,6 +70,17 @@ impl Snapshot {
     #[inline(always)]
     pub fn vif(&self, id: VifId) -> Option<&Vif> {
         self.vifs.get(id.index())?.as_ref()
+    }
+
+    /// The VIF that a port's frames with these tags belong to.
+    pub fn vif_of(&self, port: PortId, tags: Tags) -> Option<VifId> {
+        let table = self.ports.get(port.index())?;
+        let id = match (table.outer(tags.outer), tags.inner) {
+            (VlanSlot::Vif { id, .. }, None) => id,
+            (VlanSlot::Inner { map, .. }, Some(inner)) => table.inner(map, inner)?,
+            _ => return None,
+        };
+        self.vif(id).filter(|vif| (vif.port, vif.tags) == (port, tags)).map(|_| id)
     }
 
     /// An adjacency; "no route" for an id that is not in the table.

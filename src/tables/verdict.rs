@@ -74,7 +74,9 @@ reasons! {
         Blackhole = "blackhole", "The best route is a blackhole.";
         EgressDown = "egress_down", "The route leads to a VIF or port that is down.";
         VrfMismatch = "vrf_mismatch", "BUG: a route led out of its VRF; the isolation guard stopped the frame. Report it.";
-        PuntRate = "punt_rate", "More frames for the slow path than this VIF is allowed.";
+        RoutingRate = "routing_rate", "More BGP or BFD from the VIF's peer than it is allowed.";
+        NeighborRate = "neighbor_rate", "More ARP and neighbor discovery than this VIF is allowed.";
+        PuntRate = "punt_rate", "More other frames for the slow path than this VIF is allowed.";
         PuntQueueFull = "punt_queue_full", "The slow path did not keep up.";
         TxFull = "tx_full", "The egress port's transmit ring was full: the link is slower than what is sent to it.";
     }
@@ -92,6 +94,8 @@ reasons! {
     PuntReason {
         Arp = "arp", "ARP.";
         NeighborDiscovery = "neighbor_discovery", "IPv6 neighbor discovery.";
+        Bfd = "bfd", "BFD of the VIF's configured peer.";
+        Bgp = "bgp", "BGP of the VIF's configured peer.";
         Local = "local", "For an address of the router itself.";
         NoRoute = "no_route", "No route: answered by ICMP network unreachable.";
         Unreachable = "unreachable", "The best route is `unreachable`: answered by ICMP.";
@@ -107,6 +111,10 @@ reasons! {
 /// The classes in which punts are policed, so that one kind of flood cannot starve another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PuntClass {
+    /// BFD of a configured peer.
+    Bfd,
+    /// BGP of a configured peer.
+    Bgp,
     /// ARP and neighbor discovery.
     Neighbor,
     /// For the router itself.
@@ -115,15 +123,54 @@ pub enum PuntClass {
     Exception,
 }
 
+/// Which punts the slow path takes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// BFD: three packets lost or late end a session.
+    Bfd,
+    /// BGP.
+    Bgp,
+    /// ARP and neighbor discovery.
+    Neighbor,
+    /// All others.
+    Rest,
+}
+
+impl Urgency {
+    /// How many there are.
+    pub const COUNT: usize = 4;
+}
+
 impl PuntClass {
     /// How many classes there are.
-    pub const COUNT: usize = 3;
+    pub const COUNT: usize = 5;
+
+    /// When the slow path takes its frames.
+    pub const fn urgency(self) -> Urgency {
+        match self {
+            PuntClass::Bfd => Urgency::Bfd,
+            PuntClass::Bgp => Urgency::Bgp,
+            PuntClass::Neighbor => Urgency::Neighbor,
+            PuntClass::Local | PuntClass::Exception => Urgency::Rest,
+        }
+    }
+
+    /// What a frame over the class's budget is counted as.
+    pub const fn over_budget(self) -> DropReason {
+        match self.urgency() {
+            Urgency::Bfd | Urgency::Bgp => DropReason::RoutingRate,
+            Urgency::Neighbor => DropReason::NeighborRate,
+            Urgency::Rest => DropReason::PuntRate,
+        }
+    }
 }
 
 impl PuntReason {
     /// The policing class of this reason.
     pub const fn class(self) -> PuntClass {
         match self {
+            PuntReason::Bfd => PuntClass::Bfd,
+            PuntReason::Bgp => PuntClass::Bgp,
             PuntReason::Arp | PuntReason::NeighborDiscovery => PuntClass::Neighbor,
             PuntReason::Local | PuntReason::LinkLocal => PuntClass::Local,
             _ => PuntClass::Exception,
@@ -136,6 +183,7 @@ reasons! {
     /// that arrives counts exactly one outcome.
     SlowOutcome {
         Answered = "answered", "A reply or ICMP error was sent.";
+        ToKernel = "to_kernel", "BGP or BFD of the VIF's configured peer, given to the kernel by the VIF's TAP.";
         Consumed = "consumed", "Taken in by the router (for example an ARP reply it had asked for).";
         Forwarded = "slow_forwarded", "Forwarded in software (options, fragmentation, first frame to a new neighbor).";
         Queued = "queued", "Waits for its next hop to be resolved.";
@@ -146,6 +194,7 @@ reasons! {
         NotForUs = "not_for_us", "ARP or ND for an address that is not the router's.";
         BadNd = "bad_nd", "Malformed neighbor discovery (hop limit, checksum, length, option length 0).";
         RouterAdvertisement = "router_advertisement", "A router advertisement or redirect: never accepted from a customer.";
+        BfdHops = "bfd_hops", "BFD that came over a router: its TTL is not 255 (RFC 5881).";
         BadIcmp = "bad_icmp", "Malformed ICMP, or a bad checksum.";
         NoService = "no_service", "For the router's address, but nothing here answers it.";
         IcmpNotAllowed = "icmp_not_allowed", "No ICMP error may answer this packet (RFC 1122 3.2.2, RFC 4443 2.4).";
@@ -156,6 +205,18 @@ reasons! {
         BadOptions = "bad_options", "Malformed IPv4 options.";
         PeerIsolation = "slow_peer_isolation", "One customer's VIF tried to reach another's through a public VRF by a packet that needed software.";
         NoEgress = "no_egress", "The way out disappeared while the frame was in the slow path.";
+    }
+}
+
+reasons! {
+    /// What happened at a VIF's TAP. Each frame that the kernel sent counts exactly one of the first
+    /// four.
+    TapEvent {
+        Sent = "sent", "From the kernel to the peer.";
+        Queued = "queued", "From the kernel: waits for the peer's MAC.";
+        Unresolved = "unresolved", "From the kernel: the peer does not answer ARP/ND, or the VIF is down.";
+        Refused = "refused", "From the kernel, and not BGP or BFD between the VIF's address and its configured peer (such as the kernel's own multicast).";
+        Lost = "lost", "For the kernel, but the TAP was not there or did not take it.";
     }
 }
 

@@ -1,11 +1,13 @@
 //! Virtual interfaces as the packet path sees them.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use super::ids::{PortId, VrfId};
 use crate::wire::ethernet::{ETHERTYPE_SERVICE_TAG, ETHERTYPE_VLAN, VID_MASK};
+use crate::wire::ipv4::{TCP, UDP};
 
 /// The product that a customer VIF is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -102,4 +104,38 @@ pub struct Vif {
     pub pcp: Pcp,
     /// The router's addresses here with their subnets; the link-local IPv6 address is among them.
     pub addresses: Arc<[IpNet]>,
+    /// The routing peers: neighbors whose BGP and BFD go to the kernel. Where there are any, the VIF
+    /// has a TAP.
+    pub peers: Arc<[IpAddr]>,
+}
+
+/// The protocols that a routing daemon in the kernel's hands speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Routing {
+    /// RFC 4271.
+    Bgp,
+    /// Single-hop BFD, RFC 5881.
+    Bfd,
+}
+
+impl Vif {
+    /// Which routing protocol a packet between one of the VIF's addresses and `peer` belongs to; `None`
+    /// for everybody else and everything else. `ports`: source and destination, in either direction.
+    pub fn routing(
+        &self,
+        own: IpAddr,
+        peer: IpAddr,
+        protocol: u8,
+        ports: (u16, u16),
+    ) -> Option<Routing> {
+        const BGP: u16 = 179;
+        const BFD: u16 = 3784;
+        let routing = match (protocol, ports) {
+            (TCP, (BGP, _) | (_, BGP)) => Routing::Bgp,
+            (UDP, (_, BFD)) => Routing::Bfd,
+            _ => return None,
+        };
+        let ours = self.peers.contains(&peer) && self.addresses.iter().any(|net| net.addr() == own);
+        ours.then_some(routing)
+    }
 }

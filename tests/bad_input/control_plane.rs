@@ -1,6 +1,6 @@
 //! Rows 60 and 61: floods and answers; and what no row asks for, so that each reason has its test.
 
-use crate::common::packets::{edited, icmp, packet, ping, with_ttl};
+use crate::common::packets::{arp, edited, icmp, packet, ping, udp_flow, with_ttl};
 use crate::common::{A, A_CORE, A_SMALL, A2, B, CONFIG, INTERNET, Lab, P1, P2, SECOND};
 use crate::{good, good6};
 
@@ -31,6 +31,69 @@ fn row_60_icmp_errors_have_a_rate_of_their_own() {
         assert_eq!(lab.send("cust0", &expired).sent.len(), 1);
     }
     lab.ignores(A, &expired, "punt ttl_exceeded", "outcome icmp_rate");
+}
+
+/// VIFs a and b with a BGP session and BFD each.
+fn with_sessions() -> Lab {
+    let session =
+        "bgp = [{ peer = \"169.254.100.2\", peer_as = 65001, local_as = 64512 }]\nbfd = {}";
+    let vif = "addresses = [\"169.254.100.1/30\", \"fd00:100::1/64\"]";
+    let text = CONFIG.replace(vif, &format!("{vif}\n{session}"));
+    assert_eq!(text.matches(session).count(), 2, "tenants a and b");
+    Lab::with(&text)
+}
+
+fn bgp(source: &str, sport: u16) -> Vec<u8> {
+    edited(udp_flow(source, "169.254.100.1", (sport, 179), 60), |p| p[9] = 6)
+}
+
+fn bfd(source: &str) -> Vec<u8> {
+    with_ttl(udp_flow(source, "169.254.100.1", (50_000, 3784), 52), 255)
+}
+
+#[test]
+fn row_60_floods_at_the_ports_of_bgp_and_bfd_leave_the_peers_sessions() {
+    const PEER: &str = "169.254.100.2";
+    let mut lab = with_sessions();
+    let (bgp_a, bfd_a) = (A.frame(&bgp(PEER, 40_000)), A.frame(&bfd(PEER)));
+    let speaks = |lab: &mut Lab, vif: &str, frame: &[u8], punt: &str| {
+        let grown = [format!("vif {vif} {punt}"), format!("vif {vif} {}", "outcome to_kernel")];
+        assert_eq!(lab.expect("cust0", frame, &[&grown[0], &grown[1]]), []);
+    };
+    speaks(&mut lab, "a", &bgp_a, "punt bgp");
+    speaks(&mut lab, "a", &bfd_a, "punt bfd");
+    let afar = A.frame(&with_ttl(bfd(PEER), 254));
+    lab.ignores(A, &afar, "punt local", "outcome bfd_hops");
+    // From everybody but the peer; from the peer with another TTL; ARP.
+    let strangers = [A.frame(&bgp("10.1.0.9", 40_000)), A.frame(&bfd("10.1.0.9")), afar];
+    let question = A.frame_to(
+        station::wire::ethernet::Mac::BROADCAST,
+        &arp(1, (A.mac, PEER), (Default::default(), "169.254.100.1")),
+    );
+    for _ in 0..500 {
+        strangers.iter().for_each(|frame| drop(lab.send("cust0", frame)));
+        lab.send("cust0", &question);
+    }
+    for frame in &strangers {
+        lab.drops("cust0", frame, "vif a drop punt_rate");
+    }
+    lab.drops("cust0", &question, "vif a drop neighbor_rate");
+    speaks(&mut lab, "a", &bgp_a, "punt bgp");
+    speaks(&mut lab, "a", &bfd_a, "punt bfd");
+    // The peer itself: its BFD and its BGP have budgets of their own, and so has everybody else.
+    for _ in 0..50 {
+        lab.send("cust0", &bfd_a);
+    }
+    lab.drops("cust0", &bfd_a, "vif a drop routing_rate");
+    speaks(&mut lab, "a", &bgp_a, "punt bgp");
+    speaks(&mut lab, "b", &B.frame(&bfd(PEER)), "punt bfd");
+    for _ in 0..5_000 {
+        lab.send("cust0", &bgp_a);
+    }
+    lab.drops("cust0", &bgp_a, "vif a drop routing_rate");
+    speaks(&mut lab, "b", &B.frame(&bgp(PEER, 40_000)), "punt bgp");
+    lab.forwards(A, &good(), A_CORE);
+    lab.check();
 }
 
 #[test]
@@ -87,7 +150,7 @@ fn a_vif_or_port_that_is_down_drops() {
 #[test]
 fn packets_for_the_router_that_nothing_answers() {
     let mut lab = Lab::new();
-    // TCP to port 179 is BGP's, which the station does not speak.
+    // BGP on a VIF that has no session.
     let tcp = edited(packet("10.1.0.9", "169.254.100.1"), |p| p[9] = 6);
     lab.ignores(A, &A.frame(&tcp), "punt local", "outcome no_service");
     // UDP: nothing listens (RFC 1122 4.1.3.1).

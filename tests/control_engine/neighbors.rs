@@ -32,6 +32,7 @@ fn call(f: impl FnOnce(&View<'_>, &mut Vec<Output>), now_ns: u64, snapshot: &Sna
         match output {
             Output::Neighbor(event) => done.0.push(event),
             Output::Transmit { .. } => done.1 += 1,
+            Output::ToKernel { .. } => unreachable!("no VIF here has a peer"),
         }
     }
     done

@@ -2,7 +2,7 @@
 //! stays in its VRF ([`World::punt_frame`] checks all three).
 
 use proptest::prelude::*;
-use station::tables::PuntReason;
+use station::tables::{PuntReason, TapEvent};
 
 use crate::packets::*;
 use crate::world::*;
@@ -33,15 +33,24 @@ fn seeds() -> Vec<Vec<u8>> {
 /// A packet with a few octets changed and perhaps cut short; the IPv4 checksum corrected, half of the
 /// time, so that the damage is reached.
 fn damaged() -> impl Strategy<Value = Vec<u8>> {
+    damaged_by(seeds())
+}
+
+/// What the kernel's routing daemon sends.
+fn sessions() -> Vec<Vec<u8>> {
+    use crate::kernel::segment;
+    let (own, peer) = ("169.254.100.1", "169.254.100.2");
+    vec![
+        segment(own, peer, 1, 6, (40_000, 179)),
+        segment(own, peer, 255, 6, (179, 40_000)),
+        segment(own, peer, 255, 17, (50_000, 3784)),
+    ]
+}
+
+fn damaged_by(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     let edits = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
     let head = prop::collection::vec((0usize..64, any::<u8>()), 0..3);
-    (
-        prop::sample::select(seeds()),
-        edits,
-        head,
-        any::<(bool, bool)>(),
-        any::<prop::sample::Index>(),
-    )
+    (prop::sample::select(seeds), edits, head, any::<(bool, bool)>(), any::<prop::sample::Index>())
         .prop_map(|(mut bytes, edits, head, (cut, seal), end)| {
             for (at, value) in edits {
                 let at = at.index(bytes.len());
@@ -80,6 +89,34 @@ proptest! {
             world.tick();
         }
         world.pass(10.0);
+    }
+
+    /// Whatever the kernel sends, only BGP and BFD to a peer leave, and by that VIF alone.
+    #[test]
+    fn damaged_frames_of_the_kernel(
+        (bytes, head) in prop_oneof![damaged_by(sessions()), damaged_by(seeds())]
+            .prop_flat_map(|bytes| (Just(bytes), prop::collection::vec((0usize..14, any::<u8>()), 0..2))),
+        vif in 0u16..2,
+    ) {
+        let mut world = crate::kernel::world();
+        for peer in ["169.254.100.2", "10.0.0.9"] {
+            world.punt(A, PuntReason::Arp, &arp(etherparse::ArpOperation::REPLY, PEER, peer, "10.0.0.1"));
+        }
+        let (mut frame, _) = frame(&world.vif(A), PEER, &bytes);
+        frame.drain(12..16);
+        for (at, value) in head {
+            frame[at] = value;
+        }
+        let vif = station::tables::VifId(vif);
+        let done = world.kernel(vif, &frame);
+        for sent in &done.sent {
+            prop_assert_eq!(sent.vif, A);
+            let l3 = &sent.l3;
+            let (ours, bgp, bfd) = (&l3[16..20] == [169, 254, 100, 2], 179u16.to_be_bytes(), 3784u16.to_be_bytes());
+            let routing = l3[9] == 6 && (l3[20..22] == bgp || l3[22..24] == bgp) || l3[9] == 17 && l3[22..24] == bfd;
+            prop_assert!(ours && routing && l3[0] == 0x45, "{:?}", sent);
+        }
+        prop_assert_eq!(done.sent.len(), usize::from(done.result == TapEvent::Sent));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod any_bytes;
 mod arp;
 mod errors;
 mod forwarding;
+mod kernel;
 mod local;
 mod nd;
 mod neighbors;

@@ -19,8 +19,8 @@ use station::slowpath::{NeighborEvent, NeighborRow, Output, Punted, SlowPath, Vi
 use station::tables::counters::SlowCounters;
 use station::tables::{
     Adjacency, AdjacencyId, AdjacencyKind, GroupId, GroupTable, Member, Pcp, Port, PortId,
-    PortRole, PuntReason, Role, SlowOutcome, Snapshot, SourceCheck, Tags, Vif, VifId, VifKind, Vrf,
-    VrfId, VrfKind,
+    PortRole, PuntReason, Role, SlowOutcome, Snapshot, SourceCheck, Tags, TapEvent, Vif, VifId,
+    VifKind, Vrf, VrfId, VrfKind,
 };
 use station::wire::ethernet::Mac;
 
@@ -81,6 +81,7 @@ fn vif(name: &str, port: u8, tags: (u16, Option<u16>), vrf: VrfId, addresses: &[
         source_check: SourceCheck::Off,
         pcp: Pcp::Preserve,
         addresses: addresses.iter().map(|net| net.parse().unwrap()).collect(),
+        peers: [].into(),
     }
 }
 
@@ -227,12 +228,13 @@ impl World {
         let view = View { now_ns: self.now, snapshot: &self.snapshot, fib: &fib };
         let mut out = Vec::new();
         let result = f(&mut self.slow, &view, &mut out);
-        let mut done = Done { result, sent: Vec::new(), events: Vec::new() };
+        let mut done = Done { result, sent: Vec::new(), events: Vec::new(), to_kernel: Vec::new() };
         for output in out {
             match output {
                 Output::Transmit { vif, port, frame } => {
                     done.sent.push(check(&self.snapshot, vif, port, &frame));
                 }
+                Output::ToKernel { vif, frame } => done.to_kernel.push((vif, frame)),
                 Output::Neighbor(event) => done.events.push(event),
             }
         }
@@ -267,6 +269,22 @@ impl World {
         done
     }
 
+    /// What the kernel sent by a VIF's TAP: it leaves by that VIF, if at all.
+    pub fn kernel(&mut self, vif: VifId, frame: &[u8]) -> Done<TapEvent> {
+        let count = |world: &World| {
+            let of = |vif| TapEvent::ALL.iter().map(move |&event| (vif, event));
+            let all = (0..VIFS as u16).flat_map(|vif| of(VifId(vif)));
+            all.map(|(vif, event)| world.counters.tap(vif, event).get()).collect::<Vec<_>>()
+        };
+        let mut expected = count(self);
+        let punts = self.counted();
+        let done = self.call(|slow, view, out| slow.from_kernel(view, vif, frame, out));
+        expected[vif.index() * TapEvent::COUNT + done.result.index()] += 1;
+        assert_eq!((count(self), self.counted()), (expected, punts), "exactly one event");
+        assert_eq!(done.to_kernel, []);
+        done
+    }
+
     pub fn tick(&mut self) -> Done<()> {
         self.call(|slow, view, out| slow.tick(view, out))
     }
@@ -274,7 +292,8 @@ impl World {
     /// Lets time pass in steps of 100 ms.
     pub fn pass(&mut self, seconds: f64) -> Done<()> {
         let end = self.now + (seconds * 1e9) as u64;
-        let mut all = Done { result: (), sent: Vec::new(), events: Vec::new() };
+        let mut all =
+            Done { result: (), sent: Vec::new(), events: Vec::new(), to_kernel: Vec::new() };
         while self.now < end {
             self.now = end.min(self.now + SECOND / 10);
             let Done { sent, events, .. } = self.tick();
@@ -303,6 +322,8 @@ pub struct Done<R> {
     pub result: R,
     pub sent: Vec<Sent>,
     pub events: Vec<NeighborEvent>,
+    /// Frames for the kernel, and the VIF whose TAP they go to.
+    pub to_kernel: Vec<(VifId, Vec<u8>)>,
 }
 
 impl Done<SlowOutcome> {
@@ -371,9 +392,11 @@ fn check(snapshot: &Snapshot, id: VifId, port: PortId, frame: &[u8]) -> Sent {
         }
     };
     // What the router itself says must be right all through; what it forwards (and damaged packets
-    // with a forged source are among that) need not be.
+    // with a forged source are among that) need not be, and what the kernel says to peers neither.
     let ours = snapshot.vifs.iter().flatten().flat_map(|vif| vif.addresses.iter());
-    if matches!(hops, 64 | 255) && ours.into_iter().any(|net| net.addr() == source) {
+    let of_kernel =
+        !vif.peers.is_empty() && matches!(if source.is_ipv4() { l3[9] } else { l3[6] }, 6 | 17);
+    if !of_kernel && matches!(hops, 64 | 255) && ours.into_iter().any(|net| net.addr() == source) {
         let packet = SlicedPacket::from_ip(l3).expect("a sound packet");
         match (packet.transport, source) {
             (Some(TransportSlice::Icmpv4(icmp)), IpAddr::V4(_)) => {

@@ -1,0 +1,102 @@
+//! What passes between a VIF and the kernel's routing daemon: BGP and BFD between the VIF's own addresses
+//! and its configured peers, in both directions, and nothing else. The kernel is an outsider here as
+//! any neighbor is: what it sends is checked like what a wire brings.
+//!
+//! The slow path resolves (the kernel never asks who has an address, see [`crate::tap`]): a packet
+//! of the kernel waits for its peer's MAC as every other does.
+
+use super::egress::{Ingress, live, transmit_ip};
+use super::neighbor::{Lookup, Waiting};
+use super::packet::{Packet, is_on_link};
+use super::{Output, SlowPath, View};
+use crate::tables::{Routing, SlowOutcome, TapEvent, Vif, VifId};
+use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER_LEN, be16};
+
+/// RFC 5881 section 5: a lower TTL says that the packet crossed a router.
+const BFD_HOPS: u8 = 255;
+
+/// The routing protocol of a whole packet without options or extension headers.
+fn routing(vif: &Vif, packet: &Packet<'_>, inbound: bool) -> Option<Routing> {
+    let (protocol, at) = packet.upper?;
+    let plain = at == if packet.source.is_ipv4() { 20 } else { 40 };
+    let ports = packet.payload().first_chunk::<4>().filter(|_| plain && !packet.fragment)?;
+    let ports = (be16(ports, 0), be16(ports, 2));
+    let (own, peer) = match inbound {
+        true => (packet.destination, packet.source),
+        false => (packet.source, packet.destination),
+    };
+    vif.routing(own, peer, protocol, ports)
+}
+
+impl SlowPath {
+    /// Hands a packet of the VIF's peer to the kernel. `None` where it is nothing for the kernel.
+    pub(super) fn to_kernel(
+        &mut self,
+        from: &Ingress<'_>,
+        packet: &Packet<'_>,
+        out: &mut Vec<Output>,
+    ) -> Option<SlowOutcome> {
+        let routing = routing(from.vif, packet, true)?;
+        if routing == Routing::Bfd && packet.hop_limit != BFD_HOPS {
+            return Some(SlowOutcome::BfdHops);
+        }
+        let (_, port) = live(from.view.snapshot, from.id)?;
+        let frame =
+            [&port.mac.0[..], &from.sender.0, &ethertype(packet).to_be_bytes(), packet.bytes];
+        out.push(Output::ToKernel { vif: from.id, frame: frame.concat() });
+        Some(SlowOutcome::ToKernel)
+    }
+
+    /// Sends what the kernel sent by the VIF's TAP, a whole Ethernet frame, and counts what became of it.
+    pub fn from_kernel(
+        &mut self,
+        view: &View<'_>,
+        id: VifId,
+        frame: &[u8],
+        out: &mut Vec<Output>,
+    ) -> TapEvent {
+        self.refresh(view, out);
+        let event = self.leave_kernel(view, id, frame, out);
+        self.counters.tap(id, event).add(1);
+        event
+    }
+
+    fn leave_kernel(
+        &mut self,
+        view: &View<'_>,
+        id: VifId,
+        frame: &[u8],
+        out: &mut Vec<Output>,
+    ) -> TapEvent {
+        let Some((vif, _)) = live(view.snapshot, id) else { return TapEvent::Unresolved };
+        let Some(packet) = checked(vif, frame) else { return TapEvent::Refused };
+        // The tag says what the packet's precedence says (802.1Q, RFC 4594).
+        let priority = packet.dscp() >> 3;
+        let waiting =
+            Waiting { ingress: id, priority, forward: false, packet: packet.bytes.to_vec() };
+        match self.lookup(view, (id, packet.destination), None, waiting, out) {
+            Lookup::Known(mac, waiting) => {
+                transmit_ip(view.snapshot, id, mac, &waiting.packet, priority, out);
+                TapEvent::Sent
+            }
+            Lookup::Queued => TapEvent::Queued,
+            Lookup::QueueFull | Lookup::Limit | Lookup::Failed(_) => TapEvent::Unresolved,
+        }
+    }
+}
+
+/// The packet in a frame of the kernel, if it may leave by the VIF: sound, no longer than the MTU, from
+/// an address of the VIF to a peer on its link.
+fn checked<'a>(vif: &Vif, frame: &'a [u8]) -> Option<Packet<'a>> {
+    let (head, l3) = frame.split_at_checked(HEADER_LEN)?;
+    let packet = Packet::parse(l3)?;
+    let sound = be16(head, 12) == ethertype(&packet)
+        && packet.bytes.len() <= usize::from(vif.mtu)
+        && is_on_link(vif, packet.destination)
+        && routing(vif, &packet, false).is_some();
+    sound.then_some(packet)
+}
+
+fn ethertype(packet: &Packet<'_>) -> u16 {
+    if packet.source.is_ipv4() { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 }
+}

@@ -1,0 +1,228 @@
+//! Makes the kernel's TAPs what they should be, on a thread of its own: making thousands of interfaces
+//! takes seconds, which no link event should wait for.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, RecvTimeoutError};
+use ipnet::IpNet;
+use tracing::{info, warn};
+
+use super::links::{self, Link};
+use super::reader::Registry;
+use super::{Device, Devices, Reader, Wanted, sysctl};
+use crate::wire::ipv6::is_link_local;
+
+/// How soon what failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often the kernel is compared with what should be, for changes by another hand.
+const AUDIT: Duration = Duration::from_secs(5);
+/// TAPs brought up before new orders are looked for.
+const STEP: usize = 32;
+
+/// The keeper of all TAPs.
+#[derive(Debug)]
+pub struct Keeper {
+    devices: Arc<Devices>,
+    registry: Registry,
+    /// What the alias of each of the station's TAPs begins with: an interface without it is somebody
+    /// else's.
+    mark: String,
+    wanted: Vec<Wanted>,
+    /// What is wrong, by TAP, as logged.
+    trouble: HashMap<String, String>,
+}
+
+/// What the kernel has.
+struct Kernel {
+    links: HashMap<String, Link>,
+    addresses: Vec<(u32, IpNet)>,
+    /// Indices of the station's TAPs.
+    ours: HashSet<u32>,
+}
+
+impl Keeper {
+    /// A keeper whose TAPs `reader` reads. `station`: what tells this station from another on the
+    /// server, and is the same after a restart.
+    pub fn new(reader: &Reader, station: &str) -> Keeper {
+        Keeper {
+            devices: reader.devices(),
+            registry: reader.registry(),
+            mark: format!("stationd {station}: VIF "),
+            wanted: Vec::new(),
+            trouble: HashMap::new(),
+        }
+    }
+
+    /// Keeps to the newest order, all TAPs that there should be, until nobody can give another; then
+    /// removes them. Before the first order nothing is touched.
+    pub fn run(mut self, orders: &Receiver<Vec<Wanted>>) {
+        let Ok(first) = orders.recv() else { return };
+        self.take(first);
+        loop {
+            let wait = if self.audit(orders) { AUDIT } else { RETRY };
+            match orders.recv_timeout(wait) {
+                Ok(order) => self.take(order),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            while let Ok(order) = orders.try_recv() {
+                self.take(order);
+            }
+        }
+        self.take(Vec::new());
+        self.audit(orders);
+    }
+
+    /// Takes an order. Carriers follow at once: they tell routing daemons of lost links.
+    fn take(&mut self, order: Vec<Wanted>) {
+        self.wanted = order;
+        for want in &self.wanted {
+            if let Some(device) = self.devices.get(want.wire) {
+                // It fails where the interface is gone, which an audit repairs.
+                let _ = device.set_carrier(want.carrier);
+            }
+        }
+    }
+
+    /// Compares and repairs; false where not all is well, or there is a new order.
+    fn audit(&mut self, orders: &Receiver<Vec<Wanted>>) -> bool {
+        let kernel = match Kernel::read(&self.mark) {
+            Ok(kernel) => kernel,
+            Err(error) => {
+                self.note("", Err(error));
+                return false;
+            }
+        };
+        let obstacle = sysctl::obstacle().filter(|_| !self.wanted.is_empty());
+        self.note("", obstacle.map_or(Ok(()), |text| Err(io::Error::other(text))));
+        self.remove_others(&kernel);
+        for number in 0..self.wanted.len() {
+            if number % STEP == STEP - 1 && !orders.is_empty() {
+                return false;
+            }
+            let want = &self.wanted[number];
+            let (name, result) = (want.name.clone(), self.bring(want, &kernel));
+            self.note(&name, result);
+        }
+        self.trouble.is_empty()
+    }
+
+    /// Removes the station's TAPs that nobody wants.
+    fn remove_others(&mut self, kernel: &Kernel) {
+        let wires: HashMap<_, _> = self.wanted.iter().map(|w| (w.wire, w.name.as_str())).collect();
+        let names: HashSet<&str> = wires.values().copied().collect();
+        self.devices.keep(|wire| wires.contains_key(&wire));
+        self.trouble.retain(|name, _| name.is_empty() || names.contains(name.as_str()));
+        let gone = |link: &&Link| kernel.ours.contains(&link.index);
+        for link in kernel.links.values().filter(gone) {
+            if !names.contains(link.name.as_str()) {
+                match links::delete(link.index) {
+                    Ok(()) => info!(tap = link.name, "removed"),
+                    Err(error) => warn!(tap = link.name, %error, "cannot remove the TAP"),
+                }
+            }
+        }
+    }
+
+    /// Makes one TAP what it should be.
+    fn bring(&self, want: &Wanted, kernel: &Kernel) -> io::Result<()> {
+        let link = kernel.links.get(&want.name);
+        let open = self.devices.get(want.wire);
+        let open = open.filter(|device| link.is_some_and(|link| link.index == device.index));
+        if open.is_none() && link.is_some_and(|link| !kernel.ours.contains(&link.index)) {
+            return Err(io::Error::other("there is an interface of this name already: remove it"));
+        }
+        if let Some((net, other)) = kernel.conflict(want) {
+            return Err(io::Error::other(format!(
+                "{net} and {other} of another interface of this server overlap: run the station in a \
+                 network namespace of its own"
+            )));
+        }
+        let (device, new) = match open {
+            Some(device) => (device, false),
+            None => (Arc::new(Device::open(&want.name)?), true),
+        };
+        if new {
+            sysctl::prepare(&want.name)?;
+        }
+        let set = Link {
+            index: device.index,
+            name: want.name.clone(),
+            alias: format!("{}{}", self.mark, want.vif),
+            mac: want.mac,
+            mtu: want.mtu.into(),
+            ready: true,
+        };
+        if link != Some(&set) {
+            links::set(&set)?;
+        }
+        kernel.addresses(device.index, want)?;
+        if new {
+            // Only now that it is marked as the station's may it outlive this process.
+            device.persist()?;
+            self.registry.add(want.wire, &device)?;
+            self.devices.put(want.wire, device.clone());
+            info!(tap = want.name, vif = %want.vif, taken_over = link.is_some(), "TAP open");
+        }
+        device.set_carrier(want.carrier)
+    }
+
+    /// Logs what is wrong, once, and when it is well again.
+    fn note(&mut self, name: &str, result: io::Result<()>) {
+        match result {
+            Ok(()) => {
+                if self.trouble.remove(name).is_some() {
+                    info!(tap = name, "well again");
+                }
+            }
+            Err(error) => {
+                let text = error.to_string();
+                if self.trouble.get(name) != Some(&text) {
+                    warn!(tap = name, error = text, "not as it should be; tried again");
+                    self.trouble.insert(name.to_owned(), text);
+                }
+            }
+        }
+    }
+}
+
+impl Kernel {
+    fn read(mark: &str) -> io::Result<Kernel> {
+        let links = links::links()?;
+        let ours = links.iter().filter(|link| link.alias.starts_with(mark));
+        let ours = ours.map(|link| link.index).collect();
+        let links = links.into_iter().map(|link| (link.name.clone(), link)).collect();
+        Ok(Kernel { links, addresses: links::addresses()?, ours })
+    }
+
+    /// An address of a TAP whose subnet overlaps that of an interface that is not the station's: the
+    /// server would lose its own network to a customer's.
+    fn conflict(&self, want: &Wanted) -> Option<(IpNet, IpNet)> {
+        let others = self.addresses.iter().filter(|(index, net)| {
+            !self.ours.contains(index) && !is_link_local(net.addr()) && !net.addr().is_loopback()
+        });
+        let overlaps = |net: &IpNet, other: &IpNet| {
+            net.contains(&other.network()) || other.contains(&net.network())
+        };
+        others.map(|(_, other)| *other).find_map(|other| {
+            let net = want.addresses.iter().find(|net| overlaps(net, &other))?;
+            Some((*net, other))
+        })
+    }
+
+    /// Gives an interface the addresses of its VIF, and no others.
+    fn addresses(&self, index: u32, want: &Wanted) -> io::Result<()> {
+        let has: Vec<IpNet> =
+            self.addresses.iter().filter(|(of, _)| *of == index).map(|(_, net)| *net).collect();
+        for net in has.iter().filter(|net| !want.addresses.contains(net)) {
+            links::delete_address(index, *net)?;
+        }
+        for net in want.addresses.iter().filter(|net| !has.contains(net)) {
+            links::add_address(index, *net)?;
+        }
+        Ok(())
+    }
+}

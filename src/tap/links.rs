@@ -1,0 +1,186 @@
+//! The kernel's interfaces and addresses as far as TAPs need them, by rtnetlink.
+
+use std::io;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::netlink::{NLM_F_CREATE, NLM_F_REPLACE, Request, attributes, u32_at};
+use crate::wire::ethernet::Mac;
+
+// Of linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h.
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_GETLINK: u16 = 18;
+const RTM_NEWADDR: u16 = 20;
+const RTM_DELADDR: u16 = 21;
+const RTM_GETADDR: u16 = 22;
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_IFALIAS: u16 = 20;
+const IFLA_EXT_MASK: u16 = 29;
+const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_FLAGS: u16 = 8;
+const IFA_F_NODAD: u32 = 0x02;
+const IFA_F_PERMANENT: u32 = 0x80;
+
+/// Up, and asking nobody for MACs.
+const FLAGS: u32 = (libc::IFF_UP | libc::IFF_NOARP).cast_unsigned();
+
+/// An interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Its index.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// What it is for, in words.
+    pub alias: String,
+    /// Its MAC.
+    pub mac: Mac,
+    /// Its MTU.
+    pub mtu: u32,
+    /// Up, and `NOARP`.
+    pub ready: bool,
+}
+
+/// All interfaces of this network namespace.
+///
+/// # Errors
+/// The kernel's.
+pub fn links() -> io::Result<Vec<Link>> {
+    let request = Request::new(RTM_GETLINK, 0, &[0; 16])
+        .with(IFLA_EXT_MASK, &RTEXT_FILTER_SKIP_STATS.to_ne_bytes());
+    request.dump(|kind, payload| link(payload).filter(|_| kind == RTM_NEWLINK))
+}
+
+/// `struct ifinfomsg` and its attributes.
+fn link(payload: &[u8]) -> Option<Link> {
+    let flags = u32_at(payload, 8)?;
+    let mut link =
+        Link { index: u32_at(payload, 4)?, ready: flags & FLAGS == FLAGS, ..Link::default() };
+    let text = |value: &[u8]| {
+        let text = value.strip_suffix(&[0]).unwrap_or(value);
+        String::from_utf8_lossy(text).into_owned()
+    };
+    for (kind, value) in attributes(payload.get(16..)?) {
+        match kind {
+            IFLA_IFNAME => link.name = text(value),
+            IFLA_IFALIAS => link.alias = text(value),
+            IFLA_ADDRESS => link.mac = value.try_into().map(Mac).unwrap_or_default(),
+            IFLA_MTU => link.mtu = u32_at(value, 0)?,
+            _ => {}
+        }
+    }
+    Some(link)
+}
+
+/// Sets all that [`Link`] has of an interface and brings it up. A zero MAC is left as it is.
+///
+/// # Errors
+/// The kernel's.
+pub fn set(link: &Link) -> io::Result<()> {
+    let mut request = Request::new(RTM_NEWLINK, 0, &link_head(link.index, FLAGS))
+        .with(IFLA_MTU, &link.mtu.to_ne_bytes())
+        .with(IFLA_IFALIAS, link.alias.as_bytes());
+    if link.mac != Mac::default() {
+        request = request.with(IFLA_ADDRESS, &link.mac.0);
+    }
+    request.call()
+}
+
+/// Removes an interface.
+///
+/// # Errors
+/// The kernel's.
+pub fn delete(index: u32) -> io::Result<()> {
+    Request::new(RTM_DELLINK, 0, &link_head(index, 0)).call()
+}
+
+/// `struct ifinfomsg` that sets these flags and leaves the others.
+fn link_head(index: u32, flags: u32) -> Vec<u8> {
+    [0, index, flags, flags].iter().flat_map(|word| word.to_ne_bytes()).collect()
+}
+
+/// All addresses of this network namespace, with the index of their interface.
+///
+/// # Errors
+/// The kernel's.
+pub fn addresses() -> io::Result<Vec<(u32, IpNet)>> {
+    let request = Request::new(RTM_GETADDR, 0, &[0; 8]);
+    request.dump(|kind, payload| address(payload).filter(|_| kind == RTM_NEWADDR))
+}
+
+/// `struct ifaddrmsg` and its attributes.
+fn address(payload: &[u8]) -> Option<(u32, IpNet)> {
+    let (prefix_len, index) = (*payload.get(1)?, u32_at(payload, 4)?);
+    let (mut local, mut other) = (None, None);
+    for (kind, value) in attributes(payload.get(8..)?) {
+        let value = || {
+            let v4 = <[u8; 4]>::try_from(value).map(IpAddr::from);
+            v4.or_else(|_| <[u8; 16]>::try_from(value).map(IpAddr::from)).ok()
+        };
+        match kind {
+            IFA_LOCAL => local = value(),
+            IFA_ADDRESS => other = value(),
+            _ => {}
+        }
+    }
+    Some((index, IpNet::new(local.or(other)?, prefix_len).ok()?))
+}
+
+/// Gives an interface an address, without the kernel asking whether somebody else has it.
+///
+/// # Errors
+/// The kernel's.
+pub fn add_address(index: u32, net: IpNet) -> io::Result<()> {
+    let flags = IFA_F_NODAD | IFA_F_PERMANENT;
+    address_request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, index, net)
+        .with(IFA_FLAGS, &flags.to_ne_bytes())
+        .call()
+}
+
+/// Takes an address from an interface.
+///
+/// # Errors
+/// The kernel's.
+pub fn delete_address(index: u32, net: IpNet) -> io::Result<()> {
+    address_request(RTM_DELADDR, 0, index, net).call()
+}
+
+fn address_request(kind: u16, flags: u16, index: u32, net: IpNet) -> Request {
+    let (family, octets) = match net.addr() {
+        IpAddr::V4(address) => (libc::AF_INET, address.octets().to_vec()),
+        IpAddr::V6(address) => (libc::AF_INET6, address.octets().to_vec()),
+    };
+    // struct ifaddrmsg: family, prefix length, flags, scope, index.
+    let mut head = vec![u8::try_from(family).unwrap_or(0), net.prefix_len(), 0, 0];
+    head.extend(index.to_ne_bytes());
+    Request::new(kind, flags, &head).with(IFA_LOCAL, &octets).with(IFA_ADDRESS, &octets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_of_this_machine_is_listed_with_its_address() {
+        let links = links().unwrap();
+        let lo = links.iter().find(|link| link.name == "lo").expect("lo");
+        assert!(lo.mtu >= 1280 && !lo.ready);
+        let own: Vec<_> = addresses().unwrap();
+        assert!(own.contains(&(lo.index, "127.0.0.1/8".parse().unwrap())), "{own:?}");
+    }
+
+    #[test]
+    fn messages_that_end_early_are_left_out() {
+        for length in 0..40 {
+            let bytes = vec![0xff; length];
+            assert_eq!(link(&bytes).is_some(), length >= 16, "{length}");
+            assert_eq!(address(&bytes), None);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+"""Floods from VIF a at the slow path: what they may cost the others is nothing. VIF b, on the same port,
+meanwhile has a TCP session, BFD-like heartbeats every 50 ms and a stream of forwarded packets."""
+
+import contextlib
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+import case
+import frames
+import lab
+import ledger
+import station
+from case import HOSTS, expect, require
+from frames import ETH_ARP, ETH_IPV4, ICMP, TCP, UDP, eth
+from sessions import BFD, BGP, OWN4, OWN6, PEER4, PEER6, TAPS, bound, config, ready, session, talks, tcp, to_a
+
+FLOOD = 60_000  # frames a second, twenty times what a VIF may punt
+A = HOSTS["a"]
+
+
+def begin():
+    case.fresh(config())
+    for tap in TAPS.values():
+        case.wait_until(lambda tap=tap: ready(tap), 10, f"{tap} is ready")
+
+
+def end():
+    station.stop()
+
+
+class Heartbeat:
+    """BFD-like packets every 50 ms between the kernel and a host, each of them counted and timed."""
+
+    def __init__(self, name, six=False):
+        own, peer = (OWN6, PEER6) if six else (OWN4, PEER4)
+        self.ways = [(bound("st-station", socket.SOCK_DGRAM, own, BFD, TAPS[name]), peer),
+                     (bound(HOSTS[name].ns, socket.SOCK_DGRAM, peer, BFD), own)]
+        self.sent, self.got, self.worst = 0, [0, 0], [0.0, 0.0]
+        self.stop = threading.Event()
+        self.threads = [threading.Thread(target=self.send)]
+        self.threads += [threading.Thread(target=self.receive, args=(at,)) for at in (0, 1)]
+
+    def send(self):
+        while not self.stop.wait(0.05):
+            for end, to in self.ways:
+                end.sendto(struct.pack("!d", time.monotonic()), (to, BFD))
+            self.sent += 1
+
+    def receive(self, at):
+        end = self.ways[at][0]
+        end.settimeout(1)
+        while True:
+            try:
+                sent = struct.unpack("!d", end.recv(100))[0]
+            except TimeoutError:
+                if self.stop.is_set():
+                    return
+                continue
+            self.got[at] += 1
+            self.worst[at] = max(self.worst[at], time.monotonic() - sent)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+        for end, _ in self.ways:
+            end.close()
+
+
+def floods():
+    """What a tenant might send: each kind as frames that differ."""
+    peer_mac = A.mac
+    arp = [eth("ff:ff:ff:ff:ff:ff", peer_mac, ETH_ARP, struct.pack("!HHBBH", 1, ETH_IPV4, 6, 4, 1) + frames.mac(peer_mac)
+               + frames.ip(PEER4) + b"\0" * 6 + frames.ip(OWN4), A.tags)] * 64
+    scan = [frames.datagram(A, "fd10:1::10", f"fd00:c::{n:x}:{n * 7:x}", tags=A.tags) for n in range(1, 2000)]
+    scan_own = [frames.datagram(A, "fd10:1::10", f"fd00:a::{n:x}:{n * 7:x}", tags=A.tags) for n in range(1, 2000)]
+    expired = [frames.datagram(A, "10.1.0.10", f"10.2.{n}.1", tags=A.tags, ttl=1) for n in range(200)]
+    pings = [to_a(ICMP, frames.echo("10.1.0.10", OWN4, b"x" * 100, sequence=n), src="10.1.0.10") for n in range(200)]
+    syn = [to_a(TCP, tcp(f"10.1.{n >> 8}.{n & 255}", OWN4, BGP, 1024 + n), src=f"10.1.{n >> 8}.{n & 255}") for n in range(1, 2000)]
+    own_syn = [to_a(TCP, tcp(PEER4, OWN4, BGP, 1024 + n)) for n in range(2000)]
+    own_bfd = [to_a(UDP, frames.udp(PEER4, OWN4, b"x" * 24, 50000 + n, BFD), ttl=255) for n in range(200)]
+    far_bfd = [to_a(UDP, frames.udp(PEER4, OWN4, b"x" * 24, 50000 + n, BFD), ttl=64) for n in range(200)]
+    return {"ARP": arp, "a scan of the cloud's /64": scan, "a scan of its own /64": scan_own, "TTL 1": expired, "ICMP": pings,
+            "SYN from spoofed sources": syn, "SYN from its own router": own_syn, "BFD from its own router": own_bfd,
+            "BFD from afar": far_bfd}
+
+
+@contextlib.contextmanager
+def spray(sets, seconds, port="cust0"):
+    text = "\n".join(octets.hex() for group in sets for octets in group)
+    with lab.inside("st-wire"):
+        process = subprocess.Popen([sys.executable, lab.HERE / "spray.py", port, str(seconds), str(FLOOD)],
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process.stdin.write(text)
+    process.stdin.close()
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.wait(seconds + 20)
+        process.stdout.close()
+
+
+def flooded(sets, seconds, what, again=3):
+    """Another VIF's session, heartbeats and forwarded stream during a flood."""
+    kernel, host = session("b")
+    with kernel, host, Heartbeat("b") as four, Heartbeat("b", six=True) as six:
+        before = ledger.Snapshot()
+        with case.Stream("b", "vpc-b", pps=5_000, seconds=seconds) as stream, spray(sets, seconds) as flood:
+            end = time.monotonic() + seconds - 0.5
+            exchanged = 0
+            while time.monotonic() < end:
+                talks(kernel, host, b"keepalive")
+                exchanged += 1
+                time.sleep(0.02)
+            sent, arrived = stream.finish()
+            count = int(flood.stdout.read())
+    seen = ledger.quiet() - before
+    lost = {name: port["lost_before"] for name, port in seen.ports.items() if port["lost_before"]}
+    if lost and again:
+        # The machine did not give the worker its CPU for long, so nothing can be said of the station.
+        print(f"        {what}: the sockets lost {lost}: again")
+        return flooded(sets, seconds, what, again - 1)
+    worst = max(four.worst + six.worst)
+    print(f"        {what}: {count / seconds:,.0f} frames/s; {exchanged} keepalives; {4 * four.sent} heartbeats, "
+          f"worst {1000 * worst:.1f} ms; {dict(seen.drops('a'))}")
+    require(count > FLOOD / 4 * seconds, f"only {count} frames in {seconds} s")
+    for beat in (four, six):
+        expect(beat.got, [beat.sent, beat.sent], f"heartbeats during {what} (lost before the station: {lost})")
+    expect(arrived, sent, f"forwarded during {what} (lost before the station: {lost})")
+    expect(seen.unbalanced(), [], "books")
+    expect(dict(seen.drops("b")), {}, f"drops of b during {what}")
+    expect(seen.vifs["b"]["tap lost"] + seen.vifs["b"]["originated_lost"], 0, f"lost of b during {what}")
+    require(worst < 0.15, f"a heartbeat came {worst:.3f} s late during {what}")
+    return seen
+
+
+def test_no_flood_of_one_touches_another():
+    for what, group in floods().items():
+        flooded([group], 2, what)
+
+
+def test_all_floods_at_once():
+    seen = flooded(floods().values(), 5, "all floods")
+    for reason in ("routing_rate", "neighbor_rate", "punt_rate"):
+        require(seen.drops("a")[reason] > 0, f"no {reason}: {seen.drops('a')}")
+
+
+def test_a_tenant_keeps_its_own_bfd_under_what_can_be_told_apart():
+    told_apart = [group for what, group in floods().items() if what != "BFD from its own router"]
+    kernel, host = session("a")
+    with kernel, host, Heartbeat("a") as beat, spray(told_apart, 3) as flood:
+        time.sleep(3)
+        count = int(flood.stdout.read())
+    print(f"        {count / 3:,.0f} frames/s; worst {1000 * max(beat.worst):.1f} ms")
+    expect(beat.got, [beat.sent, beat.sent], "the attacker's own heartbeats")

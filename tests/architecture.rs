@@ -25,7 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("slowpath", &["wire", "fib", "tables", "limit"]),
     ("mirror", &["netlink", "tables"]),
     ("ledger", &[]),
-    ("control", &["wire", "fib", "tables", "publish", "slowpath", "mirror"]),
+    ("control", &["wire", "fib", "tables", "publish", "slowpath", "mirror", "ledger"]),
     ("observe", &["tables"]),
     ("bird", &["tables", "control"]),
     ("ctl", &["wire", "tables", "control"]),

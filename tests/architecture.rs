@@ -26,7 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("mirror", &["netlink", "tables"]),
     ("ledger", &[]),
     ("tap", &["wire", "tables", "netlink"]),
-    ("control", &["wire", "fib", "tables", "publish", "slowpath", "mirror"]),
+    ("control", &["wire", "fib", "tables", "publish", "slowpath", "mirror", "ledger"]),
     ("observe", &["tables"]),
     ("bird", &["tables", "control"]),
     ("ctl", &["wire", "tables", "control"]),

@@ -167,13 +167,14 @@ pub(super) fn diff(old: Option<&Config>, new: &Config) -> Diff {
 /// What of `new` can only take effect at a start.
 pub(super) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     // Taken apart, so that a new setting cannot be forgotten here.
-    let StationConfig { name, socket, bpffs, max_vifs, cpus, frames, ring, router_id, bird } =
+    let StationConfig { name, socket, bpffs, state, max_vifs, cpus, frames, ring, router_id, bird } =
         &new.station;
     let old_station = &old.station;
     let station = [
         ("name", *name != old_station.name),
         ("socket", *socket != old_station.socket),
         ("bpffs", *bpffs != old_station.bpffs),
+        ("state", *state != old_station.state),
         ("max_vifs", *max_vifs != old_station.max_vifs),
         ("cpus", *cpus != old_station.cpus),
         ("frames", *frames != old_station.frames),

@@ -39,6 +39,8 @@ pub struct StationConfig {
     pub socket: PathBuf,
     /// Where XDP links are pinned.
     pub bpffs: PathBuf,
+    /// Where the ledger of outages is.
+    pub state: PathBuf,
     /// How many VIFs counters are allocated for.
     pub max_vifs: u16,
     /// The CPU of each worker; empty for the default.

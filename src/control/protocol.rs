@@ -56,6 +56,12 @@ pub enum Request {
         /// From or to its peers.
         direction: BgpDirection,
     },
+    /// Whether the FIB is what the kernel has ([`crate::control::rows::ConsistencyRow`]).
+    ShowConsistency,
+    /// Outages, oldest first ([`crate::control::rows::OutageRow`]).
+    ShowOutages(Period),
+    /// How available VIFs were ([`crate::control::rows::SlaRow`]).
+    ShowSla(Period),
     /// What a packet to an address would meet ([`crate::control::rows::LookupResult`]).
     Lookup(LookupRequest),
     /// Adds a route ([`crate::control::rows::ChangeResult`], as all changes).
@@ -103,6 +109,9 @@ impl Request {
                 | Request::ShowWorkers
                 | Request::ShowBgp { .. }
                 | Request::ShowBgpRoutes { .. }
+                | Request::ShowConsistency
+                | Request::ShowOutages(_)
+                | Request::ShowSla(_)
                 | Request::Lookup(_)
                 | Request::Reload { dry_run: true }
         )
@@ -168,6 +177,17 @@ pub struct CounterFilter {
     /// Those that are zero too.
     #[serde(default)]
     pub all: bool,
+}
+
+/// A period that ends now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Period {
+    /// Only what concerns this VIF.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vif: Option<String>,
+    /// How many seconds ago it began.
+    pub since_s: u64,
 }
 
 /// Where a packet comes in and where it wants to go.

@@ -2,8 +2,10 @@
 //! destination MAC to the end of the payload, without FCS. The field names are stable.
 
 mod bgp;
+mod failover;
 
 pub use bgp::{BgpRouteRow, BgpRow};
+pub use failover::{ConsistencyRow, OutageRow, SlaRow};
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -332,7 +334,7 @@ sum! {
     /// A row of any kind.
     Row {
         Port(PortRow), Vif(VifRow), Vrf(VrfRow), Route(RouteRow), Neighbor(NeighborRow),
-        Counter(CounterRow), Worker(WorkerRow), Bgp(BgpRow), BgpRoute(BgpRouteRow),
+        Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow),
     }
 }
 

@@ -9,6 +9,8 @@ use clap_complete::Shell;
 use ipnet::IpNet;
 
 use super::bgp::Bgp;
+use super::failover::PeriodArgs;
+use super::json_help::JSON_HELP;
 use crate::control::protocol::{
     Action, BgpDirection, CounterFilter, Family, LookupRequest, Request, RouteAdd, RouteDel,
     RouteFilter, Via, VifAdd, VifName,
@@ -28,31 +30,6 @@ pub(super) struct Args {
     #[command(subcommand)]
     pub(super) command: Command,
 }
-
-const JSON_HELP: &str = "\
-JSON: `show` prints an array of objects, everything else one object. Names are stable; fields may be
-added. Octets count from the destination MAC to the end of the payload; *_s are seconds.
-  ports      name interface role mac mtu link xdp_mode zero_copy queues rx_frames rx_octets tx_frames
-             tx_octets drops{reason} kernel{rx_dropped rx_ring_full rx_invalid_descs tx_invalid_descs
-             fill_ring_empty tx_ring_empty} xdp{to_kernel no_socket malformed}
-  vifs       name port vlan service_tag kind vrf mtu state addresses[] source_check rx_frames rx_octets
-             tx_frames tx_octets forwarded punted dropped
-  vrfs       name kind vifs ipv4_routes ipv6_routes
-  routes     vrf prefix origin action via[{vif next_hop mac state weight backup}]
-  neighbors  vif vrf address mac state age_s
-  counters   scope name counters[{group name value help}] conservation{received forwarded punted
-             dropped ok}
-  workers    worker cpu generation loops empty bursts frames burst_fill sleeps syscalls_per_frame
-             frames_free frames_total
-  bgp        vif vrf peer peer_as local local_as state since_s bfd last_error accepted
-             rejected{cause} advertised max_prefixes max_prefixes_reached
-  bgp VIF routes  vif peer prefix state cause as_path[] origin next_hop med local_preference
-             communities[]
-  lookup     vrf address prefix via[{vif next_hop mac state weight backup}] verdict help
-  version    station version protocol uptime_s generation config
-  changes    generation dry_run changes[]
-
-Exit codes: 0 done; 1 refused by the station; 2 wrong usage; 3 the station cannot be reached.";
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
@@ -143,6 +120,12 @@ pub(super) enum Show {
     },
     /// Packet threads: how busy they are
     Workers,
+    /// Whether the FIB is what the routing daemon gave the kernel, and what had to be put right
+    Consistency,
+    /// When VIFs were out, why, and what was lost
+    Outages(PeriodArgs),
+    /// How available VIFs were
+    Sla(PeriodArgs),
     /// BGP sessions: state, last error, and how many prefixes are accepted, rejected, advertised
     Bgp {
         /// Only those of this VIF
@@ -322,6 +305,9 @@ impl Show {
                 all: *all,
             }),
             Show::Workers => Request::ShowWorkers,
+            Show::Consistency => Request::ShowConsistency,
+            Show::Outages(of) => Request::ShowOutages(of.period()),
+            Show::Sla(of) => Request::ShowSla(of.period()),
             Show::Bgp { vif: Some(vif), direction: Some(direction), .. } => {
                 Request::ShowBgpRoutes { vif: vif.clone(), direction: *direction }
             }

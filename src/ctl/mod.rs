@@ -4,6 +4,8 @@
 mod args;
 mod bgp;
 mod client;
+mod failover;
+mod json_help;
 mod output;
 mod table;
 mod tables;
@@ -18,8 +20,8 @@ use serde::de::DeserializeOwned;
 
 use crate::control::protocol::Request;
 use crate::control::rows::{
-    BgpRouteRow, BgpRow, ChangeResult, CounterRow, LookupResult, NeighborRow, PortRow, RouteRow,
-    VersionInfo, VifRow, VrfRow, WorkerRow,
+    BgpRouteRow, BgpRow, ChangeResult, ConsistencyRow, CounterRow, LookupResult, NeighborRow,
+    OutageRow, PortRow, RouteRow, SlaRow, VersionInfo, VifRow, VrfRow, WorkerRow,
 };
 use args::{Args, Command};
 use client::{Client, Failure};
@@ -65,6 +67,9 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Request::ShowWorkers => rows::<WorkerRow>(args, &request, out),
         Request::ShowBgp { .. } => rows::<BgpRow>(args, &request, out),
         Request::ShowBgpRoutes { .. } => rows::<BgpRouteRow>(args, &request, out),
+        Request::ShowConsistency => rows::<ConsistencyRow>(args, &request, out),
+        Request::ShowOutages(_) => rows::<OutageRow>(args, &request, out),
+        Request::ShowSla(_) => rows::<SlaRow>(args, &request, out),
         Request::Lookup(_) => result::<LookupResult>(args, &request, out),
         Request::Version => result::<VersionInfo>(args, &request, out),
         _ => result::<ChangeResult>(args, &request, out),

@@ -38,6 +38,15 @@ pub(super) fn seconds(s: u64) -> String {
     }
 }
 
+/// Milliseconds: exact up to a minute.
+pub(super) fn milliseconds(ms: u64) -> String {
+    match ms {
+        0..1000 => format!("{ms}ms"),
+        1000..60_000 => format!("{}.{:03}s", ms / 1000, ms % 1000),
+        _ => seconds(ms / 1000),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +68,9 @@ mod tests {
             (u64::MAX, "18.4 EB"),
         ] {
             assert_eq!(octets(n), text, "{n}");
+        }
+        for (ms, text) in [(7, "7ms"), (1050, "1.050s"), (61_999, "1m 1s")] {
+            assert_eq!(milliseconds(ms), text);
         }
         for (s, text) in [(9, "9s"), (61, "1m 1s"), (3700, "1h 1m"), (90_000, "1d 1h")] {
             assert_eq!(seconds(s), text);

@@ -260,7 +260,7 @@ impl Control {
         vifs.filter_map(|(id, vif)| Some((id, vif.as_ref()?)))
     }
 
-    fn vrfs(&self) -> impl Iterator<Item = (VrfId, &crate::tables::Vrf)> {
+    pub(super) fn vrfs(&self) -> impl Iterator<Item = (VrfId, &crate::tables::Vrf)> {
         let vrfs = (0..=u16::MAX).map(VrfId).zip(&*self.engine.tables().vrfs);
         vrfs.filter_map(|(id, vrf)| Some((id, vrf.as_ref()?)))
     }

@@ -10,8 +10,9 @@ use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
 
 use super::datapath::{self, Datapath};
+use super::failover::{self, Failover};
 use super::{StationError, answer, bgp, change, counters};
-use crate::bird::{Bird, PeerEvent, Rendered};
+use crate::bird::{Bird, Rendered};
 use crate::control::answer::Answer;
 use crate::control::model::Config;
 use crate::control::protocol::Request;
@@ -37,6 +38,7 @@ pub(super) struct Control {
     pub file: PathBuf,
     pub text: String,
     pub started: Instant,
+    pub failover: Failover,
     pub bird: Bird,
     /// What BIRD runs.
     pub bgp: Option<Rendered>,
@@ -70,6 +72,8 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let (sender, peers) = unbounded();
     let bird = Bird::start(config.station.bird.clone(), bgp::directory(&config.station), sender)
         .map_err(StationError::Thread)?;
+    let (sender, learned) = bounded(failover::UPDATES);
+    let failover = Failover::start(&config.station.state, sender).map_err(StationError::Thread)?;
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let mut control = Control {
         applied: datapath.facts(),
@@ -79,6 +83,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         file,
         text,
         started,
+        failover,
         bird,
         bgp: None,
         config: config.clone(),
@@ -100,7 +105,8 @@ pub fn run(file: &Path) -> Result<(), StationError> {
             recv(calls) -> call => control.call(call.ok()),
             recv(neighbors) -> event => control.neighbors(event.ok(), &neighbors),
             recv(links) -> event => control.links(event.ok()),
-            recv(peers) -> event => control.peer(event.ok()),
+            recv(peers) -> event => control.peers(event.ok(), &peers),
+            recv(learned) -> update => control.learned(update.ok()),
             recv(ticks) -> _ => control.tick(),
             recv(signals) -> signal => match signal {
                 Ok(SIGHUP) => control.hang_up(),
@@ -109,6 +115,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         }
     }
     info!("stopping; the ports stay closed");
+    control.failover.ledger.stop(failover::now_ms());
     drop(sd_notify::notify(&[sd_notify::NotifyState::Stopping]));
     drop(calls);
     drop(server);
@@ -139,6 +146,7 @@ impl Control {
         // There may be next hops to resolve.
         self.datapath.slow.look();
         self.datapath.taps.follow(self.engine.tables());
+        self.follow_configuration();
         info!(generation = self.engine.tables().generation, changes = diff.changes.len(), "commit");
         Ok(diff)
     }
@@ -154,6 +162,9 @@ impl Control {
             Request::ShowNeighbors => answer::neighbors(self),
             Request::ShowCounters(filter) => counters::show(self, filter),
             Request::ShowWorkers => answer::workers(self),
+            Request::ShowConsistency => failover::consistency(self),
+            Request::ShowOutages(period) => failover::outages(self, period),
+            Request::ShowSla(period) => failover::sla(self, period),
             Request::ShowBgp { vif } => bgp::show(self, vif.as_deref()),
             Request::ShowBgpRoutes { vif, direction } => bgp::routes(self, vif, *direction),
             Request::BgpReset { vif, peer } => bgp::reset(self, vif, *peer),
@@ -175,11 +186,7 @@ impl Control {
         if let Err(error) = self.engine.neighbor_events(&events) {
             warn!(%error, "a neighbor is served by the slow path");
         }
-    }
-
-    fn peer(&mut self, event: Option<PeerEvent>) {
-        let Some(event) = event else { return };
-        tracing::debug!(?event, "peer");
+        self.account_neighbors(&events);
     }
 
     fn links(&mut self, event: Option<LinkEvent>) {
@@ -191,6 +198,7 @@ impl Control {
 
     /// Once a second: what could not be done when it should have been.
     fn tick(&mut self) {
+        self.failover.ledger.alive(failover::now_ms());
         for id in self.datapath.retry() {
             self.follow(id);
         }
@@ -206,6 +214,7 @@ impl Control {
         let facts = self.datapath.facts()[id.index()];
         if same_interface(self.applied[id.index()], facts) {
             self.engine.link_changed(id, facts.link_up);
+            self.account();
             self.refresh_bgp();
             self.datapath.taps.follow(self.engine.tables());
             return;
@@ -216,6 +225,7 @@ impl Control {
             error!(%port, %error, "the port's interface does not fit the configuration: the port is down");
             self.engine.link_changed(id, false);
             self.datapath.taps.follow(self.engine.tables());
+            self.account();
         }
     }
 }

@@ -6,6 +6,7 @@ mod change;
 mod control_thread;
 mod counters;
 mod datapath;
+mod failover;
 mod slow_thread;
 mod tap_threads;
 mod worker_thread;

@@ -66,6 +66,7 @@ pub fn empty() -> Config {
             name: "test".into(),
             socket: PathBuf::from("/run/s"),
             bpffs: PathBuf::from("/sys/fs/bpf/s"),
+            state: PathBuf::from("/var/lib/s"),
             max_vifs: 64,
             cpus: Vec::new(),
             frames: None,

@@ -25,6 +25,7 @@ pub(super) fn station(fields: Option<Fields<'_>>) -> StationConfig {
         name: "station".to_owned(),
         socket: PathBuf::from("/run/station/stationd.sock"),
         bpffs: PathBuf::from("/sys/fs/bpf/station"),
+        state: PathBuf::from("/var/lib/station"),
         max_vifs: 4096,
         cpus: Vec::new(),
         frames: None,
@@ -56,6 +57,9 @@ pub(super) fn station(fields: Option<Fields<'_>>) -> StationConfig {
     }
     if let Some(path) = absolute_path(&fields, "bpffs", LONGEST_PATH) {
         station.bpffs = path;
+    }
+    if let Some(path) = absolute_path(&fields, "state", LONGEST_PATH) {
+        station.state = path;
     }
     if let Some(max) = fields.integer("max_vifs", 1..=u16::MAX) {
         station.max_vifs = max.value;

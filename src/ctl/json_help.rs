@@ -1,0 +1,31 @@
+//! What `--json` prints, in words.
+
+pub(super) const JSON_HELP: &str = "\
+JSON: `show` prints an array of objects, everything else one object. Names are stable; fields may be
+added. Octets count from the destination MAC to the end of the payload; *_s are seconds, *_ms
+milliseconds.
+  ports      name interface role mac mtu link xdp_mode zero_copy queues rx_frames rx_octets tx_frames
+             tx_octets drops{reason} kernel{rx_dropped rx_ring_full rx_invalid_descs tx_invalid_descs
+             fill_ring_empty tx_ring_empty} xdp{to_kernel no_socket malformed}
+  vifs       name port vlan service_tag kind vrf mtu state addresses[] source_check rx_frames rx_octets
+             tx_frames tx_octets forwarded punted dropped
+  vrfs       name kind vifs ipv4_routes ipv6_routes
+  routes     vrf prefix origin action via[{vif next_hop mac state weight backup}]
+  neighbors  vif vrf address mac state age_s
+  counters   scope name counters[{group name value help}] conservation{received forwarded punted
+             dropped ok}
+  workers    worker cpu generation loops empty bursts frames burst_fill sleeps syscalls_per_frame
+             frames_free frames_total
+  bgp        vif vrf peer peer_as local local_as state since_s bfd last_error accepted
+             rejected{cause} advertised max_prefixes max_prefixes_reached
+  bgp VIF routes  vif peer prefix state cause as_path[] origin next_hop med local_preference
+             communities[]
+  consistency  vrf family kernel_routes learned_routes dumped_s audits mismatches repaired resyncs resynced
+             overflows refused no_room last_error ok
+  outages    vif cause also[] start_ms end_ms duration_ms detection_ms frames_lost
+  sla        vif state since_ms until_ms availability outages down_ms longest_ms planned_ms frames_lost
+  lookup     vrf address prefix via[{vif next_hop mac state weight backup}] verdict help
+  version    station version protocol uptime_s generation config
+  changes    generation dry_run changes[]
+
+Exit codes: 0 done; 1 refused by the station; 2 wrong usage; 3 the station cannot be reached.";

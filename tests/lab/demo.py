@@ -9,6 +9,7 @@ import time
 import frames
 import lab
 import ledger
+import routers
 import station
 import traffic
 
@@ -44,6 +45,19 @@ def show_lab():
     table(["VIF", "tenant", "port", "VLAN", "addresses behind it"],
           [[h.name, h.tenant, h.port, ".".join(map(str, h.tags)), "  ".join(h.lan)] for h in HOSTS.values()])
     print("  a and b use the same addresses on purpose: only their VLAN ids tell them apart.")
+
+
+def routing():
+    """Every host's own daemon speaks BGP with the station; nothing has a static route."""
+    title("BGP: every route is learned")
+    routers.start()
+    seconds = routers.wait_for_routes(routers.expected())
+    sessions = station.ctl("show", "bgp")
+    table(["VIF", "peer", "AS", "its daemon", "state", "accepted", "advertised"],
+          [[row["vif"], row["peer"], row["peer_as"], routers.ROUTERS[row["vif"]].daemon, row["state"],
+            row["accepted"], row["advertised"]] for row in sessions])
+    print(f"  every host had the routes of those it may reach, and no others, after {seconds:.1f} s")
+    return all(row["state"] == "established" for row in sessions), seconds
 
 
 def reachability():
@@ -167,11 +181,12 @@ def demo():
     started = time.monotonic()
     lab.up()
     show_lab()
-    station.start()
+    station.start((lab.HERE / "bgp.toml").read_text())
     ports = station.ports()
     title("The station")
     table(["port", "role", "XDP", "link"],
           [[name, port["role"], path_note(port), "up" if port["up"] else "down"] for name, port in ports.items()])
+    bgp_ok, seconds = routing()
     begin = ledger.quiet()
     reach_ok = reachability()
     tcp_ok, tenants = tcp()
@@ -185,6 +200,8 @@ def demo():
     conservation = unbalanced + flood_unbalanced
     result = {
         "ok": False,
+        "bgp_ok": bgp_ok,
+        "bgp_seconds": round(seconds, 1),
         "reachability_ok": reach_ok,
         "tcp_ok": tcp_ok,
         "isolation_violations": violations,
@@ -202,6 +219,7 @@ def demo():
         "seconds": round(time.monotonic() - started, 1),
     }
     verdicts = [
+        ("every BGP session is up and every route learned", bgp_ok, ""),
         ("everything that should reach does", reach_ok, ""),
         ("TCP works both ways, 100 MB arrive intact", tcp_ok, ""),
         ("no tenant reaches another", violations == 0, f"{violations} of {probes} probes got through"),
@@ -248,6 +266,7 @@ def main():
         if options.keep:
             explore()
         else:
+            routers.stop()
             with contextlib.suppress(RuntimeError):
                 station.stop()
             lab.down()

@@ -3,6 +3,7 @@ prefixes to the station by BGP, and installs what it learns."""
 
 import contextlib
 import dataclasses
+import ipaddress
 import json
 import os
 import pathlib
@@ -58,6 +59,7 @@ def _bird(host, router):
     password = f' password "{router.password}";' if router.password else ""
     text = f"""router id {host.addr4};
 protocol device {{ }}
+protocol direct {{ ipv4; ipv6; interface "eth0"; }}
 """
     families = [(4, host.peer4, host.gw4, host.addr4), (6, host.peer6, host.gw6, host.addr6)]
     for (family, own, station, source), prefix in zip(families, router.announces):
@@ -159,13 +161,16 @@ def start():
         {"bird": _bird, "frr": _frr, "gobgp": _gobgp}[router.daemon](host, router)
 
 
+LINKS = {str(ipaddress.ip_interface(peer).network) for host in HOSTS.values() for peer in (host.peer4, host.peer6)}
+
+
 def learned(host):
-    """The prefixes that a host's kernel has from its daemon."""
+    """The prefixes that a host's kernel has from its daemon, but for the subnets between it and the station."""
     found = set()
     for family in ("-4", "-6"):
         rows = json.loads(lab.run("ip", family, "-n", host.ns, "-j", "route", "show") or "[]")
         found |= {row["dst"] for row in rows if row.get("gateway")}
-    return found
+    return found - LINKS
 
 
 def wait_for_routes(expected, limit=60):

@@ -237,7 +237,7 @@ fn vifs() {
         (&[("source_check", "\"on\"")], 8, "source_check", "unknown"),
         (&[("pcp", "8")], 8, "pcp", "8 is out of range"),
         (&[("pcp", "\"keep\"")], 8, "pcp", "unknown"),
-        (&[("bgp", "1")], 8, "bgp", "not a known field"),
+        (&[("ospf", "1")], 8, "ospf", "not a known field"),
     ] {
         refused(&vif(changes), at, &format!("vif[3].{field}"), says);
     }
@@ -442,6 +442,12 @@ fn bgp() {
     let mut shown = String::new();
     miette::GraphicalReportHandler::new().render_report(&mut shown, &error).unwrap();
     assert!(!shown.contains("do not show") && !error.report().contains("do not show"), "{shown}");
+    // Not even where the text is no TOML.
+    let broken = session(&format!("{GOOD}password = \"do not show\"\nhold_s = = 9"));
+    let error = parse(&format!("{BASE}{broken}")).unwrap_err();
+    let mut shown = String::new();
+    miette::GraphicalReportHandler::new().render_report(&mut shown, &error).unwrap();
+    assert!(shown.contains("hold_s = = 9") && !shown.contains("do not show"), "{shown}");
 }
 
 #[test]

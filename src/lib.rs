@@ -53,6 +53,7 @@
 //! | setting | `control::model`, its parser with an error that says what to write, `scripts/station.toml` |
 //! | question to the daemon | `control::protocol`, and a row type with units in its names |
 
+pub mod bird;
 pub mod command;
 pub mod control;
 pub mod ctl;

@@ -26,6 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tap", &["wire", "tables", "netlink"]),
     ("control", &["wire", "fib", "tables", "publish", "slowpath"]),
     ("observe", &["tables"]),
+    ("bird", &["tables", "control"]),
     ("ctl", &["wire", "tables", "control"]),
     ("replay", BELOW_STATION),
     ("station", BELOW_STATION),
@@ -35,7 +36,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// What the two that put the parts together may use.
 const BELOW_STATION: &[&str] = &[
     "wire", "fib", "tables", "port", "publish", "handoff", "worker", "slowpath", "control",
-    "observe", "tap",
+    "observe", "tap", "bird",
 ];
 
 /// Files in which `unsafe` may stand, and why.

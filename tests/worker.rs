@@ -76,7 +76,8 @@ fn a_port_that_is_gone_drops_and_counts() {
 
 #[test]
 fn urgent_punts_come_first_and_have_a_queue_of_their_own() {
-    let session = "bgp = [{ peer = \"169.254.100.2\", peer_as = 65001, local_as = 64512 }]\nbfd = {}";
+    let session =
+        "bgp = [{ peer = \"169.254.100.2\", peer_as = 65001, local_as = 64512 }]\nbfd = {}";
     let vif = "addresses = [\"169.254.100.1/30\", \"fd00:100::1/64\"]";
     let text = CONFIG.replacen(vif, &format!("{vif}\n{session}"), 1);
     let mut rig = Rig::new(&text, memory_ports([64; 3]), 256, 4);

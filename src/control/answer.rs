@@ -14,6 +14,8 @@ pub enum Answer {
     Result(Outcome),
     /// No.
     Refused(Refusal),
+    /// What the connection's own thread finds out.
+    Later(Box<dyn FnOnce() -> Answer + Send>),
 }
 
 impl Answer {
@@ -29,6 +31,11 @@ impl Answer {
     /// An answer of one result.
     pub fn result(result: impl Into<Outcome>) -> Self {
         Answer::Result(result.into())
+    }
+
+    /// An answer that others are asked for: the control thread does not wait for them.
+    pub fn later(find_out: impl FnOnce() -> Answer + Send + 'static) -> Self {
+        Answer::Later(Box::new(find_out))
     }
 
     /// A refusal.

@@ -105,6 +105,9 @@ pub enum CommitError {
     /// A route would lead out of its VRF.
     #[error("a next hop is on vif {0}, which is in another VRF than its route")]
     OtherVrf(Arc<str>),
+    /// The routing daemon does not take what the configuration makes.
+    #[error("{0}")]
+    Routing(String),
     /// No id is left. Ids of what a change removes are free only after it.
     #[error("too many {0}; if this change also removes some, remove those first")]
     Full(&'static str),

@@ -6,8 +6,8 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use super::model::{
-    AllowedPrefix, BgpConfig, Community, Config, NeighborConfig, NextHop, RouteAction, RouteConfig, RouteListConfig, StationConfig,
-    VifConfig, VrfConfig,
+    AllowedPrefix, BgpConfig, Community, Config, NeighborConfig, NextHop, RouteAction, RouteConfig,
+    RouteListConfig, StationConfig, VifConfig, VrfConfig,
 };
 use super::rib::{Side, difference};
 use crate::tables::Pcp;
@@ -167,9 +167,8 @@ pub(super) fn diff(old: Option<&Config>, new: &Config) -> Diff {
 /// What of `new` can only take effect at a start.
 pub(super) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     // Taken apart, so that a new setting cannot be forgotten here.
-    let StationConfig {
-        name, socket, bpffs, max_vifs, cpus, frames, ring, router_id, bird
-    } = &new.station;
+    let StationConfig { name, socket, bpffs, max_vifs, cpus, frames, ring, router_id, bird } =
+        &new.station;
     let old_station = &old.station;
     let station = [
         ("name", *name != old_station.name),

@@ -43,6 +43,19 @@ pub enum Request {
     ShowCounters(CounterFilter),
     /// All workers ([`crate::control::rows::WorkerRow`]).
     ShowWorkers,
+    /// BGP sessions ([`crate::control::rows::BgpRow`]).
+    ShowBgp {
+        /// Only those of this VIF.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vif: Option<String>,
+    },
+    /// Routes of a VIF's BGP sessions ([`crate::control::rows::BgpRouteRow`]).
+    ShowBgpRoutes {
+        /// Name of the VIF.
+        vif: String,
+        /// From or to its peers.
+        direction: BgpDirection,
+    },
     /// What a packet to an address would meet ([`crate::control::rows::LookupResult`]).
     Lookup(LookupRequest),
     /// Adds a route ([`crate::control::rows::ChangeResult`], as all changes).
@@ -57,6 +70,14 @@ pub enum Request {
     VifUp(VifName),
     /// Sets a VIF down.
     VifDown(VifName),
+    /// Starts a VIF's BGP sessions anew.
+    BgpReset {
+        /// Name of the VIF.
+        vif: String,
+        /// Only the session with this peer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        peer: Option<IpAddr>,
+    },
     /// Sets all counters to zero, as seen by clients.
     ClearCounters,
     /// Reads the configuration file again.
@@ -80,6 +101,8 @@ impl Request {
                 | Request::ShowNeighbors
                 | Request::ShowCounters(_)
                 | Request::ShowWorkers
+                | Request::ShowBgp { .. }
+                | Request::ShowBgpRoutes { .. }
                 | Request::Lookup(_)
                 | Request::Reload { dry_run: true }
         )
@@ -113,13 +136,23 @@ impl RouteFilter {
 }
 
 /// An address family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
     /// IPv4.
     Ipv4,
     /// IPv6.
     Ipv6,
+}
+
+/// Which way routes went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BgpDirection {
+    /// From the peer.
+    Received,
+    /// To the peer.
+    Advertised,
 }
 
 /// Which counters to show.
@@ -327,64 +360,4 @@ pub fn decode(line: &[u8]) -> Result<Request, Refusal> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn requests_read_back_as_they_were_sent() {
-        for request in [
-            Request::Version,
-            Request::Reload { dry_run: true },
-            Request::ShowRoutes(RouteFilter {
-                vrf: "a".into(),
-                family: Some(Family::Ipv6),
-                prefix: Some("2001:db8::/32".parse().unwrap()),
-            }),
-            Request::RouteAdd(RouteAdd {
-                vrf: "a".into(),
-                prefix: "10.0.0.0/8".parse().unwrap(),
-                via: vec![Via { address: "10.0.0.1".parse().unwrap(), vif: None, weight: Some(2) }],
-                action: None,
-            }),
-        ] {
-            assert_eq!(decode(&encode(&request).unwrap()), Ok(request));
-        }
-    }
-
-    #[test]
-    fn requests_are_refused_by_kind() {
-        let kind = |line: &str| decode(line.as_bytes()).map_err(|refusal| refusal.kind);
-        assert_eq!(kind("{\"v\":1,\"request\":\"show_vifs\"}"), Ok(Request::ShowVifs));
-        assert_eq!(kind("{\"v\":2,\"request\":\"show_vifs\"}"), Err(ErrorKind::Version));
-        assert_eq!(kind("{\"request\":\"show_vifs\"}"), Err(ErrorKind::Version));
-        for bad in [
-            "",
-            "x",
-            "[]",
-            "{\"v\":1}",
-            "{\"v\":1,\"request\":\"reboot\"}",
-            "{\"v\":1,\"request\":\"vif_up\"}",
-            "{\"v\":1,\"request\":\"vif_up\",\"name\":1}",
-            "{\"v\":1,\"request\":\"vif_up\",\"name\":\"a\",\"force\":true}",
-            "{\"v\":1,\"request\":\"reload\",\"dryrun\":true}",
-            "{\"v\":1,\"request\":\"lookup\",\"address\":\"10.0.0.256\"}",
-            &"[".repeat(60_000),
-        ] {
-            assert_eq!(kind(bad), Err(ErrorKind::Invalid), "{bad:.60}");
-        }
-    }
-
-    #[test]
-    fn a_filter_matches_within_its_prefix() {
-        let filter = RouteFilter {
-            vrf: "a".into(),
-            family: Some(Family::Ipv4),
-            prefix: Some("10.0.0.0/8".parse().unwrap()),
-        };
-        for (prefix, shown) in
-            [("10.0.0.0/8", true), ("10.1.0.0/16", true), ("0.0.0.0/0", false), ("::/0", false)]
-        {
-            assert_eq!(filter.matches(&prefix.parse().unwrap()), shown, "{prefix}");
-        }
-    }
-}
+mod tests;

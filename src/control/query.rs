@@ -1,6 +1,8 @@
 //! What the admin server asks of the engine. Nothing here changes anything.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -45,6 +47,17 @@ impl<P: Publish> Engine<P> {
     /// A VRF by name.
     pub fn vrf(&self, name: &str) -> Option<VrfId> {
         u16::try_from(self.state.vrfs.get(name)?).ok().map(VrfId)
+    }
+
+    /// The ids that the VRFs of a configuration have, or would have once it is committed.
+    pub fn vrf_ids(&self, config: &Config) -> HashMap<Arc<str>, VrfId> {
+        let mut ids = self.state.vrfs.clone();
+        ids.release_all();
+        let wanted = config.vrfs.iter().filter_map(|vrf| {
+            let (id, _) = ids.want(vrf.name.clone())?;
+            Some((vrf.name.clone(), VrfId(u16::try_from(id).ok()?)))
+        });
+        wanted.collect()
     }
 
     /// The routes in the FIB of a VRF, IPv4 first, each family in the order of addresses.

@@ -1,6 +1,10 @@
 //! What the station shows: the rows and results of the admin protocol. Octets count from the
 //! destination MAC to the end of the payload, without FCS. The field names are stable.
 
+mod bgp;
+
+pub use bgp::{BgpRouteRow, BgpRow};
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -324,7 +328,7 @@ sum! {
     /// A row of any kind.
     Row {
         Port(PortRow), Vif(VifRow), Vrf(VrfRow), Route(RouteRow), Neighbor(NeighborRow),
-        Counter(CounterRow), Worker(WorkerRow),
+        Counter(CounterRow), Worker(WorkerRow), Bgp(BgpRow), BgpRoute(BgpRouteRow),
     }
 }
 

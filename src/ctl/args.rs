@@ -8,9 +8,10 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
 use ipnet::IpNet;
 
+use super::bgp::Bgp;
 use crate::control::protocol::{
-    Action, CounterFilter, Family, LookupRequest, Request, RouteAdd, RouteDel, RouteFilter, Via,
-    VifAdd, VifName,
+    Action, BgpDirection, CounterFilter, Family, LookupRequest, Request, RouteAdd, RouteDel,
+    RouteFilter, Via, VifAdd, VifName,
 };
 use crate::tables::{SourceCheck, VifKind};
 
@@ -43,6 +44,10 @@ added. Octets count from the destination MAC to the end of the payload; *_s are 
              dropped ok}
   workers    worker cpu generation loops empty bursts frames burst_fill sleeps syscalls_per_frame
              frames_free frames_total
+  bgp        vif vrf peer peer_as local local_as state since_s bfd last_error accepted
+             rejected{cause} advertised max_prefixes max_prefixes_reached
+  bgp VIF routes  vif peer prefix state cause as_path[] origin next_hop med local_preference
+             communities[]
   lookup     vrf address prefix via[{vif next_hop mac state weight}] verdict help
   version    station version protocol uptime_s generation config
   changes    generation dry_run changes[]
@@ -72,6 +77,9 @@ pub(super) enum StationCommand {
     /// Add or delete a VIF, or set it up or down
     #[command(subcommand)]
     Vif(Vif),
+    /// Start BGP sessions anew
+    #[command(subcommand)]
+    Bgp(Bgp),
     /// Show what a packet to an address would meet
     #[command(group = clap::ArgGroup::new("where").required(true).args(["vif", "vrf"]))]
     Lookup {
@@ -135,6 +143,19 @@ pub(super) enum Show {
     },
     /// Packet threads: how busy they are
     Workers,
+    /// BGP sessions: state, last error, and how many prefixes are accepted, rejected, advertised
+    Bgp {
+        /// Only those of this VIF
+        vif: Option<String>,
+        /// `routes`: the routes instead, each with its attributes and, where it was rejected, why
+        #[arg(value_parser = ["routes"], requires = "direction", value_name = "routes")]
+        what: Option<String>,
+        /// From or to the VIF's peers
+        #[arg(value_parser = words(&[
+            ("received", BgpDirection::Received), ("advertised", BgpDirection::Advertised),
+        ]))]
+        direction: Option<BgpDirection>,
+    },
 }
 
 #[derive(Subcommand, Debug)]
@@ -266,6 +287,7 @@ impl StationCommand {
             StationCommand::Show(show) => show.request(),
             StationCommand::Route(route) => route.request(),
             StationCommand::Vif(vif) => vif.request(),
+            StationCommand::Bgp(bgp) => bgp.request(),
             StationCommand::Lookup { vif, vrf, address } => Request::Lookup(LookupRequest {
                 vif: vif.clone(),
                 vrf: vrf.clone(),
@@ -300,6 +322,10 @@ impl Show {
                 all: *all,
             }),
             Show::Workers => Request::ShowWorkers,
+            Show::Bgp { vif: Some(vif), direction: Some(direction), .. } => {
+                Request::ShowBgpRoutes { vif: vif.clone(), direction: *direction }
+            }
+            Show::Bgp { vif, .. } => Request::ShowBgp { vif: vif.clone() },
         }
     }
 }

@@ -2,6 +2,7 @@
 //! people or as JSON for programs.
 
 mod args;
+mod bgp;
 mod client;
 mod output;
 mod table;
@@ -17,8 +18,8 @@ use serde::de::DeserializeOwned;
 
 use crate::control::protocol::Request;
 use crate::control::rows::{
-    ChangeResult, CounterRow, LookupResult, NeighborRow, PortRow, RouteRow, VersionInfo, VifRow,
-    VrfRow, WorkerRow,
+    BgpRouteRow, BgpRow, ChangeResult, CounterRow, LookupResult, NeighborRow, PortRow, RouteRow,
+    VersionInfo, VifRow, VrfRow, WorkerRow,
 };
 use args::{Args, Command};
 use client::{Client, Failure};
@@ -62,6 +63,8 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Request::ShowNeighbors => rows::<NeighborRow>(args, &request, out),
         Request::ShowCounters(_) => rows::<CounterRow>(args, &request, out),
         Request::ShowWorkers => rows::<WorkerRow>(args, &request, out),
+        Request::ShowBgp { .. } => rows::<BgpRow>(args, &request, out),
+        Request::ShowBgpRoutes { .. } => rows::<BgpRouteRow>(args, &request, out),
         Request::Lookup(_) => result::<LookupResult>(args, &request, out),
         Request::Version => result::<VersionInfo>(args, &request, out),
         _ => result::<ChangeResult>(args, &request, out),

@@ -209,9 +209,7 @@ impl SlowPath {
         match p.reason {
             PuntReason::Arp => SlowOutcome::BadArp,
             PuntReason::NeighborDiscovery => self.neighbor_discovery(from, &packet, out),
-            PuntReason::Bfd | PuntReason::Bgp | PuntReason::Local => {
-                self.local(from, &packet, out)
-            }
+            PuntReason::Bfd | PuntReason::Bgp | PuntReason::Local => self.local(from, &packet, out),
             PuntReason::LinkLocal => self.link_local(from, &packet, out),
             PuntReason::NoRoute => self.error(from, &packet, Problem::NoRoute, out),
             PuntReason::Unreachable => self.error(from, &packet, Problem::HostUnreachable, out),

@@ -44,6 +44,7 @@ pub(super) fn reload(control: &mut Control, dry_run: bool) -> Answer {
         let (next, text) = config::load(&control.file)
             .map_err(|error| Refusal::new(ErrorKind::Invalid, error.report()))?;
         if dry_run {
+            control.prepare_bgp(&next).map_err(|error| refusal(&error))?;
             return control.engine.diff(&next).map_err(|error| refusal(&error));
         }
         let diff = commit(control, &next)?;

@@ -10,7 +10,8 @@ use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
 
 use super::datapath::{self, Datapath};
-use super::{StationError, answer, change, counters};
+use super::{StationError, answer, bgp, change, counters};
+use crate::bird::{Bird, PeerEvent, Rendered};
 use crate::control::answer::Answer;
 use crate::control::model::Config;
 use crate::control::protocol::Request;
@@ -35,6 +36,9 @@ pub(super) struct Control {
     pub file: PathBuf,
     pub text: String,
     pub started: Instant,
+    pub bird: Bird,
+    /// What BIRD runs.
+    pub bgp: Option<Rendered>,
     config: Config,
     /// What the tables say of the ports' interfaces.
     applied: Vec<PortFacts>,
@@ -62,6 +66,9 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let datapath = Datapath::start(&config, &plan, &reader, subscribers, events)?;
     let engine = Engine::new(fib, publisher, Limits::for_vifs(config.station.max_vifs));
     let counters = Counters::new(datapath.counters.clone(), datapath.slow_counters.clone());
+    let (sender, peers) = unbounded();
+    let bird = Bird::start(config.station.bird.clone(), bgp::directory(&config.station), sender)
+        .map_err(StationError::Thread)?;
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let mut control = Control {
         applied: datapath.facts(),
@@ -71,6 +78,8 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         file,
         text,
         started,
+        bird,
+        bgp: None,
         config: config.clone(),
     };
     control.commit(&config)?;
@@ -90,6 +99,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
             recv(calls) -> call => control.call(call.ok()),
             recv(neighbors) -> event => control.neighbors(event.ok(), &neighbors),
             recv(links) -> event => control.links(event.ok()),
+            recv(peers) -> event => control.peer(event.ok()),
             recv(ticks) -> _ => control.tick(),
             recv(signals) -> signal => match signal {
                 Ok(SIGHUP) => control.hang_up(),
@@ -101,6 +111,8 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     drop(sd_notify::notify(&[sd_notify::NotifyState::Stopping]));
     drop(calls);
     drop(server);
+    // While packets still flow, so that peers hear of it and move away.
+    drop(control.bird);
     control.datapath.stop();
     Ok(())
 }
@@ -114,9 +126,11 @@ impl Control {
     /// Takes a configuration into use, or leaves everything as it is.
     pub fn commit(&mut self, config: &Config) -> Result<Diff, CommitError> {
         let facts = self.datapath.facts();
+        let bgp = self.prepare_bgp(config)?;
         let diff = self.engine.commit(config, &facts)?;
         self.applied = facts;
         self.config = config.clone();
+        self.apply_bgp(bgp);
         self.counters.adopt(self.engine.tables());
         for (vif, mtu, limit) in self.engine.misfits() {
             warn!(%vif, mtu, limit, "the VIF is down: its MTU no longer fits its port's interface");
@@ -139,6 +153,9 @@ impl Control {
             Request::ShowNeighbors => answer::neighbors(self),
             Request::ShowCounters(filter) => counters::show(self, filter),
             Request::ShowWorkers => answer::workers(self),
+            Request::ShowBgp { vif } => bgp::show(self, vif.as_deref()),
+            Request::ShowBgpRoutes { vif, direction } => bgp::routes(self, vif, *direction),
+            Request::BgpReset { vif, peer } => bgp::reset(self, vif, *peer),
             Request::Lookup(request) => answer::lookup(self, request),
             Request::ClearCounters => change::clear_counters(self),
             Request::Reload { dry_run } => change::reload(self, *dry_run),
@@ -157,6 +174,11 @@ impl Control {
         if let Err(error) = self.engine.neighbor_events(&events) {
             warn!(%error, "a neighbor is served by the slow path");
         }
+    }
+
+    fn peer(&mut self, event: Option<PeerEvent>) {
+        let Some(event) = event else { return };
+        tracing::debug!(?event, "peer");
     }
 
     fn links(&mut self, event: Option<LinkEvent>) {
@@ -184,6 +206,7 @@ impl Control {
         if same_interface(self.applied[id.index()], facts) {
             self.engine.link_changed(id, facts.link_up);
             self.datapath.taps.follow(self.engine.tables());
+            self.refresh_bgp();
             return;
         }
         // Another interface under the name: its MAC is in every adjacency of the port.

@@ -1,6 +1,7 @@
 //! The daemon: starts the threads, joins them, and runs the control thread.
 
 mod answer;
+mod bgp;
 mod change;
 mod control_thread;
 mod counters;
@@ -13,6 +14,7 @@ pub use control_thread::run;
 
 use std::path::Path;
 
+use crate::bird::ProcessError;
 use crate::control::CommitError;
 use crate::control::config::{self, ConfigError};
 use crate::fib::FibError;
@@ -24,6 +26,14 @@ use crate::port::af_xdp::{self, BpffsError, NicError, PrivilegeError, XdpError, 
 /// All that is wrong with it.
 pub fn check(file: &Path) -> Result<(), StationError> {
     let (config, _) = config::load(file).map_err(|error| StationError::Config(Box::new(error)))?;
+    match bgp::check(&config) {
+        Err(ProcessError::Program { program, error })
+            if error.kind() == std::io::ErrorKind::NotFound =>
+        {
+            println!("{program} is not here: whether it takes the BGP sessions is not checked");
+        }
+        checked => checked?,
+    }
     let listed: usize = config.route_lists.iter().map(|list| list.prefixes.len()).sum();
     println!(
         "{}: {} ports, {} VRFs, {} VIFs, {} routes: correct",
@@ -93,6 +103,9 @@ pub enum StationError {
         /// Why.
         error: std::io::Error,
     },
+    /// The routing daemon does not take what the configuration makes.
+    #[error(transparent)]
+    Bird(#[from] ProcessError),
     /// A worker ended, which it never should.
     #[error("a worker ended unexpectedly")]
     WorkerGone,

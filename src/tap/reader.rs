@@ -128,8 +128,7 @@ mod tests {
             for outer in [1, 4094] {
                 for inner in [None, Some(0), Some(1), Some(4094)] {
                     for service in [false, true] {
-                        let one =
-                            Wire { port: PortId(port), tags: Tags { outer, inner, service } };
+                        let one = Wire { port: PortId(port), tags: Tags { outer, inner, service } };
                         assert_eq!(wire(token(one)), one);
                         assert_ne!(token(one), STOP);
                     }

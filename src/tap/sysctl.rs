@@ -52,8 +52,9 @@ pub fn prepare(interface: &str) -> io::Result<()> {
 fn write(directory: &str, interface: &str, values: &[(&str, &str)]) -> io::Result<()> {
     for (name, value) in values {
         let path = Path::new(directory).join(interface).join(name);
-        std::fs::write(&path, value)
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+        std::fs::write(&path, value).map_err(|error| {
+            io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+        })?;
     }
     Ok(())
 }

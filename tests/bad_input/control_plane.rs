@@ -35,7 +35,8 @@ fn row_60_icmp_errors_have_a_rate_of_their_own() {
 
 /// VIFs a and b with a BGP session and BFD each.
 fn with_sessions() -> Lab {
-    let session = "bgp = [{ peer = \"169.254.100.2\", peer_as = 65001, local_as = 64512 }]\nbfd = {}";
+    let session =
+        "bgp = [{ peer = \"169.254.100.2\", peer_as = 65001, local_as = 64512 }]\nbfd = {}";
     let vif = "addresses = [\"169.254.100.1/30\", \"fd00:100::1/64\"]";
     let text = CONFIG.replace(vif, &format!("{vif}\n{session}"));
     assert_eq!(text.matches(session).count(), 2, "tenants a and b");
@@ -64,11 +65,7 @@ fn row_60_floods_at_the_ports_of_bgp_and_bfd_leave_the_peers_sessions() {
     let afar = A.frame(&with_ttl(bfd(PEER), 254));
     lab.ignores(A, &afar, "punt local", "outcome bfd_hops");
     // From everybody but the peer; from the peer with another TTL; ARP.
-    let strangers = [
-        A.frame(&bgp("10.1.0.9", 40_000)),
-        A.frame(&bfd("10.1.0.9")),
-        afar,
-    ];
+    let strangers = [A.frame(&bgp("10.1.0.9", 40_000)), A.frame(&bfd("10.1.0.9")), afar];
     let question = A.frame_to(
         station::wire::ethernet::Mac::BROADCAST,
         &arp(1, (A.mac, PEER), (Default::default(), "169.254.100.1")),

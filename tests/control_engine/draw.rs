@@ -70,6 +70,8 @@ pub fn empty() -> Config {
             cpus: Vec::new(),
             frames: None,
             ring: 2048,
+            router_id: [10, 0, 0, 1].into(),
+            bird: PathBuf::from("/usr/sbin/bird"),
         },
         ports: vec![port("p0", PortRole::Customer), port("p1", PortRole::Core)],
         vrfs: Vec::new(),
@@ -92,6 +94,8 @@ pub fn vif(name: &str, port: &str, vid: u16, vrf: &str, addresses: &[&str]) -> V
         up: true,
         source_check: SourceCheck::Off,
         pcp: Pcp::Preserve,
+        bfd: None,
+        bgp: Vec::new(),
     }
 }
 

@@ -50,13 +50,7 @@ fn sessions() -> Vec<Vec<u8>> {
 fn damaged_by(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     let edits = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
     let head = prop::collection::vec((0usize..64, any::<u8>()), 0..3);
-    (
-        prop::sample::select(seeds),
-        edits,
-        head,
-        any::<(bool, bool)>(),
-        any::<prop::sample::Index>(),
-    )
+    (prop::sample::select(seeds), edits, head, any::<(bool, bool)>(), any::<prop::sample::Index>())
         .prop_map(|(mut bytes, edits, head, (cut, seal), end)| {
             for (at, value) in edits {
                 let at = at.index(bytes.len());

@@ -47,7 +47,8 @@ pub fn segment(from: &str, to: &str, hops: u8, protocol: u8, ports: (u16, u16)) 
 
 /// A frame of the kernel.
 fn frame_of(l3: &[u8]) -> Vec<u8> {
-    let ethertype = if l3.first().is_some_and(|first| first >> 4 == 6) { 0x86dd } else { 0x0800_u16 };
+    let ethertype =
+        if l3.first().is_some_and(|first| first >> 4 == 6) { 0x86dd } else { 0x0800_u16 };
     let own = port_mac(PortId(0)).0;
     [&own[..], &own, &ethertype.to_be_bytes(), l3].concat()
 }
@@ -100,7 +101,8 @@ fn nothing_else_goes_to_the_kernel() {
     let mut fragment = segment(PEER4, OWN4, 64, TCP, bgp);
     fragment[6] = 0x20;
     reseal(&mut fragment);
-    let extension = packet(PEER6, OWN6, 64, 60, &[&[TCP, 0, 1, 4, 0, 0, 0, 0][..], &[0; 20]].concat());
+    let extension =
+        packet(PEER6, OWN6, 64, 60, &[&[TCP, 0, 1, 4, 0, 0, 0, 0][..], &[0; 20]].concat());
     for (name, vif, bytes) in [
         ("another port", A, segment(PEER4, OWN4, 64, TCP, (40_000, 22))),
         ("BGP's port, UDP", A, segment(PEER4, OWN4, 64, UDP, bgp)),
@@ -166,7 +168,11 @@ fn what_the_kernel_may_not_send_goes_nowhere() {
         ("nothing", Vec::new()),
         ("a header alone", frame_of(&[])),
         ("a frame cut short", frame_of(&good[..19])),
-        ("ARP", [&[0xff; 6][..], &[2; 6], &[8, 6], &arp(ArpOperation::REQUEST, PEER, OWN4, PEER4)].concat()),
+        (
+            "ARP",
+            [&[0xff; 6][..], &[2; 6], &[8, 6], &arp(ArpOperation::REQUEST, PEER, OWN4, PEER4)]
+                .concat(),
+        ),
         ("another ethertype", as_ipv6),
         ("a wrong checksum", frame_of(&unsound)),
         ("a fragment", frame_of(&fragment)),
@@ -207,7 +213,9 @@ fn peers_are_asked_for_for_ever_and_no_scan_takes_their_place() {
         let to = format!("fd00:100::7:{host:x}");
         world.punt(CORE, PuntReason::NextHopUnresolved, &udp("2001:db8::1", &to, 64, 8));
     }
-    let peer = |world: &World, address| world.rows().iter().find(|row| row.address == ip(address)).cloned();
+    let peer = |world: &World, address| {
+        world.rows().iter().find(|row| row.address == ip(address)).cloned()
+    };
     world.pass(60.0);
     assert_eq!(peer(&world, PEER6).unwrap().state, NeighborState::Failed);
     assert!(world.pass(5.1).sent.iter().any(|sent| target(sent) == ip(PEER6)), "still asked for");

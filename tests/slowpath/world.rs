@@ -227,8 +227,7 @@ impl World {
         let view = View { now_ns: self.now, snapshot: &self.snapshot, fib: &fib };
         let mut out = Vec::new();
         let result = f(&mut self.slow, &view, &mut out);
-        let mut done =
-            Done { result, sent: Vec::new(), events: Vec::new(), to_kernel: Vec::new() };
+        let mut done = Done { result, sent: Vec::new(), events: Vec::new(), to_kernel: Vec::new() };
         for output in out {
             match output {
                 Output::Transmit { vif, port, frame } => {
@@ -394,7 +393,8 @@ fn check(snapshot: &Snapshot, id: VifId, port: PortId, frame: &[u8]) -> Sent {
     // What the router itself says must be right all through; what it forwards (and damaged packets
     // with a forged source are among that) need not be, and what the kernel says to peers neither.
     let ours = snapshot.vifs.iter().flatten().flat_map(|vif| vif.addresses.iter());
-    let of_kernel = !vif.peers.is_empty() && matches!(if source.is_ipv4() { l3[9] } else { l3[6] }, 6 | 17);
+    let of_kernel =
+        !vif.peers.is_empty() && matches!(if source.is_ipv4() { l3[9] } else { l3[6] }, 6 | 17);
     if !of_kernel && matches!(hops, 64 | 255) && ours.into_iter().any(|net| net.addr() == source) {
         let packet = SlicedPacket::from_ip(l3).expect("a sound packet");
         match (packet.transport, source) {

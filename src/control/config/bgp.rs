@@ -318,10 +318,9 @@ fn community_of(fields: &Fields<'_>, key: &str, text: &At<&str>) -> Option<At<Co
     let community = match &parts[..] {
         parts if !parts.iter().all(digits) => None,
         [a, b] => standard(a).zip(standard(b)).map(|(a, b)| Community::Standard(a, b)),
-        [a, b, c] => large(a)
-            .zip(large(b))
-            .zip(large(c))
-            .map(|((a, b), c)| Community::Large(a, b, c)),
+        [a, b, c] => {
+            large(a).zip(large(b)).zip(large(c)).map(|((a, b), c)| Community::Large(a, b, c))
+        }
         _ => None,
     };
     if community.is_none() {

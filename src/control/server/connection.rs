@@ -112,6 +112,7 @@ impl Connection {
 
     fn answer(&mut self, answer: Answer) -> io::Result<()> {
         match answer {
+            Answer::Later(find_out) => self.answer(find_out()),
             Answer::Refused(refusal) => self.write(&Line::<Row>::refused(refusal)),
             Answer::Result(result) => {
                 self.write(&Line::<Outcome> { result: Some(result), end: true, ..Line::empty() })

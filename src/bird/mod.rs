@@ -1,0 +1,26 @@
+//! BIRD, the routing daemon that speaks BGP and BFD for the station: its configuration is rendered
+//! from the station's, its process is watched over, and what it knows is asked for over its control
+//! socket. What it decides reaches the station through the kernel's tables
+//! ([`crate::control::kernel`]), and the loss of a peer, sooner, as a [`PeerEvent`].
+//!
+//! Tenants use the same addresses. What keeps their sessions apart is that each is bound to its VIF's
+//! TAP three times: by `vrf` (the sockets are bound to the device), by `interface` with `strict bind`,
+//! and by a table of its own that finds the peer there and nowhere else.
+
+mod client;
+mod events;
+mod parse;
+mod policy;
+mod process;
+mod render;
+mod session;
+mod show;
+mod supervise;
+
+pub use client::ClientError;
+pub use events::PeerEvent;
+pub use process::{ProcessError, check};
+pub use render::{Rendered, Surroundings, render};
+pub use session::{Cause, Session, sessions};
+pub use show::{reset, routes, summary};
+pub use supervise::Bird;

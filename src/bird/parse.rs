@@ -1,0 +1,286 @@
+//! What BIRD's answers say. They are made for people; each form that is read here is pinned by a test
+//! with BIRD's own words.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+/// `show protocols all` of a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Protocol {
+    pub name: String,
+    /// The protocol is up: routes count.
+    pub up: bool,
+    /// Since when it has been as it is, in seconds of the epoch.
+    pub since: Option<u64>,
+    /// What is said beside the state.
+    pub info: String,
+    /// `Established`, `Active`, ...
+    pub state: String,
+    pub last_error: Option<String>,
+    pub imported: u64,
+    pub filtered: u64,
+    pub exported: u64,
+    /// The limit of accepted prefixes was reached.
+    pub import_hit: bool,
+    /// The limit of all routes was reached, refused ones included.
+    pub receive_hit: bool,
+}
+
+/// The protocols in an answer's lines with their codes.
+pub(super) fn protocols(lines: impl IntoIterator<Item = (u16, String)>) -> Vec<Protocol> {
+    let mut protocols: Vec<Protocol> = Vec::new();
+    for (code, line) in lines {
+        match code {
+            1002 => protocols.extend(headline(&line)),
+            1006 => {
+                if let Some(protocol) = protocols.last_mut() {
+                    detail(protocol, &line);
+                }
+            }
+            _ => {}
+        }
+    }
+    protocols
+}
+
+/// `b.v0.1.10.0.0.2 BGP        ---        up     1795230926    Established   `
+fn headline(line: &str) -> Option<Protocol> {
+    let mut words = line.split_whitespace();
+    let name = words.next()?.to_owned();
+    let (_kind, _table, state) = (words.next()?, words.next()?, words.next()?);
+    let since = words.next().and_then(|word| word.parse().ok());
+    let info = words.collect::<Vec<_>>().join(" ");
+    Some(Protocol { name, up: state == "up", since, info, ..Protocol::default() })
+}
+
+/// `    Last error:       Socket: Connection refused`
+fn detail(protocol: &mut Protocol, line: &str) {
+    let Some((key, value)) = line.split_once(':') else { return };
+    let value = value.trim();
+    match key.trim() {
+        "BGP state" => value.clone_into(&mut protocol.state),
+        "Last error" => protocol.last_error = Some(value.to_owned()),
+        "Import limit" => protocol.import_hit = value.ends_with("[HIT]"),
+        "Receive limit" => protocol.receive_hit = value.ends_with("[HIT]"),
+        "Routes" => {
+            for part in value.split(", ") {
+                let Some((number, what)) = part.split_once(' ') else { continue };
+                let number = number.parse().unwrap_or_default();
+                match what {
+                    "imported" => protocol.imported = number,
+                    "filtered" => protocol.filtered = number,
+                    "exported" => protocol.exported = number,
+                    _ => {}
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A line of `show bfd sessions`: the neighbor, its interface, and whether it is up.
+pub(super) fn bfd_session(line: &str) -> Option<(IpAddr, String, bool)> {
+    let mut words = line.split_whitespace();
+    let address = words.next()?.parse().ok()?;
+    Some((address, words.next()?.to_owned(), words.next()? == "Up"))
+}
+
+/// A route of `show route all`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Route {
+    pub prefix: Option<IpNet>,
+    /// It is the best for its prefix.
+    pub best: bool,
+    /// The number of the cause for which it was refused.
+    pub cause: Option<u32>,
+    pub origin: String,
+    pub as_path: Vec<String>,
+    pub next_hop: Option<IpAddr>,
+    pub med: Option<u32>,
+    pub local_preference: Option<u32>,
+    /// Standard and large ones, as `1:2` and `1:2:3`.
+    pub communities: Vec<String>,
+}
+
+/// Puts routes together from lines.
+#[derive(Default)]
+pub(super) struct Routes {
+    current: Option<Route>,
+    prefix: Option<IpNet>,
+}
+
+impl Routes {
+    /// Takes a line; gives the route before it, if the line begins another.
+    pub(super) fn line(&mut self, code: u16, line: &str) -> Option<Route> {
+        match code {
+            1007 if line.starts_with('\t') || line.starts_with("Table ") => None,
+            1007 if !line.is_empty() => {
+                let (prefix, rest) = line.split_once(' ')?;
+                if !prefix.is_empty() {
+                    self.prefix = prefix.parse().ok();
+                }
+                let best = rest.contains("] * (");
+                let next = Route { prefix: self.prefix, best, ..Route::default() };
+                self.current.replace(next)
+            }
+            1012 => {
+                if let Some(route) = &mut self.current {
+                    attribute(route, line.trim_start());
+                }
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// The last route.
+    pub(super) fn end(&mut self) -> Option<Route> {
+        self.current.take()
+    }
+}
+
+/// `BGP.as_path: 65001 65002`
+fn attribute(route: &mut Route, line: &str) {
+    let Some((key, value)) = line.split_once(':') else { return };
+    let value = value.trim();
+    match key {
+        "BGP.origin" => route.origin = value.to_lowercase(),
+        // A set of ASes, in braces, is one member of the path.
+        "BGP.as_path" => route.as_path = members(value, '{', '}'),
+        "BGP.next_hop" => {
+            route.next_hop = value.split(' ').next().and_then(|address| address.parse().ok());
+        }
+        "BGP.med" => route.med = value.parse().ok(),
+        "BGP.local_pref" => route.local_preference = value.parse().ok(),
+        "BGP.community" | "BGP.large_community" => {
+            let plain = |member: String| {
+                member.trim_matches(['(', ')']).replace(", ", ":").replace(',', ":")
+            };
+            route.communities.extend(members(value, '(', ')').into_iter().map(plain));
+        }
+        "station_cause" => route.cause = value.parse().ok(),
+        _ => {}
+    }
+}
+
+/// Words, where what stands between two marks is one.
+fn members(text: &str, open: char, close: char) -> Vec<String> {
+    let mut members = Vec::new();
+    let (mut word, mut within) = (String::new(), false);
+    for c in text.chars() {
+        within = (within || c == open) && c != close;
+        if c == ' ' && !within {
+            members.extend((!word.is_empty()).then(|| std::mem::take(&mut word)));
+        } else {
+            word.push(c);
+        }
+    }
+    members.extend((!word.is_empty()).then_some(word));
+    members
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What BIRD 2.0.12 answered.
+    const PROTOCOLS: &str = "\
+1002 b.v0.1.10.0.0.2 BGP        ---        up     1795230926    Established   
+1006   VRF:            v0.1
+1006   BGP state:          Established
+1006     Neighbor address: fd00::2%v0.1
+1006   Channel ipv6
+1006     State:          UP
+1006     Receive limit:  10
+1006       Action:       block
+1006     Import limit:   4 [HIT]
+1006     Routes:         5 imported, 2 filtered, 3 exported, 1 preferred
+1006     BGP Next hop:   fd00::1 fe80::702d:3dff:fe26:195f
+1002 b.v0.2.10.0.0.2 BGP        ---        start  1795230927    Active        Socket: Connection refused
+1006   BGP state:          Active
+1006     Last error:       Socket: Connection refused
+1002 b.v0.3.10.0.0.2 BGP        ---        down   1795230928    Automatic shutdown: Route limit exceeded
+1006   BGP state:          Down
+";
+
+    fn coded(text: &str) -> impl Iterator<Item = (u16, String)> {
+        text.lines().map(|line| (line[..4].parse().unwrap(), line[5..].to_owned()))
+    }
+
+    #[test]
+    fn a_session_is_read() {
+        let all = protocols(coded(PROTOCOLS));
+        let [up, refused, shut] = &all[..] else { panic!("{all:?}") };
+        assert_eq!(
+            *up,
+            Protocol {
+                name: "b.v0.1.10.0.0.2".into(),
+                up: true,
+                since: Some(1_795_230_926),
+                info: "Established".into(),
+                state: "Established".into(),
+                imported: 5,
+                filtered: 2,
+                exported: 3,
+                import_hit: true,
+                ..Protocol::default()
+            }
+        );
+        assert_eq!(refused.state, "Active");
+        assert_eq!(refused.last_error.as_deref(), Some("Socket: Connection refused"));
+        assert!(!refused.up && !shut.up);
+        assert_eq!(shut.info, "Automatic shutdown: Route limit exceeded");
+    }
+
+    #[test]
+    fn a_bfd_session_is_read() {
+        let line = "169.254.100.2             v0.100     Up         1795230926    0.100    0.300";
+        let address: IpAddr = "169.254.100.2".parse().unwrap();
+        assert_eq!(bfd_session(line), Some((address, "v0.100".into(), true)));
+        assert_eq!(bfd_session("IP address                Interface  State"), None);
+        assert_eq!(bfd_session("f.v0.100:"), None);
+    }
+
+    const ROUTES: &str = "\
+1007 Table r4.vpc-a:
+1007 10.1.0.0/16          unicast [b.v0.1.10.0.0.2 1795230927] * (100/?) [AS65001i]
+1007 \tvia 169.254.102.2 on v0.102
+1008 \tType: BGP univ
+1012 \tBGP.origin: IGP
+1012 \tBGP.as_path: 65001 {65002 65003} 65004
+1012 \tBGP.next_hop: fd00::2 fe80::8cdb:a3ff:fe89:48d1
+1012 \tBGP.med: 7
+1012 \tBGP.local_pref: 100
+1012 \tBGP.community: (64512,7100) (65535,65281)
+1012 \tBGP.large_community: (64512, 1, 2)
+1007                      unicast [b.v0.2.10.0.0.2 1795230927] (100/?) [AS65001i]
+1012 \tstation_cause: 3
+1007 10.2.0.0/16          blackhole [s4.a 1795230924] * (200)
+";
+
+    #[test]
+    fn routes_are_put_together() {
+        let mut routes = Routes::default();
+        let mut all: Vec<Route> =
+            coded(ROUTES).filter_map(|(code, line)| routes.line(code, &line)).collect();
+        all.extend(routes.end());
+        let [first, second, third] = &all[..] else { panic!("{all:?}") };
+        assert_eq!(
+            *first,
+            Route {
+                prefix: Some("10.1.0.0/16".parse().unwrap()),
+                best: true,
+                cause: None,
+                origin: "igp".into(),
+                as_path: vec!["65001".into(), "{65002 65003}".into(), "65004".into()],
+                next_hop: Some("fd00::2".parse().unwrap()),
+                med: Some(7),
+                local_preference: Some(100),
+                communities: vec!["64512:7100".into(), "65535:65281".into(), "64512:1:2".into()],
+            }
+        );
+        assert_eq!((second.prefix, second.best, second.cause), (first.prefix, false, Some(3)));
+        assert_eq!(third.prefix, Some("10.2.0.0/16".parse().unwrap()));
+    }
+}

@@ -1,0 +1,231 @@
+//! What passes between a peer and its VRF: the filters of a session, in BIRD's language.
+//!
+//! Every route that is refused keeps the cause in `station_cause`. A route that is accepted keeps in
+//! `station_from` whose it is, which is what keeps the customers of a public VRF apart.
+
+use std::fmt::Write as _;
+
+use ipnet::IpNet;
+
+use super::session::Cause;
+use crate::control::model::{AllowedPrefix, BgpConfig, Community};
+use crate::control::protocol::Family;
+use crate::tables::PortRole;
+
+/// Longer AS paths serve no one and have brought routers down (RFC 7454 8).
+const LONGEST_PATH: u32 = 64;
+
+/// Never routed, whatever an operator allows (RFC 6890).
+const MARTIANS4: &[&str] =
+    &["0.0.0.0/8+", "127.0.0.0/8+", "169.254.0.0/16+", "224.0.0.0/4+", "240.0.0.0/4+"];
+const MARTIANS6: &[&str] = &["::/16+", "fe80::/10+", "fec0::/10+", "ff00::/8+"];
+/// Special-purpose prefixes (the registries of RFC 6890): not for public networks unless an operator
+/// names them.
+const BOGONS4: &[&str] = &[
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.0.2.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+];
+const BOGONS6: &[&str] = &[
+    "64:ff9b:1::/48",
+    "100::/64",
+    "2001::/23",
+    "2001:db8::/32",
+    "2002::/16",
+    "3fff::/20",
+    "5f00::/16",
+    "fc00::/7",
+];
+
+/// Whose a route is: the value of `station_from`.
+pub(super) const fn owner(role: PortRole) -> u32 {
+    match role {
+        PortRole::Customer => 1,
+        PortRole::Core => 2,
+    }
+}
+
+/// The sets that all filters use.
+pub(super) fn definitions(out: &mut String) {
+    let within = |nets: &[&str]| nets.iter().map(|net| format!("{net}+")).collect::<Vec<_>>();
+    let _ = writeln!(out, "attribute int station_cause;\nattribute int station_from;");
+    let _ = writeln!(out, "define martians4 = [{}];", MARTIANS4.join(", "));
+    let _ = writeln!(out, "define martians6 = [{}];", MARTIANS6.join(", "));
+    let _ = writeln!(out, "define bogons4 = [{}];", within(BOGONS4).join(", "));
+    let _ = writeln!(out, "define bogons6 = [{}];", within(BOGONS6).join(", "));
+}
+
+/// What a session's filters need to know of where it is.
+pub(super) struct Place<'a> {
+    pub family: Family,
+    pub role: PortRole,
+    /// The VRF is public: customers share it.
+    pub public: bool,
+    /// The name of the set of the VRF's own prefixes, if it has some.
+    pub own: Option<&'a str>,
+    /// Communities that mean something in this VRF: a customer may set these of our AS, and no
+    /// others.
+    pub known: &'a [Community],
+}
+
+/// `import filter`.
+pub(super) fn import(out: &mut String, session: &BgpConfig, place: &Place<'_>) {
+    let (digit, default) = match place.family {
+        Family::Ipv4 => ('4', "0.0.0.0/0"),
+        Family::Ipv6 => ('6', "::/0"),
+    };
+    let mut refuse = |condition: &str, cause: Cause| {
+        let number = cause as u32;
+        let _ = writeln!(out, "  if {condition} then {{ station_cause = {number}; reject; }}");
+    };
+    let peer_as = session.peer_as;
+    refuse(&format!("bgp_path.len = 0 || bgp_path.first != {peer_as}"), Cause::FirstAs);
+    refuse(&format!("bgp_path.len > {LONGEST_PATH}"), Cause::PathLength);
+    refuse(&format!("bgp_next_hop != {}", session.peer), Cause::NextHop);
+    refuse(&format!("net ~ martians{digit}"), Cause::Martian);
+    if let Some(own) = place.own {
+        refuse(&format!("net ~ {own}"), Cause::OwnPrefix);
+    }
+    let names_default =
+        session.import.iter().flatten().any(|allowed| allowed.net.prefix_len() == 0);
+    if !names_default {
+        refuse(&format!("net = {default}"), Cause::DefaultRoute);
+    }
+    if place.public {
+        let named: Vec<_> = session
+            .import
+            .iter()
+            .flatten()
+            .copied()
+            .filter(|allowed| special(allowed.net))
+            .collect();
+        let condition = match &named[..] {
+            [] => format!("net ~ bogons{digit}"),
+            named => format!("net ~ bogons{digit} && !(net ~ {})", set(named)),
+        };
+        refuse(&condition, Cause::Bogon);
+    }
+    if let Some(import) = &session.import {
+        let wider: Vec<_> = import
+            .iter()
+            .map(|allowed| AllowedPrefix { longest: allowed.net.max_prefix_len(), ..*allowed })
+            .collect();
+        if import.is_empty() {
+            refuse("true", Cause::NotAllowed);
+        } else {
+            refuse(&format!("!(net ~ {})", set(&wider)), Cause::NotAllowed);
+            refuse(&format!("!(net ~ {})", set(import)), Cause::TooSpecific);
+        }
+    }
+    let _ = writeln!(out, "  bgp_local_pref = {};", session.local_preference);
+    for (community, preference) in &session.preference {
+        let _ = writeln!(out, "  if {} then bgp_local_pref = {preference};", carries(community));
+    }
+    if place.role == PortRole::Customer {
+        scrub(out, session.local_as, place.known);
+    }
+    let _ = writeln!(out, "  station_from = {};\n  accept;", owner(place.role));
+}
+
+/// Removes our own communities but those that peers may set (RFC 7454 11).
+fn scrub(out: &mut String, local_as: u32, known: &[Community]) {
+    if let Ok(local_as) = u16::try_from(local_as) {
+        let mut kept: Vec<u16> = known
+            .iter()
+            .filter_map(|community| match *community {
+                Community::Standard(a, value) if a == local_as => Some(value),
+                _ => None,
+            })
+            .collect();
+        kept.sort_unstable();
+        kept.dedup();
+        let mut ranges = Vec::new();
+        let mut from = 0_u32;
+        for value in kept {
+            if from < u32::from(value) {
+                ranges.push(format!("({local_as}, {from}..{})", value - 1));
+            }
+            from = u32::from(value) + 1;
+        }
+        if from <= u32::from(u16::MAX) {
+            ranges.push(format!("({local_as}, {from}..{})", u16::MAX));
+        }
+        let _ = writeln!(out, "  bgp_community.delete([{}]);", ranges.join(", "));
+    }
+    let ours =
+        |community: &Community| matches!(*community, Community::Large(a, ..) if a == local_as);
+    let kept: Vec<_> = known.iter().filter(|community| ours(community)).collect();
+    // Sets of large communities have no ranges beside values: what is known is put back.
+    for (number, community) in kept.iter().enumerate() {
+        let _ = writeln!(out, "  bool keep{number} = {};", carries(community));
+    }
+    let _ = writeln!(out, "  bgp_large_community.delete([({local_as}, *, *)]);");
+    for (number, community) in kept.iter().enumerate() {
+        let _ = writeln!(out, "  if keep{number} then {};", add(community));
+    }
+}
+
+/// `export filter`.
+pub(super) fn export(out: &mut String, session: &BgpConfig, place: &Place<'_>) {
+    let _ = writeln!(out, "  if source !~ [RTS_BGP, RTS_STATIC] then reject;");
+    if place.public && place.role == PortRole::Customer {
+        // Customers of a public VRF reach the provider, never each other.
+        let provider = owner(PortRole::Core);
+        let _ = writeln!(out, "  if station_from != {provider} then reject;");
+    }
+    if !session.suppress.is_empty() {
+        let any: Vec<_> = session.suppress.iter().map(carries).collect();
+        let _ = writeln!(out, "  if {} then reject;", any.join(" || "));
+    }
+    match session.export.as_deref() {
+        None => {}
+        Some([]) => {
+            let _ = writeln!(out, "  reject;");
+        }
+        Some(export) => {
+            let _ = writeln!(out, "  if !(net ~ {}) then reject;", set(export));
+        }
+    }
+    for community in &session.tag {
+        let _ = writeln!(out, "  {};", add(community));
+    }
+    for _ in 0..session.prepend {
+        let _ = writeln!(out, "  bgp_path.prepend({});", session.local_as);
+    }
+    let _ = writeln!(out, "  accept;");
+}
+
+/// Whether a prefix lies in a special-purpose one.
+fn special(net: IpNet) -> bool {
+    let blocks = BOGONS4.iter().chain(BOGONS6).filter_map(|block| block.parse::<IpNet>().ok());
+    blocks.into_iter().any(|block| block.contains(&net))
+}
+
+/// A prefix set.
+pub(super) fn set(prefixes: &[AllowedPrefix]) -> String {
+    let one = |allowed: &AllowedPrefix| {
+        let least = allowed.net.prefix_len();
+        format!("{}{{{least},{}}}", allowed.net, allowed.longest)
+    };
+    format!("[{}]", prefixes.iter().map(one).collect::<Vec<_>>().join(", "))
+}
+
+fn carries(community: &Community) -> String {
+    match community {
+        Community::Standard(a, b) => format!("({a}, {b}) ~ bgp_community"),
+        Community::Large(a, b, c) => format!("({a}, {b}, {c}) ~ bgp_large_community"),
+    }
+}
+
+fn add(community: &Community) -> String {
+    match community {
+        Community::Standard(a, b) => format!("bgp_community.add(({a}, {b}))"),
+        Community::Large(a, b, c) => format!("bgp_large_community.add(({a}, {b}, {c}))"),
+    }
+}

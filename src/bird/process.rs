@@ -1,0 +1,174 @@
+//! BIRD's process: its directory, its configuration's file, and how it is checked and started.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::geteuid;
+
+use super::Rendered;
+
+/// The user that BIRD runs as where the system has it (Debian's package makes it). BIRD keeps the
+/// capabilities that it needs and drops the others.
+const USER: &str = "bird";
+/// How long BIRD may take to read its configuration.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Why BIRD is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// The program cannot be run.
+    #[error(
+        "cannot run {program}: {error}; install BIRD 2 (Debian's bird2), or set bird in [station]"
+    )]
+    Program {
+        /// Its path.
+        program: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// BIRD does not like what it is given.
+    #[error("BIRD refuses what the configuration makes: {0}")]
+    Refused(String),
+    /// It takes too long.
+    #[error("BIRD did not read its configuration within {} s", PATIENCE.as_secs())]
+    Late,
+    /// Its directory or a file there.
+    #[error("{path}: {error}")]
+    File {
+        /// Its path.
+        path: String,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// Where BIRD is.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub program: PathBuf,
+    pub directory: PathBuf,
+}
+
+impl Place {
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("ctl")
+    }
+
+    fn config(&self) -> PathBuf {
+        self.directory.join("bird.conf")
+    }
+
+    /// Writes the configuration's file, whole or not at all, for BIRD's eyes alone.
+    pub fn write(&self, rendered: &Rendered) -> Result<(), ProcessError> {
+        let path = self.config();
+        let temporary = self.directory.join("bird.conf.new");
+        let failed = |error| ProcessError::File { path: path.display().to_string(), error };
+        let write = || {
+            if !self.directory.is_dir() {
+                DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+            }
+            // What a crash left may be somebody else's to read.
+            match fs::remove_file(&temporary) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file =
+                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+            file.write_all(rendered.text().as_bytes())?;
+            if let Some((uid, gid)) = user() {
+                chown(&self.directory, Some(uid), Some(gid))?;
+                chown(&temporary, Some(uid), Some(gid))?;
+            }
+            fs::rename(&temporary, &path)
+        };
+        write().map_err(failed)
+    }
+
+    /// Whether a BIRD died here without clearing up: its routes may still be in the kernel.
+    pub fn died(&self) -> bool {
+        fs::symlink_metadata(self.socket()).is_ok()
+    }
+
+    /// Starts BIRD with the configuration that was written; it goes on without us. `recover`: it takes
+    /// over the routes that a dead one left in the kernel.
+    pub fn start(&self, recover: bool) -> Result<(), ProcessError> {
+        let mut command = Command::new(&self.program);
+        command.arg("-c").arg(self.config()).arg("-s").arg(self.socket());
+        command.arg("-P").arg(self.directory.join("pid"));
+        if user().is_some() {
+            command.args(["-u", USER, "-g", USER]);
+        }
+        if recover {
+            command.arg("-R");
+        }
+        command.current_dir("/").stdin(Stdio::null());
+        finish(self.spawn(&mut command)?, &[])
+    }
+
+    fn spawn(&self, command: &mut Command) -> Result<Child, ProcessError> {
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|error| {
+            ProcessError::Program { program: self.program.display().to_string(), error }
+        })
+    }
+}
+
+/// Has BIRD read a configuration and forget it.
+///
+/// # Errors
+/// Its refusal; or that it is not there.
+pub fn check(program: &Path, rendered: &Rendered) -> Result<(), ProcessError> {
+    let place = Place { program: program.to_owned(), directory: PathBuf::new() };
+    let mut command = Command::new(program);
+    // Not by a file: it holds passwords.
+    command.args(["-p", "-c", "/dev/stdin"]).current_dir("/").stdin(Stdio::piped());
+    finish(place.spawn(&mut command)?, rendered.text().as_bytes())
+}
+
+/// Feeds a child, and waits until it has ended well.
+fn finish(mut child: Child, input: &[u8]) -> Result<(), ProcessError> {
+    let deadline = Instant::now() + PATIENCE;
+    let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
+    std::thread::scope(|scope| {
+        // It need not read it all, nor at once.
+        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input)));
+        let said = scope.spawn(move || {
+            let mut said = Vec::new();
+            // A daemon that BIRD becomes closes it.
+            let _ = stderr.map(|stderr| stderr.take(1 << 16).read_to_end(&mut said));
+            String::from_utf8_lossy(&said).trim().to_owned()
+        });
+        let status = loop {
+            match child.try_wait() {
+                Ok(Some(status)) => break status,
+                Ok(None) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                _ => {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    return Err(ProcessError::Late);
+                }
+            }
+        };
+        if status.success() {
+            return Ok(());
+        }
+        let said = said.join().unwrap_or_default();
+        Err(ProcessError::Refused(if said.is_empty() { status.to_string() } else { said }))
+    })
+}
+
+/// User and group of BIRD, where we can become them.
+fn user() -> Option<(u32, u32)> {
+    if !geteuid().is_root() {
+        return None;
+    }
+    let users = fs::read_to_string("/etc/passwd").ok()?;
+    let line = users.lines().find(|line| line.split(':').next() == Some(USER))?;
+    let mut ids = line.split(':').skip(2).map(|id| id.parse().ok());
+    Some((ids.next()??, ids.next()??))
+}

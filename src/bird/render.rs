@@ -1,0 +1,411 @@
+//! BIRD's configuration, from the station's. A pure function: the same configuration gives the same
+//! text, and what a tenant's session is made of depends on nothing of another VRF.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::policy::{self, Place, owner};
+use super::session::{bfd_protocol, digit, family, protocol, table, tap};
+use crate::control::kernel::{alternates_table, best_table};
+use crate::control::model::{
+    AllowedPrefix, AtMax, BgpConfig, Community, Config, NextHop, Password, RouteAction, VifConfig,
+};
+use crate::control::protocol::Family;
+use crate::tables::{PortRole, VrfId, VrfKind};
+
+/// Routes beyond which BIRD compares the kernel's tables with its own rarely: a scan reads them all.
+const MANY_ROUTES: u64 = 20_000;
+/// Most next hops of a prefix: the buckets of a next-hop group.
+const MERGED: usize = crate::tables::group::BUCKETS;
+
+/// What the configuration does not say.
+pub struct Surroundings<'a> {
+    /// The ids of the VRFs.
+    pub vrfs: &'a HashMap<Arc<str>, VrfId>,
+    /// Ports without a link: what is reached by them only is not advertised.
+    pub dead_ports: &'a BTreeSet<Arc<str>>,
+    /// Where BIRD keeps its log.
+    pub directory: &'a Path,
+}
+
+/// BIRD's configuration, or `None` where no VIF needs BIRD. The text holds passwords.
+pub fn render(config: &Config, around: &Surroundings<'_>) -> Option<Rendered> {
+    if !config.vifs.iter().any(|vif| vif.bfd.is_some() || !vif.bgp.is_empty()) {
+        return None;
+    }
+    let mut out = String::new();
+    head(&mut out, config, around.directory);
+    let mut vrfs: BTreeMap<(&str, Family), Vec<&VifConfig>> = BTreeMap::new();
+    for vif in &config.vifs {
+        let families: BTreeSet<Family> = vif.bgp.iter().map(|bgp| family(bgp.peer)).collect();
+        for family in families {
+            vrfs.entry((&*vif.vrf, family)).or_default().push(vif);
+        }
+    }
+    let roles: HashMap<&str, PortRole> =
+        config.ports.iter().map(|port| (&*port.name, port.role)).collect();
+    for ((vrf, family), vifs) in &vrfs {
+        let domain = Domain::new(config, around, &roles, vrf, *family);
+        domain.render(&mut out, vifs);
+    }
+    for vif in config.vifs.iter().filter(|vif| vif.up) {
+        bfd(&mut out, config, vif);
+    }
+    Some(Rendered(out))
+}
+
+/// A configuration of BIRD. It holds passwords: nothing shows it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rendered(String);
+
+impl Rendered {
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Rendered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "({} octets)", self.0.len())
+    }
+}
+
+fn head(out: &mut String, config: &Config, directory: &Path) {
+    let log = directory.join("bird.log");
+    let log = log.display();
+    let _ = write!(
+        out,
+        "# Made by stationd of its own configuration; what is changed here is lost.\n\
+         log \"{log}\" 4194304 \"{log}.1\" all;\n\
+         router id {};\n\
+         timeformat protocol \"%s\";\n\
+         timeformat route \"%s\";\n\
+         graceful restart wait 15;\n\
+         protocol device {{ scan time 60; }}\n",
+        config.station.router_id,
+    );
+    policy::definitions(out);
+}
+
+/// The routes of one family in one VRF.
+struct Domain<'a> {
+    config: &'a Config,
+    around: &'a Surroundings<'a>,
+    roles: &'a HashMap<&'a str, PortRole>,
+    vrf: &'a str,
+    id: VrfId,
+    family: Family,
+    public: bool,
+    known: Vec<Community>,
+}
+
+impl<'a> Domain<'a> {
+    fn new(
+        config: &'a Config,
+        around: &'a Surroundings<'a>,
+        roles: &'a HashMap<&'a str, PortRole>,
+        vrf: &'a str,
+        family: Family,
+    ) -> Self {
+        let public = config.vrfs.iter().any(|v| *v.name == *vrf && v.kind == VrfKind::Public);
+        let sessions = config.vifs.iter().filter(|vif| *vif.vrf == *vrf).flat_map(|vif| &vif.bgp);
+        let mut known: Vec<Community> = sessions
+            .flat_map(|bgp| {
+                bgp.suppress.iter().chain(bgp.preference.iter().map(|(community, _)| community))
+            })
+            .copied()
+            .collect();
+        known.sort_unstable();
+        known.dedup();
+        let id = around.vrfs.get(vrf).copied().unwrap_or_default();
+        Domain { config, around, roles, vrf, id, family, public, known }
+    }
+
+    fn render(&self, out: &mut String, vifs: &[&VifConfig]) {
+        let (vrf, digit, word) = (self.vrf, digit(self.family), word(self.family));
+        let table = table(vrf, self.family);
+        let _ = writeln!(out, "\n# vrf {vrf}, {word}\n{word} table '{table}';");
+        let own = self.own_prefixes();
+        let own_set = format!("'o{digit}.{vrf}'");
+        if !own.is_empty() {
+            let _ = writeln!(out, "define {own_set} = {};", policy::set(&own));
+        }
+        self.originated(out, &table);
+        self.kernel(
+            out,
+            &format!("k{digit}.{vrf}"),
+            best_table(self.id),
+            &table,
+            "where source = RTS_BGP",
+        );
+        let sessions = vifs.iter().flat_map(|vif| &vif.bgp);
+        if sessions.filter(|bgp| family(bgp.peer) == self.family).count() > 1 {
+            self.alternates(out, &table);
+        }
+        for vif in vifs {
+            let tap = tap(self.config, vif);
+            let sessions = || vif.bgp.iter().filter(|bgp| family(bgp.peer) == self.family);
+            let _ = writeln!(out, "{word} table 'i{digit}.{tap}';");
+            let _ = writeln!(
+                out,
+                "protocol static 'c{digit}.{tap}' {{\n  {word} {{ table 'i{digit}.{tap}'; }};"
+            );
+            for bgp in sessions() {
+                // The peer, on this interface and nowhere else; never the link-local address that
+                // it may give beside it.
+                let (peer, all) = (bgp.peer, IpNet::from(bgp.peer));
+                let _ = writeln!(out, "  route {all} via {peer}%'{tap}';");
+            }
+            let _ = writeln!(out, "}}");
+            let role = self.roles.get(&*vif.port).copied().unwrap_or(PortRole::Customer);
+            let place = Place {
+                family: self.family,
+                role,
+                public: self.public,
+                own: (!own.is_empty()).then_some(&*own_set),
+                known: &self.known,
+            };
+            for bgp in sessions() {
+                self.session(out, vif, &tap, bgp, &place);
+            }
+        }
+    }
+
+    /// BIRD has one more table where several peers may announce the same prefix: every usable next hop
+    /// of each prefix, told apart by nothing, so that `merge paths` takes them all.
+    fn alternates(&self, out: &mut String, best: &str) {
+        let (vrf, digit, word) = (self.vrf, digit(self.family), word(self.family));
+        let table = format!("a{digit}.{vrf}");
+        let _ = write!(
+            out,
+            "{word} table '{table}';\n\
+             protocol pipe 'p{digit}.{vrf}' {{\n  \
+               table '{table}';\n  peer table '{best}';\n  \
+               import filter {{\n    \
+                 if source != RTS_BGP then reject;\n    \
+                 bgp_local_pref = 100;\n    bgp_path.empty;\n    bgp_origin = ORIGIN_IGP;\n    \
+                 bgp_med = 0;\n    accept;\n  }};\n  \
+               export none;\n}}\n"
+        );
+        self.kernel(out, &format!("l{digit}.{vrf}"), alternates_table(self.id), &table, "all");
+    }
+
+    fn kernel(&self, out: &mut String, name: &str, number: u32, table: &str, export: &str) {
+        let max =
+            |vif: &VifConfig| vif.bgp.iter().map(|bgp| u64::from(bgp.max_prefixes)).sum::<u64>();
+        let routes: u64 = self.config.vifs.iter().map(max).sum();
+        let scan_s = if routes > MANY_ROUTES { 600 } else { 10 };
+        let word = word(self.family);
+        let _ = write!(
+            out,
+            "protocol kernel '{name}' {{\n  \
+               kernel table {number};\n  scan time {scan_s};\n  graceful restart on;\n  \
+               merge paths on limit {MERGED};\n  \
+               {word} {{ table '{table}'; import none; export {export}; }};\n}}\n"
+        );
+    }
+
+    /// What the station itself originates: it may come from no peer.
+    fn own_prefixes(&self) -> Vec<AllowedPrefix> {
+        let mut own: BTreeSet<IpNet> = self.connected().map(|(net, _)| net).collect();
+        let actions = self.config.routes.iter().filter(|route| {
+            *route.vrf == *self.vrf && !matches!(route.action, RouteAction::Via(_))
+        });
+        own.extend(actions.map(|route| route.prefix).filter(|net| self.has(net)));
+        let all_within = |net: IpNet| AllowedPrefix { net, longest: net.max_prefix_len() };
+        own.into_iter().filter(|net| net.prefix_len() > 0).map(all_within).collect()
+    }
+
+    fn has(&self, net: &IpNet) -> bool {
+        family(net.addr()) == self.family
+    }
+
+    /// The subnets of the VRF's VIFs.
+    fn connected(&self) -> impl Iterator<Item = (IpNet, &VifConfig)> {
+        let vifs = self.config.vifs.iter().filter(|vif| *vif.vrf == *self.vrf);
+        let nets = vifs.flat_map(|vif| vif.addresses.iter().map(move |net| (net.trunc(), vif)));
+        nets.filter(|(net, _)| self.has(net) && !link_local(net))
+    }
+
+    /// Whether packets can leave by a VIF.
+    fn alive(&self, vif: &VifConfig) -> bool {
+        vif.up && !self.around.dead_ports.contains(&vif.port)
+    }
+
+    /// Connected subnets, static routes and prefix lists, for peers to learn.
+    fn originated(&self, out: &mut String, table: &str) {
+        let word = word(self.family);
+        let name = format!("s{}.{}", digit(self.family), self.vrf);
+        let _ = writeln!(out, "protocol static '{name}' {{\n  {word} {{ table '{table}'; }};");
+        let mut routes: BTreeMap<IpNet, PortRole> = BTreeMap::new();
+        for (net, vif) in self.connected().filter(|(_, vif)| self.alive(vif)) {
+            routes.insert(net, self.role_of(&vif.name));
+        }
+        for route in self.config.routes.iter().filter(|route| *route.vrf == *self.vrf) {
+            let owner = match &route.action {
+                RouteAction::Via(hops) => self.owner(hops),
+                _ => Some(PortRole::Core),
+            };
+            routes
+                .extend(owner.filter(|_| self.has(&route.prefix)).map(|role| (route.prefix, role)));
+        }
+        for list in self.config.route_lists.iter().filter(|list| *list.vrf == *self.vrf) {
+            let hops = if self.family == Family::Ipv4 { &list.via4 } else { &list.via6 };
+            let Some(owner) = self.owner(hops) else { continue };
+            let prefixes = list.prefixes.iter().filter(|net| self.has(net));
+            routes.extend(prefixes.map(|net| (*net, owner)));
+        }
+        for (net, role) in routes {
+            let from = owner(role);
+            let _ = writeln!(out, "  route {net} blackhole {{ station_from = {from}; }};");
+        }
+        let _ = writeln!(out, "}}");
+    }
+
+    /// Whose prefix a route's is: the provider's where all of its next hops are; `None` where no packet
+    /// can get there.
+    fn owner(&self, hops: &[NextHop]) -> Option<PortRole> {
+        let vif = |hop: &NextHop| self.config.vifs.iter().find(|vif| vif.name == hop.vif);
+        hops.iter().filter_map(vif).find(|vif| self.alive(vif))?;
+        let all_core = hops.iter().all(|hop| self.role_of(&hop.vif) == PortRole::Core);
+        Some(if all_core { PortRole::Core } else { PortRole::Customer })
+    }
+
+    fn role_of(&self, vif: &str) -> PortRole {
+        let vif = self.config.vifs.iter().find(|v| *v.name == *vif);
+        vif.and_then(|vif| self.roles.get(&*vif.port)).copied().unwrap_or(PortRole::Customer)
+    }
+
+    fn session(
+        &self,
+        out: &mut String,
+        vif: &VifConfig,
+        tap: &str,
+        bgp: &BgpConfig,
+        place: &Place<'_>,
+    ) {
+        let (digit, word) = (digit(self.family), word(self.family));
+        let table = table(self.vrf, self.family);
+        let mut options = String::new();
+        if let Some(password) = bgp.password.as_ref().map(Password::reveal) {
+            let _ = writeln!(options, "  password \"{password}\";");
+        }
+        match bgp.graceful_restart_s {
+            0 => options.push_str("  graceful restart off;\n"),
+            time => {
+                let _ =
+                    writeln!(options, "  graceful restart on;\n  graceful restart time {time};");
+            }
+        }
+        for (option, wanted) in [
+            ("passive on", bgp.passive),
+            ("ttl security on", bgp.ttl_security),
+            ("bfd on", vif.bfd.is_some()),
+            ("disabled yes", !vif.up),
+        ] {
+            if wanted {
+                let _ = writeln!(options, "  {option};");
+            }
+        }
+        let max = bgp.max_prefixes;
+        let limits = match bgp.at_max {
+            // Room for routes that are refused, so that they can be shown; but not for any number.
+            AtMax::Shut => format!(
+                "import limit {max} action disable;\n    receive limit {} action disable",
+                room(max)
+            ),
+            AtMax::Discard => format!(
+                "import limit {max} action block;\n    receive limit {} action block",
+                room(max)
+            ),
+            AtMax::Warn => format!("import limit {max} action warn"),
+        };
+        let _ = write!(
+            out,
+            "protocol bgp '{}' {{\n  \
+               debug {{ states, events }};\n  \
+               vrf \"{tap}\"; interface \"{tap}\"; strict bind yes;\n  \
+               local {} as {};\n  neighbor {} as {};\n  \
+               hold time {}; keepalive time {};\n  \
+               connect retry time {}; connect delay time 1; error wait time 1, 15;\n  \
+               long lived graceful restart off;\n\
+             {options}  \
+               {word} {{\n    \
+                 table '{table}';\n    igp table 'i{digit}.{tap}'; gateway recursive; next hop self;\n    \
+                 import keep filtered on;\n    {limits};\n  import filter {{\n",
+            protocol(tap, bgp.peer),
+            bgp.local,
+            bgp.local_as,
+            bgp.peer,
+            bgp.peer_as,
+            bgp.hold_s,
+            bgp.keepalive_s,
+            bgp.connect_retry_s,
+        );
+        policy::import(out, bgp, place);
+        out.push_str("  };\n  export filter {\n");
+        policy::export(out, bgp, place);
+        out.push_str("  };\n  };\n}\n");
+    }
+}
+
+/// How many routes of a session are remembered, refused ones included.
+fn room(max_prefixes: u32) -> u32 {
+    max_prefixes.saturating_mul(2).saturating_add(1000)
+}
+
+/// A VIF's BFD has a protocol of its own: sessions are told apart by a number in the packet, and a
+/// tenant could guess another's.
+fn bfd(out: &mut String, config: &Config, vif: &VifConfig) {
+    let Some(bfd) = vif.bfd else { return };
+    let tap = tap(config, vif);
+    let (name, interval, multiplier) = (bfd_protocol(&tap), bfd.interval_ms, bfd.multiplier);
+    let _ = write!(
+        out,
+        "\nprotocol bfd '{name}' {{\n  \
+           debug {{ states, events }};\n  \
+           vrf \"{tap}\";\n  accept direct;\n  \
+           interface \"{tap}\" {{ interval {interval} ms; multiplier {multiplier}; }};\n"
+    );
+    for (hop, local) in static_peers(config, vif) {
+        let _ = writeln!(out, "  neighbor {hop} dev \"{tap}\" local {local};");
+    }
+    let _ = writeln!(out, "}}");
+}
+
+/// The next hops of static routes that are on a VIF and have no BGP session, each with the router's
+/// address in its subnet.
+fn static_peers(config: &Config, vif: &VifConfig) -> BTreeSet<(IpAddr, IpAddr)> {
+    let routes = config.routes.iter().filter_map(|route| match &route.action {
+        RouteAction::Via(hops) => Some(hops),
+        _ => None,
+    });
+    let lists = config.route_lists.iter().flat_map(|list| [&list.via4, &list.via6]);
+    let hops = routes.chain(lists).flatten().filter(|hop| hop.vif == vif.name);
+    let without_bgp = hops.filter(|hop| vif.bgp.iter().all(|bgp| bgp.peer != hop.address));
+    let local = |hop: &NextHop| {
+        let own = vif.addresses.iter().find(|own| own.contains(&hop.address))?;
+        Some((hop.address, own.addr()))
+    };
+    without_bgp.filter_map(local).collect()
+}
+
+fn link_local(net: &IpNet) -> bool {
+    match net {
+        IpNet::V4(net) => net.addr().is_link_local(),
+        IpNet::V6(net) => net.addr().is_unicast_link_local(),
+    }
+}
+
+fn word(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4 => "ipv4",
+        Family::Ipv6 => "ipv6",
+    }
+}

@@ -1,0 +1,147 @@
+//! The sessions of a configuration, and what the things that are made of them are called in BIRD.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::control::kernel::tap_name;
+use crate::control::model::{Config, VifConfig};
+use crate::control::protocol::Family;
+use crate::tables::PortId;
+
+/// A BGP session, as BIRD knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The name of its protocol in BIRD.
+    pub protocol: String,
+    /// The TAP of its VIF.
+    pub tap: String,
+    /// Name of the VIF.
+    pub vif: Arc<str>,
+    /// Name of the VIF's VRF.
+    pub vrf: Arc<str>,
+    /// The peer.
+    pub peer: IpAddr,
+    /// The router's address in the session.
+    pub local: IpAddr,
+    /// The peer's AS.
+    pub peer_as: u32,
+    /// Our AS.
+    pub local_as: u32,
+    /// Accepted prefixes that are too many.
+    pub max_prefixes: u32,
+    /// The VIF has BFD.
+    pub bfd: bool,
+}
+
+impl Session {
+    /// The family of its routes.
+    pub fn family(&self) -> Family {
+        family(self.peer)
+    }
+
+    /// The table of BIRD that its routes are in.
+    pub fn table(&self) -> String {
+        table(&self.vrf, self.family())
+    }
+}
+
+pub(super) fn family(address: IpAddr) -> Family {
+    if address.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 }
+}
+
+/// `4` or `6`, in the names of what belongs to a family.
+pub(super) fn digit(family: Family) -> char {
+    match family {
+        Family::Ipv4 => '4',
+        Family::Ipv6 => '6',
+    }
+}
+
+/// The table of BIRD with a VRF's routes.
+pub(super) fn table(vrf: &str, family: Family) -> String {
+    format!("r{}.{vrf}", digit(family))
+}
+
+/// The protocol of a session.
+pub(super) fn protocol(tap: &str, peer: IpAddr) -> String {
+    format!("b.{tap}.{peer}")
+}
+
+/// The protocol of a VIF's BFD.
+pub(super) fn bfd_protocol(tap: &str) -> String {
+    format!("f.{tap}")
+}
+
+/// The TAP of a VIF of this configuration.
+pub(super) fn tap(config: &Config, vif: &VifConfig) -> String {
+    let port = config.ports.iter().position(|port| port.name == vif.port).unwrap_or_default();
+    tap_name(PortId(u8::try_from(port).unwrap_or(u8::MAX)), vif.tags)
+}
+
+/// All sessions, in the order of the VIFs.
+pub fn sessions(config: &Config) -> Vec<Session> {
+    let mut sessions = Vec::new();
+    for vif in &config.vifs {
+        let tap = tap(config, vif);
+        sessions.extend(vif.bgp.iter().map(|bgp| Session {
+            protocol: protocol(&tap, bgp.peer),
+            tap: tap.clone(),
+            vif: vif.name.clone(),
+            vrf: vif.vrf.clone(),
+            peer: bgp.peer,
+            local: bgp.local,
+            peer_as: bgp.peer_as,
+            local_as: bgp.local_as,
+            max_prefixes: bgp.max_prefixes,
+            bfd: vif.bfd.is_some(),
+        }));
+    }
+    sessions
+}
+
+macro_rules! causes {
+    ($($(#[$doc:meta])* $variant:ident = $number:literal, $name:literal, $help:literal;)+) => {
+        /// Why a route that a peer sent is not used.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Cause { $($(#[$doc])* #[doc = $help] $variant = $number),+ }
+
+        impl Cause {
+            /// All causes.
+            pub const ALL: &'static [Cause] = &[$(Cause::$variant),+];
+
+            /// The name that operators see.
+            pub const fn name(self) -> &'static str {
+                match self { $(Cause::$variant => $name),+ }
+            }
+
+            /// What it means.
+            pub const fn help(self) -> &'static str {
+                match self { $(Cause::$variant => $help),+ }
+            }
+        }
+    };
+}
+
+// The numbers stand in routes that BIRD holds.
+causes! {
+    FirstAs = 1, "first_as", "The AS path does not begin with the peer's AS.";
+    PathLength = 2, "path_length", "The AS path is longer than 64.";
+    Martian = 3, "martian", "No host may have these addresses.";
+    DefaultRoute = 4, "default_route", "A default route that `import` does not name.";
+    Bogon = 5, "bogon", "A special-purpose prefix that `import` does not name.";
+    OwnPrefix = 6, "own_prefix", "A prefix of the station itself, or one within it.";
+    TooSpecific = 7, "too_specific", "More specific than `import` allows.";
+    NotAllowed = 8, "not_allowed", "Not in `import`.";
+    NextHop = 9, "next_hop", "The next hop is not the peer itself.";
+    MaxPrefixes = 10, "max_prefixes", "Beyond the session's `max_prefixes`.";
+}
+
+impl Cause {
+    /// The cause with this number in BIRD. A route without one was refused by the limit.
+    pub(super) fn of(number: Option<u32>) -> Option<Cause> {
+        match number {
+            None => Some(Cause::MaxPrefixes),
+            Some(number) => Cause::ALL.iter().find(|cause| **cause as u32 == number).copied(),
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! `show bgp`: what BIRD knows of sessions and their routes. Each answer is fetched by the thread that
+//! gives it, over a connection of its own; a large table passes through, and is held by nobody.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::client::{Client, ClientError};
+use super::parse::{self, Route, Routes};
+use super::session::{Cause, Session};
+use crate::control::protocol::BgpDirection;
+use crate::control::rows::{BgpRouteRow, BgpRow};
+
+/// A row for each session. `trouble`: why BIRD may not be what the configuration says.
+pub fn summary(socket: &Path, sessions: &[Session], trouble: Option<&str>) -> Vec<BgpRow> {
+    let rows = ask(socket, sessions);
+    rows.unwrap_or_else(|error| {
+        let why = trouble.map_or_else(|| error.to_string(), str::to_owned);
+        let down =
+            parse::Protocol { state: "down".into(), last_error: Some(why), ..Default::default() };
+        sessions.iter().map(|session| row(session, &down, None, BTreeMap::new())).collect()
+    })
+}
+
+fn ask(socket: &Path, sessions: &[Session]) -> Result<Vec<BgpRow>, ClientError> {
+    let mut client = Client::connect(socket)?;
+    // A session alone is asked for alone.
+    let pattern = match sessions {
+        [] => return Ok(Vec::new()),
+        [only] => format!("'{}'", only.protocol),
+        _ => "\"b.*\"".to_owned(),
+    };
+    client.send(&format!("show protocols all {pattern}"))?;
+    let mut lines = Vec::new();
+    while let Some(line) = client.answer()? {
+        lines.push(line);
+    }
+    let protocols: HashMap<String, parse::Protocol> = parse::protocols(lines)
+        .into_iter()
+        .map(|protocol| (protocol.name.clone(), protocol))
+        .collect();
+    let bfd: HashMap<(String, IpAddr), bool> = match sessions.iter().any(|session| session.bfd) {
+        // BIRD calls it an error that no BFD runs.
+        true => client.command("show bfd sessions").unwrap_or_default(),
+        false => Vec::new(),
+    }
+    .iter()
+    .filter_map(|line| parse::bfd_session(line))
+    .map(|(address, tap, up)| ((tap, address), up))
+    .collect();
+    let unknown = parse::Protocol {
+        state: "down".into(),
+        last_error: Some("BIRD does not have this session yet".into()),
+        ..Default::default()
+    };
+    let mut rows = Vec::new();
+    for session in sessions {
+        let protocol = protocols.get(&session.protocol).unwrap_or(&unknown);
+        let rejected = match protocol.filtered {
+            0 => BTreeMap::new(),
+            _ => rejected(&mut client, session)?,
+        };
+        let up = bfd.get(&(session.tap.clone(), session.peer)).copied();
+        rows.push(row(session, protocol, up.or(session.bfd.then_some(false)), rejected));
+    }
+    Ok(rows)
+}
+
+/// How many routes each cause has refused.
+fn rejected(client: &mut Client, session: &Session) -> Result<BTreeMap<String, u64>, ClientError> {
+    client.send(&filtered(session))?;
+    let (mut routes, mut counts) = (Routes::default(), BTreeMap::new());
+    let mut count = |route: Option<Route>| {
+        if let Some(route) = route {
+            *counts.entry(cause(&route).to_owned()).or_insert(0) += 1;
+        }
+    };
+    while let Some((code, line)) = client.answer()? {
+        count(routes.line(code, &line));
+    }
+    count(routes.end());
+    Ok(counts)
+}
+
+fn filtered(session: &Session) -> String {
+    let Session { protocol, .. } = session;
+    format!("show route filtered table '{}' protocol '{protocol}' all", session.table())
+}
+
+fn cause(route: &Route) -> &'static str {
+    Cause::of(route.cause).map_or("unknown", Cause::name)
+}
+
+fn row(
+    session: &Session,
+    protocol: &parse::Protocol,
+    bfd_up: Option<bool>,
+    rejected: BTreeMap<String, u64>,
+) -> BgpRow {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let shut = protocol.info.contains("Route limit exceeded");
+    let reached = protocol.import_hit || protocol.receive_hit || shut;
+    let max = session.max_prefixes;
+    let what = if protocol.receive_hit { "prefixes, refused ones included" } else { "prefixes" };
+    let limit = if shut {
+        Some(format!("more than {max} {what}: shut until `stationctl bgp reset {}`", session.vif))
+    } else if reached {
+        Some(format!("more than {max} {what}"))
+    } else {
+        None
+    };
+    let info = Some(&protocol.info).filter(|info| !protocol.up && **info != protocol.state);
+    let last_error = limit.clone().or(protocol.last_error.clone()).or(info.cloned());
+    BgpRow {
+        vif: session.vif.to_string(),
+        vrf: session.vrf.to_string(),
+        peer: session.peer,
+        peer_as: session.peer_as,
+        local: session.local,
+        local_as: session.local_as,
+        state: if shut { "shut".to_owned() } else { protocol.state.to_lowercase() },
+        since_s: protocol.since.map(|since| now.saturating_sub(since)),
+        bfd: bfd_up.map(|up| if up { "up" } else { "down" }.to_owned()),
+        last_error: last_error.unwrap_or_default(),
+        accepted: protocol.imported,
+        rejected,
+        advertised: protocol.exported,
+        max_prefixes: max,
+        max_prefixes_reached: reached,
+    }
+}
+
+/// The routes of sessions in one direction, as BIRD tells them.
+///
+/// # Errors
+/// Where BIRD does not answer.
+pub fn routes(
+    socket: &Path,
+    sessions: Vec<Session>,
+    direction: BgpDirection,
+) -> Result<impl Iterator<Item = BgpRouteRow> + Send + use<>, ClientError> {
+    let mut client = Client::connect(socket)?;
+    let questions: Vec<(Session, String, bool)> = sessions
+        .into_iter()
+        .flat_map(|session| {
+            let (table, name) = (session.table(), session.protocol.clone());
+            match direction {
+                BgpDirection::Received => vec![
+                    (
+                        session.clone(),
+                        format!("show route table '{table}' protocol '{name}' all"),
+                        false,
+                    ),
+                    (session.clone(), filtered(&session), true),
+                ],
+                BgpDirection::Advertised => {
+                    vec![(
+                        session,
+                        format!("show route table '{table}' export '{name}' all"),
+                        false,
+                    )]
+                }
+            }
+        })
+        .collect();
+    let mut questions = questions.into_iter();
+    let mut asked: Option<(Session, bool, Routes)> = None;
+    Ok(std::iter::from_fn(move || {
+        loop {
+            let Some((session, refused, routes)) = &mut asked else {
+                let (session, question, refused) = questions.next()?;
+                client.send(&question).ok()?;
+                asked = Some((session, refused, Routes::default()));
+                continue;
+            };
+            // A connection that breaks ends the rows: BIRD is going down.
+            let (route, more) = match client.answer() {
+                Ok(Some((code, line))) => (routes.line(code, &line), true),
+                Ok(None) => (routes.end(), false),
+                // Nothing is advertised by a session that is down.
+                Err(ClientError::Refused(_)) => (None, false),
+                Err(ClientError::Io(_)) => return None,
+            };
+            let row = route.and_then(|route| route_row(session, *refused, direction, route));
+            if !more {
+                asked = None;
+            }
+            if row.is_some() {
+                return row;
+            }
+        }
+    }))
+}
+
+fn route_row(
+    session: &Session,
+    refused: bool,
+    direction: BgpDirection,
+    route: Route,
+) -> Option<BgpRouteRow> {
+    let mut row = BgpRouteRow {
+        vif: session.vif.to_string(),
+        peer: session.peer,
+        prefix: route.prefix?,
+        state: match (direction, refused, route.best) {
+            (BgpDirection::Advertised, ..) => "advertised",
+            (_, true, _) => "rejected",
+            (_, _, true) => "best",
+            (_, _, false) => "accepted",
+        }
+        .into(),
+        cause: refused.then(|| cause(&route).to_owned()),
+        as_path: route.as_path,
+        origin: if route.origin.is_empty() { "igp".into() } else { route.origin },
+        next_hop: route.next_hop,
+        med: route.med,
+        local_preference: route.local_preference,
+        communities: route.communities,
+    };
+    if direction == BgpDirection::Advertised {
+        // What BIRD does to a route as it sends it (RFC 4271 5.1).
+        row.as_path.insert(0, session.local_as.to_string());
+        row.next_hop = Some(session.local);
+        (row.med, row.local_preference) = (None, None);
+    }
+    Some(row)
+}
+
+/// Starts sessions anew, also those that were shut.
+///
+/// # Errors
+/// BIRD's.
+pub fn reset(socket: &Path, sessions: &[Session]) -> Result<(), ClientError> {
+    let mut client = Client::connect(socket)?;
+    for Session { protocol, .. } in sessions {
+        let said = client.command(&format!("enable '{protocol}'"))?;
+        if said.iter().any(|line| line.ends_with("already enabled")) {
+            client.command(&format!("restart '{protocol}'"))?;
+        }
+    }
+    Ok(())
+}

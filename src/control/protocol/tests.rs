@@ -1,0 +1,59 @@
+use super::*;
+
+#[test]
+fn requests_read_back_as_they_were_sent() {
+    for request in [
+        Request::Version,
+        Request::Reload { dry_run: true },
+        Request::ShowRoutes(RouteFilter {
+            vrf: "a".into(),
+            family: Some(Family::Ipv6),
+            prefix: Some("2001:db8::/32".parse().unwrap()),
+        }),
+        Request::RouteAdd(RouteAdd {
+            vrf: "a".into(),
+            prefix: "10.0.0.0/8".parse().unwrap(),
+            via: vec![Via { address: "10.0.0.1".parse().unwrap(), vif: None, weight: Some(2) }],
+            action: None,
+        }),
+    ] {
+        assert_eq!(decode(&encode(&request).unwrap()), Ok(request));
+    }
+}
+
+#[test]
+fn requests_are_refused_by_kind() {
+    let kind = |line: &str| decode(line.as_bytes()).map_err(|refusal| refusal.kind);
+    assert_eq!(kind("{\"v\":1,\"request\":\"show_vifs\"}"), Ok(Request::ShowVifs));
+    assert_eq!(kind("{\"v\":2,\"request\":\"show_vifs\"}"), Err(ErrorKind::Version));
+    assert_eq!(kind("{\"request\":\"show_vifs\"}"), Err(ErrorKind::Version));
+    for bad in [
+        "",
+        "x",
+        "[]",
+        "{\"v\":1}",
+        "{\"v\":1,\"request\":\"reboot\"}",
+        "{\"v\":1,\"request\":\"vif_up\"}",
+        "{\"v\":1,\"request\":\"vif_up\",\"name\":1}",
+        "{\"v\":1,\"request\":\"vif_up\",\"name\":\"a\",\"force\":true}",
+        "{\"v\":1,\"request\":\"reload\",\"dryrun\":true}",
+        "{\"v\":1,\"request\":\"lookup\",\"address\":\"10.0.0.256\"}",
+        &"[".repeat(60_000),
+    ] {
+        assert_eq!(kind(bad), Err(ErrorKind::Invalid), "{bad:.60}");
+    }
+}
+
+#[test]
+fn a_filter_matches_within_its_prefix() {
+    let filter = RouteFilter {
+        vrf: "a".into(),
+        family: Some(Family::Ipv4),
+        prefix: Some("10.0.0.0/8".parse().unwrap()),
+    };
+    for (prefix, shown) in
+        [("10.0.0.0/8", true), ("10.1.0.0/16", true), ("0.0.0.0/0", false), ("::/0", false)]
+    {
+        assert_eq!(filter.matches(&prefix.parse().unwrap()), shown, "{prefix}");
+    }
+}

@@ -1,0 +1,173 @@
+//! What BIRD is given: the rendered configuration as a golden file, that BIRD takes it, what it says
+//! about isolation, and that nothing of the station's file gets there unchecked.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use station::bird::{self, ProcessError, Surroundings};
+use station::control::config::parse;
+use station::control::model::Config;
+use station::tables::VrfId;
+
+const CONFIG: &str = include_str!("station.toml");
+const GOLDEN: &str = include_str!("bird.conf");
+const BIRD: &str = "/usr/sbin/bird";
+
+fn config(text: &str) -> Config {
+    parse(text, Path::new("/nonexistent")).unwrap()
+}
+
+fn render_with(config: &Config, dead_ports: &[&str]) -> Option<bird::Rendered> {
+    let vrfs: HashMap<Arc<str>, VrfId> =
+        config.vrfs.iter().map(|vrf| vrf.name.clone()).zip((0..).map(VrfId)).collect();
+    let dead_ports: BTreeSet<Arc<str>> = dead_ports.iter().map(|&port| port.into()).collect();
+    let directory = Path::new("/run/station/bird");
+    bird::render(config, &Surroundings { vrfs: &vrfs, dead_ports: &dead_ports, directory })
+}
+
+fn render(text: &str) -> String {
+    let rendered = render_with(&config(text), &[]).expect("there is BGP");
+    rendered.text().to_owned()
+}
+
+/// BIRD takes it.
+fn accepted(rendered: &bird::Rendered) {
+    match bird::check(Path::new(BIRD), rendered) {
+        Ok(()) => {}
+        Err(ProcessError::Program { .. }) => println!("skipped: BIRD is not installed"),
+        Err(error) => panic!("{error}\n{}", rendered.text()),
+    }
+}
+
+/// The lines of a protocol, without those around it.
+fn protocol<'a>(text: &'a str, head: &str) -> &'a str {
+    let start = text.find(&format!("{head} {{\n")).unwrap_or_else(|| panic!("no {head}"));
+    let end = text[start..].find("\n}\n").unwrap();
+    &text[start..start + end]
+}
+
+#[test]
+fn the_rendering_is_as_it_was_reviewed() {
+    let text = render(CONFIG);
+    if text != GOLDEN {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bird.conf");
+        std::fs::write(&path, &text).unwrap();
+        panic!("not tests/bird/bird.conf: compare it with {}", path.display());
+    }
+    accepted(&render_with(&config(CONFIG), &[]).unwrap());
+}
+
+#[test]
+fn without_bgp_and_bfd_there_is_no_bird() {
+    let none = config(include_str!("../common/station.toml"));
+    assert!(render_with(&none, &[]).is_none());
+}
+
+#[test]
+fn every_session_is_bound_to_its_vif() {
+    let text = render(CONFIG);
+    let mut sessions = 0;
+    for session in bird::sessions(&config(CONFIG)) {
+        let block = protocol(&text, &format!("protocol bgp '{}'", session.protocol));
+        let (tap, table) = (&session.tap, session.table());
+        let bound = format!("vrf \"{tap}\"; interface \"{tap}\"; strict bind yes;");
+        assert!(block.contains(&bound), "{block}");
+        let digit = if session.peer.is_ipv4() { '4' } else { '6' };
+        assert!(
+            block.contains(&format!(
+                "table '{table}';\n    igp table 'i{digit}.{tap}'; gateway recursive;"
+            )),
+            "{block}"
+        );
+        let igp = protocol(&text, &format!("protocol static 'c{digit}.{tap}'"));
+        assert!(igp.contains(&format!(" via {}%'{tap}';", session.peer)), "{igp}");
+        sessions += 1;
+    }
+    assert_eq!(sessions, 6);
+    // The same addresses in two VRFs: other tables, other devices.
+    assert!(text.contains("'b.v0.100.169.254.0.2'") && text.contains("'b.v0.200.169.254.0.2'"));
+}
+
+#[test]
+fn customers_of_a_public_vrf_learn_only_what_is_the_providers() {
+    let text = render(CONFIG);
+    let guarded = |name: &str| {
+        let block = protocol(&text, &format!("protocol bgp '{name}'"));
+        block.split("export filter").nth(1).unwrap().contains("if station_from != 2 then reject;")
+    };
+    assert!(guarded("b.v0.300.192.0.2.2") && guarded("b.v0.301.192.0.2.6"));
+    assert!(!guarded("b.v0.100.169.254.0.2") && !guarded("b.v1.1100.7.10.255.1.2"));
+    let own = protocol(&text, "protocol static 's4.public'");
+    assert!(own.contains("route 198.18.0.0/15 blackhole { station_from = 2; };"), "{own}");
+    assert!(own.contains("route 203.0.113.0/24 blackhole { station_from = 1; };"), "{own}");
+    assert!(own.contains("route 192.0.2.0/30 blackhole { station_from = 1; };"), "{own}");
+}
+
+#[test]
+fn alternates_exist_where_two_peers_do() {
+    let text = render(CONFIG);
+    assert!(text.contains("protocol kernel 'l4.vpc-a' {\n  kernel table 10001;"));
+    assert!(text.contains("protocol kernel 'k4.vpc-b' {\n  kernel table 10002;"));
+    for none in ["l6.vpc-a", "l4.vpc-b"] {
+        assert!(!text.contains(none), "{none}");
+    }
+}
+
+#[test]
+fn what_a_dead_port_leads_to_is_not_advertised() {
+    let config = config(CONFIG);
+    let rendered = render_with(&config, &["core0"]).unwrap();
+    let public = protocol(rendered.text(), "protocol static 's4.public'");
+    assert!(!public.contains("198.18.0.0/15") && !public.contains("192.0.2.8/30"), "{public}");
+    assert!(public.contains("203.0.113.0/24"), "{public}");
+    // Its sessions stay as they are: they end by themselves.
+    let session = |text: &str| protocol(text, "protocol bgp 'b.v1.1100.7.10.255.1.2'").to_owned();
+    assert_eq!(session(rendered.text()), session(&render(CONFIG)));
+    accepted(&rendered);
+}
+
+#[test]
+fn a_change_of_one_tenant_leaves_the_others_text() {
+    let before = render(CONFIG);
+    let after = render(&CONFIG.replacen("hold_s = 9", "hold_s = 12", 1));
+    let differ: Vec<_> = before.lines().zip(after.lines()).filter(|(a, b)| a != b).collect();
+    assert_eq!(differ, [("  hold time 9; keepalive time 2;", "  hold time 12; keepalive time 2;")]);
+}
+
+#[test]
+fn a_password_is_in_the_text_and_in_nothing_that_is_shown() {
+    let secret = "k$y'\\%#;{}";
+    assert!(render(CONFIG).contains(&format!("password \"{secret}\";")));
+    let config = config(CONFIG);
+    let rendered = render_with(&config, &[]).unwrap();
+    assert!(!format!("{config:?} {rendered:?}").contains(secret));
+    // BIRD's own complaints name a place, not a text.
+    let broken = CONFIG.replacen("max_prefixes = 50", "max_prefixes = 0", 1);
+    let error = parse(&broken, Path::new("/nonexistent")).unwrap_err();
+    let mut shown = String::new();
+    miette::GraphicalReportHandler::new()
+        .with_context_lines(30)
+        .render_report(&mut shown, &error)
+        .unwrap();
+    assert!(shown.contains("max_prefixes = 0") && !shown.contains("%#;{}"), "{shown}");
+}
+
+/// Many VIFs are one configuration that BIRD takes, and takes fast.
+#[test]
+fn two_hundred_tenants_with_the_same_addresses() {
+    let mut text = "[[port]]\nname = \"p\"\ninterface = \"p\"\nrole = \"customer\"\n".to_owned();
+    for i in 1..=200 {
+        text.push_str(&format!(
+            "[[vrf]]\nname = \"v{i}\"\nkind = \"vpc\"\n[[vif]]\nname = \"v{i}\"\nport = \"p\"\n\
+             vlan = {i}\nkind = \"private\"\nvrf = \"v{i}\"\nbfd = {{}}\naddresses = [\"169.254.0.1/30\"]\n\
+             [[vif.bgp]]\npeer = \"169.254.0.2\"\npeer_as = 65001\nlocal_as = 64512\n"
+        ));
+    }
+    let rendered = render_with(&config(&text), &[]).unwrap();
+    for i in 1..=200 {
+        assert!(rendered.text().contains(&format!("kernel table {};", 10_000 + 2 * (i - 1))));
+    }
+    accepted(&rendered);
+}

@@ -124,11 +124,11 @@ impl Request {
         self.send(&socket)?;
         loop {
             let (datagram, _) = socket.recv_from_full()?;
-            for message in messages(&datagram).filter(|message| message.kind == NLMSG_ERROR) {
-                return match message.errno() {
-                    0 => Ok(()),
-                    errno => Err(io::Error::from_raw_os_error(errno)),
-                };
+            let answer = messages(&datagram).find(|message| message.kind == NLMSG_ERROR);
+            match answer.map(|message| message.errno()) {
+                None => {}
+                Some(0) => return Ok(()),
+                Some(errno) => return Err(io::Error::from_raw_os_error(errno)),
             }
         }
     }

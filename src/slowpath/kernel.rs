@@ -30,7 +30,7 @@ fn routing(vif: &Vif, packet: &Packet<'_>, inbound: bool) -> Option<Routing> {
 
 impl SlowPath {
     /// Hands a packet of the VIF's peer to the kernel. `None` where it is nothing for the kernel.
-    pub(super) fn to_kernel(
+    pub(super) fn hand_over(
         &mut self,
         from: &Ingress<'_>,
         packet: &Packet<'_>,
@@ -48,7 +48,7 @@ impl SlowPath {
     }
 
     /// Sends what the kernel sent by the VIF's TAP, a whole Ethernet frame, and counts what became of it.
-    pub fn from_kernel(
+    pub fn sent_by_kernel(
         &mut self,
         view: &View<'_>,
         id: VifId,

@@ -194,7 +194,7 @@ pub struct NeighborRow {
 /// A named counter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CounterValue {
-    /// `traffic`, `drop`, `punt`, `slow` (what became of punted frames) or `kernel`.
+    /// `traffic`, `drop`, `punt`, `slow` (what became of punted frames), `tap` or `kernel`.
     pub group: String,
     /// The counter's name.
     pub name: String,

@@ -11,6 +11,7 @@ use super::packet::{Packet, is_on_link};
 use super::{Output, SlowPath, View};
 use crate::tables::{Routing, SlowOutcome, TapEvent, Vif, VifId};
 use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER_LEN, be16};
+use crate::wire::ipv4::TCP;
 
 /// RFC 5881 section 5: a lower TTL says that the packet crossed a router.
 const BFD_HOPS: u8 = 255;
@@ -30,7 +31,7 @@ fn routing(vif: &Vif, packet: &Packet<'_>, inbound: bool) -> Option<Routing> {
 
 impl SlowPath {
     /// Hands a packet of the VIF's peer to the kernel. `None` where it is nothing for the kernel.
-    pub(super) fn to_kernel(
+    pub(super) fn hand_over(
         &mut self,
         from: &Ingress<'_>,
         packet: &Packet<'_>,
@@ -48,7 +49,7 @@ impl SlowPath {
     }
 
     /// Sends what the kernel sent by the VIF's TAP, a whole Ethernet frame, and counts what became of it.
-    pub fn from_kernel(
+    pub fn sent_by_kernel(
         &mut self,
         view: &View<'_>,
         id: VifId,
@@ -93,8 +94,19 @@ fn checked<'a>(vif: &Vif, frame: &'a [u8]) -> Option<Packet<'a>> {
     let sound = be16(head, 12) == ethertype(&packet)
         && packet.bytes.len() <= usize::from(vif.mtu)
         && is_on_link(vif, packet.destination)
-        && routing(vif, &packet, false).is_some();
+        && routing(vif, &packet, false).is_some()
+        && !is_reset_without_socket(&packet);
     sound.then_some(packet)
+}
+
+/// Whether the kernel itself resets a connection that no socket has: a reset with an empty window. It
+/// knows of no interface then, and with the same addresses behind many TAPs it takes any of them.
+fn is_reset_without_socket(packet: &Packet<'_>) -> bool {
+    const RST: u8 = 4;
+    let tcp = packet.payload();
+    packet.protocol() == TCP
+        && tcp.get(13).is_some_and(|flags| flags & RST != 0)
+        && tcp.get(14..16) == Some(&[0, 0])
 }
 
 fn ethertype(packet: &Packet<'_>) -> u16 {

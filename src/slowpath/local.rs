@@ -37,7 +37,7 @@ impl SlowPath {
         if packet.fragment {
             return SlowOutcome::NoService;
         }
-        if let Some(outcome) = self.to_kernel(from, packet, out) {
+        if let Some(outcome) = self.hand_over(from, packet, out) {
             return outcome;
         }
         match (packet.source, packet.protocol()) {

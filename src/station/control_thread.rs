@@ -215,8 +215,8 @@ impl Control {
         if same_interface(self.applied[id.index()], facts) {
             self.engine.link_changed(id, facts.link_up);
             self.account();
-            self.refresh_bgp();
             self.datapath.taps.follow(self.engine.tables());
+            self.refresh_bgp();
             return;
         }
         // Another interface under the name: its MAC is in every adjacency of the port.

@@ -186,7 +186,7 @@ impl Body {
             let Ok((wire, frame)) = self.taps.frames.try_recv() else { break };
             // By the tables as they are now: a wire without a VIF says nothing.
             if let Some(vif) = self.tables.snapshot().vif_of(wire.port, wire.tags) {
-                self.with_view(|slow, view| slow.from_kernel(view, vif, &frame, out));
+                self.with_view(|slow, view| slow.sent_by_kernel(view, vif, &frame, out));
             }
             count += 1;
         }
@@ -197,7 +197,7 @@ impl Body {
     fn give_to_kernel(&self, id: VifId, frame: &[u8]) {
         let wire = self.tables.snapshot().vif(id).map(|v| Wire { port: v.port, tags: v.tags });
         let device = wire.and_then(|wire| self.taps.devices.get(wire));
-        if !device.is_some_and(|device| device.write(frame).is_ok()) {
+        if device.is_none_or(|device| device.write(frame).is_err()) {
             self.counters.tap(id, TapEvent::Lost).add(1);
         }
     }

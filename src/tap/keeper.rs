@@ -38,7 +38,10 @@ pub struct Keeper {
 /// What the kernel has.
 struct Kernel {
     links: HashMap<String, Link>,
-    addresses: Vec<(u32, IpNet)>,
+    /// Addresses of the station's TAPs, by index.
+    addresses: HashMap<u32, Vec<IpNet>>,
+    /// Addresses of other interfaces that mean something beyond them.
+    others: Vec<IpNet>,
     /// Indices of the station's TAPs.
     ours: HashSet<u32>,
 }
@@ -114,17 +117,17 @@ impl Keeper {
     fn remove_others(&mut self, kernel: &Kernel) {
         let wires: HashMap<_, _> = self.wanted.iter().map(|w| (w.wire, w.name.as_str())).collect();
         let names: HashSet<&str> = wires.values().copied().collect();
-        self.devices.keep(|wire| wires.contains_key(&wire));
         self.trouble.retain(|name, _| name.is_empty() || names.contains(name.as_str()));
-        let gone = |link: &&Link| kernel.ours.contains(&link.index);
-        for link in kernel.links.values().filter(gone) {
-            if !names.contains(link.name.as_str()) {
-                match links::delete(link.index) {
-                    Ok(()) => info!(tap = link.name, "removed"),
-                    Err(error) => warn!(tap = link.name, %error, "cannot remove the TAP"),
-                }
+        let ours = kernel.links.values().filter(|link| kernel.ours.contains(&link.index));
+        let gone: Vec<u32> =
+            ours.filter(|link| !names.contains(&*link.name)).map(|link| link.index).collect();
+        if !gone.is_empty() {
+            match links::delete(&gone) {
+                Ok(()) => info!(count = gone.len(), "removed TAPs"),
+                Err(error) => warn!(count = gone.len(), %error, "cannot remove TAPs"),
             }
         }
+        self.devices.keep(|wire| wires.contains_key(&wire));
     }
 
     /// Makes one TAP what it should be.
@@ -193,30 +196,34 @@ impl Kernel {
     fn read(mark: &str) -> io::Result<Kernel> {
         let links = links::links()?;
         let ours = links.iter().filter(|link| link.alias.starts_with(mark));
-        let ours = ours.map(|link| link.index).collect();
+        let ours: HashSet<u32> = ours.map(|link| link.index).collect();
         let links = links.into_iter().map(|link| (link.name.clone(), link)).collect();
-        Ok(Kernel { links, addresses: links::addresses()?, ours })
+        let (mut addresses, mut others) = (HashMap::<u32, Vec<IpNet>>::new(), Vec::new());
+        for (index, net) in links::addresses()? {
+            if ours.contains(&index) {
+                addresses.entry(index).or_default().push(net);
+            } else if !is_link_local(net.addr()) && !net.addr().is_loopback() {
+                others.push(net);
+            }
+        }
+        Ok(Kernel { links, addresses, others, ours })
     }
 
     /// An address of a TAP whose subnet overlaps that of an interface that is not the station's: the
     /// server would lose its own network to a customer's.
     fn conflict(&self, want: &Wanted) -> Option<(IpNet, IpNet)> {
-        let others = self.addresses.iter().filter(|(index, net)| {
-            !self.ours.contains(index) && !is_link_local(net.addr()) && !net.addr().is_loopback()
-        });
         let overlaps = |net: &IpNet, other: &IpNet| {
             net.contains(&other.network()) || other.contains(&net.network())
         };
-        others.map(|(_, other)| *other).find_map(|other| {
-            let net = want.addresses.iter().find(|net| overlaps(net, &other))?;
-            Some((*net, other))
+        self.others.iter().find_map(|other| {
+            let net = want.addresses.iter().find(|net| overlaps(net, other))?;
+            Some((*net, *other))
         })
     }
 
     /// Gives an interface the addresses of its VIF, and no others.
     fn addresses(&self, index: u32, want: &Wanted) -> io::Result<()> {
-        let has: Vec<IpNet> =
-            self.addresses.iter().filter(|(of, _)| *of == index).map(|(_, net)| *net).collect();
+        let has = self.addresses.get(&index).map_or(&[][..], Vec::as_slice);
         for net in has.iter().filter(|net| !want.addresses.contains(net)) {
             links::delete_address(index, *net)?;
         }

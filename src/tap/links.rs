@@ -19,6 +19,7 @@ const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_IFALIAS: u16 = 20;
+const IFLA_GROUP: u16 = 27;
 const IFLA_EXT_MASK: u16 = 29;
 const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 const IFA_ADDRESS: u16 = 1;
@@ -29,6 +30,9 @@ const IFA_F_PERMANENT: u32 = 0x80;
 
 /// Up, and asking nobody for MACs.
 const FLAGS: u32 = (libc::IFF_UP | libc::IFF_NOARP).cast_unsigned();
+
+/// The group of interfaces that are about to be removed: a number that nobody else uses ("stnd").
+const DOOMED: u32 = 0x7374_6e64;
 
 /// An interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,12 +96,17 @@ pub fn set(link: &Link) -> io::Result<()> {
     request.call()
 }
 
-/// Removes an interface.
+/// Removes interfaces, all at once: one by one the kernel takes 20 ms for each.
 ///
 /// # Errors
 /// The kernel's.
-pub fn delete(index: u32) -> io::Result<()> {
-    Request::new(RTM_DELLINK, 0, &link_head(index, 0)).call()
+pub fn delete(indices: &[u32]) -> io::Result<()> {
+    for index in indices {
+        let request = Request::new(RTM_NEWLINK, 0, &link_head(*index, 0));
+        request.with(IFLA_GROUP, &DOOMED.to_ne_bytes()).call()?;
+    }
+    let request = Request::new(RTM_DELLINK, 0, &link_head(0, 0));
+    request.with(IFLA_GROUP, &DOOMED.to_ne_bytes()).call()
 }
 
 /// `struct ifinfomsg` that sets these flags and leaves the others.

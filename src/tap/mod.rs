@@ -75,11 +75,18 @@ impl Devices {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&wire).cloned()
     }
 
+    // Closing a TAP takes the kernel milliseconds, in which nobody should wait for the lock.
+
     fn put(&self, wire: Wire, device: Arc<Device>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(wire, device);
+        let old = self.0.write().unwrap_or_else(PoisonError::into_inner).insert(wire, device);
+        drop(old);
     }
 
     fn keep(&self, wanted: impl Fn(Wire) -> bool) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).retain(|wire, _| wanted(*wire));
+        let mut open = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let gone: Vec<Arc<Device>> =
+            open.extract_if(|wire, _| !wanted(*wire)).map(|(_, device)| device).collect();
+        drop(open);
+        drop(gone);
     }
 }

@@ -207,6 +207,25 @@ def test_the_kernel_cannot_leak():
         wire.socket.close()
 
 
+def test_where_nobody_listens_nobody_hears_anything():
+    # The kernel resets what no socket has by any TAP with that address: not by the one where it came from.
+    with contextlib.ExitStack() as undo:
+        wires = {name: undo.enter_context(frames.Raw(HOSTS[name].ns)) for name in TAPS}
+        with case.counted() as seen:
+            for name in TAPS:
+                for own, peer in [(OWN4, PEER4), (OWN6, PEER6)]:
+                    client = bound(HOSTS[name].ns, socket.SOCK_STREAM, peer, 0)
+                    client.settimeout(0.2)
+                    with client, contextlib.suppress(TimeoutError):
+                        client.connect((own, BGP))
+        for name, wire in wires.items():
+            got = [octets for octets in wire.received() if TCP in (frames.l3(octets)[1][9], frames.l3(octets)[1][6])]
+            expect(got, [], f"TCP at {name}")
+    it = seen.it
+    expect(sum(it.vifs[name]["tap sent"] for name in TAPS), 0, "sent by the kernel")
+    expect(sum(it.vifs[name]["tap refused"] for name in TAPS), sum(it.vifs[name]["punt bgp"] for name in TAPS), "refused")
+
+
 def test_the_tag_says_what_the_packet_says():
     with frames.Raw("st-wire", "cust0") as wire:
         kernel, host = session("a", active=True)

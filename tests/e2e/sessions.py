@@ -21,7 +21,7 @@ A = HOSTS["a"]
 def config(**changes):
     """The lab's configuration with sessions on a, b and d. BIRD itself stays out of it."""
     sessions = {name: (PEER4, PEER6) for name in TAPS} | changes
-    head, *vifs = case.replaced(case.lab_config(), ("[station]\n", '[station]\nbird = "/bin/false"\n')).split("[[vif]]\n")
+    head, *vifs = case.replaced(case.lab_config(), ("[station]\n", '[station]\nbird = "/bin/true"\n')).split("[[vif]]\n")
     for at, vif in enumerate(vifs):
         name = vif.split('"')[1]
         if sessions.get(name):

@@ -112,7 +112,7 @@ proptest! {
         for sent in &done.sent {
             prop_assert_eq!(sent.vif, A);
             let l3 = &sent.l3;
-            let (ours, bgp, bfd) = (&l3[16..20] == [169, 254, 100, 2], 179u16.to_be_bytes(), 3784u16.to_be_bytes());
+            let (ours, bgp, bfd) = (l3[16..20] == [169, 254, 100, 2], 179u16.to_be_bytes(), 3784u16.to_be_bytes());
             let routing = l3[9] == 6 && (l3[20..22] == bgp || l3[22..24] == bgp) || l3[9] == 17 && l3[22..24] == bfd;
             prop_assert!(ours && routing && l3[0] == 0x45, "{:?}", sent);
         }

@@ -45,6 +45,13 @@ pub fn segment(from: &str, to: &str, hops: u8, protocol: u8, ports: (u16, u16)) 
     bytes
 }
 
+/// A reset of BGP's connection by the kernel.
+fn reset(window: u16) -> Vec<u8> {
+    let head =
+        [&[0, 179, 0x9c, 0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0x14][..], &window.to_be_bytes()];
+    packet(OWN4, PEER4, 64, TCP, &[&head.concat()[..], &[0; 4]].concat())
+}
+
 /// A frame of the kernel.
 fn frame_of(l3: &[u8]) -> Vec<u8> {
     let ethertype =
@@ -185,6 +192,7 @@ fn what_the_kernel_may_not_send_goes_nowhere() {
         ("a group", of(OWN4, "224.0.0.1", TCP, bgp)),
         ("the subnet's broadcast address", of(OWN4, "169.254.100.3", TCP, bgp)),
         ("another port", of(OWN4, PEER4, TCP, (40_000, 22))),
+        ("a reset without a socket", frame_of(&reset(0))),
         ("ICMP", frame_of(&icmp(OWN4, PEER4, 64, (8, 0), [0; 4], b"x"))),
         ("neighbor discovery", frame_of(&nd(135, OWN6, PEER6, 0, PEER6, Some(PEER)))),
     ] {
@@ -193,6 +201,8 @@ fn what_the_kernel_may_not_send_goes_nowhere() {
         let questions = |sent: &Sent| sent.ethertype == 0x0806 || sent.l3[6] == 58;
         assert!(done.sent.iter().all(questions), "{name}: {:?}", done.sent);
     }
+    // A socket's own reset leaves.
+    assert_eq!(world().kernel(A, &frame_of(&reset(1024))).result, TapEvent::Queued);
     // A peer that is configured off the VIF's subnets is one of no use.
     let mut world = world();
     world.edit(A, |vif| vif.peers = [ip("172.16.0.1")].into());

@@ -278,7 +278,7 @@ impl World {
         };
         let mut expected = count(self);
         let punts = self.counted();
-        let done = self.call(|slow, view, out| slow.from_kernel(view, vif, frame, out));
+        let done = self.call(|slow, view, out| slow.sent_by_kernel(view, vif, frame, out));
         expected[vif.index() * TapEvent::COUNT + done.result.index()] += 1;
         assert_eq!((count(self), self.counted()), (expected, punts), "exactly one event");
         assert_eq!(done.to_kernel, []);

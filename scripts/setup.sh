@@ -2,10 +2,11 @@
 # repository's root.
 # shellcheck shell=bash
 
-# clang and the headers build the XDP program; the rest is for the lab and the checks.
+# clang and the headers build the XDP program; bird2 speaks BGP for the station, and frr and gobgpd for
+# customers of the lab; the rest is for the lab and the checks.
 PACKAGES=(
     clang gcc libc6-dev libbpf-dev linux-libc-dev
-    bird2 bpftool ethtool iperf3 iproute2 iputils-ping python3 tcpdump traceroute util-linux
+    bird2 bpftool ethtool frr gobgpd iperf3 iproute2 iputils-ping python3 tcpdump traceroute util-linux
 )
 PYTHON=/usr/bin/python3
 

@@ -5,14 +5,19 @@ import io
 import json
 
 import demo
+import routers
 from case import expect, require
 
 
 def test_the_demo_finds_no_fault():
     shown = io.StringIO()
-    with contextlib.redirect_stdout(shown):
-        result = demo.demo()
+    try:
+        with contextlib.redirect_stdout(shown):
+            result = demo.demo()
+    finally:
+        routers.stop()
     require(result["ok"], f"the demo found faults:\n{shown.getvalue()}")
+    require(result["bgp_ok"], "a BGP session is not up, or a route is missing")
     expect(result["isolation_violations"], 0, "isolation_violations")
     expect(result["unexplained_loss"], 0, "unexplained_loss")
     expect((result["tcp_ok"], result["conservation_ok"]), (True, True), "tcp_ok, conservation_ok")

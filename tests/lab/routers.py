@@ -8,7 +8,6 @@ import json
 import os
 import pathlib
 import pwd
-import shutil
 import signal
 import subprocess
 import time
@@ -143,12 +142,6 @@ def _wait(condition, what, limit=20):
         if time.monotonic() > end:
             raise RuntimeError(f"{what} does not come up within {limit} s; see {DIR}")
         time.sleep(0.1)
-
-
-def missing():
-    """Programs that are not installed."""
-    programs = {"bird": shutil.which("bird"), "gobgpd": shutil.which("gobgpd"), "frr": (FRR / "bgpd").exists()}
-    return [name for name, there in programs.items() if not there]
 
 
 def start():

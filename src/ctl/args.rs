@@ -41,8 +41,8 @@ added. Octets count from the destination MAC to the end of the payload; *_s are 
   neighbors  vif vrf address mac state age_s
   counters   scope name counters[{group name value help}] conservation{received forwarded punted
              dropped ok}
-  workers    worker cpu generation loops empty bursts frames burst_fill sleeps syscalls_per_frame
-             frames_free frames_total
+  workers    worker cpu generation loops empty bursts frames burst_fill ns_per_frame sleeps syscalls
+             syscalls_per_frame lost frames_free frames_total
   lookup     vrf address prefix via[{vif next_hop mac state weight}] verdict help
   version    station version protocol uptime_s generation config
   changes    generation dry_run changes[]

@@ -176,7 +176,7 @@ impl Body {
                     if self.peers[peer].exchange.injected.send(label, &frame) {
                         sent = true;
                     } else {
-                        self.counters.lost.add(1);
+                        self.counters.lost(peer).add(1);
                     }
                 }
                 Output::Neighbor(event) => drop(self.events.send(event)),

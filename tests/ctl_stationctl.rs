@@ -197,7 +197,9 @@ fn tables_are_aligned_and_have_units() {
         assert!(vifs.contains(part), "{vifs}");
     }
     let workers = station.text("show workers");
-    for part in ["32.0       123", "0.031  7,654", "8,000 of 8,192", "near 64 the worker is at its limit"] {
+    for part in
+        ["32.0       123", "0.031  7,654", "8,000 of 8,192", "near 64 the worker is at its limit"]
+    {
         assert!(workers.contains(part), "{part}: {workers}");
     }
     assert_eq!(station.text("show neighbors"), "VIF  VRF  ADDRESS  MAC  STATE  AGE\n");

@@ -30,5 +30,7 @@ fn compile(name: &str) -> Result<(), String> {
     if status.success() {
         return Ok(());
     }
-    Err(format!("`{clang}` could not compile {source}; libbpf-dev and linux-libc-dev have the headers"))
+    Err(format!(
+        "`{clang}` could not compile {source}; libbpf-dev and linux-libc-dev have the headers"
+    ))
 }

@@ -187,16 +187,20 @@ impl Area {
     /// Hints the processor that the packet's first line will be read.
     #[inline(always)]
     pub fn prefetch(&self, frame: &Frame) {
+        self.prefetch_at(frame.addr);
+    }
+
+    /// The same for a packet that a ring names. Any address is safe.
+    #[inline(always)]
+    pub(super) fn prefetch_at(&self, addr: u64) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a prefetch has no effect on memory and cannot fault.
         unsafe {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(
-                self.base.as_ptr().wrapping_add(frame.addr as usize).cast(),
-            );
+            _mm_prefetch::<_MM_HINT_T0>(self.base.as_ptr().wrapping_add(addr as usize).cast());
         }
         #[cfg(not(target_arch = "x86_64"))]
-        let _ = frame;
+        let _ = addr;
     }
 }
 

@@ -36,9 +36,13 @@ pub fn run(options: &Options) -> Result<(), Error> {
         .override_global("table", &options.table, true)
         .load(PROGRAM)
         .map_err(|e| Error::Bpf("the router's program", e))?;
-    let found = program.program_mut("forward").ok_or_else(|| Error::Usage("no program `forward`".into()))?;
+    let found = program
+        .program_mut("forward")
+        .ok_or_else(|| Error::Usage("no program `forward`".into()))?;
     <&mut Xdp>::try_from(found)
-        .and_then(|xdp| xdp.load().and_then(|()| xdp.attach(&options.from.interface, XdpMode::Driver)))
+        .and_then(|xdp| {
+            xdp.load().and_then(|()| xdp.attach(&options.from.interface, XdpMode::Driver))
+        })
         .map_err(|e| Error::Program("attach the router", e))?;
     println!("ready");
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink())

@@ -22,7 +22,9 @@ impl FromStr for Place {
             Some((namespace, interface)) => (Some(namespace.to_owned()), interface),
             None => (None, text),
         };
-        if interface.is_empty() || namespace.as_ref().is_some_and(|name| name.is_empty() || name.contains('/')) {
+        if interface.is_empty()
+            || namespace.as_ref().is_some_and(|name| name.is_empty() || name.contains('/'))
+        {
             return Err("write INTERFACE or NAMESPACE:INTERFACE".into());
         }
         Ok(Place { namespace, interface: interface.to_owned() })
@@ -34,7 +36,8 @@ impl Place {
     pub fn enter(&self) -> Result<u32, Error> {
         if let Some(name) = &self.namespace {
             let path = format!("/run/netns/{name}");
-            let system = |error: std::io::Error| Error::System(format!("the namespace {path}"), error);
+            let system =
+                |error: std::io::Error| Error::System(format!("the namespace {path}"), error);
             let file = File::open(&path).map_err(system)?;
             use std::os::fd::AsFd;
             move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))

@@ -59,7 +59,8 @@ pub struct Receiver {
 impl Receiver {
     /// Attaches to an interface of the thread's namespace.
     pub fn attach(interface: &str, hook: Hook) -> Result<Receiver, Error> {
-        let mut program = Ebpf::load(PROGRAM).map_err(|e| Error::Bpf("the receiver's programs", e))?;
+        let mut program =
+            Ebpf::load(PROGRAM).map_err(|e| Error::Bpf("the receiver's programs", e))?;
         let name = match hook {
             Hook::Xdp => "account_xdp",
             Hook::Tc => "account_skb",
@@ -68,8 +69,9 @@ impl Receiver {
             .program_mut(name)
             .ok_or_else(|| Error::Usage(format!("no program `{name}`")))?;
         let attached = match hook {
-            Hook::Xdp => <&mut Xdp>::try_from(found)
-                .and_then(|xdp| xdp.load().and_then(|()| xdp.attach(interface, XdpMode::Driver)).map(drop)),
+            Hook::Xdp => <&mut Xdp>::try_from(found).and_then(|xdp| {
+                xdp.load().and_then(|()| xdp.attach(interface, XdpMode::Driver)).map(drop)
+            }),
             Hook::Tc => <&mut SchedClassifier>::try_from(found).and_then(|tc| {
                 tc.load().and_then(|()| tc.attach(interface, TcAttachType::Ingress)).map(drop)
             }),
@@ -80,7 +82,9 @@ impl Receiver {
 
     /// What arrived of a stream.
     pub fn stream(&self, stream: usize) -> Result<Stream, Error> {
-        self.array::<Stream>("streams")?.get(&(stream as u32), 0).map_err(|e| Error::Map("streams", e))
+        self.array::<Stream>("streams")?
+            .get(&(stream as u32), 0)
+            .map_err(|e| Error::Map("streams", e))
     }
 
     /// Latencies of the stamped frames, in ns.
@@ -127,12 +131,20 @@ mod tests {
     #[test]
     fn buckets_are_contiguous_and_their_middles_are_near() {
         let mut last = 0;
-        for ns in (0..100_000u64).chain((17..34).flat_map(|p| [(1 << p) - 1, 1 << p, (1 << p) + 7])) {
+        for ns in (0..100_000u64).chain((17..34).flat_map(|p| [(1 << p) - 1, 1 << p, (1 << p) + 7]))
+        {
             let bucket = bucket(ns);
             assert!(bucket < BUCKETS, "{ns}");
-            assert!(bucket >= last && (ns > 100_000 || bucket <= last + 1), "{ns}: {last} -> {bucket}");
+            assert!(
+                bucket >= last && (ns > 100_000 || bucket <= last + 1),
+                "{ns}: {last} -> {bucket}"
+            );
             last = bucket;
-            assert!(middle(bucket).abs_diff(ns) * 250 <= ns, "{ns} is in a bucket around {}", middle(bucket));
+            assert!(
+                middle(bucket).abs_diff(ns) * 250 <= ns,
+                "{ns} is in a bucket around {}",
+                middle(bucket)
+            );
         }
         assert_eq!(bucket(u64::MAX), BUCKETS - 1);
     }

@@ -53,7 +53,12 @@ pub struct Sender {
 impl Sender {
     /// Loads the program for stream `stream` of `rate` frames a second (`None`: as fast as it can).
     /// The thread must be in the interface's namespace, and stay there.
-    pub fn new(options: &Options, stream: usize, rate: Option<f64>, interface: u32) -> Result<Sender, Error> {
+    pub fn new(
+        options: &Options,
+        stream: usize,
+        rate: Option<f64>,
+        interface: u32,
+    ) -> Result<Sender, Error> {
         let sizes = options.size.octets(options.vlans.is_some());
         let longest = sizes.iter().copied().max().unwrap_or(0);
         let mut size = [0u16; SIZES];
@@ -61,7 +66,9 @@ impl Sender {
         let interval = rate.map_or(0, |rate| (1e9 / rate * FRACTION) as u64);
         let catch_up = (options.catch_up_us * 1000.0 * FRACTION) as u64;
         let (first_vlan, vlans) = options.vlans.map_or((0, 0), |vlans| (vlans.first, vlans.count));
-        let count = |range: ipnet::Ipv4Net| u32::try_from(1u64 << (32 - range.prefix_len())).unwrap_or(u32::MAX);
+        let count = |range: ipnet::Ipv4Net| {
+            u32::try_from(1u64 << (32 - range.prefix_len())).unwrap_or(u32::MAX)
+        };
         let mut loader = EbpfLoader::new();
         let (stream, sizes) = (stream as u32, sizes.len() as u32);
         let (tagged, longest32) = (u32::from(options.vlans.is_some()), u32::from(longest));
@@ -86,7 +93,8 @@ impl Sender {
             .override_global("destinations", &destinations, true)
             .override_global("source_mac", &options.source_mac.0, true)
             .override_global("destination_mac", &options.destination_mac.0, true);
-        let mut program = loader.load(PROGRAM).map_err(|e| Error::Bpf("the sender's program", e))?;
+        let mut program =
+            loader.load(PROGRAM).map_err(|e| Error::Bpf("the sender's program", e))?;
         let xdp: &mut Xdp = program
             .program_mut("generate")
             .ok_or_else(|| Error::Usage("no program `generate`".into()))?
@@ -95,7 +103,12 @@ impl Sender {
         xdp.load().map_err(|e| Error::Program("the sender's program", e))?;
         // Frames leave by batches: large ones cost less, small ones are smoother.
         let batch = if rate.is_some() { 16 } else { 64 };
-        Ok(Sender { program, longest: usize::from(longest), batch, cpu: options.cpus[stream as usize] })
+        Ok(Sender {
+            program,
+            longest: usize::from(longest),
+            batch,
+            cpu: options.cpus[stream as usize],
+        })
     }
 
     /// Sends until the thread gets a signal. Tells `started` the thread's id before.
@@ -116,7 +129,12 @@ impl Sender {
         let error = run_live(fd.as_fd().as_raw_fd(), &vec![0; self.longest], self.batch);
         match error.raw_os_error() {
             Some(libc::EINTR) => {}
-            _ => return Err(Error::System("BPF_PROG_RUN with live frames (needs Linux 5.18)".into(), error)),
+            _ => {
+                return Err(Error::System(
+                    "BPF_PROG_RUN with live frames (needs Linux 5.18)".into(),
+                    error,
+                ));
+            }
         }
         let map = self.program.map("state").ok_or_else(|| Error::Usage("no map `state`".into()))?;
         let states: Array<_, State> = Array::try_from(map).map_err(|e| Error::Map("state", e))?;

@@ -117,8 +117,12 @@ impl FromStr for Mac {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Mac, String> {
-        let octets: Option<Vec<u8>> = text.split(':').map(|part| u8::from_str_radix(part, 16).ok()).collect();
-        octets.and_then(|octets| octets.try_into().ok()).map(Mac).ok_or_else(|| "write it as 02:00:00:00:00:01".into())
+        let octets: Option<Vec<u8>> =
+            text.split(':').map(|part| u8::from_str_radix(part, 16).ok()).collect();
+        octets
+            .and_then(|octets| octets.try_into().ok())
+            .map(Mac)
+            .ok_or_else(|| "write it as 02:00:00:00:00:01".into())
     }
 }
 
@@ -127,8 +131,12 @@ pub fn run(options: &Options) -> Result<(), Error> {
     if options.cpus.is_empty() || options.cpus.len() > STREAMS {
         return Err(Error::Usage(format!("--cpus: 1 to {STREAMS} of them")));
     }
-    if !(0.001..=100.0).contains(&options.seconds) || options.rate.is_some_and(|rate| !(1.0..=1e9).contains(&rate)) {
-        return Err(Error::Usage("--seconds: 0.001 to 100; --rate: 1 to 1e9 frames a second".into()));
+    if !(0.001..=100.0).contains(&options.seconds)
+        || options.rate.is_some_and(|rate| !(1.0..=1e9).contains(&rate))
+    {
+        return Err(Error::Usage(
+            "--seconds: 0.001 to 100; --rate: 1 to 1e9 frames a second".into(),
+        ));
     }
     options.to.enter()?;
     let receiver = Receiver::attach(&options.to.interface, options.receive)?;
@@ -175,25 +183,33 @@ fn send(options: &Options) -> Result<Vec<State>, Error> {
         }
         threads
             .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| Err(Error::Usage("a sender panicked".into()))))
+            .map(|thread| {
+                thread.join().unwrap_or_else(|_| Err(Error::Usage("a sender panicked".into())))
+            })
             .collect()
     })
 }
 
 fn report(sent: &[State], receiver: &Receiver) -> Result<Value, Error> {
-    let arrived = (0..sent.len()).map(|stream| receiver.stream(stream)).collect::<Result<Vec<_>, _>>()?;
+    let arrived =
+        (0..sent.len()).map(|stream| receiver.stream(stream)).collect::<Result<Vec<_>, _>>()?;
     let total = |of: fn(&crate::receiver::Stream) -> u64| arrived.iter().map(of).sum::<u64>();
     let span = |firsts: Vec<u64>, lasts: Vec<u64>| {
         let first = firsts.into_iter().filter(|&ns| ns > 0).min().unwrap_or(0);
         lasts.into_iter().max().unwrap_or(0).saturating_sub(first) as f64 / 1e9
     };
-    let sending = span(sent.iter().map(|s| s.first).collect(), sent.iter().map(|s| s.last).collect());
-    let receiving = span(arrived.iter().map(|s| s.first).collect(), arrived.iter().map(|s| s.last).collect());
+    let sending =
+        span(sent.iter().map(|s| s.first).collect(), sent.iter().map(|s| s.last).collect());
+    let receiving =
+        span(arrived.iter().map(|s| s.first).collect(), arrived.iter().map(|s| s.last).collect());
     let frames: u64 = sent.iter().map(|s| s.sent).sum();
     let received = total(|s| s.received);
-    let rate = |frames: u64, seconds: f64| if seconds > 0.0 { frames as f64 / seconds } else { 0.0 };
+    let rate =
+        |frames: u64, seconds: f64| if seconds > 0.0 { frames as f64 / seconds } else { 0.0 };
     let latencies = receiver.latencies()?;
-    let us = |percentile: f64| (!latencies.is_empty()).then(|| latencies.value_at_percentile(percentile) as f64 / 1e3);
+    let us = |percentile: f64| {
+        (!latencies.is_empty()).then(|| latencies.value_at_percentile(percentile) as f64 / 1e3)
+    };
     Ok(json!({
         "sent": frames,
         "sent_octets": sent.iter().map(|s| s.octets).sum::<u64>(),

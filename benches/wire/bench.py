@@ -137,10 +137,12 @@ class Bench:
         for device, links in self.running:
             if device.name != "station":
                 continue
+            device.resume()
+            time.sleep(1.2)  # the worker copies its system calls once a second
             before = device.worker()
             result = self.trial(device, links, "64", seconds=2.5)
             device.resume()
-            time.sleep(1.2)  # the worker copies them once a second
+            time.sleep(1.2)
             after = device.worker()
             calls = (after["syscalls"] - before["syscalls"]) / max(1, after["frames"] - before["frames"])
             row = self.row(device, "64 B system calls per packet, saturated", result["received_pps"] / 1e6, [result])

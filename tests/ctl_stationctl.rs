@@ -102,8 +102,11 @@ fn answer(request: Request) -> Answer {
             bursts: 50,
             frames: 1600,
             burst_fill: 32.0,
+            ns_per_frame: 123.4,
             sleeps: 2,
+            syscalls: 50,
             syscalls_per_frame: 0.03125,
+            lost: 7_654,
             frames_free: 8000,
             frames_total: 8192,
         }]),
@@ -194,7 +197,11 @@ fn tables_are_aligned_and_have_units() {
         assert!(vifs.contains(part), "{vifs}");
     }
     let workers = station.text("show workers");
-    assert!(workers.contains("32.0") && workers.contains("8,000 of 8,192"), "{workers}");
+    for part in
+        ["32.0       123", "0.031  7,654", "8,000 of 8,192", "near 64 the worker is at its limit"]
+    {
+        assert!(workers.contains(part), "{part}: {workers}");
+    }
     assert_eq!(station.text("show neighbors"), "VIF  VRF  ADDRESS  MAC  STATE  AGE\n");
     assert_eq!(
         station.text("show counters"),

@@ -257,12 +257,21 @@ pub struct WorkerRow {
     pub bursts: u64,
     /// Frames in them.
     pub frames: u64,
-    /// Frames per burst; at most 64.
+    /// Frames per burst; at most 64. Near 64 the worker is at its limit.
     pub burst_fill: f64,
+    /// Nanoseconds of the worker's time per frame: the turns that found something to do, with the
+    /// system calls that send.
+    pub ns_per_frame: f64,
     /// Times it slept until a frame came.
     pub sleeps: u64,
-    /// System calls per frame.
+    /// System calls to receive, send and sleep, as of at most a second ago.
+    pub syscalls: u64,
+    /// System calls per frame. Busy, about 1/64 with copies and fewer with zero-copy; a worker with
+    /// little to do makes more.
     pub syscalls_per_frame: f64,
+    /// Frames of the slow path (answers, fragments, software forwarding) that found the worker's queue
+    /// full.
+    pub lost: u64,
     /// Packet buffers that are free.
     pub frames_free: u64,
     /// Packet buffers that it has.

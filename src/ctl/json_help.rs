@@ -14,8 +14,8 @@ milliseconds.
   neighbors  vif vrf address mac state age_s
   counters   scope name counters[{group name value help}] conservation{received forwarded punted
              dropped ok}
-  workers    worker cpu generation loops empty bursts frames burst_fill sleeps syscalls_per_frame
-             frames_free frames_total
+  workers    worker cpu generation loops empty bursts frames burst_fill ns_per_frame sleeps syscalls
+             syscalls_per_frame lost frames_free frames_total
   bgp        vif vrf peer peer_as local local_as state since_s bfd last_error accepted
              rejected{cause} advertised max_prefixes max_prefixes_reached
   bgp VIF routes  vif peer prefix state cause as_path[] origin next_hop med local_preference

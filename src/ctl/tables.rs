@@ -205,8 +205,10 @@ impl Show for WorkerRow {
             ">BURSTS",
             ">FRAMES",
             ">FRAMES/BURST",
+            ">NS/FRAME",
             ">SLEEPS",
             ">SYSCALLS/FRAME",
+            ">LOST",
             ">FREE FRAMES",
         ];
         let rows = rows.iter().map(|worker| {
@@ -219,14 +221,27 @@ impl Show for WorkerRow {
                 count(worker.bursts),
                 count(worker.frames),
                 format!("{:.1}", worker.burst_fill),
+                format!("{:.0}", worker.ns_per_frame),
                 count(worker.sleeps),
                 format!("{:.3}", worker.syscalls_per_frame),
+                count(worker.lost),
                 format!("{} of {}", count(worker.frames_free), count(worker.frames_total)),
             ]
         });
-        table::write(out, &headings, rows)
+        table::write(out, &headings, rows)?;
+        out.write_all(WORKERS_HELP.as_bytes())
     }
 }
+
+/// How to read the table, and what the station has chosen by itself.
+const WORKERS_HELP: &str = "
+EMPTY           turns of the loop that found nothing; a worker that finds nothing for 50 us sleeps
+FRAMES/BURST    up to 64 move together; near 64 the worker is at its limit
+NS/FRAME        time per frame in turns that found some, system calls included
+SYSCALLS/FRAME  in copy mode one call sends what a turn queued (about 1/64 when busy); with
+                zero-copy the driver is called only when it asks for it (need-wakeup)
+LOST            answers of the slow path that found the worker's queue full
+";
 
 impl Show for LookupResult {
     fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {

@@ -27,6 +27,11 @@ impl Counters {
         Counters { workers, slow, vif_base: Vec::new(), port_base: Vec::new(), names: Vec::new() }
     }
 
+    /// Frames of the slow path that found a worker's queue full.
+    pub fn lost(&self, worker: usize) -> u64 {
+        self.slow.lost(worker).get()
+    }
+
     /// Each worker's own counters.
     pub fn workers(&self) -> &[Arc<WorkerCounters>] {
         &self.workers

@@ -15,6 +15,9 @@ use std::ptr::NonNull;
 /// The kernel leaves this much in front of a received packet (XDP_PACKET_HEADROOM), in octets.
 const HEADROOM: u64 = 256;
 
+/// Octets of a huge page.
+const HUGE_PAGE: usize = 2 << 20;
+
 /// Octets of one frame's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameSize {
@@ -92,34 +95,35 @@ pub struct Area {
 unsafe impl Send for Area {}
 
 impl Area {
-    /// Maps memory for `frames` frames: on huge pages where the system has them free, else on
-    /// ordinary ones.
+    /// Maps memory for `frames` frames: on huge pages where the system has them free; else on ordinary
+    /// ones, which the kernel is asked to join to huge ones (two frames fill an ordinary page, so that
+    /// nearly every frame would miss the TLB).
     ///
     /// # Errors
     /// The system's, where there is not enough memory.
     pub fn new(frames: usize, frame_size: FrameSize) -> io::Result<Area> {
-        const HUGE_PAGE: usize = 2 << 20;
         let len = (frames * frame_size.octets()).next_multiple_of(HUGE_PAGE);
-        let map = |flags| {
-            // SAFETY: a new anonymous mapping; no existing memory is touched.
-            let base = unsafe {
-                libc::mmap(
-                    std::ptr::null_mut(),
-                    len,
-                    libc::PROT_READ | libc::PROT_WRITE,
-                    libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags,
-                    -1,
-                    0,
-                )
-            };
-            if base == libc::MAP_FAILED { None } else { NonNull::new(base.cast::<u8>()) }
-        };
-        let huge = map(libc::MAP_HUGETLB | libc::MAP_POPULATE);
-        let base = match huge {
-            Some(base) => base,
-            None => map(libc::MAP_POPULATE).ok_or_else(io::Error::last_os_error)?,
-        };
-        Ok(Area { base, len, frame_size, huge: huge.is_some() })
+        if let Ok(base) = map(len, libc::MAP_HUGETLB | libc::MAP_POPULATE) {
+            return Ok(Area { base, len, frame_size, huge: true });
+        }
+        // Kernels before 6.7 do not align a mapping to huge pages by themselves.
+        let whole = map(len + HUGE_PAGE, 0)?;
+        let skip = whole.as_ptr().align_offset(HUGE_PAGE);
+        // SAFETY: `skip` is at most a huge page, and the mapping is one longer than `len`.
+        let base = unsafe { whole.add(skip) };
+        let area = Area { base, len, frame_size, huge: false };
+        // SAFETY: what the mapping has before and behind the area, which nothing refers to; then the
+        // area itself, which keeps its contents (zeros).
+        unsafe {
+            libc::munmap(whole.as_ptr().cast(), skip);
+            libc::munmap(base.add(len).as_ptr().cast(), HUGE_PAGE - skip);
+            // A kernel without huge pages refuses; then they are ordinary ones.
+            libc::madvise(base.as_ptr().cast(), len, libc::MADV_HUGEPAGE);
+            if libc::madvise(base.as_ptr().cast(), len, libc::MADV_POPULATE_WRITE) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(area)
     }
 
     /// The start of the mapping, for UMEM registration.
@@ -183,16 +187,39 @@ impl Area {
     /// Hints the processor that the packet's first line will be read.
     #[inline(always)]
     pub fn prefetch(&self, frame: &Frame) {
+        self.prefetch_at(frame.addr);
+    }
+
+    /// The same for a packet that a ring names. Any address is safe.
+    #[inline(always)]
+    pub(super) fn prefetch_at(&self, addr: u64) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a prefetch has no effect on memory and cannot fault.
         unsafe {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(
-                self.base.as_ptr().wrapping_add(frame.addr as usize).cast(),
-            );
+            _mm_prefetch::<_MM_HINT_T0>(self.base.as_ptr().wrapping_add(addr as usize).cast());
         }
         #[cfg(not(target_arch = "x86_64"))]
-        let _ = frame;
+        let _ = addr;
+    }
+}
+
+/// A new mapping of `len` octets, with more `flags`.
+fn map(len: usize, flags: libc::c_int) -> io::Result<NonNull<u8>> {
+    // SAFETY: a new anonymous mapping; no existing memory is touched.
+    let base = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            len,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags,
+            -1,
+            0,
+        )
+    };
+    match NonNull::new(base.cast::<u8>()) {
+        Some(base) if base.as_ptr().cast() != libc::MAP_FAILED => Ok(base),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

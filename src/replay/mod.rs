@@ -84,7 +84,7 @@ impl MemoryStation {
         let mut engine = Engine::new(fib, publisher, Limits::for_vifs(config.station.max_vifs));
         engine.commit(config, facts)?;
         let counters = Arc::new(WorkerCounters::new(config.ports.len(), vifs));
-        let slow_counters = Arc::new(SlowCounters::new(vifs));
+        let slow_counters = Arc::new(SlowCounters::new(1, vifs));
         let exchange = Arc::new(Exchange::new(PARCELS));
         let mut worker = Worker::new(
             Pool::new(FRAMES, FrameSize::Large)?,
@@ -260,7 +260,7 @@ impl MemoryStation {
             match output {
                 Output::Transmit { vif, port, frame } => {
                     if !self.exchange.injected.send(Label::to_port(port, vif), &frame) {
-                        self.slow_counters.lost.add(1);
+                        self.slow_counters.lost(0).add(1);
                     }
                 }
                 // Nothing listens behind a capture.

@@ -208,8 +208,11 @@ pub(super) fn workers(control: &Control) -> Answer {
             bursts,
             frames,
             burst_fill: ratio(frames, bursts),
+            ns_per_frame: ratio(work.busy_ns.get(), frames),
             sleeps: work.sleeps.get(),
+            syscalls: work.system_calls.get(),
             syscalls_per_frame: ratio(work.system_calls.get(), frames),
+            lost: control.counters.lost(number as usize),
             frames_free: work.frames_free.get(),
             frames_total: control.datapath.frames as u64,
         }

@@ -138,7 +138,7 @@ impl Datapath {
         events: Sender<NeighborEvent>,
     ) -> Result<Datapath, StationError> {
         let vifs = usize::from(config.station.max_vifs);
-        let slow_counters = Arc::new(SlowCounters::new(vifs));
+        let slow_counters = Arc::new(SlowCounters::new(plan.cpus.len(), vifs));
         let Some(slow_tables) = subscribers.pop() else {
             return Err(StationError::Thread(std::io::Error::other("no subscriber")));
         };

@@ -212,7 +212,7 @@ impl Body {
                     if self.peers[peer].exchange.injected.send(label, &frame) {
                         sent = true;
                     } else {
-                        self.counters.lost.add(1);
+                        self.counters.lost(peer).add(1);
                     }
                 }
                 Output::ToKernel { vif, frame } => self.give_to_kernel(vif, &frame),

@@ -121,10 +121,16 @@ impl Body {
     fn run(mut self) {
         self.worker.tables_mut().wake();
         let mut busy = self.start;
+        let (mut began, mut worked) = (0, false);
         loop {
             let now = Instant::now();
             let ns = u64::try_from((now - self.start).as_nanos()).unwrap_or(u64::MAX);
+            // One reading of the clock a turn ends the turn before, too.
+            if worked {
+                self.worker.counters().work.busy_ns.add(ns - began);
+            }
             let turn = self.worker.turn(ns);
+            (began, worked) = (ns, turn.frames > 0);
             if turn.punted > 0 {
                 self.slow_path.unpark();
             }

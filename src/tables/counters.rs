@@ -138,6 +138,8 @@ pub struct LoopCounters {
     pub frames: Counter,
     /// Times the worker slept until a frame came.
     pub sleeps: Counter,
+    /// Nanoseconds of the turns that found something to do, system calls included.
+    pub busy_ns: Counter,
     /// The generation the worker is on (a gauge).
     pub generation: Counter,
     /// Frames free in the pool (a gauge).
@@ -217,17 +219,17 @@ impl WorkerCounters {
 /// What the slow path counts: per VIF, the outcome of each punted frame and of each from the kernel.
 #[derive(Debug)]
 pub struct SlowCounters {
-    /// Frames that found a worker's queue full.
-    pub lost: Counter,
+    /// By worker: frames that found its queue full.
+    lost: Box<[Counter]>,
     vifs: Box<[[Counter; SlowOutcome::COUNT]]>,
     taps: Box<[[Counter; TapEvent::COUNT]]>,
 }
 
 impl SlowCounters {
-    /// Counters for `vifs` VIFs, all zero.
-    pub fn new(vifs: usize) -> Self {
+    /// Counters for `workers` workers and `vifs` VIFs, all zero.
+    pub fn new(workers: usize, vifs: usize) -> Self {
         SlowCounters {
-            lost: Counter::default(),
+            lost: (0..workers).map(|_| Counter::default()).collect(),
             vifs: (0..vifs).map(|_| std::array::from_fn(|_| Counter::default())).collect(),
             taps: (0..vifs).map(|_| std::array::from_fn(|_| Counter::default())).collect(),
         }
@@ -236,6 +238,11 @@ impl SlowCounters {
     /// The counter of what happens at a VIF's TAP.
     pub fn tap(&self, vif: VifId, event: TapEvent) -> &Counter {
         &self.taps[vif.index()][event.index()]
+    }
+
+    /// The counter of frames that found a worker's queue full.
+    pub fn lost(&self, worker: usize) -> &Counter {
+        &self.lost[worker]
     }
 
     /// The counter of one outcome on one VIF.

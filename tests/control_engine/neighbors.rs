@@ -57,7 +57,7 @@ fn an_answer_from_before_a_vif_moved_does_not_outlive_the_move() {
     let mut config = two_ways();
     station.commit(&config).unwrap();
     let a = station.engine.vif("a").unwrap();
-    let mut slow = SlowPath::new(Arc::new(SlowCounters::new(64)));
+    let mut slow = SlowPath::new(Arc::new(SlowCounters::new(1, 64)));
     let old = station.engine.tables().clone();
     assert_eq!(call(|view, out| slow.tick(view, out), 1, &old), (vec![], 2));
     let frame = arp_reply(mac(1), old.ports[0].mac);

@@ -1,7 +1,10 @@
 """Who belongs together reaches each other: both families, full-size packets, small MTUs, TCP."""
 
+import time
+
 import case
 import lab
+import station
 import traffic
 from case import HOSTS, expect, require
 
@@ -59,6 +62,23 @@ def test_tcp_both_ways_is_intact():
         for family in (4, 6):
             intact, _ = traffic.transfer(source, target, traffic.address(target, family), octets=20_000_000)
             require(intact, f"20 MB from {source.name} to {target.name} by IPv{family} differ")
+
+
+def test_workers_say_how_they_spend_themselves():
+    before = station.ctl("show", "workers")
+    for x, y in lab.REACHES:
+        traffic.transfer(HOSTS[x], HOSTS[y], HOSTS[y].addr4, octets=20_000_000)
+    time.sleep(1.5)  # a worker publishes its system calls once a second
+    after = station.ctl("show", "workers")
+    for was, row in zip(before, after):
+        frames, bursts = row["frames"] - was["frames"], row["bursts"] - was["bursts"]
+        require(bursts <= frames <= 64 * bursts and frames > 10_000, f"frames and bursts: {was} {row}")
+        # From 10 ns to 100 us: a frame's cost, neither zero nor the time of an idle worker.
+        spent = row["ns_per_frame"] * row["frames"] - was["ns_per_frame"] * was["frames"]
+        require(10 <= spent / frames <= 100_000, f"{spent / frames:.0f} ns a frame")
+        calls = (row["syscalls"] - was["syscalls"]) / frames
+        require(0 < calls <= 2, f"{calls:.3f} system calls a frame")
+        require(row["lost"] == 0 and row["frames_free"] < row["frames_total"], row)
 
 
 def test_everything_passes_a_smaller_mtu():

@@ -98,7 +98,7 @@ impl World {
         ];
         let vrf = |name: &str, kind| Some(Vrf { name: name.into(), kind });
         let port = |n, role| Arc::new(Port::new("port".into(), port_mac(PortId(n)), role));
-        let counters = Arc::new(SlowCounters::new(VIFS));
+        let counters = Arc::new(SlowCounters::new(1, VIFS));
         let mut world = World {
             snapshot: Snapshot {
                 ports: [port(0, PortRole::Customer), port(1, PortRole::Core)].into(),

@@ -353,6 +353,11 @@ impl Port for XskPort {
         }
         if received > 0 {
             self.socket.rx.release();
+            // Another core, or the NIC, wrote the packets. Those of the next burst arrive in this core's
+            // cache while this burst is worked on; asking for them only then would be waiting.
+            for descriptor in self.socket.rx.known().take(BURST) {
+                pool.area().prefetch_at(descriptor.addr);
+            }
         }
         if !self.gone {
             self.refill(pool);

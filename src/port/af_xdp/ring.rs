@@ -255,6 +255,14 @@ impl<T: Entry> Consumer<T> {
         Some(entry)
     }
 
+    /// The entries that `pop` will give next, as far as they are known to be there.
+    #[inline(always)]
+    pub(super) fn known(&self) -> impl Iterator<Item = T> + '_ {
+        let known = self.produced.wrapping_sub(self.next);
+        // SAFETY: as in `pop`, which let `produced` be within a ring of `next`.
+        (0..known).map(|i| unsafe { self.ring.slot(self.next.wrapping_add(i)).read() })
+    }
+
     /// Gives the slots of what was popped back to the producer.
     #[inline(always)]
     pub(super) fn release(&mut self) {
@@ -308,7 +316,9 @@ mod tests {
         assert_eq!((producer.unpublished(), producer.pending()), (4, 0));
         producer.publish();
         assert_eq!((producer.unpublished(), producer.pending()), (0, 4));
+        assert_eq!(consumer.known().count(), 0, "`pop` has not looked");
         assert_eq!(consumer.pop(), Some(0));
+        assert_eq!(consumer.known().collect::<Vec<_>>(), [1, 2, 3]);
         assert!(!producer.push(4), "popped is not released");
         consumer.release();
         assert!(producer.push(4));

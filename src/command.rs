@@ -1,12 +1,13 @@
 //! `stationd`'s command line.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::replay::capture;
-use crate::station;
+use crate::station::{self, StationError};
 use crate::wire::ethernet::Mac;
 
 /// The dataplane of a Direct Connect station.
@@ -64,8 +65,8 @@ fn port_mac(text: &str) -> Result<(String, Mac), String> {
 pub fn run() -> ExitCode {
     let args = Args::parse();
     let done = match (&args.command, &args.config) {
-        (Some(Command::Check { file }), _) => station::check(file).map_err(|e| e.to_string()),
-        (Some(Command::Detach { config }), _) => station::detach(config).map_err(|e| e.to_string()),
+        (Some(Command::Check { file }), _) => station::check(file).map_err(|e| explain(&e)),
+        (Some(Command::Detach { config }), _) => station::detach(config).map_err(|e| explain(&e)),
         (Some(Command::Replay(replay)), _) => self::replay(replay),
         (None, Some(config)) => daemon(config),
         // The parser shows the help instead.
@@ -81,7 +82,6 @@ pub fn run() -> ExitCode {
 }
 
 fn daemon(config: &Path) -> Result<(), String> {
-    use std::io::IsTerminal;
     let colors = std::io::stderr().is_terminal();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     tracing_subscriber::fmt()
@@ -89,7 +89,24 @@ fn daemon(config: &Path) -> Result<(), String> {
         .with_ansi(colors)
         .with_writer(std::io::stderr)
         .init();
-    station::run(config).map_err(|error| error.to_string())
+    station::run(config).map_err(|error| explain(&error))
+}
+
+/// What is wrong, in words. A person at a terminal sees the lines of the configuration that are
+/// refused; logs and scripts get a line per problem.
+fn explain(error: &StationError) -> String {
+    let mut text = String::from("\n");
+    match error {
+        StationError::Config(error)
+            if std::io::stderr().is_terminal()
+                && miette::GraphicalReportHandler::new()
+                    .render_report(&mut text, error.as_ref())
+                    .is_ok() =>
+        {
+            text
+        }
+        error => error.to_string(),
+    }
 }
 
 fn replay(replay: &Replay) -> Result<(), String> {

@@ -1,5 +1,8 @@
 """`stationd check` refuses a bad file whole and names its line; the daemon does not start with one."""
 
+import re
+import shlex
+
 import case
 import lab
 import station
@@ -68,6 +71,14 @@ def test_each_fault_is_refused_with_its_line():
         elif f":{line}:" not in output and f"line {line}" not in output:
             faults.append(f"{name}: line {line} is not named in:\n{output}")
     require(not faults, "\n".join(["", *faults]))
+
+
+def test_a_person_at_a_terminal_sees_the_line():
+    FILE.write_text(replaced(case.lab_config(), ('vlan = "100"', 'vlan = "4095"')))
+    command = shlex.join([str(station.BIN / "stationd"), "check", str(FILE)])
+    output = lab.run("script", "-qc", command, "/dev/null", check=False)
+    for piece in ['vlan = "4095"', "╰── ", "help: "]:
+        require(piece in re.sub(r"\x1b\[[0-9;]*m", "", output), f"{piece!r} is not in:\n{output}")
 
 
 def test_a_missing_file_is_an_error():

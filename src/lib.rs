@@ -14,13 +14,14 @@
 //!  station   starts the threads and joins them  |  replay: the same parts on one thread
 //!  bird      the routing daemon: its configuration, its process, what it says
 //!  control   configuration -> tables and FIB, as transactions; the admin socket  |  observe: counters
+//!  mirror    the kernel's routes as changes for control  |  ledger: outages and availability
 //!  slowpath  what workers punt: ARP, ND, ICMP, fragmentation, options  |  limit: token buckets
 //!  tap       a TAP per VIF with routing peers, where BIRD's sockets are  |  netlink: messages by hand
 //!  worker    rx burst -> path -> tx; the verdicts carried out and counted  |  handoff, publish
 //!  path      the way of a burst, one line per stage
 //!  stage     one packet stage per file
 //!  tables    ports, VIFs, VRFs, next-hop groups, adjacencies, counters, verdicts
-//!  wire, fib headers; longest-prefix match  |  port: queues of frames (AF_XDP, memory)
+//!  wire, fib headers; longest-prefix match  |  port: queues of frames (AF_XDP, memory)  |  netlink
 //! ```
 //!
 //! ## The way of a frame
@@ -42,7 +43,8 @@
 //! The control thread alone writes. Small tables are immutable [`tables::Snapshot`]s, handed over by
 //! [`publish`]; routes are changed in place in the [`fib`], whose readers never wait. What was replaced is
 //! freed once every worker has passed a quiescent point. A prefix points at a next-hop group and a group
-//! at adjacencies, so the loss of a link changes groups, however many prefixes there are.
+//! at adjacencies, so the loss of a link changes groups, however many prefixes there are. Learned routes come
+//! from the kernel by [`mirror`] and take the same way.
 //!
 //! ## Where to add a thing
 //!

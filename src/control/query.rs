@@ -80,6 +80,11 @@ impl<P: Publish> Engine<P> {
         Route { prefix, source, group: GroupId(group) }
     }
 
+    /// Whether a routing protocol says that a neighbor is not reached.
+    pub fn is_silent(&self, vif: VifId, address: IpAddr) -> bool {
+        self.state.silent.contains(&(vif, address))
+    }
+
     /// The members of a group, usable now or not, with their adjacencies.
     pub fn members(&self, group: GroupId) -> impl Iterator<Item = (&Adjacency, Member)> + '_ {
         let members = self.state.members(group).into_iter();

@@ -47,6 +47,17 @@ pub(super) struct Share {
 /// What a group is known by: its members, sorted. Their egresses name the VRF.
 pub(super) type Members = Arc<[Share]>;
 
+/// What is known of packets that leave by an adjacency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Prospect {
+    /// They go nowhere: the VIF or its port is down.
+    Down,
+    /// The neighbor has no MAC yet or no more, or a routing protocol says that it is not reached.
+    Unknown,
+    /// They arrive, as far as is known.
+    Good,
+}
+
 /// What is known of a neighbor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Neighbor {
@@ -210,7 +221,7 @@ impl State {
         let vif = self.tables.vif(id).filter(|vif| vif.vrf == vrf);
         let Some((vif, port)) = vif.and_then(|vif| Some((vif, self.port_of(vif)?))) else {
             // Learned routes may lead there a moment longer than the VIF is there.
-            return Adjacency::special(EgressDown, vrf);
+            return Adjacency { vif: id, address, ..Adjacency::special(EgressDown, vrf) };
         };
         let mut adjacency = match self.neighbors.get(&(id, address)) {
             Some(neighbor) if kind == Forward => Adjacency {
@@ -251,24 +262,33 @@ impl State {
         self.render_groups(&groups);
     }
 
-    /// The members of a group, each usable or not.
+    /// The members of a group. Usable are those of which nothing bad is known; where there is none,
+    /// those of which nothing is known for certain.
     pub fn members(&self, id: GroupId) -> Vec<Member> {
         let members = self.groups.key(id.0).map_or(&[][..], |members| members);
-        let member = |&Share { adjacency, weight, .. }: &Share| Member {
+        let prospects = members.iter().map(|member| self.prospect(member.adjacency));
+        let best = prospects.clone().max().unwrap_or(Prospect::Down).max(Prospect::Unknown);
+        let member = |(&Share { adjacency, weight, .. }, prospect)| Member {
             adjacency,
             weight,
             role: if weight == 0 { Role::Backup } else { Role::Primary },
-            usable: self.is_usable(adjacency),
+            usable: prospect == best,
         };
-        members.iter().map(member).collect()
+        members.iter().zip(prospects).map(member).collect()
     }
 
-    /// Whether packets that leave there arrive, as far as is known: the VIF and its port are up, the
-    /// neighbor answers, and no routing protocol says that it is not reached.
-    fn is_usable(&self, id: AdjacencyId) -> bool {
+    /// What is known of packets that leave there.
+    fn prospect(&self, id: AdjacencyId) -> Prospect {
         let adjacency = self.tables.adjacency(id);
-        adjacency.kind == AdjacencyKind::Forward
-            && !self.silent.contains(&(adjacency.vif, adjacency.address))
+        match adjacency.kind {
+            AdjacencyKind::EgressDown => Prospect::Down,
+            AdjacencyKind::Forward
+                if !self.silent.contains(&(adjacency.vif, adjacency.address)) =>
+            {
+                Prospect::Good
+            }
+            _ => Prospect::Unknown,
+        }
     }
 
     /// Takes in the ids of `next`, a successor that did not come to be.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Hop, Hops, Leg, Plan};
+use super::{Hop, Hops, Leg, Plan, Tap};
 use crate::tables::VrfId;
 
 /// Most kinds of next hops that are remembered.
@@ -45,7 +45,7 @@ impl Devices {
     }
 
     /// The VIF whose TAP an interface is.
-    pub fn tap<'a>(&self, plan: &'a Plan, index: u32) -> Option<&'a (VrfId, Arc<str>)> {
+    pub fn tap<'a>(&self, plan: &'a Plan, index: u32) -> Option<&'a Tap> {
         plan.taps.get(self.names.get(&index)?)
     }
 
@@ -77,10 +77,10 @@ impl Devices {
                 None => format!("interface {}", leg.device),
             };
             match (self.tap(plan, leg.device), leg.gateway) {
-                (Some((of, vif)), Some(address)) if *of == vrf => {
-                    hops.push(Hop { vif: vif.clone(), address, weight: leg.weight });
+                (Some(tap), Some(address)) if tap.vrf == vrf => {
+                    hops.push(Hop { vif: tap.vif.clone(), address, weight: leg.weight });
                 }
-                (Some((of, _)), _) if *of != vrf => {
+                (Some(tap), _) if tap.vrf != vrf => {
                     refused.push(format!("SECURITY: a route leads to {device}, of another VRF"));
                 }
                 (Some(_), _) => refused.push(format!("a route by {device} has no gateway")),

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 
 use super::devices::Devices;
-use super::{Change, Hint, Hops, Leg, Plan, Reason, RouteMessage, Statuses, To, Update};
+use super::{Change, Hint, Hops, Leg, Plan, Reason, RouteMessage, Statuses, Tap, To, Update};
 use crate::tables::VrfId;
 
 /// Most changes in one update, and routes in one range: what the control thread does at a time.
-pub(super) const BATCH: usize = 4096;
+pub(super) const BATCH: usize = 1024;
 
 /// The kernel.
 pub trait Kernel {
@@ -98,9 +98,9 @@ impl<K: Kernel> Follower<K> {
 
     /// Follows the tables of `plan`. Those of VRFs that it changes are dumped.
     pub fn set_plan(&mut self, plan: Plan, now: Instant) {
-        let taps = |plan: &Plan, vrf| -> BTreeSet<(String, Arc<str>)> {
-            let taps = plan.taps.iter().filter(|(_, (other, _))| *other == vrf);
-            taps.map(|(tap, (_, vif))| (tap.clone(), vif.clone())).collect()
+        let taps = |plan: &Plan, vrf| -> BTreeSet<(String, Tap)> {
+            let taps = plan.taps.iter().filter(|(_, tap)| tap.vrf == vrf);
+            taps.map(|(name, tap)| (name.clone(), tap.clone())).collect()
         };
         let old = std::mem::replace(&mut self.plan, plan);
         self.devices.forget_routes();
@@ -188,7 +188,7 @@ impl<K: Kernel> Follower<K> {
                 Hint::LinkGone { index } => Some(index),
             };
             let tap = concerned.and_then(|index| self.devices.tap(&self.plan, index));
-            if let Some(&(vrf, _)) = tap {
+            if let Some(vrf) = tap.map(|tap| tap.vrf) {
                 self.mark(vrf, now);
             }
             if let Some(index) = gone {
@@ -233,10 +233,9 @@ impl<K: Kernel> Follower<K> {
         let v6 = matches!(prefix, IpNet::V6(_));
         let to = match (gone, legs.len()) {
             // IPv6 tells of each way of its own that goes; one with all of them is the route itself.
-            (true, 1) if v6 => match self.hops((vrf, v6), legs, now) {
-                Some(hops) => To::Without(hops),
-                None => To::Gone,
-            },
+            // A way that was never taken is not missed, nor one with whose TAP all its routes are
+            // looked at.
+            (true, 1) if v6 => To::Without(self.hops((vrf, v6), legs, now)?),
             (true, _) => To::Gone,
             (false, _) => self.hops((vrf, v6), legs, now).map_or(To::Gone, To::Hops),
         };

@@ -126,6 +126,17 @@ pub enum Update {
 pub struct Plan {
     /// The kernel tables.
     pub tables: HashMap<u32, (VrfId, Table)>,
-    /// TAPs by name: VRF and name of the VIF.
-    pub taps: HashMap<String, (VrfId, Arc<str>)>,
+    /// TAPs by name.
+    pub taps: HashMap<String, Tap>,
+}
+
+/// The VIF of a TAP.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tap {
+    /// Its VRF.
+    pub vrf: VrfId,
+    /// Its name.
+    pub vif: Arc<str>,
+    /// The router's addresses there: with others, other next hops can be taken.
+    pub addresses: Arc<[IpNet]>,
 }

@@ -302,7 +302,9 @@ impl Control {
 
     fn member(&self, adjacency: &Adjacency, member: tables::Member) -> Option<Member> {
         let state = match adjacency.kind {
-            AdjacencyKind::Forward if !member.usable => "silent",
+            AdjacencyKind::Forward if self.engine.is_silent(adjacency.vif, adjacency.address) => {
+                "silent"
+            }
             AdjacencyKind::Forward | AdjacencyKind::Local => "reachable",
             AdjacencyKind::Unresolved | AdjacencyKind::Glean => "unresolved",
             AdjacencyKind::EgressDown => "down",

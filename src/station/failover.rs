@@ -18,7 +18,7 @@ use crate::control::kernel::{ROUTE_PROTOCOL, alternates_table, best_table, tap_n
 use crate::control::protocol::Period;
 use crate::control::rows::{ConsistencyRow, OutageRow, SlaRow};
 use crate::ledger::{Cause, Faults, Ledger};
-use crate::mirror::{self, Mirror, Options, Plan, Table, Timing, Update};
+use crate::mirror::{self, Mirror, Options, Plan, Table, Tap, Timing, Update};
 use crate::slowpath::NeighborEvent;
 use crate::tables::{DropReason, PuntReason, Vif, VifId, VrfId};
 
@@ -134,8 +134,10 @@ impl Control {
         let tables = self.vrfs().flat_map(|(id, _)| {
             [(best_table(id), (id, Table::Best)), (alternates_table(id), (id, Table::Alternates))]
         });
-        let taps =
-            self.vifs().map(|(_, vif)| (tap_name(vif.port, vif.tags), (vif.vrf, vif.name.clone())));
+        let taps = self.vifs().map(|(_, vif)| {
+            let (name, addresses) = (vif.name.clone(), vif.addresses.clone());
+            (tap_name(vif.port, vif.tags), Tap { vrf: vif.vrf, vif: name, addresses })
+        });
         Plan { tables: tables.collect(), taps: taps.collect() }
     }
 

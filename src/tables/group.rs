@@ -175,16 +175,7 @@ fn spread(
     skip: bool,
     owners: &mut [usize],
 ) {
-    let weight = |i: usize| usize::from(members[i].weight.max(1));
-    let total: usize = among.iter().map(|&i| weight(i)).sum();
-    let (mut seen, mut dealt) = (0, 0);
-    let mut room = Vec::with_capacity(among.len());
-    for &i in among {
-        seen += weight(i);
-        let upto = (seen * buckets.len() + total / 2) / total;
-        room.push(upto - dealt);
-        dealt = upto;
-    }
+    let mut room = shares(members, among, buckets);
     // Each bucket goes to the member that it likes best among those with room: so groups that differ
     // in a member agree about most buckets of the others.
     let mut parts: Vec<Vec<usize>> = vec![Vec::new(); among.len()];
@@ -202,6 +193,25 @@ fn spread(
             spread(members, &others, part, skip, owners);
         }
     }
+}
+
+/// How many of `buckets` each member in `among` gets: what its weight says, rounded down, and one more
+/// for those with the largest remainders.
+fn shares(members: &[Member], among: &[usize], buckets: &[usize]) -> Vec<usize> {
+    let weight = |i: usize| usize::from(members[i].weight.max(1));
+    let total: usize = among.iter().map(|&i| weight(i)).sum();
+    let mut shares: Vec<usize> = among.iter().map(|&i| weight(i) * buckets.len() / total).collect();
+    let left = buckets.len() - shares.iter().sum::<usize>();
+    let mut order: Vec<usize> = (0..among.len()).collect();
+    // Among equals it is not always the same who gets one more.
+    let first = buckets.first().copied().unwrap_or(0);
+    order.sort_by_key(|&k| {
+        let i = among[k];
+        let remainder = weight(i) * buckets.len() % total;
+        std::cmp::Reverse((remainder, affinity(members[i].adjacency, first)))
+    });
+    order.into_iter().take(left).for_each(|k| shares[k] += 1);
+    shares
 }
 
 /// How much a bucket likes to lead to an adjacency: a number without a pattern.

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_possible_truncation)]
 
 mod draw;
+mod learned;
 mod naive;
 mod neighbors;
 mod scenarios;

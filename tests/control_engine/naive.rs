@@ -353,13 +353,18 @@ pub fn observe(engine: &Engine<Workers>) -> World {
     }
 }
 
-/// Members that are usable share the buckets by weight; all do if none is.
+/// Members that are resolved share the buckets by weight; where none is, those that are not down; all
+/// where all are.
 fn check_buckets(engine: &Engine<Workers>, group: GroupId) {
     let tables = engine.tables();
     let buckets: Vec<&Adjacency> =
         tables.groups.buckets(group).iter().map(|&id| tables.adjacency(id)).collect();
     let members: Vec<_> = engine.members(group).map(|(a, member)| (a, member.weight)).collect();
-    let is_up = |a: &Adjacency| a.kind == AdjacencyKind::Forward;
+    let resolved = members.iter().any(|(a, _)| a.kind == AdjacencyKind::Forward);
+    let is_up = |a: &Adjacency| match a.kind {
+        AdjacencyKind::EgressDown => false,
+        kind => kind == AdjacencyKind::Forward || !resolved,
+    };
     let any = members.iter().any(|(a, _)| is_up(a));
     let live: Vec<_> = members.iter().filter(|(a, _)| is_up(a) || !any).collect();
     let total: usize = live.iter().map(|(_, weight)| usize::from(*weight)).sum();

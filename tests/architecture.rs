@@ -46,7 +46,6 @@ const UNSAFE: &[(&str, &str)] = &[
     ("fib/raw/region.rs", "the memory that readers and the writer share"),
     ("fib/raw/region_loom.rs", "the same, for the model checker"),
     ("fib/raw/kernels.rs", "calls of the processor's variants"),
-    ("fib/raw/avx2.rs", "gathers"),
     ("fib/raw/avx512.rs", "gathers"),
     ("port/area.rs", "the memory that the kernel, or a NIC, writes frames into"),
     ("port/af_xdp/ring.rs", "rings shared with the kernel"),

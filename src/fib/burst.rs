@@ -60,9 +60,8 @@ pub(super) fn lookup4(
         let head = reader.heads.load4(region, vrf);
         let defaults = [head.default(); LANES];
         if head.has_table() {
-            let index = addrs.map(|addr| addr >> (32 - ROOT4_BITS));
             let mut chunks = [0; LANES];
-            kernels.gather(region, head.entry(), &index, &mut chunks);
+            kernels.root4(region, head.entry(), addrs, &mut chunks);
             compact4(region, kernels, &chunks, addrs, &defaults, out);
         } else {
             *out = [head.entry(); LANES];
@@ -81,6 +80,7 @@ pub(super) fn lookup4(
         defaults[i] = head.default();
         if head.has_table() {
             chunks[i] = region.acquire32(head.entry(), (addrs[i] >> (32 - ROOT4_BITS)) as usize);
+            region.prefetch(chunks[i]);
             large |= 1 << i;
         } else {
             entries[i] = head.entry();
@@ -123,7 +123,6 @@ fn compact4(
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "twelve bits, and the high half")]
 pub(super) fn lookup6(
     reader: &FibReader,
     vrfs: &[u32; LANES],
@@ -131,7 +130,6 @@ pub(super) fn lookup6(
     out: &mut [u32; LANES],
 ) {
     let (region, kernels) = (&*reader.region, reader.kernels);
-    // The high half, as a whole.
     let keys = addrs.map(|addr| (addr >> 64) as u64);
     let mut defaults = [0; LANES];
     let mut small = [LEAF; LANES];
@@ -141,11 +139,9 @@ pub(super) fn lookup6(
         let head = reader.heads.load6(region, vrf);
         defaults = [head.default(); LANES];
         if head.has_table() {
-            let bits = u32::from(ROOT6_BITS);
-            let first = keys.map(|key| (key >> (64 - bits)) as u32);
-            let second = keys.map(|key| (key << bits >> (64 - bits)) as u32);
-            kernels.gather(region, head.entry(), &first, &mut large);
-            kernels.gather_through(region, &second, &mut large);
+            large = [head.entry(); LANES];
+            kernels.tables6(region, &keys, &mut large, 0);
+            kernels.tables6(region, &keys, &mut large, ROOT6_BITS);
         } else {
             large = [head.entry(); LANES];
             depth = 0;

@@ -42,6 +42,11 @@ pub(super) fn entry(region: &Region, chunk: u32, slot: usize) -> u32 {
     region.acquire32(chunk, first_escape(bitmap) + usize::from(short ^ ESCAPE))
 }
 
+/// An entry as a short one, if it fits.
+fn short(entry: u32) -> Option<u16> {
+    u16::try_from(entry ^ LEAF).ok().filter(|&value| value < ESCAPE)
+}
+
 /// A chunk as it will be in memory.
 struct Image {
     words: [u64; LARGEST],
@@ -59,9 +64,9 @@ impl Image {
         for i in 0..shorts {
             let entry = entries[(runs.trailing_zeros() & 63) as usize];
             runs &= runs.wrapping_sub(1);
-            let short = match u16::try_from(entry ^ LEAF) {
-                Ok(value) if value < ESCAPE => u64::from(value),
-                _ => {
+            let short = match short(entry) {
+                Some(value) => u64::from(value),
+                None => {
                     let number = image.escapes;
                     image.words[escapes + number / 2] |= u64::from(entry) << (32 * (number % 2));
                     image.escapes += 1;
@@ -110,10 +115,13 @@ pub(super) fn write(heap: &mut Heap, old: u32, entries: &[u32; 64]) -> u32 {
         retire(heap, old);
         return heap.uniform(entries[0] ^ LEAF);
     }
-    let image = Image::new(bitmap, entries);
-    if !heap.is_uniform(old) && update(heap, old, &image) {
+    if !heap.is_uniform(old)
+        && heap.region.load64(old) == bitmap
+        && change_runs(heap, old, bitmap, entries)
+    {
         return old;
     }
+    let image = Image::new(bitmap, entries);
     let words = image.words();
     let new = heap.alloc_sure(words.len() as u32);
     for (word, &content) in (new..).zip(words) {
@@ -123,32 +131,31 @@ pub(super) fn write(heap: &mut Heap, old: u32, entries: &[u32; 64]) -> u32 {
     new
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "words are split in their entries")]
-/// Changes single entries of `old`, if that is enough to make it `image`.
-fn update(heap: &Heap, old: u32, image: &Image) -> bool {
+/// Gives the runs of `old`, whose bitmap this is, the new entries, if each stays a value or an escape as it was. Otherwise
+/// only some of the runs have theirs.
+fn change_runs(heap: &Heap, old: u32, bitmap: u64, entries: &[u32; 64]) -> bool {
     let region = &heap.region;
-    if region.load64(old) != image.words[0] {
-        return false;
-    }
-    let shorts = 1 + image.shorts.div_ceil(4);
-    let same_escapes = (old + 1..).zip(&image.words[1..shorts]).all(|(word, &new)| {
-        let now = region.load64(word);
-        now & ESCAPES == new & ESCAPES
-    });
-    if !same_escapes {
-        return false;
-    }
-    for i in 0..image.shorts {
-        // The i-th quarter of its word.
-        let short = (image.words[1 + i / 4] >> (16 * (i % 4))) as u16;
-        if region.acquire16(old, 4 + i) != short {
-            region.publish16(old, 4 + i, short);
+    let mut runs = bitmap;
+    for index in 4.. {
+        if runs == 0 {
+            break;
         }
-    }
-    for i in 0..image.escapes {
-        let entry = (image.words[shorts + i / 2] >> (32 * (i % 2))) as u32;
-        if region.acquire32(old, 2 * shorts + i) != entry {
-            region.publish32(old, 2 * shorts + i, entry);
+        let entry = entries[(runs.trailing_zeros() & 63) as usize];
+        runs &= runs - 1;
+        let now = region.acquire16(old, index);
+        match short(entry) {
+            Some(value) if now < ESCAPE => {
+                if now != value {
+                    region.publish16(old, index, value);
+                }
+            }
+            None if now >= ESCAPE => {
+                let escape = first_escape(bitmap) + usize::from(now ^ ESCAPE);
+                if region.acquire32(old, escape) != entry {
+                    region.publish32(old, escape, entry);
+                }
+            }
+            _ => return false,
         }
     }
     true

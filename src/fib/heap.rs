@@ -6,8 +6,9 @@ use super::slab::{Classes, PAGE_WORDS, Slab};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Sizes of chunks in words: those of up to a cache line divide it, so that such a chunk is one miss.
-const CLASSES: Classes = &[2, 4, 8, 12, 16, 20, 24, 28, 36, 52];
+/// Sizes of chunks in words: those of up to a cache line divide it, so that such a chunk is one miss. A chunk of 64
+/// runs has 33; those with escapes are larger.
+const CLASSES: Classes = &[2, 4, 8, 12, 16, 20, 24, 28, 30, 33, 41, 52];
 
 /// What freed memory is filled with in debug builds: any entry read from it answers `POISON & 0xFFFF`.
 #[cfg(all(debug_assertions, not(loom)))]

@@ -15,6 +15,7 @@ mod reader;
 mod rib;
 mod scalar;
 mod shape;
+mod single;
 mod slab;
 mod sync;
 #[cfg(test)]

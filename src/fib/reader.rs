@@ -38,15 +38,13 @@ impl FibReader {
     /// The value of the longest match of `addr` (host order), or [`NO_ROUTE`](super::NO_ROUTE); also where there is no such VRF.
     #[inline]
     pub fn lookup4(&self, vrf: u32, addr: u32) -> u32 {
-        self.kernels
-            .with_popcnt(|| lookup4(&self.region, self.heads.load4(&self.region, vrf), addr))
+        self.kernels.with_avx2(|| lookup4(&self.region, self.heads.load4(&self.region, vrf), addr))
     }
 
     /// The value of the longest match of `addr`, or [`NO_ROUTE`](super::NO_ROUTE); also where there is no such VRF.
     #[inline]
     pub fn lookup6(&self, vrf: u32, addr: u128) -> u32 {
-        self.kernels
-            .with_popcnt(|| lookup6(&self.region, self.heads.load6(&self.region, vrf), addr))
+        self.kernels.with_avx2(|| lookup6(&self.region, self.heads.load6(&self.region, vrf), addr))
     }
 
     /// Looks up `addrs[i]` in `vrfs[i]` into `out[i]`. Slices of different lengths: the shortest counts.

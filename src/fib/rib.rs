@@ -92,6 +92,15 @@ impl Maps {
         (1..=6).rev().map(|len| position(slot, len)).find(|&position| self.has(position))
     }
 
+    /// Whether there is nothing but, perhaps, the prefix at `position`.
+    pub(super) fn only(&self, position: u32) -> bool {
+        let mut others = *self;
+        if others.has(position) {
+            others.flip(position);
+        }
+        others.is_empty()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.short | self.long | self.children == 0
     }
@@ -208,6 +217,23 @@ impl Rib {
         }
         let rank = (maps.children & ((1 << slot) - 1)).count_ones() as usize;
         self.mem[Self::at(node) + HEADER + maps.values() + rank]
+    }
+
+    /// The children by slot.
+    #[inline]
+    pub(super) fn children(&self, node: NodeRef) -> impl Iterator<Item = (usize, NodeRef)> + '_ {
+        let maps = self.maps(node);
+        let mut slots = maps.children;
+        // Counting is dear on a processor of no particular kind: only where there is something to skip.
+        let skipped = if slots == 0 { 0 } else { maps.values() };
+        let children = &self.mem[Self::at(node) + HEADER + skipped..];
+        children.iter().map_while(move |&child| {
+            let slot = slots.trailing_zeros() as usize;
+            (slots != 0).then(|| {
+                slots &= slots - 1;
+                (slot, child)
+            })
+        })
     }
 
     /// Points an existing child's place elsewhere.

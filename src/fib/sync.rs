@@ -111,27 +111,38 @@ impl<K: Key> Tree<K> {
             }
             return (node, entry);
         }
-        let mut entries = slots.map(leaf);
         let mut children = self.rib.maps(node).children;
         while children != 0 {
             let slot = children.trailing_zeros() as usize;
             children &= children - 1;
-            let child = self.rib.child(node, slot);
-            entries[slot] = if self.rib.inherited(child) == slots[slot] {
-                self.rib.entry(child)
-            } else {
-                let after;
-                (node, _, after) =
+            if self.rib.inherited(self.rib.child(node, slot)) != slots[slot] {
+                (node, _, _) =
                     self.sync_child(heap, node, depth, (within, slot), slots[slot], &[], tally);
-                after
-            };
+            }
+        }
+        let entry = self.compile(heap, node, within, &slots);
+        (node, entry)
+    }
+
+    /// Makes readers find a node's chunk as `slots`, the best values of its own, and its children have it; gives the
+    /// entry for it.
+    pub(super) fn compile(
+        &mut self,
+        heap: &mut Heap,
+        node: NodeRef,
+        within: Place,
+        slots: &[u32; 64],
+    ) -> u32 {
+        let mut entries = slots.map(leaf);
+        for (slot, child) in self.rib.children(node) {
+            entries[slot] = self.rib.entry(child);
         }
         let entry = match within {
-            Place::Compact => compact::write(heap, entry, &entries),
-            _ => chunk::write(heap, entry, &entries),
+            Place::Compact => compact::write(heap, self.rib.entry(node), &entries),
+            _ => chunk::write(heap, self.rib.entry(node), &entries),
         };
         self.rib.set_entry(node, entry);
-        (node, entry)
+        entry
     }
 
     /// `sync` for the child at `slot`, with what follows for `node` and, where it is in one, its table. Gives the
@@ -140,7 +151,7 @@ impl<K: Key> Tree<K> {
     fn sync_child(
         &mut self,
         heap: &mut Heap,
-        node: NodeRef,
+        mut node: NodeRef,
         depth: u8,
         (within, slot): (Place, usize),
         passed: u32,
@@ -164,6 +175,9 @@ impl<K: Key> Tree<K> {
         {
             heap.region.publish32(table, index, after);
         }
-        (self.rib.set_child(node, slot, new), before, after)
+        if new != child {
+            node = self.rib.set_child(node, slot, new);
+        }
+        (node, before, after)
     }
 }

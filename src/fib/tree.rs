@@ -25,9 +25,9 @@ pub(super) struct Routes {
     pub(super) default: u32,
     pub(super) count: usize,
     /// The root table, if the VRF is large.
-    table: Option<u32>,
+    pub(super) table: Option<u32>,
     /// The entry to start from, if there is no table.
-    entry: u32,
+    pub(super) entry: u32,
 }
 
 impl Routes {
@@ -116,10 +116,15 @@ impl<K: Key> Tree<K> {
             rest = others;
         }
         if !rest.is_empty() {
+            let table = vrf.table;
             if vrf.table.is_none() && vrf.count + rest.len() >= self.grow_at {
                 self.grow(heap, vrf, rest);
             }
-            self.sync_root(heap, vrf, rest, &mut tally);
+            let short = vrf.table == table
+                && matches!(rest, [update] if self.change_one(heap, vrf, update, &mut tally));
+            if !short {
+                self.sync_root(heap, vrf, rest, &mut tally);
+            }
         }
         vrf.count = vrf.count + tally.added - tally.removed;
         self.routes = self.routes + tally.added - tally.removed;

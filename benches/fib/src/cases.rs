@@ -23,19 +23,31 @@ pub struct Addresses {
     pub octets: Vec<[u8; 16]>,
 }
 
-pub fn run(family: &Family, options: &Options, report: &mut Report) {
-    let patterns = family.patterns.each_ref().map(|(name, addrs)| {
-        let v4 = addrs.iter().map(|addr| (addr >> 96) as u32).collect();
-        let octets = addrs.iter().map(|addr| addr.to_be_bytes()).collect();
-        (*name, Addresses { v4, v6: addrs.clone(), octets })
-    });
+/// Every implementation of the family's table.
+pub fn all(family: &Family, options: &Options) -> Vec<Case> {
     let mut cases = ours::cases(family);
     if !options.only_ours {
         cases.extend(rust_rivals::cases(family));
         #[cfg(dpdk)]
         cases.extend(crate::dpdk::cases(family, options));
     }
-    let rounds = if options.quick { 3 } else { 9 };
+    cases
+}
+
+/// The first `count` addresses of each pattern.
+pub fn patterns(family: &Family, count: usize) -> [(&'static str, Addresses); 3] {
+    family.patterns.each_ref().map(|(name, addrs)| {
+        let v6 = addrs[..count.min(addrs.len())].to_vec();
+        let v4 = v6.iter().map(|addr| (addr >> 96) as u32).collect();
+        let octets = v6.iter().map(|addr| addr.to_be_bytes()).collect();
+        (*name, Addresses { v4, v6, octets })
+    })
+}
+
+pub fn run(family: &Family, options: &Options, report: &mut Report) {
+    let patterns = patterns(family, usize::MAX);
+    let mut cases = all(family, options);
+    let rounds = if options.quick { 5 } else { 15 };
     for (pattern, addresses) in &patterns {
         let mut times = vec![Vec::new(); cases.len()];
         let mut sums = vec![0; cases.len()];
@@ -49,9 +61,11 @@ pub fn run(family: &Family, options: &Options, report: &mut Report) {
             }
         }
         for (i, case) in cases.iter().enumerate() {
-            // The first round warms up.
-            let mut times = times[i].split_off(1);
-            times.sort_by(f64::total_cmp);
+            // The first round warms up. The first case is what the others are compared with, round by round: what slows
+            // a shared machine for seconds slows both.
+            let to_first = times[i].iter().zip(&times[0]).skip(1).map(|(own, first)| first / own);
+            let ratio = median(to_first.collect());
+            let seconds = median(times[i][1..].to_vec());
             if sums[i] != sums[0] {
                 println!("  {} disagrees: sum {} not {}", case.implementation, sums[i], sums[0]);
             }
@@ -60,16 +74,29 @@ pub fn run(family: &Family, options: &Options, report: &mut Report) {
                 family: family.name,
                 mode: case.mode,
                 pattern,
-                mlps: addresses.v4.len() as f64 / times[times.len() / 2] / 1e6,
+                mlps: addresses.v4.len() as f64 / seconds / 1e6,
+                ratio,
                 mib: case.mib,
                 build_s: case.build_s,
                 updates_per_s: None,
+                instructions: None,
             };
             println!(
-                "  {:<24} {:<6} {:<6} {:>7.1} Mlps {:>7.2} MiB, built in {:.3} s",
-                row.implementation, row.mode, row.pattern, row.mlps, row.mib, row.build_s
+                "  {:<24} {:<6} {:<6} {:>7.1} Mlps, x {:.2}; {:>7.2} MiB, built in {:.3} s",
+                row.implementation,
+                row.mode,
+                row.pattern,
+                row.mlps,
+                row.ratio,
+                row.mib,
+                row.build_s
             );
             report.rows.push(row);
         }
     }
+}
+
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }

@@ -8,6 +8,7 @@ mod dpdk;
 #[allow(dead_code)]
 mod fib;
 mod generate;
+mod instructions;
 mod memory;
 mod ours;
 mod plot;
@@ -25,11 +26,18 @@ pub struct Options {
     pub quick: bool,
     /// Only ours, for profiling.
     pub only_ours: bool,
+    /// What runs under callgrind.
+    count: bool,
 }
 
 fn options() -> Result<Options, String> {
-    let mut options =
-        Options { json: None, out: "target/bench-fib".into(), quick: false, only_ours: false };
+    let mut options = Options {
+        json: None,
+        out: "target/bench-fib".into(),
+        quick: false,
+        only_ours: false,
+        count: false,
+    };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -37,6 +45,7 @@ fn options() -> Result<Options, String> {
             "--out" => options.out = args.next().ok_or("--out needs a directory")?.into(),
             "--quick" => options.quick = true,
             "--only-ours" => options.only_ours = true,
+            "--count" => (options.count, options.quick) = (true, true),
             _ => return Err(format!("unknown option {arg}")),
         }
     }
@@ -46,6 +55,10 @@ fn options() -> Result<Options, String> {
 fn main() -> Result<(), String> {
     let options = options()?;
     memory::pin();
+    if options.count {
+        instructions::count(&options);
+        return Ok(());
+    }
     let mut report = report::Report::default();
     for bits in [32, 128] {
         let family = data::load(bits, options.quick);
@@ -60,5 +73,8 @@ fn main() -> Result<(), String> {
         updates::run(&family, &options, &mut report);
     }
     vrfs::run(&options, &mut report);
+    if !options.quick {
+        instructions::run(&options, &mut report)?;
+    }
     report.finish(&options)
 }

@@ -11,9 +11,13 @@ pub struct Row {
     pub mode: &'static str,
     pub pattern: &'static str,
     pub mlps: f64,
+    /// To the station's bursts of the same addresses: the median over the rounds.
+    pub ratio: f64,
     pub mib: f64,
     pub build_s: f64,
     pub updates_per_s: Option<f64>,
+    /// For each lookup, where callgrind can run it.
+    pub instructions: Option<f64>,
 }
 
 pub struct VrfRow {
@@ -29,6 +33,9 @@ pub struct Report {
     pub vrfs: Vec<VrfRow>,
     /// Microseconds a single update: p50, p99, p99.9, max.
     pub latency: Vec<(&'static str, [f64; 4])>,
+    pub update_instructions: Vec<(String, f64)>,
+    /// The longer of inserting and withdrawing a short prefix of this length, in microseconds.
+    pub short: Vec<(&'static str, u8, f64)>,
     pub batched: Vec<(&'static str, f64)>,
     /// Lookup time beside 10,000 updates a second, less 1.
     pub slowdown: Vec<(&'static str, f64)>,
@@ -45,6 +52,23 @@ impl Report {
             if row.family == family && name == Some(implementation) {
                 row.updates_per_s = Some(rate);
             }
+        }
+    }
+
+    pub fn set_instructions(
+        &mut self,
+        implementation: &str,
+        mode: &str,
+        family: &str,
+        pattern: &str,
+        each: f64,
+    ) {
+        let same = |row: &&mut Row| {
+            (&*row.implementation, row.mode, row.family, row.pattern)
+                == (implementation, mode, family, pattern)
+        };
+        if let Some(row) = self.rows.iter_mut().find(same) {
+            row.instructions = Some(each);
         }
     }
 
@@ -70,7 +94,7 @@ impl Report {
             let rows: Vec<_> = self.rows.iter().map(|row| json!({
                 "implementation": row.implementation, "family": row.family, "mode": row.mode,
                 "pattern": row.pattern, "mlps": row.mlps, "mib": row.mib, "build_s": row.build_s,
-                "updates_per_s": row.updates_per_s,
+                "updates_per_s": row.updates_per_s, "ratio": row.ratio, "instructions": row.instructions,
             })).collect();
             let vrfs: Vec<_> = self.vrfs.iter().map(|row| json!({
                 "implementation": row.implementation, "routes": row.routes, "mlps": row.mlps,
@@ -78,13 +102,20 @@ impl Report {
             })).collect();
             let updates: Vec<_> = self.latency.iter().map(|(family, us)| json!({
                 "family": family, "p50_us": us[0], "p99_us": us[1], "p999_us": us[2], "max_us": us[3],
+                "instructions": self.update_instructions.iter().find(|(of, _)| of == family).map(|(_, each)| each),
+                "batched_per_s": self.batched.iter().find(|(of, _)| of == family).map(|(_, rate)| rate),
             })).collect();
+            let short: Vec<_> = self
+                .short
+                .iter()
+                .map(|(family, len, us)| json!({"family": family, "length": len, "us": us}))
+                .collect();
             let slower: Vec<_> = self
                 .slowdown
                 .iter()
                 .map(|(family, by)| json!({"family": family, "slowdown": by}))
                 .collect();
-            let all = json!({ "rows": rows, "vrfs": vrfs, "update_latency": updates, "beside_updates": slower });
+            let all = json!({ "rows": rows, "vrfs": vrfs, "update_latency": updates, "short_prefixes": short, "beside_updates": slower });
             write(path, &format!("{all:#}\n"))?;
         }
         Ok(())
@@ -92,33 +123,37 @@ impl Report {
 
     fn markdown(&self) -> String {
         let mut text = String::from(
-            "Processor seconds of one thread, medians; a ratio is to the station's bursts of the same pattern.\n\n\
-             | family | implementation | mode | random | inside | zipf | ratio inside | MiB | build s | updates/s |\n\
-             |---|---|---|---:|---:|---:|---:|---:|---:|---:|\n",
+            "Million lookups in a processor second of one thread: medians. A ratio is to the station's bursts of the same \
+             addresses, taken round by round. Instructions are those of a lookup inside prefixes, as callgrind counts them.\n\n\
+             | family | implementation | mode | random | inside | zipf | ratios | instructions | MiB | build s | updates/s |\n\
+             |---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
         );
         for first in self.rows.iter().filter(|row| row.pattern == "random") {
-            let of = |implementation: &str, mode: &str, pattern: &str| {
-                let same = |row: &&Row| {
-                    row.implementation == implementation
-                        && row.mode == mode
+            let of = |pattern: &str| {
+                self.rows.iter().find(|row| {
+                    row.implementation == first.implementation
+                        && row.mode == first.mode
                         && row.family == first.family
                         && row.pattern == pattern
-                };
-                self.rows.iter().find(same).map_or(0.0, |row| row.mlps)
+                })
             };
-            let mine = |pattern| of(&first.implementation, first.mode, pattern);
+            let (Some(inside), Some(zipf)) = (of("inside"), of("zipf")) else { continue };
+            let instructions =
+                inside.instructions.map_or(String::new(), |each| format!("{each:.0}"));
             let updates =
                 first.updates_per_s.map_or(String::new(), |rate| format!("{:.2} M", rate / 1e6));
             let _ = writeln!(
                 text,
-                "| {} | {} | {} | {:.1} | {:.1} | {:.1} | {:.2} | {:.1} | {:.3} | {updates} |",
+                "| {} | {} | {} | {:.1} | {:.1} | {:.1} | {:.2} {:.2} {:.2} | {instructions} | {:.1} | {:.3} | {updates} |",
                 first.family,
                 first.implementation,
                 first.mode,
-                mine("random"),
-                mine("inside"),
-                mine("zipf"),
-                mine("inside") / of("station", "burst", "inside"),
+                first.mlps,
+                inside.mlps,
+                zipf.mlps,
+                first.ratio,
+                inside.ratio,
+                zipf.ratio,
                 first.mib,
                 first.build_s
             );

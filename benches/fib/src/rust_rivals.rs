@@ -2,13 +2,15 @@
 
 use crate::cases::{Addresses, Case};
 use crate::data::Family;
+use crate::memory;
 use crate::memory::Stopwatch;
-use crate::{memory, ours};
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use prefix_trie::PrefixMap;
+use ipnet::{Ipv4Net, Ipv6Net};
+use prefix_trie::{Prefix, PrefixMap};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use treebitmap::IpLookupTable;
+use treebitmap::address::Address;
 
+/// What `make` makes, its MiB, and the seconds that it takes.
 fn built<T>(make: impl FnOnce() -> T) -> (T, f64, f64) {
     let before = memory::used();
     let start = Stopwatch::start();
@@ -18,112 +20,62 @@ fn built<T>(make: impl FnOnce() -> T) -> (T, f64, f64) {
 }
 
 pub fn cases(family: &Family) -> Vec<Case> {
-    let nets: Vec<IpNet> =
-        family.routes.iter().map(|route| ours::net(route, family.bits)).collect();
-    let values: Vec<u32> = family.routes.iter().map(|route| route.value).collect();
-    let routes = || nets.iter().zip(values.iter().copied());
-    let case = |name: &str, run: Box<dyn FnMut(&Addresses) -> u64>, mib, build_s| Case {
+    if family.bits == 32 {
+        let ip = |key: u128| Ipv4Addr::from_bits((key >> 96) as u32);
+        let net = move |key, len| Ipv4Net::new(ip(key), len).unwrap();
+        of(family, |a| &a.v4, Ipv4Addr::from_bits, |ip| Ipv4Net::from(ip), ip, net)
+    } else {
+        let net = |key, len| Ipv6Net::new(Ipv6Addr::from_bits(key), len).unwrap();
+        let ip = Ipv6Addr::from_bits;
+        of(family, |a| &a.v6, ip, |ip| Ipv6Net::from(ip), ip, net)
+    }
+}
+
+/// Both crates with a family's routes: its addresses as integers, as addresses, as host prefixes; its prefixes' first
+/// addresses, and the prefixes.
+fn of<A: Copy + 'static, Ip: Address + 'static, Net: Prefix + 'static>(
+    family: &Family,
+    addresses: fn(&Addresses) -> &Vec<A>,
+    ip: fn(A) -> Ip,
+    host: fn(Ip) -> Net,
+    first: impl Fn(u128) -> Ip,
+    net: impl Fn(u128, u8) -> Net,
+) -> Vec<Case> {
+    let case = |name: &str, mib, build_s, run: Box<dyn FnMut(&Addresses) -> u64>| Case {
         implementation: name.into(),
         mode: "single",
         run,
         mib,
         build_s,
     };
-    if family.bits == 32 {
-        let (trie, mib, build_s) = built(|| {
-            routes()
-                .filter_map(|(net, v)| match net {
-                    IpNet::V4(net) => Some((*net, v)),
-                    IpNet::V6(_) => None,
-                })
-                .collect::<PrefixMap<Ipv4Net, u32>>()
-        });
-        let prefix_trie = case(
-            "prefix-trie",
-            Box::new(move |addresses| {
-                let host = |addr: u32| Ipv4Net::from(Ipv4Addr::from_bits(addr));
-                addresses
-                    .v4
-                    .iter()
-                    .map(|&a| trie.get_lpm(&host(a)).map_or(0, |(_, v)| u64::from(*v)))
-                    .sum()
-            }),
-            mib,
-            build_s,
-        );
-        let (table, mib, build_s) = built(|| {
-            let mut table = IpLookupTable::new();
-            for (net, v) in routes() {
-                if let IpNet::V4(net) = net {
-                    table.insert(net.network(), u32::from(net.prefix_len()), v);
-                }
-            }
-            table
-        });
-        let treebitmap = case(
-            "treebitmap",
-            Box::new(move |addresses| {
-                addresses
-                    .v4
-                    .iter()
-                    .map(|&a| {
-                        table
-                            .longest_match(Ipv4Addr::from_bits(a))
-                            .map_or(0, |(_, _, v)| u64::from(*v))
-                    })
-                    .sum()
-            }),
-            mib,
-            build_s,
-        );
-        vec![prefix_trie, treebitmap]
-    } else {
-        let (trie, mib, build_s) = built(|| {
-            routes()
-                .filter_map(|(net, v)| match net {
-                    IpNet::V6(net) => Some((*net, v)),
-                    IpNet::V4(_) => None,
-                })
-                .collect::<PrefixMap<Ipv6Net, u32>>()
-        });
-        let prefix_trie = case(
-            "prefix-trie",
-            Box::new(move |addresses| {
-                let host = |addr: u128| Ipv6Net::from(Ipv6Addr::from_bits(addr));
-                addresses
-                    .v6
-                    .iter()
-                    .map(|&a| trie.get_lpm(&host(a)).map_or(0, |(_, v)| u64::from(*v)))
-                    .sum()
-            }),
-            mib,
-            build_s,
-        );
-        let (table, mib, build_s) = built(|| {
-            let mut table = IpLookupTable::new();
-            for (net, v) in routes() {
-                if let IpNet::V6(net) = net {
-                    table.insert(net.network(), u32::from(net.prefix_len()), v);
-                }
-            }
-            table
-        });
-        let treebitmap = case(
-            "treebitmap",
-            Box::new(move |addresses| {
-                addresses
-                    .v6
-                    .iter()
-                    .map(|&a| {
-                        table
-                            .longest_match(Ipv6Addr::from_bits(a))
-                            .map_or(0, |(_, _, v)| u64::from(*v))
-                    })
-                    .sum()
-            }),
-            mib,
-            build_s,
-        );
-        vec![prefix_trie, treebitmap]
-    }
+    let nets: Vec<(Net, u32)> =
+        family.routes.iter().map(|route| (net(route.key, route.len), route.value)).collect();
+    let (trie, mib, build_s) = built(|| nets.into_iter().collect::<PrefixMap<Net, u32>>());
+    let trie = case(
+        "prefix-trie",
+        mib,
+        build_s,
+        Box::new(move |all| {
+            let value = |&addr: &A| trie.get_lpm(&host(ip(addr))).map_or(0, |(_, v)| u64::from(*v));
+            addresses(all).iter().map(value).sum()
+        }),
+    );
+    let (table, mib, build_s) = built(|| {
+        let mut table = IpLookupTable::new();
+        for route in &family.routes {
+            table.insert(first(route.key), u32::from(route.len), route.value);
+        }
+        table
+    });
+    let treebitmap = case(
+        "treebitmap",
+        mib,
+        build_s,
+        Box::new(move |all| {
+            let value =
+                |&addr: &A| table.longest_match(ip(addr)).map_or(0, |(_, _, v)| u64::from(*v));
+            addresses(all).iter().map(value).sum()
+        }),
+    );
+    vec![trie, treebitmap]
 }

@@ -1,21 +1,19 @@
 //! The day's changes, one by one and visible to readers each, and what they do to lookups beside them.
 
-use crate::data::Family;
+use crate::data::{Family, Route};
+use crate::fib::Fib;
 use crate::memory::Stopwatch;
 use crate::report::Report;
 use crate::{Options, memory, ours};
+use ipnet::IpNet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 pub fn run(family: &Family, options: &Options, report: &mut Report) {
     let (mut fib, _) = ours::build(family);
     let changes = ours::changes(&family.updates, family.bits);
-    let apply = |fib: &mut crate::fib::Fib, i: usize| {
-        match changes[i] {
-            (net, Some(value)) => fib.insert(0, net, value),
-            (net, None) => fib.remove(0, net),
-        }
-        .unwrap();
+    let apply = |fib: &mut Fib, i: usize| {
+        apply(fib, &changes[i]);
         // As the station does: what the workers have left behind is freed now and then.
         if i % 1024 == 0 {
             fib.reclaim(i as u64, i as u64 - u64::from(i > 0));
@@ -59,7 +57,39 @@ pub fn run(family: &Family, options: &Options, report: &mut Report) {
         #[cfg(dpdk)]
         crate::dpdk::updates(family, report);
     }
+    short_prefixes(family, report);
     slowdown(family, report);
+}
+
+/// What one change of a short prefix takes, under which there are very many routes: in and out again, microseconds.
+fn short_prefixes(family: &Family, report: &mut Report) {
+    let (mut fib, _) = ours::build(family);
+    let key = if family.bits == 32 { 0x64u128 << 120 } else { 0x2A00u128 << 112 };
+    for len in [1, 2, 3, 4, 5, 6, 8, 10, 12, 16] {
+        let net = ours::net(
+            &Route { key: key >> (128 - len) << (128 - len), len, value: 1 },
+            family.bits,
+        );
+        let before = fib.get(0, &net);
+        let mut worst = 0f64;
+        for change in [Some(0xABCDE), before] {
+            let start = Stopwatch::start();
+            apply(&mut fib, &(net, change));
+            worst = worst.max(start.seconds() * 1e6);
+            fib.reclaim(u64::MAX, u64::MAX);
+        }
+        println!("  a change of {net}: {worst:.0} us");
+        report.short.push((family.name, len, worst));
+    }
+}
+
+/// One change, visible to readers when this returns.
+pub fn apply(fib: &mut Fib, (net, value): &(IpNet, Option<u32>)) {
+    match value {
+        Some(value) => fib.insert(0, *net, *value),
+        None => fib.remove(0, *net),
+    }
+    .unwrap();
 }
 
 /// Lookups beside a writer that does nothing, and one that does 10,000 changes a second.
@@ -73,7 +103,7 @@ fn slowdown(family: &Family, report: &mut Report) {
         scope.spawn(|| {
             memory::pin_to(0);
             let mut next = Instant::now();
-            for (i, (net, value)) in (1u64..).zip(changes.iter().cycle()) {
+            for (i, change) in (1u64..).zip(changes.iter().cycle()) {
                 if stop.load(Ordering::Relaxed) {
                     break;
                 }
@@ -82,11 +112,7 @@ fn slowdown(family: &Family, report: &mut Report) {
                     std::hint::spin_loop();
                 }
                 if busy.load(Ordering::Relaxed) {
-                    match value {
-                        Some(value) => fib.insert(0, *net, *value),
-                        None => fib.remove(0, *net),
-                    }
-                    .unwrap();
+                    apply(&mut fib, change);
                     fib.reclaim(i, quiet.load(Ordering::Acquire));
                 }
             }

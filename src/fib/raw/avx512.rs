@@ -99,37 +99,43 @@ fn load(lanes: &Lanes<u32>, group: usize) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512vl")]
+fn load64(lanes: &Lanes<u64>, group: usize) -> __m512i {
+    // SAFETY: eight lanes from 8 * group are within the 64.
+    unsafe { _mm512_loadu_si512(lanes.as_ptr().add(8 * group).cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl")]
 fn store(lanes: &mut Lanes<u32>, group: usize, value: __m256i) {
     // SAFETY: eight lanes from 8 * group are within the 64.
     unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().add(8 * group).cast(), value) }
 }
 
-/// See `Kernels::gather`. Indices are below 2^18, as everywhere.
+/// See `Kernels::root4`.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-pub(super) fn gather(region: &Region, table: u32, index: &Lanes<u32>, out: &mut Lanes<u32>) {
+pub(super) fn root4(region: &Region, table: u32, addrs: &Lanes<u32>, chunks: &mut Lanes<u32>) {
     let base = region.word(table);
-    let most = _mm256_set1_epi32(0x3_FFFF);
     for group in 0..GROUPS {
-        let index = _mm256_and_si256(load(index, group), most);
+        let index = _mm256_srli_epi32::<14>(load(addrs, group));
         // SAFETY: a table's start and 2^18 entries are inside the mapping.
-        store(out, group, unsafe { gather32_by32(base, index) });
+        store(chunks, group, unsafe { gather32_by32(base, index) });
     }
 }
 
-/// See `Kernels::gather_through`.
+/// See `Kernels::tables6`.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-pub(super) fn gather_through(region: &Region, index: &Lanes<u32>, entries: &mut Lanes<u32>) {
+pub(super) fn tables6(region: &Region, keys: &Lanes<u64>, entries: &mut Lanes<u32>, depth: u8) {
     let base = region.word(0);
-    let most = _mm512_set1_epi64(0x3_FFFF);
+    let shift = _mm_cvtsi32_si128(i32::from(depth));
     for group in 0..GROUPS {
         let entry = load(entries, group);
         let open = !_mm256_movepi32_mask(entry);
         if open == 0 {
             continue;
         }
-        let index = _mm512_and_si512(_mm512_cvtepu32_epi64(load(index, group)), most);
+        let index = _mm512_srli_epi64::<52>(_mm512_sll_epi64(load64(keys, group), shift));
         let at = _mm512_add_epi64(_mm512_slli_epi64::<1>(_mm512_cvtepu32_epi64(entry)), index);
-        // SAFETY: what is no leaf has 31 bits; with 2^18 entries that is inside the mapping.
+        // SAFETY: what is no leaf has 31 bits; with 2^12 entries that is inside the mapping.
         store(entries, group, unsafe { gather32(base, at, entry, open) });
     }
 }
@@ -210,10 +216,8 @@ macro_rules! kernels {
                         if open[group] == 0 {
                             continue;
                         }
-                        // SAFETY: eight keys from 8 * group are within the 64.
-                        let key = unsafe { _mm512_loadu_si512(keys.as_ptr().add(8 * group).cast()) };
                         // Six bits, inverted: how far the bits beyond the slot are from the top.
-                        let slot = _mm512_srli_epi64::<58>(_mm512_sll_epi64(key, shift));
+                        let slot = _mm512_srli_epi64::<58>(_mm512_sll_epi64(load64(keys, group), shift));
                         let beyond = _mm512_xor_si512(slot, _mm512_set1_epi64(63));
                         let runs = population(_mm512_sllv_epi64(bitmap[group], beyond));
                         let first = _mm512_slli_epi64::<1>(_mm512_cvtepu32_epi64(entry[group]));

@@ -1,6 +1,6 @@
 //! The steps of a burst, 64 lanes at a time, in the widest form that this processor has.
 
-use super::super::chunk::{is_leaf, runs};
+use super::super::chunk::{LEAF, is_leaf, runs};
 use super::super::compact::ESCAPE;
 use super::{Region, race};
 #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
@@ -17,9 +17,7 @@ pub(in crate::fib) type Lanes<T> = [T; LANES];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {
     Scalar,
-    /// Plain code with the population count in one instruction.
-    #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
-    Popcnt,
+    /// Plain code, compiled for AVX2 and what comes with it.
     #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
     Avx2,
     #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
@@ -56,7 +54,12 @@ impl Kernels {
         let mut levels = vec![];
         #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
         {
-            let avx512 = is_x86_feature_detected!("avx512f")
+            let avx2 = is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("popcnt")
+                && is_x86_feature_detected!("bmi1")
+                && is_x86_feature_detected!("bmi2");
+            let avx512 = avx2
+                && is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512vl")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq");
@@ -66,12 +69,8 @@ impl Kernels {
             if avx512 {
                 levels.push(Kernels::all(Level::Avx512));
             }
-            let scalar = is_x86_feature_detected!("popcnt") && is_x86_feature_detected!("bmi2");
-            if scalar && is_x86_feature_detected!("avx2") {
+            if avx2 {
                 levels.push(Kernels::all(Level::Avx2));
-            }
-            if scalar {
-                levels.push(Kernels::all(Level::Popcnt));
             }
         }
         levels.push(Kernels::all(Level::Scalar));
@@ -83,8 +82,6 @@ impl Kernels {
         match self.deep {
             Level::Scalar => "scalar",
             #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
-            Level::Popcnt => "popcnt",
-            #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
             Level::Avx2 => "avx2",
             #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
             Level::Avx512 => "avx512",
@@ -95,59 +92,57 @@ impl Kernels {
 
     /// Calls `f` compiled for a processor with a population count, if this is one.
     #[inline(always)]
-    pub(in crate::fib) fn with_popcnt<T>(self, f: impl FnOnce() -> T) -> T {
+    pub(in crate::fib) fn with_avx2<T>(self, f: impl FnOnce() -> T) -> T {
         #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
         if self.deep != Level::Scalar {
-            // SAFETY: every level above scalar implies popcnt and bmi2, see `available`.
-            return unsafe { avx2::with_popcnt(f) };
+            // SAFETY: every level above scalar implies what AVX2's has, see `available`.
+            return unsafe { avx2::with(f) };
         }
         f()
     }
 
-    /// `out[i]` becomes the `index[i]`-th entry of `table`.
+    /// `chunks[i]` becomes the entry of IPv4's root table for the first 18 bits of `addrs[i]`.
     #[inline(always)]
-    pub(in crate::fib) fn gather(
+    pub(in crate::fib) fn root4(
         self,
         region: &Region,
         table: u32,
-        index: &Lanes<u32>,
-        out: &mut Lanes<u32>,
+        addrs: &Lanes<u32>,
+        chunks: &mut Lanes<u32>,
     ) {
         match self.flat {
             #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
             // SAFETY: the processor has what the level says.
             Level::Avx512 | Level::Avx512Popcnt => unsafe {
-                avx512::gather(region, table, index, out);
+                avx512::root4(region, table, addrs, chunks);
             },
-            _ => {
-                for (out, &index) in out.iter_mut().zip(index) {
-                    *out = region.acquire32(table, index as usize);
-                }
-            }
+            #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
+            // SAFETY: the processor has what the level says.
+            Level::Avx2 => unsafe { avx2::root4(region, table, addrs, chunks) },
+            Level::Scalar => root4(region, table, addrs, chunks),
         }
     }
 
-    /// Where `entries[i]` is no leaf but a table, it becomes that table's `index[i]`-th entry.
+    /// Where `entries[i]` is no leaf but a table, it becomes that table's entry for the twelve bits of `keys[i]` from
+    /// `depth` on.
     #[inline(always)]
-    pub(in crate::fib) fn gather_through(
+    pub(in crate::fib) fn tables6(
         self,
         region: &Region,
-        index: &Lanes<u32>,
+        keys: &Lanes<u64>,
         entries: &mut Lanes<u32>,
+        depth: u8,
     ) {
         match self.deep {
             #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
             // SAFETY: the processor has what the level says.
             Level::Avx512 | Level::Avx512Popcnt => unsafe {
-                avx512::gather_through(region, index, entries);
+                avx512::tables6(region, keys, entries, depth);
             },
-            _ => {
-                for (entry, &index) in entries.iter_mut().zip(index) {
-                    if !is_leaf(*entry) {
-                        *entry = region.acquire32(*entry, index as usize);
-                    }
-                }
-            }
+            #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
+            // SAFETY: the processor has what the level says.
+            Level::Avx2 => unsafe { avx2::tables6(region, keys, entries, depth) },
+            Level::Scalar => tables6(region, keys, entries, depth),
         }
     }
 
@@ -176,9 +171,6 @@ impl Kernels {
             // SAFETY: the processor has what the level says.
             #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
             Level::Avx2 => unsafe { avx2::compact(region, chunks, addrs, defaults, out) },
-            // SAFETY: the processor has what the level says.
-            #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
-            Level::Popcnt => unsafe { avx2::compact_plain(region, chunks, addrs, defaults, out) },
             Level::Scalar => compact(region, chunks, addrs, defaults, out),
         }
     }
@@ -207,10 +199,29 @@ impl Kernels {
             },
             // SAFETY: the processor has what the level says.
             #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
-            Level::Avx2 | Level::Popcnt => unsafe {
+            Level::Avx2 => unsafe {
                 avx2::descend(region, keys, entries, depth, end);
             },
             Level::Scalar => descend(region, keys, entries, depth, end),
+        }
+    }
+}
+
+/// See `Kernels::root4`.
+#[inline(always)]
+pub(super) fn root4(region: &Region, table: u32, addrs: &Lanes<u32>, chunks: &mut Lanes<u32>) {
+    for (chunk, &addr) in chunks.iter_mut().zip(addrs) {
+        *chunk = region.acquire32(table, (addr >> 14) as usize);
+        region.prefetch(*chunk);
+    }
+}
+
+/// See `Kernels::tables6`.
+#[inline(always)]
+pub(super) fn tables6(region: &Region, keys: &Lanes<u64>, entries: &mut Lanes<u32>, depth: u8) {
+    for (entry, &key) in entries.iter_mut().zip(keys) {
+        if !is_leaf(*entry) {
+            *entry = region.acquire32(*entry, (key << depth >> 52) as usize);
         }
     }
 }
@@ -224,23 +235,20 @@ pub(super) fn compact(
     defaults: &Lanes<u32>,
     out: &mut Lanes<u32>,
 ) -> u64 {
-    for &chunk in chunks {
-        region.prefetch(chunk);
-    }
-    let mut any = 0;
-    let mut shorts = [0; LANES];
     for i in 0..LANES {
         let slot = (addrs[i] >> 8 & 63) as usize;
-        let short = region.acquire16(chunks[i], 3 + runs(region.load64(chunks[i]), slot));
-        any |= short;
-        shorts[i] = short;
-        out[i] = if short == 0 { defaults[i] } else { u32::from(short) };
+        out[i] = u32::from(region.acquire16(chunks[i], 3 + runs(region.load64(chunks[i]), slot)));
     }
-    if any < ESCAPE {
-        return 0;
+    let mut escapes = 0;
+    if out.iter().fold(0, |all, &short| all | short) >= u32::from(ESCAPE) {
+        let bits = out.iter().enumerate();
+        escapes = bits.fold(0, |all, (i, &short)| all | u64::from(short >= u32::from(ESCAPE)) << i);
     }
-    let bits = shorts.iter().enumerate().map(|(i, &short)| u64::from(short >= ESCAPE) << i);
-    bits.fold(0, |all, bit| all | bit)
+    // Apart from the loads, so that the compiler selects with vectors and not with a branch.
+    for (short, &default) in out.iter_mut().zip(defaults) {
+        *short = if *short == 0 { default } else { *short };
+    }
+    escapes
 }
 
 /// See `Kernels::descend`.
@@ -252,23 +260,30 @@ pub(super) fn descend(
     mut depth: u8,
     end: u8,
 ) {
-    while depth < end {
-        let mut open = false;
-        for &entry in &*entries {
-            if !is_leaf(entry) {
-                region.prefetch(entry);
-                open = true;
-            }
+    if entries.iter().fold(LEAF, |all, entry| all & entry) != 0 {
+        return;
+    }
+    // The lanes with a chunk are kept in a list: a branch on each lane would be guessed wrong too often.
+    let mut open = [0u8; LANES];
+    let mut count = 0;
+    for (lane, &entry) in (0u8..).zip(&*entries) {
+        open[count % LANES] = lane;
+        count += usize::from(!is_leaf(entry));
+        region.prefetch(if is_leaf(entry) { 0 } else { entry });
+    }
+    while depth < end && count > 0 {
+        let mut left = 0;
+        for n in 0..count {
+            let lane = open[n % LANES];
+            let i = usize::from(lane) % LANES;
+            let slot = ((keys[i] << depth) >> 58) as usize;
+            let entry = region.acquire32(entries[i], 1 + runs(region.load64(entries[i]), slot));
+            entries[i] = entry;
+            open[left % LANES] = lane;
+            left += usize::from(!is_leaf(entry));
+            region.prefetch(if is_leaf(entry) { 0 } else { entry });
         }
-        if !open {
-            return;
-        }
-        for (entry, &key) in entries.iter_mut().zip(keys) {
-            if !is_leaf(*entry) {
-                let slot = ((key << depth) >> 58) as usize;
-                *entry = region.acquire32(*entry, 1 + runs(region.load64(*entry), slot));
-            }
-        }
+        count = left;
         depth += 6;
     }
 }

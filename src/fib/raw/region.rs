@@ -15,6 +15,9 @@ const OFFSET_MASK: u32 = 0x7FFF_FFFF;
 const SLACK_OCTETS: usize = 4 << 18;
 
 #[cfg(not(miri))]
+const HUGE_PAGE: usize = 2 << 20;
+
+#[cfg(not(miri))]
 const MAPPED_OCTETS: usize = (1 << 31) * 8 + SLACK_OCTETS;
 
 /// The mapping. Readers and the writer share it through an `Arc`.
@@ -140,18 +143,28 @@ impl Drop for Region {
 fn map(words: u32) -> io::Result<NonNull<u8>> {
     // Read-only private pages are not charged against the overcommit limit; the writable part is small.
     // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches no memory of ours.
-    let base = unsafe {
+    let start = unsafe {
         libc::mmap(
             std::ptr::null_mut(),
-            MAPPED_OCTETS,
+            MAPPED_OCTETS + HUGE_PAGE,
             libc::PROT_READ,
             libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
             -1,
             0,
         )
     };
-    if base == libc::MAP_FAILED {
+    if start == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
+    }
+    // From a huge page's start, or the first of them would be small ones; the rest goes back.
+    let before = start.align_offset(HUGE_PAGE);
+    let base = start.wrapping_byte_add(before);
+    // SAFETY: both ends are parts of the mapping just made, which nobody else knows.
+    unsafe {
+        if before > 0 {
+            libc::munmap(start, before);
+        }
+        libc::munmap(base.wrapping_byte_add(MAPPED_OCTETS), HUGE_PAGE - before);
     }
     let Some(start) = NonNull::new(base.cast::<u8>()) else {
         return Err(io::Error::other("mmap gave the null address"));

@@ -5,7 +5,7 @@
 # clang and the headers build the XDP program; the rest is for the lab and the checks.
 PACKAGES=(
     clang gcc libc6-dev libbpf-dev linux-libc-dev
-    bpftool ethtool iperf3 iproute2 iputils-ping python3 tcpdump traceroute util-linux
+    bird2 bpftool ethtool iperf3 iproute2 iputils-ping python3 tcpdump traceroute util-linux
 )
 PYTHON=/usr/bin/python3
 

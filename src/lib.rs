@@ -12,6 +12,7 @@
 //! ```text
 //!  bin       stationd (command), stationctl (ctl): arguments in, exit code out
 //!  station   starts the threads and joins them  |  replay: the same parts on one thread
+//!  bird      the routing daemon: its configuration, its process, what it says
 //!  control   configuration -> tables and FIB, as transactions; the admin socket  |  observe: counters
 //!  slowpath  what workers punt: ARP, ND, ICMP, fragmentation, options  |  limit: token buckets
 //!  tap       a TAP per VIF with routing peers, where BIRD's sockets are  |  netlink: messages by hand

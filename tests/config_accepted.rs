@@ -9,7 +9,10 @@ use std::time::Instant;
 
 use proptest::prelude::*;
 use station::control::config::{self, load, parse};
-use station::control::model::{Config, KernelProtocol, NextHop, RouteAction, XdpMode, ZeroCopy};
+use station::control::model::{
+    AllowedPrefix, AtMax, BfdConfig, Community, Config, KernelProtocol, NextHop, RouteAction,
+    XdpMode, ZeroCopy,
+};
 use station::tables::{Pcp, SourceCheck, Tags, VifKind};
 
 /// The reference that users copy.
@@ -41,6 +44,41 @@ fn the_reference_is_valid_and_means_what_it_says() {
     );
     assert_eq!(config.routes[3].action, RouteAction::Unreachable);
     assert_eq!(config.neighbors[0].mac.to_string(), "02:00:00:00:01:02");
+}
+
+#[test]
+fn the_references_sessions_mean_what_they_say() {
+    let config = parse(REFERENCE, Path::new("/nonexistent")).unwrap();
+    let a = &config.vifs[0];
+    assert_eq!(a.bfd, Some(BfdConfig { interval_ms: 300, multiplier: 3 }));
+    let [session, six] = &a.bgp[..] else { panic!("two sessions") };
+    assert_eq!((session.local.to_string(), session.peer_as), ("169.254.100.1".into(), 65001));
+    assert_eq!(session.password.as_ref().unwrap().reveal(), "kept-secret");
+    let allowed = |net: &str, longest| AllowedPrefix { net: net.parse().unwrap(), longest };
+    let import = [allowed("10.0.0.0/8", 24), allowed("0.0.0.0/0", 0)];
+    assert_eq!(session.import.as_deref(), Some(&import[..]));
+    assert_eq!(session.preference[1], (Community::Standard(64512, 7300), 120));
+    assert_eq!(session.tag[1], Community::Large(64512, 8100, 1));
+    // What is not said is what the reference says is the default.
+    assert_eq!(six.local.to_string(), "fd00:100::1");
+    assert_eq!((six.hold_s, six.keepalive_s, six.connect_retry_s), (90, 30, 10));
+    assert_eq!((six.max_prefixes, six.at_max, six.graceful_restart_s), (100, AtMax::Shut, 120));
+    assert_eq!((six.passive, six.ttl_security, six.prepend), (false, false, 0));
+    assert_eq!((&six.password, &six.import, &six.export), (&None, &None, &None));
+    assert_eq!((six.local_preference, six.preference.len(), six.tag.len()), (100, 0, 0));
+    assert_eq!(config.station.router_id.to_string(), "192.0.2.255");
+}
+
+#[test]
+fn a_router_id_is_made_of_the_name() {
+    let id = |name: &str| {
+        let text = format!(
+            "[station]\nname = \"{name}\"\n[[port]]\nname = \"p\"\ninterface = \"p\"\nrole = \"core\"\n"
+        );
+        parse(&text, Path::new("/nonexistent")).unwrap().station.router_id
+    };
+    assert_eq!(id("fra1-a"), id("fra1-a"));
+    assert_ne!(id("fra1-a"), id("fra1-b"));
 }
 
 #[test]

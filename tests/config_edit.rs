@@ -202,3 +202,35 @@ fn a_file_keeps_its_owner() {
     let meta = fs::metadata(&path).unwrap();
     assert_eq!((meta.uid(), meta.gid()), (1234, 4321));
 }
+
+#[test]
+fn a_new_table_does_not_come_between_a_vif_and_its_sessions() {
+    let session = "[[vif.bgp]]\npeer = \"10.255.0.2\"\npeer_as = 1\nlocal_as = 2\n";
+    let six = "[[vif.bgp]]\npeer = \"fd00:255::2\"\npeer_as = 1\nlocal_as = 2\n";
+    let vif = "[[vif]]\nname = \"last\"\nport = \"core0\"\nvlan = 9\nvrf = \"vpc-a\"\n\
+               addresses = [\"10.255.0.1/29\", \"fd00:255::1/64\"]\n";
+    let text = format!("{REFERENCE}\n{vif}{session}{six}");
+    let new = VifAdd {
+        name: "new".into(),
+        port: "core0".into(),
+        vlan: "10".into(),
+        service_tag: false,
+        kind: None,
+        vrf: "vpc-a".into(),
+        addresses: vec!["10.255.9.1/30".parse().unwrap()],
+        mtu: None,
+        source_check: None,
+        pcp: None,
+        down: false,
+    };
+    let text = edit::vif_add(&text, &new).unwrap();
+    let sessions = |text: &str, name: &str| {
+        let config = config(text);
+        config.vifs.iter().find(|vif| &*vif.name == name).map(|vif| vif.bgp.len())
+    };
+    assert_eq!((sessions(&text, "last"), sessions(&text, "new")), (Some(2), Some(0)));
+    // A VIF takes its sessions along.
+    let text = edit::vif_del(&text, &config(&text), "last").unwrap();
+    assert_eq!((sessions(&text, "last"), sessions(&text, "new")), (None, Some(0)));
+    assert!(!text.contains("10.255.0.2\"\npeer_as = 1"), "{text}");
+}

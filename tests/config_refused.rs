@@ -237,7 +237,7 @@ fn vifs() {
         (&[("source_check", "\"on\"")], 8, "source_check", "unknown"),
         (&[("pcp", "8")], 8, "pcp", "8 is out of range"),
         (&[("pcp", "\"keep\"")], 8, "pcp", "unknown"),
-        (&[("bgp", "1")], 8, "bgp", "not a known field"),
+        (&[("ospf", "1")], 8, "ospf", "not a known field"),
     ] {
         refused(&vif(changes), at, &format!("vif[3].{field}"), says);
     }
@@ -365,4 +365,130 @@ fn a_thousand_errors_are_counted_but_not_all_listed() {
     let error = parse(&format!("{BASE}{many}")).unwrap_err();
     assert_eq!(error.problems().len(), 100);
     assert!(error.report().ends_with("3900 more errors are not listed"), "{}", error.report());
+}
+
+fn session(body: &str) -> String {
+    format!(
+        "[[vif]]\nname = \"s\"\nport = \"cust\"\nvlan = 7\nkind = \"private\"\nvrf = \"vpc-a\"\n\
+         addresses = [\"10.0.7.1/30\", \"fd00:7::1/64\"]\n[[vif.bgp]]\n{body}"
+    )
+}
+
+#[test]
+#[rustfmt::skip] // a row a line
+fn bgp() {
+    const GOOD: &str = "peer = \"10.0.7.2\"\npeer_as = 65001\nlocal_as = 64512\n";
+    parse(&format!("{BASE}{}", session(GOOD))).unwrap();
+    // The session's header is line 8 of the fragment, its first field line 9.
+    for (body, at, field, says) in [
+        ("peer_as = 1\nlocal_as = 2", 8, "peer", "is missing"),
+        ("peer = \"10.0.7.2\"\nlocal_as = 2", 8, "peer_as", "is missing"),
+        ("peer = \"10.0.7.2\"\npeer_as = 2", 8, "local_as", "is missing"),
+        ("peer = \"x\"\npeer_as = 1\nlocal_as = 2", 9, "peer", "not an address"),
+        ("peer = \"10.0.7.2; }\"\npeer_as = 1\nlocal_as = 2", 9, "peer", "not an address"),
+        ("peer = \"10.0.8.2\"\npeer_as = 1\nlocal_as = 2", 9, "peer", "one hop away"),
+        ("peer = \"10.0.7.1\"\npeer_as = 1\nlocal_as = 2", 9, "peer", "router's own address"),
+        ("peer = \"10.0.7.3\"\npeer_as = 1\nlocal_as = 2", 9, "peer", "broadcast"),
+        ("peer = \"fe80::2\"\npeer_as = 1\nlocal_as = 2", 9, "peer", "link-local"),
+        ("peer = \"10.0.7.2\"\npeer_as = 64512\nlocal_as = 64512", 10, "peer_as", "own AS"),
+        ("peer = \"10.0.7.2\"\npeer_as = 0\nlocal_as = 2", 10, "peer_as", "out of range"),
+        ("peer = \"10.0.7.2\"\npeer_as = 4294967295\nlocal_as = 2", 10, "peer_as", "out of range"),
+        ("peer = \"10.0.7.2\"\npeer_as = 23456\nlocal_as = 2", 10, "peer_as", "reserved"),
+        ("peer = \"10.0.7.2\"\npeer_as = \"1\"\nlocal_as = 2", 10, "peer_as", "is a string"),
+    ] {
+        refused(&session(body), at, &format!("vif[3].bgp[0].{field}"), says);
+    }
+    for (line, field, says) in [
+        ("hold_s = 2", "hold_s", "out of range"),
+        ("hold_s = 0", "hold_s", "out of range"),
+        ("keepalive_s = 90", "keepalive_s", "not less than hold_s"),
+        ("connect_retry_s = 0", "connect_retry_s", "out of range"),
+        ("graceful_restart_s = 4096", "graceful_restart_s", "out of range"),
+        ("max_prefixes = 0", "max_prefixes", "out of range"),
+        ("at_max = \"drop\"", "at_max", "unknown"),
+        ("passive = 1", "passive", "is an integer"),
+        ("ttl_security = \"yes\"", "ttl_security", "is a string"),
+        ("prepend = 11", "prepend", "out of range"),
+        ("local_preference = -1", "local_preference", "out of range"),
+        ("password = \"\"", "password", "cannot be a password"),
+        ("password = \"a b\"", "password", "cannot be a password"),
+        ("password = \"a\\\"; import all; #\"", "password", "cannot be a password"),
+        ("password = \"a\\nb\"", "password", "cannot be a password"),
+        ("password = \"p\u{e4}ss\"", "password", "cannot be a password"),
+        ("import = \"10.0.0.0/8\"", "import", "is a string"),
+        ("import = [\"10.0.0.0/8 ge 9\"]", "import", "not a prefix"),
+        ("import = [\"10.0.0.0/8+\"]", "import", "not a prefix"),
+        ("import = [\"10.0.0.0/8 le 7\"]", "import", "does not fit"),
+        ("import = [\"10.0.0.0/8 le 33\"]", "import", "does not fit"),
+        ("import = [\"10.0.0.1/8\"]", "import", "bits set"),
+        ("import = [\"fd00::/8\"]", "import", "not of the family"),
+        ("import = [\"10.0.0.0/8\", \"10.0.0.0/8 le 9\"]", "import", "there twice"),
+        ("export = [\"127.0.0.0/8\"]", "export", "loopback"),
+        ("suppress = [\"64512\"]", "suppress", "not a community"),
+        ("suppress = [\"64512:65536\"]", "suppress", "not a community"),
+        ("suppress = [\"1:2\", \"1:2\"]", "suppress", "there twice"),
+        ("tag = [\"1:2:4294967296\"]", "tag", "not a community"),
+        ("tag = [\"1:2)) accept; #\"]", "tag", "not a community"),
+        ("preference = [{ local_preference = 1 }]", "preference[0].community", "is missing"),
+        ("preference = [{ community = \"1:2\" }]", "preference[0].local_preference", "is missing"),
+        ("multihop = 2", "multihop", "not a known field"),
+    ] {
+        refused(&session(&format!("{GOOD}{line}")), 12, &format!("vif[3].bgp[0].{field}"), says);
+    }
+    let twice = format!("{GOOD}[[vif.bgp]]\n{GOOD}");
+    refused(&session(&twice), 13, "vif[3].bgp[1].peer", "has a session on this VIF on line");
+    let secret = session(&format!("{GOOD}password = \"do not show\""));
+    let error = parse(&format!("{BASE}{secret}")).unwrap_err();
+    let mut shown = String::new();
+    miette::GraphicalReportHandler::new().render_report(&mut shown, &error).unwrap();
+    assert!(!shown.contains("do not show") && !error.report().contains("do not show"), "{shown}");
+    // Not even where the text is no TOML.
+    let broken = session(&format!("{GOOD}password = \"do not show\"\nhold_s = = 9"));
+    let error = parse(&format!("{BASE}{broken}")).unwrap_err();
+    let mut shown = String::new();
+    miette::GraphicalReportHandler::new().render_report(&mut shown, &error).unwrap();
+    assert!(shown.contains("hold_s = = 9") && !shown.contains("do not show"), "{shown}");
+}
+
+#[test]
+fn a_public_vif_says_what_may_pass() {
+    let session = "[[vif]]\nname = \"s\"\nport = \"cust\"\nvlan = 7\nkind = \"public\"\nvrf = \"pub\"\n\
+                   addresses = [\"10.0.7.1/30\"]\n[[vif.bgp]]\npeer = \"10.0.7.2\"\npeer_as = 1\nlocal_as = 2\n";
+    refused(&format!("{session}import = []"), 8, "vif[3].bgp[0].export", "is missing");
+    refused(&format!("{session}export = []"), 8, "vif[3].bgp[0].import", "is missing");
+}
+
+#[test]
+fn bfd() {
+    let vif = |bfd: &str| {
+        format!(
+            "[[vif]]\nname = \"s\"\nport = \"cust\"\nvlan = 7\nkind = \"private\"\nvrf = \"vpc-a\"\n\
+             addresses = [\"10.0.7.1/30\"]\nbfd = {bfd}"
+        )
+    };
+    for (bfd, field, says) in [
+        ("{ interval_ms = 9 }", ".interval_ms", "out of range"),
+        ("{ multiplier = 1 }", ".multiplier", "out of range"),
+        ("{ interval = 9 }", ".interval", "not a known field"),
+        ("true", "", "is a boolean"),
+    ] {
+        refused(&vif(bfd), 8, &format!("vif[3].bfd{field}"), says);
+    }
+}
+
+#[test]
+fn bird_and_router_id() {
+    for (line, field, says) in [
+        ("router_id = \"0.0.0.0\"", "router_id", "no router id"),
+        ("router_id = \"::1\"", "router_id", "not a router id"),
+        ("router_id = 1", "router_id", "is an integer"),
+        ("bird = \"bird\"", "bird", "relative"),
+        ("bird = \"/b\\nin\"", "bird", "control character"),
+    ] {
+        let text = BASE.replacen("name = \"test\"", &format!("name = \"test\"\n{line}"), 1);
+        let error = parse(&text).expect_err(line);
+        let [problem] = error.problems() else { panic!("{error:?}") };
+        assert_eq!((problem.line(), problem.field()), (Some(3), &*format!("station.{field}")));
+        assert!(problem.message().contains(says), "{error:?}");
+    }
 }

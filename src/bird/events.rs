@@ -106,17 +106,18 @@ impl Tracker {
     /// `Session to 10.0.0.2 changed state from Up to Down`
     fn bfd(&mut self, vif: &Arc<str>, said: &str, peers: &Peers, at: Instant) -> Heard {
         let words: Vec<&str> = said.split(' ').collect();
-        let ["Session", "to", address, "changed", "state", "from", _, "to", state] = words[..]
+        let ["Session", "to", address, "changed", "state", "from", old, "to", new] = words[..]
         else {
             return Heard::Nothing;
         };
         let Ok(address) = address.parse() else { return Heard::Nothing };
-        match state {
+        match (old, new) {
             // A BGP peer is back when its session is.
-            "Up" if !peers.is_bgp(vif, address) => {
+            (_, "Up") if !peers.is_bgp(vif, address) => {
                 self.set(vif, address, true, "BFD session up".to_owned(), at)
             }
-            "Down" => self.set(vif, address, false, "BFD session down".to_owned(), at),
+            // One that was never up says nothing: the peer may not speak BFD.
+            ("Up", "Down") => self.set(vif, address, false, "BFD session down".to_owned(), at),
             _ => Heard::Nothing,
         }
     }
@@ -211,6 +212,7 @@ mod tests {
                 "b.v0.1.10.0.0.2: State changed to start",
                 "b.v0.1.10.0.0.2: BGP session established",
                 "b.v0.1.10.0.0.2: State changed to up",
+                "f.v0.1: Session to 10.0.0.2 changed state from AdminDown to Down",
                 "f.v0.1: Session to 10.0.0.2 changed state from Init to Up",
                 "f.v0.1: Session to 10.0.0.2 changed state from Up to Down",
                 "b.v0.1.10.0.0.2: BFD session down",

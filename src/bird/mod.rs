@@ -7,6 +7,7 @@
 //! TAP three times: by `vrf` (the sockets are bound to the device), by `interface` with `strict bind`,
 //! and by a table of its own that finds the peer there and nowhere else.
 
+mod bfd;
 mod client;
 mod events;
 mod parse;

@@ -97,29 +97,27 @@ pub(super) fn import(out: &mut String, session: &BgpConfig, place: &Place<'_>) {
     if !names_default {
         refuse(&format!("net = {default}"), Cause::DefaultRoute);
     }
+    // Each with all that lies within it.
+    let named: Vec<_> = session
+        .import
+        .iter()
+        .flatten()
+        .map(|allowed| AllowedPrefix { longest: allowed.net.max_prefix_len(), ..*allowed })
+        .collect();
     if place.public {
-        let named: Vec<_> = session
-            .import
-            .iter()
-            .flatten()
-            .copied()
-            .filter(|allowed| special(allowed.net))
-            .collect();
-        let condition = match &named[..] {
+        let special: Vec<_> =
+            named.iter().copied().filter(|allowed| special(allowed.net)).collect();
+        let condition = match &special[..] {
             [] => format!("net ~ bogons{digit}"),
-            named => format!("net ~ bogons{digit} && !(net ~ {})", set(named)),
+            special => format!("net ~ bogons{digit} && !(net ~ {})", set(special)),
         };
         refuse(&condition, Cause::Bogon);
     }
-    if let Some(import) = &session.import {
-        let wider: Vec<_> = import
-            .iter()
-            .map(|allowed| AllowedPrefix { longest: allowed.net.max_prefix_len(), ..*allowed })
-            .collect();
-        if import.is_empty() {
-            refuse("true", Cause::NotAllowed);
-        } else {
-            refuse(&format!("!(net ~ {})", set(&wider)), Cause::NotAllowed);
+    match session.import.as_deref() {
+        None => {}
+        Some([]) => refuse("true", Cause::NotAllowed),
+        Some(import) => {
+            refuse(&format!("!(net ~ {})", set(&named)), Cause::NotAllowed);
             refuse(&format!("!(net ~ {})", set(import)), Cause::TooSpecific);
         }
     }

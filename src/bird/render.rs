@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::bfd;
 use super::policy::{self, Place, owner};
-use super::session::{bfd_protocol, digit, family, protocol, table, tap};
+use super::session::{digit, family, protocol, table, tap};
 use crate::control::kernel::{alternates_table, best_table};
 use crate::control::model::{
     AllowedPrefix, AtMax, BgpConfig, Community, Config, NextHop, Password, RouteAction, VifConfig,
@@ -54,7 +54,7 @@ pub fn render(config: &Config, around: &Surroundings<'_>) -> Option<Rendered> {
         domain.render(&mut out, vifs);
     }
     for vif in config.vifs.iter().filter(|vif| vif.up) {
-        bfd(&mut out, config, vif);
+        bfd::render(&mut out, config, vif);
     }
     Some(Rendered(out))
 }
@@ -358,42 +358,6 @@ impl<'a> Domain<'a> {
 /// How many routes of a session are remembered, refused ones included.
 fn room(max_prefixes: u32) -> u32 {
     max_prefixes.saturating_mul(2).saturating_add(1000)
-}
-
-/// A VIF's BFD has a protocol of its own: sessions are told apart by a number in the packet, and a
-/// tenant could guess another's.
-fn bfd(out: &mut String, config: &Config, vif: &VifConfig) {
-    let Some(bfd) = vif.bfd else { return };
-    let tap = tap(config, vif);
-    let (name, interval, multiplier) = (bfd_protocol(&tap), bfd.interval_ms, bfd.multiplier);
-    let _ = write!(
-        out,
-        "\nprotocol bfd '{name}' {{\n  \
-           debug {{ states, events }};\n  \
-           vrf \"{tap}\";\n  accept direct;\n  \
-           interface \"{tap}\" {{ interval {interval} ms; multiplier {multiplier}; }};\n"
-    );
-    for (hop, local) in static_peers(config, vif) {
-        let _ = writeln!(out, "  neighbor {hop} dev \"{tap}\" local {local};");
-    }
-    let _ = writeln!(out, "}}");
-}
-
-/// The next hops of static routes that are on a VIF and have no BGP session, each with the router's
-/// address in its subnet.
-fn static_peers(config: &Config, vif: &VifConfig) -> BTreeSet<(IpAddr, IpAddr)> {
-    let routes = config.routes.iter().filter_map(|route| match &route.action {
-        RouteAction::Via(hops) => Some(hops),
-        _ => None,
-    });
-    let lists = config.route_lists.iter().flat_map(|list| [&list.via4, &list.via6]);
-    let hops = routes.chain(lists).flatten().filter(|hop| hop.vif == vif.name);
-    let without_bgp = hops.filter(|hop| vif.bgp.iter().all(|bgp| bgp.peer != hop.address));
-    let local = |hop: &NextHop| {
-        let own = vif.addresses.iter().find(|own| own.contains(&hop.address))?;
-        Some((hop.address, own.addr()))
-    };
-    without_bgp.filter_map(local).collect()
 }
 
 fn link_local(net: &IpNet) -> bool {

@@ -126,7 +126,7 @@ enum Failure {
     Process(#[from] ProcessError),
     #[error(transparent)]
     Client(#[from] ClientError),
-    #[error("cannot start a thread: {0}")]
+    #[error(transparent)]
     Thread(#[from] std::io::Error),
 }
 
@@ -151,7 +151,10 @@ impl Supervisor {
                 match order {
                     Order::Apply(rendered, peers) => {
                         *self.peers.lock().unwrap_or_else(PoisonError::into_inner) = peers;
-                        self.changed |= rendered != self.wanted;
+                        if rendered != self.wanted {
+                            // What failed may succeed with this.
+                            (self.changed, self.retry_at) = (true, None);
+                        }
                         self.wanted = rendered;
                     }
                     Order::Lost(connection) => self.lost(connection),

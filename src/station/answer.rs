@@ -317,7 +317,11 @@ impl Control {
 }
 
 pub(super) fn no(what: &str, name: &str) -> Answer {
-    Answer::Refused(Refusal::new(ErrorKind::NotFound, format!("there is no {what} \"{name}\"")))
+    Answer::Refused(no_such(what, name))
+}
+
+pub(super) fn no_such(what: &str, name: &str) -> Refusal {
+    Refusal::new(ErrorKind::NotFound, format!("there is no {what} \"{name}\""))
 }
 
 fn mac(adjacency: &Adjacency) -> Option<String> {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::answer::no;
+use super::answer::no_such;
 use super::control_thread::Control;
 use crate::bird::{self, ClientError, Rendered, Session, Surroundings};
 use crate::control::CommitError;
@@ -74,9 +74,9 @@ impl Control {
     }
 
     /// The sessions of a VIF, and of one peer on it.
-    fn sessions(&self, vif: &str, peer: Option<IpAddr>) -> Result<Vec<Session>, Answer> {
+    fn sessions(&self, vif: &str, peer: Option<IpAddr>) -> Result<Vec<Session>, Refusal> {
         if !self.config().vifs.iter().any(|known| *known.name == *vif) {
-            return Err(no("vif", vif));
+            return Err(no_such("vif", vif));
         }
         let mut sessions = bird::sessions(self.config());
         sessions
@@ -84,7 +84,7 @@ impl Control {
         if sessions.is_empty() {
             let with = peer.map_or_else(String::new, |peer| format!(" with {peer}"));
             let message = format!("vif \"{vif}\" has no BGP session{with}");
-            return Err(Answer::refused(ErrorKind::NotFound, message));
+            return Err(Refusal::new(ErrorKind::NotFound, message));
         }
         Ok(sessions)
     }
@@ -96,7 +96,7 @@ pub(super) fn show(control: &Control, vif: Option<&str>) -> Answer {
         None => bird::sessions(control.config()),
         Some(vif) => match control.sessions(vif, None) {
             Ok(sessions) => sessions,
-            Err(refused) => return refused,
+            Err(refusal) => return Answer::Refused(refusal),
         },
     };
     let (socket, trouble) = (control.bird.socket(), control.bird.trouble());
@@ -107,7 +107,7 @@ pub(super) fn show(control: &Control, vif: Option<&str>) -> Answer {
 pub(super) fn routes(control: &Control, vif: &str, direction: BgpDirection) -> Answer {
     let sessions = match control.sessions(vif, None) {
         Ok(sessions) => sessions,
-        Err(refused) => return refused,
+        Err(refusal) => return Answer::Refused(refusal),
     };
     let socket = control.bird.socket();
     Answer::later(move || match bird::routes(&socket, sessions, direction) {
@@ -120,7 +120,7 @@ pub(super) fn routes(control: &Control, vif: &str, direction: BgpDirection) -> A
 pub(super) fn reset(control: &Control, vif: &str, peer: Option<IpAddr>) -> Answer {
     let sessions = match control.sessions(vif, peer) {
         Ok(sessions) => sessions,
-        Err(refused) => return refused,
+        Err(refusal) => return Answer::Refused(refusal),
     };
     if control.config().vifs.iter().any(|known| *known.name == *vif && !known.up) {
         let message =

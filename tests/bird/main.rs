@@ -2,6 +2,9 @@
 //! about isolation, and that nothing of the station's file gets there unchecked.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests
 
+mod live;
+mod wire;
+
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -19,17 +22,20 @@ fn config(text: &str) -> Config {
     parse(text, Path::new("/nonexistent")).unwrap()
 }
 
-fn render_with(config: &Config, dead_ports: &[&str]) -> Option<bird::Rendered> {
+fn render_with(config: &Config, dead_ports: &[&str], directory: &Path) -> Option<bird::Rendered> {
     let vrfs: HashMap<Arc<str>, VrfId> =
         config.vrfs.iter().map(|vrf| vrf.name.clone()).zip((0..).map(VrfId)).collect();
     let dead_ports: BTreeSet<Arc<str>> = dead_ports.iter().map(|&port| port.into()).collect();
-    let directory = Path::new("/run/station/bird");
     bird::render(config, &Surroundings { vrfs: &vrfs, dead_ports: &dead_ports, directory })
 }
 
 fn render(text: &str) -> String {
-    let rendered = render_with(&config(text), &[]).expect("there is BGP");
+    let rendered = render_with(&config(text), &[], at()).expect("there is BGP");
     rendered.text().to_owned()
+}
+
+fn at() -> &'static Path {
+    Path::new("/run/station/bird")
 }
 
 /// BIRD takes it.
@@ -56,13 +62,13 @@ fn the_rendering_is_as_it_was_reviewed() {
         std::fs::write(&path, &text).unwrap();
         panic!("not tests/bird/bird.conf: compare it with {}", path.display());
     }
-    accepted(&render_with(&config(CONFIG), &[]).unwrap());
+    accepted(&render_with(&config(CONFIG), &[], at()).unwrap());
 }
 
 #[test]
 fn without_bgp_and_bfd_there_is_no_bird() {
     let none = config(include_str!("../common/station.toml"));
-    assert!(render_with(&none, &[]).is_none());
+    assert!(render_with(&none, &[], at()).is_none());
 }
 
 #[test]
@@ -118,7 +124,7 @@ fn alternates_exist_where_two_peers_do() {
 #[test]
 fn what_a_dead_port_leads_to_is_not_advertised() {
     let config = config(CONFIG);
-    let rendered = render_with(&config, &["core0"]).unwrap();
+    let rendered = render_with(&config, &["core0"], at()).unwrap();
     let public = protocol(rendered.text(), "protocol static 's4.public'");
     assert!(!public.contains("198.18.0.0/15") && !public.contains("192.0.2.8/30"), "{public}");
     assert!(public.contains("203.0.113.0/24"), "{public}");
@@ -141,7 +147,7 @@ fn a_password_is_in_the_text_and_in_nothing_that_is_shown() {
     let secret = "k$y'\\%#;{}";
     assert!(render(CONFIG).contains(&format!("password \"{secret}\";")));
     let config = config(CONFIG);
-    let rendered = render_with(&config, &[]).unwrap();
+    let rendered = render_with(&config, &[], at()).unwrap();
     assert!(!format!("{config:?} {rendered:?}").contains(secret));
     // BIRD's own complaints name a place, not a text.
     let broken = CONFIG.replacen("max_prefixes = 50", "max_prefixes = 0", 1);
@@ -165,7 +171,7 @@ fn two_hundred_tenants_with_the_same_addresses() {
              [[vif.bgp]]\npeer = \"169.254.0.2\"\npeer_as = 65001\nlocal_as = 64512\n"
         ));
     }
-    let rendered = render_with(&config(&text), &[]).unwrap();
+    let rendered = render_with(&config(&text), &[], at()).unwrap();
     for i in 1..=200 {
         assert!(rendered.text().contains(&format!("kernel table {};", 10_000 + 2 * (i - 1))));
     }

@@ -180,6 +180,15 @@ impl<'t> Problems<'t> {
         self.secrets.borrow_mut().push(span);
     }
 
+    /// Keeps secret what looks like a password in a text that is no TOML.
+    pub(super) fn hide_passwords(&self) {
+        for (start, key) in self.text.match_indices("password") {
+            let from = start + key.len();
+            let length = self.text[from..].find('\n').unwrap_or(self.text.len() - from);
+            self.keep_secret(from..from + length);
+        }
+    }
+
     /// Adds a problem at `span`, a range of octets of the text.
     pub(super) fn add(
         &self,

@@ -89,6 +89,7 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
         problems.add(&span, "", error.message(), "see https://toml.io for the syntax");
     }
     if !errors.is_empty() {
+        problems.hide_passwords();
         return None;
     }
     let root = Fields::document(document.get_ref(), problems);

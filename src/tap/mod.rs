@@ -10,7 +10,7 @@
 //!
 //! **What the kernel may do.** Many TAPs have the same addresses and subnets, also crosswise (one
 //! VIF's peer has the address that another VIF's own is), so sockets must be bound to their TAP. The
-//! kernel does not forward, answer or announce anything here: see [`sysctl`].
+//! kernel does not forward, answer or announce anything here: see `sysctl.rs`.
 //!
 //! **Lives.** A TAP is named after its port and tags and is persistent: it outlives a killed `stationd`
 //! with its addresses and the sockets bound to it, and the next one takes it over. (Its carrier goes

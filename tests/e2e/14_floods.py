@@ -76,6 +76,29 @@ class Heartbeat:
             end.close()
 
 
+class Stalls:
+    """How long this machine leaves a thread waiting that wants to run: nothing that the station can help."""
+
+    def __init__(self):
+        self.worst = 0.0
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self.watch)
+
+    def watch(self):
+        while not self.stop.is_set():
+            start = time.monotonic()
+            time.sleep(0.002)
+            self.worst = max(self.worst, time.monotonic() - start - 0.002)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()
+
+
 def floods():
     """What a tenant might send: each kind as frames that differ."""
     peer_mac = A.mac
@@ -113,7 +136,7 @@ def spray(sets, seconds, port="cust0"):
 def flooded(sets, seconds, what, again=3):
     """Another VIF's session, heartbeats and forwarded stream during a flood."""
     kernel, host = session("b")
-    with kernel, host, Heartbeat("b") as four, Heartbeat("b", six=True) as six:
+    with kernel, host, Stalls() as stalls, Heartbeat("b") as four, Heartbeat("b", six=True) as six:
         before = ledger.Snapshot()
         with case.Stream("b", "vpc-b", pps=5_000, seconds=seconds) as stream, spray(sets, seconds) as flood:
             end = time.monotonic() + seconds - 0.5
@@ -132,7 +155,7 @@ def flooded(sets, seconds, what, again=3):
         return flooded(sets, seconds, what, again - 1)
     worst = max(four.worst + six.worst)
     print(f"        {what}: {count / seconds:,.0f} frames/s; {exchanged} keepalives; {4 * four.sent} heartbeats, "
-          f"worst {1000 * worst:.1f} ms; {dict(seen.drops('a'))}")
+          f"worst {1000 * worst:.1f} ms (stalls {1000 * stalls.worst:.1f} ms); {dict(seen.drops('a'))}")
     require(count > FLOOD / 4 * seconds, f"only {count} frames in {seconds} s")
     for beat in (four, six):
         expect(beat.got, [beat.sent, beat.sent], f"heartbeats during {what} (lost before the station: {lost})")
@@ -140,7 +163,9 @@ def flooded(sets, seconds, what, again=3):
     expect(seen.unbalanced(), [], "books")
     expect(dict(seen.drops("b")), {}, f"drops of b during {what}")
     expect(seen.vifs["b"]["tap lost"] + seen.vifs["b"]["originated_lost"], 0, f"lost of b during {what}")
-    require(worst < 0.15, f"a heartbeat came {worst:.3f} s late during {what}")
+    # BFD of 50 ms x 3; on the way are a sender, the worker, the slow path and a receiver.
+    limit = 0.15 + 4 * stalls.worst
+    require(worst < limit, f"a heartbeat came {worst:.3f} s late during {what} (the machine stalled {stalls.worst:.3f} s)")
     return seen
 
 

@@ -20,6 +20,9 @@ use crate::tables::{PortRole, VrfId, VrfKind};
 
 /// Routes beyond which BIRD compares the kernel's tables with its own rarely: a scan reads them all.
 const MANY_ROUTES: u64 = 20_000;
+/// Octets of the kernel's news that may wait for BIRD: of thousands of TAPs that come at once, or of a full
+/// table. Where some are lost, BIRD has sessions down on TAPs that are up until its next scan.
+const NETLINK_BUFFER: usize = 32 << 20;
 /// Most next hops of a prefix: the buckets of a next-hop group.
 const MERGED: usize = crate::tables::group::BUCKETS;
 
@@ -87,7 +90,7 @@ fn head(out: &mut String, config: &Config, directory: &Path) {
          timeformat protocol \"%s\";\n\
          timeformat route \"%s\";\n\
          graceful restart wait 15;\n\
-         protocol device {{ scan time 60; }}\n",
+         protocol device {{ scan time 10; }}\n",
         config.station.router_id,
     );
     policy::definitions(out);
@@ -206,6 +209,7 @@ impl<'a> Domain<'a> {
             out,
             "protocol kernel '{name}' {{\n  \
                kernel table {number};\n  scan time {scan_s};\n  graceful restart on;\n  \
+               netlink rx buffer {NETLINK_BUFFER};\n  \
                merge paths on limit {MERGED};\n  \
                {word} {{ table '{table}'; import none; export {export}; }};\n}}\n"
         );

@@ -42,7 +42,8 @@ def ready(tap):
 
 def taps():
     """The TAPs of st-station: name -> addresses."""
-    links = json.loads(lab.run("ip", "-n", "st-station", "-j", "addr"))
+    # `ip` says so first where links came and went meanwhile.
+    links = json.loads(lab.run("ip", "-n", "st-station", "-j", "addr").splitlines()[-1])
     return {each["ifname"]: {f"{a['local']}/{a['prefixlen']}" for a in each["addr_info"]}
             for each in links if each["ifname"].startswith("v")}
 

@@ -227,7 +227,9 @@ mod tests {
         ]
         .map(net)
         .to_vec();
-        all.iter().for_each(|&prefix| drop(learned.set(prefix, Some(GroupId(1)))));
+        for &prefix in &all {
+            learned.set(prefix, Some(GroupId(1)));
+        }
         all.sort();
         let range = |from: &str, until: Option<&str>| -> Vec<IpNet> {
             let range = learned.range(net(from), until.map(net));

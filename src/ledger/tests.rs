@@ -27,7 +27,7 @@ fn an_outage_lasts_from_the_first_fault_to_the_end_of_the_last() {
         detection_ms: Some(150),
         frames_lost: Some(10),
     };
-    assert_eq!(ledger.outages(Some("a"), 0), [expected.clone()]);
+    assert_eq!(ledger.outages(Some("a"), 0), std::slice::from_ref(&expected));
     assert_eq!(ledger.outages(Some("a"), 3001), []);
     assert_eq!(ledger.outages(Some("b"), 0), []);
     let availability = ledger.availability("a", 0, 11_000);

@@ -272,8 +272,8 @@ mod tests {
     #[test]
     fn a_loss_or_return_moves_only_the_flows_of_that_member_whoever_else_is_lost() {
         let with = |usable: u32| -> Vec<AdjacencyId> {
-            let of = |i: u32| member(i + 1, 1 + i as u16, Role::Primary, usable >> i & 1 == 1);
-            dealt(&(0..5).map(of).collect::<Vec<_>>())
+            let of = |(id, weight)| member(id, weight, Role::Primary, usable >> (id - 1) & 1 == 1);
+            dealt(&(1..=5).zip(1..).map(of).collect::<Vec<_>>())
         };
         for usable in 1..32_u32 {
             for lost in (0..5).filter(|i| usable >> i & 1 == 1 && usable != 1 << i) {

@@ -45,6 +45,9 @@ pub struct Learning {
 /// A family of a VRF; true is IPv6.
 type Family = (VrfId, bool);
 
+/// The group that each prefix is to lead to; `None` for no route.
+type Moves = Vec<(IpNet, Option<GroupId>)>;
+
 /// What learned routes went through since the start, by family.
 #[derive(Default)]
 pub(super) struct Learnings(BTreeMap<Family, Learning>);
@@ -80,7 +83,7 @@ impl<P: Publish> Engine<P> {
         changes.sort_by_key(|change| (change.vrf, change.prefix));
         let mut batch = Batch::default();
         let mut rest = &changes[..];
-        let mut moves: Vec<(VrfId, Vec<(IpNet, Option<GroupId>)>)> = Vec::new();
+        let mut moves: Vec<(VrfId, Moves)> = Vec::new();
         while let Some(first) = rest.first() {
             let (vrf, prefix) = (first.vrf, first.prefix);
             let count = rest.iter().take_while(|c| (c.vrf, c.prefix) == (vrf, prefix)).count();
@@ -272,7 +275,7 @@ impl<P: Publish> Engine<P> {
     }
 
     /// Leads prefixes to other groups, in the FIB and then in the RIB.
-    fn move_routes(&mut self, vrf: VrfId, moves: Vec<(IpNet, Option<GroupId>)>) {
+    fn move_routes(&mut self, vrf: VrfId, moves: Moves) {
         let Some(rib) = self.state.ribs.get(&vrf) else { return };
         let mut updates = Vec::with_capacity(moves.len());
         for &(prefix, group) in &moves {

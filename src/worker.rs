@@ -119,8 +119,8 @@ impl<P: Port> Worker<P> {
 
     /// Where frame `lane` of the last burst entered, and the path's verdict on it.
     pub fn verdict(&self, lane: usize) -> (Option<VifId>, Verdict) {
-        let live = self.burst.live.0 & (1 << lane) != 0;
-        let verdict = if live { Verdict::Forward } else { self.burst.verdicts[lane] };
+        let verdict =
+            if self.burst.live.has(lane) { Verdict::Forward } else { self.burst.verdicts[lane] };
         (self.burst.lanes[lane].vif, verdict)
     }
 
@@ -186,7 +186,7 @@ impl<P: Port> Worker<P> {
         let mut frames = std::mem::take(&mut self.burst.frames);
         let mut punted = 0;
         for (lane, frame) in frames.drain(..).enumerate() {
-            if self.burst.live.0 & (1 << lane) != 0 {
+            if self.burst.live.has(lane) {
                 self.transmit(lane, frame);
             } else {
                 punted += usize::from(self.settle(port, lane, &frame));

@@ -292,28 +292,25 @@ impl Pool {
         Some(frame)
     }
 
-    /// Moves the packet's start by `delta` octets: negative to make room for a longer L2 header,
-    /// positive to cut it. Leaves the frame as it is and returns false where that leaves its memory.
+    /// Replaces the packet's first `cut` octets by `head` octets of room, and keeps `len` octets behind
+    /// them. Gives the packet; leaves the frame as it is and gives `None` where that leaves its memory.
     #[inline(always)]
-    #[must_use]
-    pub fn shift(&self, frame: &mut Frame, delta: i64) -> bool {
-        let mask = self.area.frame_size.octets() as u64 - 1;
-        let offset = (frame.addr & mask) as i64 + delta;
-        let len = i64::from(frame.len) - delta;
-        if offset < 0 || len < 0 || offset + len > mask as i64 + 1 {
-            return false;
+    pub fn reframe(
+        &mut self,
+        frame: &mut Frame,
+        cut: usize,
+        len: usize,
+        head: usize,
+    ) -> Option<&mut [u8]> {
+        let size = self.area.frame_size.octets();
+        let at = frame.addr as usize & (size - 1);
+        let (first, end) = ((at + cut).checked_sub(head)?, at + cut + len);
+        if end > size {
+            return None;
         }
-        frame.addr = frame.addr.wrapping_add_signed(delta);
-        frame.len = len as u32;
-        true
-    }
-
-    /// Cuts the packet to `len` octets; longer than it is changes nothing.
-    #[inline(always)]
-    pub fn truncate(&self, frame: &mut Frame, len: usize) {
-        if len < frame.len() {
-            frame.len = len as u32;
-        }
+        frame.addr = frame.addr - at as u64 + first as u64;
+        frame.len = (end - first) as u32;
+        Some(self.area.packet_mut(frame))
     }
 
     /// Frames free now.
@@ -335,13 +332,13 @@ mod tests {
     fn a_packet_moves_within_its_frame_only() {
         let mut pool = Pool::new(2, FrameSize::Small).unwrap();
         let mut frame = pool.take_with(&[7; 64]).unwrap();
-        assert!(pool.shift(&mut frame, -8));
+        assert!(pool.reframe(&mut frame, 0, 64, 8).is_some());
         assert_eq!(frame.len(), 72);
         assert_eq!(pool.area().packet(&frame)[8..], [7; 64]);
-        assert!(pool.shift(&mut frame, 12));
+        assert!(pool.reframe(&mut frame, 12, 60, 0).is_some());
         assert_eq!(pool.area().packet(&frame), [7; 60]);
-        assert!(!pool.shift(&mut frame, -(256 + 5)), "before its memory");
-        assert!(!pool.shift(&mut frame, 61), "past its end");
+        assert!(pool.reframe(&mut frame, 0, 60, 256 + 5).is_none(), "before its memory");
+        assert!(pool.reframe(&mut frame, 0, 2048 - 260 + 1, 0).is_none(), "past its end");
         assert_eq!(frame.len(), 60);
         pool.give(frame);
         assert_eq!(pool.free(), pool.total());

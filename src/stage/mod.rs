@@ -16,13 +16,24 @@ pub mod ttl;
 use crate::fib::FibReader;
 use crate::port::{Area, BURST, Frame, Pool};
 use crate::tables::counters::WorkerCounters;
-use crate::tables::{AdjacencyId, DropReason, PortId, Snapshot, Verdict, VifId};
+use crate::tables::{
+    AdjacencyId, DropReason, GroupId, PortId, Snapshot, SourceCheck, Verdict, VifId, VrfId,
+};
 
 /// What stages know of one frame.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
 pub struct Lane {
     /// Where it entered; `None` until the tags are known.
     pub vif: Option<VifId>,
+    /// The VIF's VRF.
+    pub vrf: VrfId,
+    /// The VIF's MTU: octets of IP packet.
+    pub mtu: u16,
+    /// The VIF is a customer's.
+    pub from_customer: bool,
+    /// The VIF's check of source addresses.
+    pub source_check: SourceCheck,
     /// Offset of the IP (or ARP) header in the frame, in octets.
     pub l3: u8,
     /// Priority of the outer tag.
@@ -33,12 +44,10 @@ pub struct Lane {
     pub flags: Flags,
     /// Octets of the IP packet.
     pub ip_len: u16,
-    /// Next-hop group of the destination.
-    pub group: u32,
-    /// Next-hop group of the source, where it is checked.
-    pub source_group: u32,
-    /// Spreads flows over the members of a group.
-    pub flow: u32,
+    /// Which of the family's [`Keys`] is the destination.
+    pub destination: u8,
+    /// Which of them is the source, where it is checked.
+    pub source: u8,
     /// The egress, once resolved.
     pub adjacency: AdjacencyId,
 }
@@ -87,6 +96,24 @@ impl Lanes {
         self.0 |= 1 << lane;
     }
 
+    /// Whether a lane is in the set.
+    #[inline(always)]
+    pub const fn has(self, lane: usize) -> bool {
+        self.0 >> lane & 1 == 1
+    }
+
+    /// The lanes that are in both sets.
+    #[inline(always)]
+    pub const fn and(self, other: Lanes) -> Lanes {
+        Lanes(self.0 & other.0)
+    }
+
+    /// The lanes that are in either set.
+    #[inline(always)]
+    pub const fn or(self, other: Lanes) -> Lanes {
+        Lanes(self.0 | other.0)
+    }
+
     /// Removes a lane.
     #[inline(always)]
     pub const fn remove(&mut self, lane: usize) {
@@ -113,47 +140,36 @@ impl Iterator for Lanes {
 #[derive(Debug)]
 pub struct Keys<A> {
     count: usize,
-    owner: [u8; 2 * BURST],
-    vrfs: [u32; 2 * BURST],
-    addresses: [A; 2 * BURST],
-    groups: [u32; 2 * BURST],
+    vrfs: [u32; KEYS],
+    addresses: [A; KEYS],
+    groups: [u32; KEYS],
 }
 
-/// Set in an owner: the key is the lane's source address.
-const IS_SOURCE: u8 = 0x80;
+/// Most keys of a burst: two a lane. A power of two.
+const KEYS: usize = 2 * BURST;
 
 impl<A: Copy + Default> Default for Keys<A> {
     fn default() -> Self {
-        Keys {
-            count: 0,
-            owner: [0; 2 * BURST],
-            vrfs: [0; 2 * BURST],
-            addresses: [A::default(); 2 * BURST],
-            groups: [0; 2 * BURST],
-        }
+        Keys { count: 0, vrfs: [0; KEYS], addresses: [A::default(); KEYS], groups: [0; KEYS] }
     }
 }
 
 impl<A> Keys<A> {
+    /// Asks for the route of an address in a VRF; gives the number of the key.
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "a lane is below 64")]
-    fn push(&mut self, lane: usize, tag: u8, vrf: u32, address: A) {
-        self.owner[self.count] = lane as u8 | tag;
-        self.vrfs[self.count] = vrf;
-        self.addresses[self.count] = address;
-        self.count += 1;
+    #[expect(clippy::cast_possible_truncation, reason = "keys are below 128")]
+    pub fn ask(&mut self, vrf: VrfId, address: A) -> u8 {
+        let key = self.count % KEYS;
+        self.vrfs[key] = u32::from(vrf.0);
+        self.addresses[key] = address;
+        self.count = key + 1;
+        key as u8
     }
 
-    /// Asks for the route to a lane's destination.
+    /// The next-hop group that a key's route leads to.
     #[inline(always)]
-    pub fn destination(&mut self, lane: usize, vrf: u32, address: A) {
-        self.push(lane, 0, vrf, address);
-    }
-
-    /// Asks for the route back to a lane's source.
-    #[inline(always)]
-    pub fn source(&mut self, lane: usize, vrf: u32, address: A) {
-        self.push(lane, IS_SOURCE, vrf, address);
+    pub fn group(&self, key: u8) -> GroupId {
+        GroupId(self.groups[usize::from(key) % KEYS])
     }
 }
 
@@ -172,6 +188,11 @@ pub struct Burst {
     pub v4: Lanes,
     /// IPv6 lanes.
     pub v6: Lanes,
+    /// Lanes whose source is checked.
+    pub checked: Lanes,
+    /// Lanes that are not plainly forwarded: a stage after [`resolve`] has a verdict for each. The others
+    /// need not be looked at until [`rewrite`].
+    pub odd: Lanes,
     /// IPv4 addresses to look up.
     pub keys4: Keys<u32>,
     /// IPv6 addresses to look up.
@@ -182,14 +203,17 @@ impl Default for Burst {
     fn default() -> Self {
         const LANE: Lane = Lane {
             vif: None,
+            vrf: VrfId(0),
+            mtu: 0,
+            from_customer: false,
+            source_check: SourceCheck::Off,
             l3: 0,
             pcp: 0,
             ttl: 0,
             flags: Flags(0),
             ip_len: 0,
-            group: 0,
-            source_group: 0,
-            flow: 0,
+            destination: 0,
+            source: 0,
             adjacency: AdjacencyId(0),
         };
         Burst {
@@ -199,6 +223,8 @@ impl Default for Burst {
             live: Lanes(0),
             v4: Lanes(0),
             v6: Lanes(0),
+            checked: Lanes(0),
+            odd: Lanes(0),
             keys4: Keys::default(),
             keys6: Keys::default(),
         }
@@ -212,8 +238,24 @@ impl Burst {
         self.live = Lanes::first(self.frames.len());
         self.v4 = Lanes(0);
         self.v6 = Lanes(0);
+        self.checked = Lanes(0);
+        self.odd = Lanes(0);
         self.keys4.count = 0;
         self.keys6.count = 0;
+    }
+
+    /// The next-hop group of a lane's destination.
+    #[inline(always)]
+    fn group(&self, lane: usize) -> GroupId {
+        let key = self.lanes[lane].destination;
+        if self.v4.has(lane) { self.keys4.group(key) } else { self.keys6.group(key) }
+    }
+
+    /// The next-hop group of a checked lane's source.
+    #[inline(always)]
+    fn source_group(&self, lane: usize) -> GroupId {
+        let key = self.lanes[lane].source;
+        if self.v4.has(lane) { self.keys4.group(key) } else { self.keys6.group(key) }
     }
 
     /// Ends a lane's way.
@@ -238,8 +280,17 @@ impl Burst {
     /// The packet of a lane from its IP header on.
     #[inline(always)]
     pub fn l3<'a>(&self, area: &'a Area, lane: usize) -> &'a [u8] {
-        area.packet(&self.frames[lane]).get(usize::from(self.lanes[lane].l3)..).unwrap_or(&[])
+        match area.packet(&self.frames[lane]).get(usize::from(self.lanes[lane].l3)..) {
+            Some(packet) => packet,
+            None => nothing(),
+        }
     }
+}
+
+/// In a function of its own, so that the compiler branches to it and does not choose by arithmetic.
+#[cold]
+fn nothing<'a>() -> &'a [u8] {
+    &[]
 }
 
 /// What stages work with besides the burst.

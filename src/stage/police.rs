@@ -41,7 +41,7 @@ impl Budgets {
 }
 
 /// Drops punted lanes that are over their VIF's budget.
-#[inline]
+#[inline(never)]
 pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     for lane in burst.settled() {
         let (Verdict::Punt(reason), Some(vif)) = (burst.verdicts[lane], burst.lanes[lane].vif)

@@ -1,28 +1,28 @@
 //! Source address validation (RFC 3704, RFC 8704 feasible-path): what enters by a customer's VIF must
 //! come from an address that the VRF would route back to it.
 
-use super::{Burst, Context, Flags};
+use super::{Burst, Context};
 use crate::tables::{AdjacencyKind, DropReason, GroupId, Snapshot, SourceCheck, VifId};
 
 /// Drops lanes whose source does not belong to their VIF.
-#[inline]
+#[inline(never)]
 pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
-    for lane in burst.live {
+    for lane in burst.live.and(burst.checked) {
         let state = &burst.lanes[lane];
-        let Some(id) = state.vif else { continue };
-        let Some(vif) = c.tables.vif(id) else { continue };
-        let link_local6 = burst.v6.0 & (1 << lane) != 0 && state.flags.has(Flags::LINK_LOCAL);
-        if vif.source_check == SourceCheck::Off || link_local6 {
+        let (Some(id), group) = (state.vif, burst.source_group(lane)) else { continue };
+        // One way back, by the same VIF: what most packets have.
+        let only = c.tables.groups.only(group).map(|only| c.tables.adjacency(only));
+        if only.is_some_and(|only| only.kind == AdjacencyKind::Forward && only.vif == id) {
             continue;
         }
-        let group = GroupId(state.source_group);
-        if let Err(reason) = check(c.tables, group, id, vif.source_check) {
+        if let Err(reason) = check(c.tables, group, id, state.source_check) {
             burst.drop(lane, reason);
         }
     }
 }
 
-#[inline(always)]
+/// Whether any way back to the source is right for the VIF's kind of check.
+#[cold]
 fn check(
     tables: &Snapshot,
     group: GroupId,

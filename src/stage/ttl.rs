@@ -4,9 +4,9 @@ use super::{Burst, Context};
 use crate::tables::{PuntReason, Verdict};
 
 /// Punts lanes whose TTL runs out here.
-#[inline]
+#[inline(never)]
 pub fn run(burst: &mut Burst, _: &mut Context<'_>) {
-    for lane in burst.live {
+    for lane in burst.live.and(burst.odd) {
         if burst.lanes[lane].ttl <= 1 {
             burst.settle(lane, Verdict::Punt(PuntReason::TtlExceeded));
         }

@@ -68,6 +68,8 @@ pub struct Adjacency {
     pub port: PortId,
     /// The operator configured the MAC: the slow path neither ages nor replaces it.
     pub static_neighbor: bool,
+    /// The egress VIF is a customer's.
+    pub to_customer: bool,
     /// Frames keep the priority (PCP) they came with; else `l2` holds it.
     pub preserve_pcp: bool,
     /// The egress VIF (also for `Unresolved`, `Glean`, `Local` and `Broadcast`).
@@ -90,6 +92,7 @@ impl Adjacency {
             l2_len: 0,
             port: PortId(0),
             static_neighbor: false,
+            to_customer: false,
             preserve_pcp: false,
             vif: VifId(0),
             vrf,
@@ -104,6 +107,7 @@ impl Adjacency {
         Adjacency {
             port: vif.port,
             vif: id,
+            to_customer: vif.kind.is_some(),
             mtu: vif.mtu,
             address,
             ..Adjacency::special(kind, vif.vrf)

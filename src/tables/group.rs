@@ -32,20 +32,16 @@ pub struct Member {
     pub usable: bool,
 }
 
-/// Where a group's buckets are, and behind them its members. The number of buckets is `mask + 1`: 1
-/// or [`BUCKETS`]. The one bucket of a group of one is its member too.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Group {
-    first: u32,
-    mask: u16,
-    members: u16,
+/// Where a group leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Group {
+    /// To one adjacency, its only member.
+    One(AdjacencyId),
+    /// To those in the [`BUCKETS`] buckets from `first` on. Behind these are its members.
+    Many { first: u32, members: u16 },
 }
 
-impl Group {
-    fn places(self) -> usize {
-        if self.mask == 0 { 1 } else { BUCKETS + usize::from(self.members) }
-    }
-}
+const NOWHERE: Group = Group::One(AdjacencyId(0));
 
 /// All groups of all VRFs. Group 0 is "no route" and holds adjacency 0; so does every id that is
 /// not in use.
@@ -53,17 +49,13 @@ impl Group {
 pub struct GroupTable {
     groups: Vec<Group>,
     buckets: Vec<AdjacencyId>,
-    /// Places in `buckets` that no group uses, by their number.
+    /// Runs in `buckets` that no group uses, by the number of members that they have room for.
     free: Vec<Vec<u32>>,
 }
 
 impl Default for GroupTable {
     fn default() -> Self {
-        GroupTable {
-            groups: vec![Group::default()],
-            buckets: vec![AdjacencyId(0)],
-            free: Vec::new(),
-        }
+        GroupTable { groups: vec![NOWHERE], buckets: Vec::new(), free: Vec::new() }
     }
 }
 
@@ -75,51 +67,50 @@ impl GroupTable {
         if id.0 == 0 {
             return;
         }
-        let mut places = match members {
-            [] => vec![AdjacencyId(0)],
-            [only] => vec![only.adjacency],
-            many => deal(many),
-        };
-        let mask = u16::try_from(places.len() - 1).unwrap_or(0);
-        if mask != 0 {
-            places.extend(members.iter().map(|member| member.adjacency));
-        }
-        let count = u16::try_from(members.len()).unwrap_or(u16::MAX);
         if self.groups.len() <= id.index() {
-            self.groups.resize(id.index() + 1, Group::default());
+            self.groups.resize(id.index() + 1, NOWHERE);
         }
         let old = self.groups[id.index()];
-        let first = if old.first != 0 && old.places() == places.len() {
-            old.first
-        } else {
-            self.clear(id);
-            self.take(places.len())
+        if let Group::Many { first, members } = old {
+            self.give_back(first, members);
+        }
+        self.groups[id.index()] = match members {
+            [] => NOWHERE,
+            [only] => Group::One(only.adjacency),
+            many => {
+                let count = u16::try_from(many.len()).unwrap_or(u16::MAX);
+                let all = many.iter().map(|member| member.adjacency).take(usize::from(count));
+                let places: Vec<AdjacencyId> = deal(many).into_iter().chain(all).collect();
+                let first = self.take(count);
+                let at = first as usize;
+                self.buckets[at..at + places.len()].copy_from_slice(&places);
+                Group::Many { first, members: count }
+            }
         };
-        let at = first as usize;
-        self.buckets[at..at + places.len()].copy_from_slice(&places);
-        self.groups[id.index()] = Group { first, mask, members: count };
     }
 
     /// Makes `id` lead nowhere.
     pub fn clear(&mut self, id: GroupId) {
-        let Some(group) = self.groups.get_mut(id.index()) else { return };
-        let old = std::mem::take(group);
-        if old.first != 0 {
-            let places = old.places();
-            if self.free.len() <= places {
-                self.free.resize(places + 1, Vec::new());
-            }
-            self.free[places].push(old.first);
+        if id.index() < self.groups.len() {
+            self.set(id, &[]);
         }
     }
 
-    /// A place for `count` adjacencies.
-    fn take(&mut self, count: usize) -> u32 {
-        self.free.get_mut(count).and_then(Vec::pop).unwrap_or_else(|| {
+    /// A run of buckets with room for this many members behind it.
+    fn take(&mut self, members: u16) -> u32 {
+        self.free.get_mut(usize::from(members)).and_then(Vec::pop).unwrap_or_else(|| {
             let first = self.buckets.len();
-            self.buckets.resize(first + count, AdjacencyId(0));
+            self.buckets.resize(first + BUCKETS + usize::from(members), AdjacencyId(0));
             u32::try_from(first).unwrap_or(0)
         })
+    }
+
+    fn give_back(&mut self, first: u32, members: u16) {
+        let members = usize::from(members);
+        if self.free.len() <= members {
+            self.free.resize(members + 1, Vec::new());
+        }
+        self.free[members].push(first);
     }
 
     /// One more than the highest id ever set.
@@ -132,21 +123,46 @@ impl GroupTable {
         self.groups.is_empty()
     }
 
-    /// The buckets of a group; those of "no route" for an id that is not in the table.
+    #[inline(always)]
+    fn get(&self, id: GroupId) -> &Group {
+        self.groups.get(id.index()).unwrap_or(&NOWHERE)
+    }
+
+    /// The buckets of a group, 1 or [`BUCKETS`]; those of "no route" for an id that is not in the table.
     #[inline(always)]
     pub fn buckets(&self, id: GroupId) -> &[AdjacencyId] {
-        let group = self.groups.get(id.index()).copied().unwrap_or_default();
-        &self.buckets[group.first as usize..=group.first as usize + usize::from(group.mask)]
+        match self.get(id) {
+            Group::One(adjacency) => std::slice::from_ref(adjacency),
+            Group::Many { first, .. } => &self.buckets[*first as usize..][..BUCKETS],
+        }
     }
 
     /// Every member of a group, whether it carries now or not.
     #[inline(always)]
     pub fn members(&self, id: GroupId) -> &[AdjacencyId] {
-        let group = self.groups.get(id.index()).copied().unwrap_or_default();
-        let first = group.first as usize;
-        match group.mask {
-            0 => &self.buckets[first..=first],
-            _ => &self.buckets[first + BUCKETS..first + BUCKETS + usize::from(group.members)],
+        match self.get(id) {
+            Group::One(adjacency) => std::slice::from_ref(adjacency),
+            Group::Many { first, members } => {
+                &self.buckets[*first as usize + BUCKETS..][..usize::from(*members)]
+            }
+        }
+    }
+
+    /// The bucket that a flow's number chooses; most groups have one and need no number.
+    #[inline(always)]
+    pub fn choose(&self, id: GroupId, flow: impl FnOnce() -> u32) -> AdjacencyId {
+        match *self.get(id) {
+            Group::One(adjacency) => adjacency,
+            Group::Many { first, .. } => self.buckets[first as usize + flow() as usize % BUCKETS],
+        }
+    }
+
+    /// The adjacency of a group that has only this one.
+    #[inline(always)]
+    pub fn only(&self, id: GroupId) -> Option<AdjacencyId> {
+        match *self.get(id) {
+            Group::One(adjacency) => Some(adjacency),
+            Group::Many { .. } => None,
         }
     }
 }
@@ -355,6 +371,6 @@ mod tests {
             table.clear(GroupId(2));
             assert_eq!(table.buckets(GroupId(1)), &[AdjacencyId(0)]);
         }
-        assert!(table.buckets.len() <= 1 + 2 + 2 * (BUCKETS + 2), "{}", table.buckets.len());
+        assert!(table.buckets.len() <= 2 * (BUCKETS + 2), "{}", table.buckets.len());
     }
 }

@@ -11,7 +11,7 @@ pub mod verdict;
 pub mod vif;
 
 pub use adjacency::{Adjacency, AdjacencyKind};
-pub use group::{Group, GroupTable, Member, Role};
+pub use group::{GroupTable, Member, Role};
 pub use ids::{AdjacencyId, GroupId, PortId, VifId, VrfId};
 pub use port::{Port, PortRole, VlanSlot};
 pub use snapshot::{Snapshot, Vrf, VrfKind};

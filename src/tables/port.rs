@@ -38,8 +38,8 @@ pub enum VlanSlot {
     },
 }
 
-/// VID -> what it means; 4,096 entries.
-type VlanMap = Box<[VlanSlot]>;
+/// VID -> what it means.
+type VlanMap = Box<[VlanSlot; 4096]>;
 
 /// One NIC and the VIFs on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,9 +63,13 @@ impl Port {
     }
 
     /// Puts a VIF on the port. Returns false, and changes nothing, where its tags collide with
-    /// those of another VIF: the same tags, or one tag against two, or another outer TPID.
+    /// those of another VIF: the same tags, or one tag against two, or another outer TPID; or where
+    /// they are none that a VIF may have.
     #[must_use]
     pub fn insert(&mut self, tags: Tags, id: VifId) -> bool {
+        if [tags.outer, tags.inner.unwrap_or(1)].iter().any(|vid| !(1..=4094).contains(vid)) {
+            return false;
+        }
         let slot = &mut self.outer[usize::from(tags.outer & 0xfff)];
         match (tags.inner, *slot) {
             (None, VlanSlot::Empty) => {
@@ -109,5 +113,5 @@ impl Port {
 }
 
 fn empty_map() -> VlanMap {
-    vec![VlanSlot::Empty; 4096].into_boxed_slice()
+    Box::new([VlanSlot::Empty; 4096])
 }

@@ -14,6 +14,14 @@ pub fn sum(data: &[u8]) -> u16 {
     fold(sum)
 }
 
+/// Whether the checksum of an IPv4 header without options is right, that is, whether it sums to 0xffff. In
+/// one's complement that is a multiple of 0xffff, other than 0, and so in words of any width (RFC 1071 2.C).
+#[inline(always)]
+pub fn is_right(words: [u32; 5]) -> bool {
+    let sum: u64 = words.into_iter().map(u64::from).sum();
+    sum != 0 && sum.is_multiple_of(0xffff)
+}
+
 /// The checksum after one 16-bit word of the data changed from `old` to `new` (RFC 1624, eqn. 3).
 #[inline(always)]
 pub fn update(checksum: u16, old: u16, new: u16) -> u16 {
@@ -33,6 +41,17 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn a_header_is_right_where_it_sums_to_all_ones(words: [u32; 5], fix in 0..3) {
+            let mut words = if fix == 2 { [0; 5] } else { words };
+            let octets = |words: [u32; 5]| words.map(u32::to_be_bytes).concat();
+            if fix == 1 {
+                words[2] &= 0xffff_0000;
+                words[2] |= u32::from(!sum(&octets(words)));
+            }
+            prop_assert_eq!(is_right(words), sum(&octets(words)) == 0xffff);
+        }
+
         #[test]
         fn an_update_equals_a_new_computation(mut words in prop::collection::vec(any::<u16>(), 2..30), at in any::<prop::sample::Index>(), new: u16) {
             let bytes = |w: &[u16]| w.iter().flat_map(|w| w.to_be_bytes()).collect::<Vec<u8>>();

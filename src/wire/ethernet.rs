@@ -28,6 +28,20 @@ impl Mac {
     /// ff:ff:ff:ff:ff:ff.
     pub const BROADCAST: Mac = Mac([0xff; 6]);
 
+    /// The MAC as the lower 48 bits of a number.
+    #[inline(always)]
+    pub const fn to_bits(self) -> u64 {
+        let [a, b, c, d, e, f] = self.0;
+        u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+    }
+
+    /// The MAC that is the lower 48 bits of a number.
+    #[inline(always)]
+    pub const fn from_bits(bits: u64) -> Mac {
+        let [_, _, a, b, c, d, e, f] = bits.to_be_bytes();
+        Mac([a, b, c, d, e, f])
+    }
+
     /// Broadcast or multicast.
     #[inline(always)]
     pub const fn is_group(self) -> bool {
@@ -70,10 +84,30 @@ impl FromStr for Mac {
     }
 }
 
-/// The big-endian 16 bits at `at`. The caller has checked that `at + 2 <= frame.len()`.
+/// The big-endian 16 bits at `at`. The caller has checked that they are there.
 #[inline(always)]
 pub fn be16(frame: &[u8], at: usize) -> u16 {
-    u16::from_be_bytes([frame[at], frame[at + 1]])
+    u16::from_be_bytes(octets(frame, at))
+}
+
+/// The big-endian 32 bits at `at`. The caller has checked that they are there.
+#[inline(always)]
+pub fn be32(frame: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes(octets(frame, at))
+}
+
+/// The big-endian 64 bits at `at`. The caller has checked that they are there.
+#[inline(always)]
+pub fn be64(frame: &[u8], at: usize) -> u64 {
+    u64::from_be_bytes(octets(frame, at))
+}
+
+/// As a whole: octet by octet, the compiler does not put words together again.
+#[inline(always)]
+fn octets<const N: usize>(frame: &[u8], at: usize) -> [u8; N] {
+    let mut octets = [0; N];
+    octets.copy_from_slice(&frame[at..at + N]);
+    octets
 }
 
 #[cfg(test)]

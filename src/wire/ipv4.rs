@@ -125,11 +125,13 @@ impl<'a> Ipv4<'a> {
 /// the checksum (RFC 1624).
 #[inline(always)]
 pub fn decrement_ttl(packet: &mut [u8]) {
-    let old = be16(packet, 8);
-    let new = old - 0x100;
-    let sum = checksum::update(be16(packet, 10), old, new);
-    packet[8] -= 1;
-    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    let Some(header) = packet.first_chunk_mut::<HEADER_LEN>() else { return };
+    header[8] = header[8].wrapping_sub(1);
+    // RFC 1624 with what changed being 0x0100 less: add that, and the carry.
+    let (sum, carry) = be16(header, 10).overflowing_add(0x100);
+    let sum = sum + u16::from(carry);
+    let sum = if sum == 0xffff { 0 } else { sum };
+    header[10..12].copy_from_slice(&sum.to_be_bytes());
 }
 
 /// What a packet's options mean to a router.

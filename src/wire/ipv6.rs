@@ -109,7 +109,7 @@ pub fn is_link_local(address: IpAddr) -> bool {
 
 /// The 16 octets at `at`, which the caller has checked to be there.
 #[inline(always)]
-fn address(data: &[u8], at: usize) -> u128 {
+pub fn address(data: &[u8], at: usize) -> u128 {
     let mut octets = [0; 16];
     octets.copy_from_slice(&data[at..at + 16]);
     u128::from_be_bytes(octets)

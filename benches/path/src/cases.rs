@@ -1,0 +1,92 @@
+//! What is measured.
+
+use crate::packets::Families;
+use crate::station::{Shape, Vrfs};
+
+pub struct Case {
+    pub shape: Shape,
+    pub families: Families,
+    /// "inside" (every prefix as likely) or "zipf"; small VRFs have one kind.
+    pub pattern: &'static str,
+    /// Part of a quick run.
+    pub quick: bool,
+    /// DPDK's l3fwd takes part, with the same packets untagged.
+    pub rival: bool,
+    /// `scripts/test` watches its instructions.
+    pub guard: bool,
+}
+
+const fn case(
+    vrfs: Vrfs,
+    vifs: u16,
+    qinq: bool,
+    families: Families,
+    pattern: &'static str,
+    part_of: &[Part],
+) -> Case {
+    let (mut quick, mut rival, mut guard) = (false, false, false);
+    let mut i = 0;
+    while i < part_of.len() {
+        match part_of[i] {
+            Quick => quick = true,
+            Rival => rival = true,
+            Guard => guard = true,
+        }
+        i += 1;
+    }
+    Case { shape: Shape { vrfs, vifs, qinq }, families, pattern, quick, rival, guard }
+}
+
+/// What a case is for besides a full run.
+enum Part {
+    Quick,
+    Rival,
+    Guard,
+}
+
+use Families::{Mixed, V4, V6};
+use Part::{Guard, Quick, Rival};
+use Vrfs::{Full, Small};
+
+/// Cases of one shape follow each other: its station is built once.
+pub const CASES: [Case; 15] = [
+    case(Full, 100, false, V4, "inside", &[Quick, Rival, Guard]),
+    case(Full, 100, false, V4, "zipf", &[Quick, Rival]),
+    case(Full, 100, false, V6, "inside", &[Quick, Rival, Guard]),
+    case(Full, 100, false, V6, "zipf", &[Rival]),
+    case(Full, 100, false, Mixed, "inside", &[Quick]),
+    case(Full, 100, true, V4, "inside", &[Quick]),
+    case(Full, 100, true, Mixed, "inside", &[]),
+    case(Full, 1, false, V4, "inside", &[Quick]),
+    case(Full, 4000, false, V4, "inside", &[Quick]),
+    case(Full, 4000, false, V6, "inside", &[]),
+    case(Small, 1, false, V4, "inside", &[Quick]),
+    case(Small, 100, true, Mixed, "inside", &[Guard]),
+    case(Small, 4000, false, V4, "inside", &[Quick]),
+    case(Small, 4000, false, V6, "inside", &[]),
+    case(Small, 4000, true, Mixed, "inside", &[]),
+];
+
+impl Case {
+    /// What the case is called in reports.
+    pub fn name(&self) -> String {
+        let Shape { vrfs, vifs, qinq } = self.shape;
+        let routes = match vrfs {
+            Full => "full table",
+            Small => "small VRFs",
+        };
+        let tags = if qinq { "QinQ" } else { "tagged" };
+        format!("{routes}, {vifs} VIFs, {tags} {}", self.traffic())
+    }
+
+    /// The packets and where they go.
+    pub fn traffic(&self) -> String {
+        let families = match self.families {
+            V4 => "IPv4",
+            V6 => "IPv6",
+            Mixed => "mixed",
+        };
+        let pattern = if self.pattern == "inside" { "random" } else { self.pattern };
+        format!("{families}, {pattern}")
+    }
+}

@@ -1,0 +1,121 @@
+//! The customers' packets: UDP, as short as Ethernet allows, from an address of the VIF's own prefix.
+
+use station::wire::checksum;
+
+use crate::data::Family;
+use crate::random::Random;
+use crate::station::{SMALL, Shape, Vrfs, customer4, customer6, port_mac, tags};
+
+/// How many packets a case has before they come again.
+pub const PACKETS: usize = 1 << 16;
+
+/// The families of a case's packets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Families {
+    V4,
+    V6,
+    /// As many of each.
+    Mixed,
+}
+
+/// Octets of an untagged frame at least, without FCS.
+const SHORTEST: usize = 60;
+
+/// An untagged UDP frame with room for `octets` at least.
+fn frame4(source: u32, destination: u32) -> Vec<u8> {
+    let mut packet = vec![0x45, 0, 0, 46, 0, 0, 0x40, 0, 64, 17, 0, 0];
+    packet.extend(source.to_be_bytes());
+    packet.extend(destination.to_be_bytes());
+    let sum = !checksum::sum(&packet);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    packet.extend(udp(26));
+    packet
+}
+
+fn frame6(source: u128, destination: u128) -> Vec<u8> {
+    let mut packet = vec![0x60, 0, 0, 0, 0, 8, 17, 64];
+    packet.extend(source.to_be_bytes());
+    packet.extend(destination.to_be_bytes());
+    packet.extend(udp(8));
+    packet
+}
+
+/// A datagram of `octets`, without a checksum: no router looks at it.
+fn udp(octets: u16) -> Vec<u8> {
+    let mut datagram = [4000u16, 5000, octets, 0].map(u16::to_be_bytes).concat();
+    datagram.resize(octets.into(), 0xa5);
+    datagram
+}
+
+/// MACs, tags and ethertype in front of a packet.
+pub fn frame(tags: &[u16], packet: &[u8]) -> Vec<u8> {
+    let mut frame = [port_mac(0).0, [2, 0, 0, 0, 2, 2]].concat();
+    for vid in tags {
+        frame.extend([0x81, 0]);
+        frame.extend(vid.to_be_bytes());
+    }
+    frame.extend(if packet[0] >> 4 == 4 { [0x08, 0] } else { [0x86, 0xdd] });
+    frame.extend(packet);
+    let shortest = SHORTEST + 4 * tags.len();
+    if frame.len() < shortest {
+        frame.resize(shortest, 0);
+    }
+    frame
+}
+
+/// Not an IPv4 address that no router forwards, nor one of the customers' and links': a made-up table has
+/// routes for those too.
+fn is_forwarded(address: u128) -> bool {
+    let special = matches!(address >> 24, 0 | 10 | 127 | 224..) || address >> 16 == 0xa9fe;
+    !special && address >> 22 != 0x6440_0000 >> 22
+}
+
+/// A case's IP packets and the VIF each enters by.
+pub fn packets(
+    shape: Shape,
+    of: Families,
+    pattern: &str,
+    families: &[Family; 2],
+) -> Vec<(u16, Vec<u8>)> {
+    let mut random = Random::new(64);
+    let mut destinations = families.each_ref().map(|family| {
+        let pattern = family.patterns.iter().find(|(name, _)| *name == pattern);
+        let addresses = pattern.map_or(&[][..], |(_, addresses)| addresses);
+        addresses
+            .iter()
+            .copied()
+            .filter(|&addr| family.bits != 32 || is_forwarded(addr >> 96))
+            .cycle()
+    });
+    (0..PACKETS)
+        .map(|_| {
+            let vif = random.below(shape.vifs.into()) as u16;
+            let n = shape.number(vif);
+            let v6 = of == Families::V6 || of == Families::Mixed && random.below(2) == 1;
+            let host = random.next();
+            let destination = match shape.vrfs {
+                Vrfs::Full => destinations[usize::from(v6)].next().unwrap_or(0),
+                Vrfs::Small => {
+                    let d = random.below(SMALL.into()) as u128;
+                    let low = u128::from(random.next());
+                    if v6 {
+                        0xfd80 << 112 | d << 96 | low
+                    } else {
+                        (0x0a40_0000 | d << 16 | low & 0xffff) << 96
+                    }
+                }
+            };
+            let packet = if v6 {
+                frame6(customer6(n) | u128::from(host), destination)
+            } else {
+                frame4(customer4(n) | (host & 0xff) as u32, (destination >> 96) as u32)
+            };
+            (vif, packet)
+        })
+        .collect()
+}
+
+/// The same as frames on the customers' port.
+pub fn frames(shape: Shape, packets: &[(u16, Vec<u8>)]) -> Vec<Vec<u8>> {
+    packets.iter().map(|(vif, packet)| frame(&tags(shape, *vif), packet)).collect()
+}

@@ -1,0 +1,241 @@
+//! A station as `stationd` makes one: a configuration, the control engine's tables and FIB, one worker.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use station::control::model::{NextHop, RouteListConfig};
+use station::control::{Engine, Limits, PortFacts, config};
+use station::fib::{self, Fib};
+use station::port::{FrameSize, Pool};
+use station::publish::Publisher;
+use station::tables::counters::WorkerCounters;
+use station::tables::{PortId, Snapshot};
+use station::wire::ethernet::Mac;
+use station::worker::{Exchange, Worker};
+
+use crate::data::{Family, Route};
+use crate::wire::Wire;
+
+/// The neighbors on the core port that the full table's routes are dealt to.
+pub const UPSTREAMS: u16 = 16;
+/// Destinations of a small VRF.
+pub const SMALL: u16 = 8;
+/// Packet buffers of the worker, as the default for two ports.
+pub const FRAMES: usize = 8192;
+
+/// What the routes are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Vrfs {
+    /// One public VRF with the full table, shared by all VIFs.
+    Full,
+    /// A VPC of its own for each VIF: 14 routes of both families, its own VIF on the core port.
+    Small,
+}
+
+/// What the station is like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shape {
+    pub vrfs: Vrfs,
+    pub vifs: u16,
+    /// Customers' VIFs have two tags.
+    pub qinq: bool,
+}
+
+pub struct Station {
+    /// Keeps what the worker reads alive.
+    _engine: Engine<Publisher>,
+    pub worker: Worker<Wire>,
+    pub counters: Arc<WorkerCounters>,
+}
+
+/// The MAC of a port.
+pub fn port_mac(port: u8) -> Mac {
+    Mac([2, 0, 0, 0, 1, port])
+}
+
+/// The VLAN tags of a customer's VIF, outermost first.
+pub fn tags(shape: Shape, vif: u16) -> Vec<u16> {
+    if shape.qinq { vec![1 + vif / 1000, 1 + vif % 1000] } else { vec![1 + vif] }
+}
+
+impl Shape {
+    /// A customer's number in addresses: in small VRFs all have the same.
+    pub fn number(self, vif: u16) -> u16 {
+        if self.vrfs == Vrfs::Small { 0 } else { vif }
+    }
+
+    fn text(self) -> String {
+        let mut text = format!("[station]\nmax_vifs = {}\n", 2 * self.vifs + 1);
+        for (name, role) in [("cust0", "customer"), ("core0", "core")] {
+            let _ = writeln!(
+                text,
+                "[[port]]\nname = \"{name}\"\ninterface = \"{name}\"\nrole = \"{role}\""
+            );
+        }
+        if self.vrfs == Vrfs::Full {
+            text += "[[vrf]]\nname = \"public\"\nkind = \"public\"\n";
+            text += "[[vif]]\nname = \"internet\"\nport = \"core0\"\nvlan = 1\nvrf = \"public\"\n\
+                     addresses = [\"10.255.0.1/24\", \"fd00:ffff::1/64\"]\n";
+            for n in 0..UPSTREAMS {
+                neighbors(&mut text, "internet", &upstream(n), 0x300 + n);
+            }
+        }
+        for vif in 0..self.vifs {
+            let n = self.number(vif);
+            let (vrf, kind) = match self.vrfs {
+                Vrfs::Full => ("public".to_owned(), "public"),
+                Vrfs::Small => (format!("vpc{vif}"), "private"),
+            };
+            let tags: Vec<String> = tags(self, vif).iter().map(u16::to_string).collect();
+            let link = 0x0a00_0000 + 4 * u32::from(n);
+            let (ours, theirs) = (ipv4(link + 1), ipv4(link + 2));
+            let (ours6, theirs6) = (format!("fd00:{n:x}::1"), format!("fd00:{n:x}::2"));
+            if self.vrfs == Vrfs::Small {
+                let _ = writeln!(text, "[[vrf]]\nname = \"{vrf}\"\nkind = \"vpc\"");
+                let _ = writeln!(
+                    text,
+                    "[[vif]]\nname = \"core{vif}\"\nport = \"core0\"\nvlan = {}\nvrf = \"{vrf}\"\n\
+                     addresses = [\"10.255.0.1/30\", \"fd00:ffff::1/64\"]",
+                    1 + vif
+                );
+                neighbors(&mut text, &format!("core{vif}"), &upstream(0), vif);
+                for d in 0..SMALL {
+                    let _ = writeln!(
+                        text,
+                        "[[route]]\nvrf = \"{vrf}\"\nprefix = \"10.{}.0.0/16\"\nvia = [{{ address = \"10.255.0.2\" }}]\n\
+                         [[route]]\nvrf = \"{vrf}\"\nprefix = \"fd80:{d:x}::/32\"\nvia = [{{ address = \"fd00:ffff::2\" }}]",
+                        64 + d
+                    );
+                }
+            }
+            let _ = writeln!(
+                text,
+                "[[vif]]\nname = \"c{vif}\"\nport = \"cust0\"\nvlan = \"{}\"\nkind = \"{kind}\"\nvrf = \"{vrf}\"\n\
+                 addresses = [\"{ours}/30\", \"{ours6}/64\"]",
+                tags.join(".")
+            );
+            neighbors(&mut text, &format!("c{vif}"), &[theirs.clone(), theirs6.clone()], vif);
+            let _ = writeln!(
+                text,
+                "[[route]]\nvrf = \"{vrf}\"\nprefix = \"{}/24\"\nvia = [{{ address = \"{theirs}\" }}]\n\
+                 [[route]]\nvrf = \"{vrf}\"\nprefix = \"fd01:{n:x}::/48\"\nvia = [{{ address = \"{theirs6}\" }}]",
+                ipv4(customer4(n))
+            );
+        }
+        text
+    }
+}
+
+/// The customers' IPv4 prefixes: /24s of 100.64.0.0/10, which no full table has.
+pub fn customer4(n: u16) -> u32 {
+    0x6440_0000 | u32::from(n) << 8
+}
+
+/// The customers' IPv6 prefixes: /48s of fd01::/16.
+pub fn customer6(n: u16) -> u128 {
+    0xfd01 << 112 | u128::from(n) << 96
+}
+
+fn ipv4(address: u32) -> String {
+    Ipv4Addr::from_bits(address).to_string()
+}
+
+fn upstream(n: u16) -> [String; 2] {
+    [format!("10.255.0.{}", 2 + n), format!("fd00:ffff::{:x}", 2 + n)]
+}
+
+fn neighbors(text: &mut String, vif: &str, addresses: &[String], n: u16) {
+    for address in addresses {
+        let _ = writeln!(
+            text,
+            "[[neighbor]]\nvif = \"{vif}\"\naddress = \"{address}\"\nmac = \"02:00:00:01:{:02x}:{:02x}\"",
+            n >> 8,
+            n & 0xff
+        );
+    }
+}
+
+fn net(route: &Route, bits: u8) -> IpNet {
+    let address = match bits {
+        32 => IpAddr::from(Ipv4Addr::from_bits((route.key >> 96) as u32)),
+        _ => IpAddr::from(Ipv6Addr::from_bits(route.key)),
+    };
+    IpNet::new_assert(address, route.len)
+}
+
+/// The full table as route lists, one an upstream.
+fn lists(families: &[Family; 2]) -> Vec<RouteListConfig> {
+    let mut prefixes = vec![Vec::new(); usize::from(UPSTREAMS)];
+    for family in families {
+        for route in &family.routes {
+            let of = route.value as usize % prefixes.len();
+            prefixes[of].push(net(route, family.bits));
+        }
+    }
+    let hop = |address: &str| NextHop {
+        vif: "internet".into(),
+        address: address.parse().unwrap(),
+        weight: 1,
+    };
+    let list = |(n, mut prefixes): (u16, Vec<IpNet>)| {
+        prefixes.sort();
+        let [via4, via6] = upstream(n);
+        RouteListConfig {
+            vrf: "public".into(),
+            file: format!("upstream{n}").into(),
+            prefixes: prefixes.into(),
+            via4: vec![hop(&via4)],
+            via6: vec![hop(&via6)],
+        }
+    };
+    (0..).zip(prefixes).map(list).collect()
+}
+
+impl Station {
+    /// A station of this shape. `fib` chooses among the FIB's kinds of vector code by name.
+    pub fn new(shape: Shape, families: &[Family; 2], fib: Option<&str>) -> Station {
+        let mut config = config::parse(&shape.text(), Path::new("."))
+            .unwrap_or_else(|error| panic!("{}", error.report()));
+        if shape.vrfs == Vrfs::Full {
+            config.route_lists = lists(families);
+        }
+        let facts: Vec<_> = (0..2)
+            .map(|port| PortFacts { mac: port_mac(port), mtu: 3500, link_up: true })
+            .collect();
+        let vifs = config.station.max_vifs;
+        let table = Fib::new(fib::Limits::default()).unwrap();
+        let reader = match fib {
+            None => table.reader(),
+            Some(name) => {
+                let found = table.reader().variants().find(|(kind, _)| *kind == name);
+                found.unwrap_or_else(|| panic!("no {name} here")).1
+            }
+        };
+        let (publisher, mut subscribers) = Publisher::new(1, Snapshot::default());
+        let mut engine = Engine::new(table, publisher, Limits::for_vifs(vifs));
+        engine.commit(&config, &facts).unwrap();
+        let counters = Arc::new(WorkerCounters::new(2, vifs.into()));
+        let mut worker = Worker::new(
+            Pool::new(FRAMES, FrameSize::Small).unwrap(),
+            2,
+            vifs.into(),
+            reader,
+            subscribers.remove(0),
+            counters.clone(),
+            Arc::new(Exchange::new(64)),
+        );
+        for port in 0..2 {
+            *worker.port_mut(PortId(port)).1.unwrap() = Some(Wire::default());
+        }
+        worker.tables_mut().wake();
+        Station { _engine: engine, worker, counters }
+    }
+
+    /// Frames that left by the core port so far.
+    pub fn forwarded(&self) -> u64 {
+        self.counters.port(PortId(1)).tx_frames.get()
+    }
+}

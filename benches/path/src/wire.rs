@@ -1,0 +1,66 @@
+//! A port in memory whose frames never end: the same packets again and again, each copied into a fresh
+//! frame as DPDK's net_pcap does with `infinite_rx=1`, because the path rewrites frames in place. What is
+//! sent is gone.
+
+use station::port::{BURST, Frame, Pool, Port};
+
+/// Octets between packets.
+const STRIDE: usize = 128;
+
+#[derive(Default)]
+pub struct Wire {
+    packets: Vec<[u8; STRIDE]>,
+    octets: Vec<usize>,
+    next: usize,
+    queued: Vec<Frame>,
+}
+
+impl Wire {
+    /// A wire with these packets on it.
+    pub fn load(&mut self, packets: &[Vec<u8>]) {
+        let padded = |packet: &Vec<u8>| {
+            let mut octets = [0; STRIDE];
+            octets[..packet.len()].copy_from_slice(packet);
+            octets
+        };
+        self.packets = packets.iter().map(padded).collect();
+        self.octets = packets.iter().map(Vec::len).collect();
+        self.next = 0;
+        self.queued.reserve(BURST);
+    }
+}
+
+impl Port for Wire {
+    #[inline]
+    fn rx(&mut self, pool: &mut Pool, out: &mut Vec<Frame>) {
+        if self.packets.is_empty() {
+            return;
+        }
+        while out.len() < BURST {
+            let packet = &self.packets[self.next][..self.octets[self.next]];
+            let Some(frame) = pool.take_with(packet) else { return };
+            out.push(frame);
+            self.next += 1;
+            if self.next == self.packets.len() {
+                self.next = 0;
+            }
+        }
+    }
+
+    #[inline]
+    fn tx(&mut self, frame: Frame) -> Result<(), Frame> {
+        self.queued.push(frame);
+        Ok(())
+    }
+
+    #[inline]
+    fn flush(&mut self, pool: &mut Pool) {
+        for frame in self.queued.drain(..) {
+            pool.give(frame);
+        }
+    }
+
+    fn held(&self) -> usize {
+        self.queued.len()
+    }
+}

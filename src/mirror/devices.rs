@@ -26,11 +26,10 @@ pub(super) struct Devices {
 }
 
 impl Devices {
-    /// An interface is there. True where it was not, under this name.
-    pub fn present(&mut self, index: u32, name: String) -> bool {
+    /// An interface is there.
+    pub fn present(&mut self, index: u32, name: String) {
         self.made.clear();
-        let old = self.names.insert(index, name);
-        old.as_ref() != self.names.get(&index)
+        self.names.insert(index, name);
     }
 
     /// An interface is gone.

@@ -9,15 +9,17 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::follow::{BATCH, Family, Follower, Kernel};
-use super::{Change, Range, Reason, RouteMessage, Table, Update};
+use super::{Range, Reason, RouteMessage, Table, Update};
 
 /// Times that a table is dumped, at most, where routes are deleted meanwhile.
 const DUMPS: usize = 3;
+/// When a table is dumped again, at the earliest, that did not hold still for so many dumps.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl<K: Kernel> Follower<K> {
     /// Dumps the tables of a family and tells what they hold.
@@ -75,34 +77,37 @@ impl<K: Kernel> Follower<K> {
         now: Instant,
         out: &mut Vec<Update>,
     ) -> io::Result<()> {
+        let began = Instant::now();
         // What was told before the dump began comes before it.
         while self.take_routes(now, out) == BATCH {}
-        let mut later = Vec::new();
         let mut before: BTreeSet<IpNet> = BTreeSet::new();
-        let mut routes = Vec::new();
-        for attempt in 1..=DUMPS {
-            before.extend(routes.iter().map(|route: &RouteMessage| route.prefix));
-            routes = self.kernel.dump(number, v6)?;
-            let told = later.len();
-            while {
-                let had = later.len();
-                if !self.receive(BATCH, now, &mut later) {
-                    return Err(io::Error::other("notifications were lost meanwhile"));
-                }
-                later.len() - had >= BATCH
-            } {}
-            let of_table = |m: &&RouteMessage| m.table == number && is_v6(m.prefix) == v6;
-            let deleted = later[told..].iter().filter(of_table).any(|message| message.gone);
-            if !deleted || attempt == DUMPS || !v6 {
-                break;
+        let mut attempt = 1;
+        let (mut routes, later, torn) = loop {
+            let routes = self.kernel.dump(number, v6)?;
+            let later = self.receive_all(now)?;
+            let here = |m: &&RouteMessage| m.table == number && is_v6(m.prefix) == v6;
+            let torn = v6 && later.iter().filter(here).any(|message| message.gone);
+            if !torn || attempt == DUMPS {
+                break (routes, later, torn);
             }
-        }
+            // The next dump is newer than these.
+            self.tell(later, now, out);
+            before.extend(routes.into_iter().map(|route| route.prefix));
+            attempt += 1;
+        };
         routes.sort_by_key(|route| (route.prefix, route.priority));
         routes.dedup_by_key(|route| route.prefix);
-        let unsure = later.iter().filter(|m| m.table == number).map(|m| m.prefix);
-        let has = |prefix: &IpNet| routes.binary_search_by_key(prefix, |r| r.prefix).is_ok();
-        let missed = before.into_iter().filter(|prefix| !has(prefix));
-        let unsure: Arc<BTreeSet<IpNet>> = Arc::new(unsure.chain(missed).collect());
+        let mut unsure: BTreeSet<IpNet> =
+            later.iter().filter(|m| m.table == number).map(|m| m.prefix).collect();
+        if torn {
+            let has = |prefix: &IpNet| routes.binary_search_by_key(prefix, |r| r.prefix).is_ok();
+            unsure.extend(before.into_iter().filter(|prefix| !has(prefix)));
+            if reason == Reason::Resync {
+                let patience = PATIENCE.max(20 * began.elapsed());
+                self.due.entry((vrf, v6)).or_insert(now + patience);
+            }
+        }
+        let unsure = Arc::new(unsure);
         if table == Table::Best {
             self.status.lock().family(vrf, v6).kernel_routes = routes.len();
         }
@@ -124,11 +129,22 @@ impl<K: Kernel> Follower<K> {
             (from, taken) = (until, rest);
         }
         out.push(range(from, None, taken));
-        let later: Vec<Change> = later.into_iter().filter_map(|m| self.change(m, now)).collect();
-        if !later.is_empty() {
-            out.push(Update::Changes(later));
-        }
+        self.tell(later, now, out);
         Ok(())
+    }
+
+    /// All notifications that are there.
+    fn receive_all(&mut self, now: Instant) -> io::Result<Vec<RouteMessage>> {
+        let mut all = Vec::new();
+        loop {
+            let had = all.len();
+            if !self.receive(BATCH, now, &mut all) {
+                return Err(io::Error::other("notifications were lost meanwhile"));
+            }
+            if all.len() - had < BATCH {
+                return Ok(all);
+            }
+        }
     }
 }
 

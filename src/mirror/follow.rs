@@ -180,9 +180,10 @@ impl<K: Kernel> Follower<K> {
                     None
                 }
                 Hint::Address { index } => Some(index),
-                // Routes go with a link, and do not come with it.
-                Hint::Link { index, name, up } => {
-                    (self.devices.present(index, name) || !up).then_some(index)
+                // Routes go with a link; and ways of routes come back to life with it.
+                Hint::Link { index, name } => {
+                    self.devices.present(index, name);
+                    Some(index)
                 }
                 Hint::LinkGone { index } => Some(index),
             };
@@ -201,12 +202,22 @@ impl<K: Kernel> Follower<K> {
         let mut messages = Vec::new();
         self.receive(BATCH, now, &mut messages);
         let count = messages.len();
+        self.tell(messages, now, out);
+        count
+    }
+
+    /// Tells what notifications say.
+    pub(super) fn tell(
+        &mut self,
+        messages: Vec<RouteMessage>,
+        now: Instant,
+        out: &mut Vec<Update>,
+    ) {
         let changes: Vec<Change> =
             messages.into_iter().filter_map(|message| self.change(message, now)).collect();
         if !changes.is_empty() {
             out.push(Update::Changes(changes));
         }
-        count
     }
 
     /// Receives notifications; false where some were lost, and everything is to be dumped.
@@ -226,15 +237,20 @@ impl<K: Kernel> Follower<K> {
         }
     }
 
-    pub(super) fn change(&mut self, message: RouteMessage, now: Instant) -> Option<Change> {
+    fn change(&mut self, message: RouteMessage, now: Instant) -> Option<Change> {
         let &(vrf, table) = self.plan.tables.get(&message.table)?;
         let RouteMessage { prefix, gone, legs, .. } = message;
         let v6 = matches!(prefix, IpNet::V6(_));
         let to = match (gone, legs.len()) {
             // IPv6 tells of each way of its own that goes; one with all of them is the route itself.
-            // A way that was never taken is not missed, nor one with whose TAP all its routes are
-            // looked at.
-            (true, 1) if v6 => To::Without(self.hops((vrf, v6), legs, now)?),
+            // Where it was no way that could be taken, what is left has to be looked at.
+            (true, 1) if v6 => match self.hops((vrf, v6), legs, now) {
+                Some(hops) => To::Without(hops),
+                None => {
+                    self.mark(vrf, now);
+                    return None;
+                }
+            },
             (true, _) => To::Gone,
             (false, _) => self.hops((vrf, v6), legs, now).map_or(To::Gone, To::Hops),
         };

@@ -110,8 +110,8 @@ impl Kernel for NetlinkKernel {
     fn hints(&mut self, out: &mut Vec<Hint>) -> io::Result<()> {
         while let Some(event) = self.links.next(Duration::ZERO)? {
             out.push(match event {
-                LinkEvent::Present { interface, ifindex, up } => {
-                    Hint::Link { index: ifindex, name: interface, up }
+                LinkEvent::Present { interface, ifindex, .. } => {
+                    Hint::Link { index: ifindex, name: interface }
                 }
                 LinkEvent::Gone { ifindex, .. } => Hint::LinkGone { index: ifindex },
             });

@@ -62,8 +62,6 @@ pub enum Hint {
         index: u32,
         /// Its name.
         name: String,
-        /// Administratively up, and with a carrier.
-        up: bool,
     },
     /// An interface is gone.
     LinkGone {

@@ -3,7 +3,8 @@
 //!
 //! Primary members share a group's buckets while one of them is usable, backup members where none is.
 //! Which member has a bucket follows from who is usable alone: the loss of a member moves its own
-//! buckets and no other, and its return takes back the same ones.
+//! buckets and no other, and its return takes back the same ones. The price is that shares are rounded
+//! once more with each further loss.
 
 use super::ids::{AdjacencyId, GroupId};
 

@@ -285,7 +285,9 @@ fn a_full_fib_refuses_whole_changes_and_an_audit_makes_up_for_it() {
     let best = hops(&[A]);
     let prefixes: Vec<IpNet> = (0..40_000_u32)
         .map(|n| {
-            let bits = u128::from(0x2001_0db8_u32) << 96 | u128::from(n) << 64;
+            // Far from each other, so that they share little.
+            let far = n.wrapping_mul(0x9e37_79b1);
+            let bits = u128::from(0x2001_0db8_u32) << 96 | u128::from(far) << 64;
             IpNet::new(std::net::Ipv6Addr::from(bits).into(), 64).unwrap()
         })
         .collect();

@@ -372,7 +372,10 @@ fn check_buckets(engine: &Engine<Workers>, group: GroupId) {
     for (adjacency, weight) in &live {
         let count = buckets.iter().filter(|bucket| *bucket == adjacency).count();
         let share = usize::from(*weight) * buckets.len();
-        let slack = total * members.len().min(4);
+        // The buckets of each lost member are dealt on by themselves, whoever else is lost: that keeps
+        // flows where they are, and rounds once more for each.
+        let lost = members.len() - live.len();
+        let slack = total * (members.len().min(4) + if lost > 1 { 2 * lost } else { 0 });
         assert!((count * total).abs_diff(share) <= slack, "{count} buckets for {adjacency:?}");
         seen += count;
     }

@@ -120,9 +120,9 @@ class Trunk:
                         frame = os.read(fd, 2000)
                         self.wire.send(frame[:12] + struct.pack("!HH", frames.ETH_VLAN, self.vlan_of[fd]) + frame[12:])
                     elif frame := self.wire.take():
-                        kind, vlan = struct.unpack("!HH", frame[12:16])
-                        if kind == frames.ETH_VLAN and vlan in self.taps:
-                            os.write(self.taps[vlan], frame[:12] + frame[16:])
+                        kind, tci = struct.unpack("!HH", frame[12:16])
+                        if kind == frames.ETH_VLAN and tci & 0xFFF in self.taps:
+                            os.write(self.taps[tci & 0xFFF], frame[:12] + frame[16:])
         poll.close()
 
     def close(self):

@@ -262,7 +262,7 @@ fn json_has_the_documented_shape() {
         }])
     );
     let via = json!([{"vif": "a", "next_hop": "169.254.100.2", "mac": "02:00:00:00:01:02",
-        "state": "reachable", "weight": 1}]);
+        "state": "reachable", "weight": 1, "backup": false}]);
     assert_eq!(
         station.json("lookup --vif a 10.1.2.3"),
         json!({"vrf": "of-the-vif", "address": "10.1.2.3", "prefix": "10.0.0.0/8", "via": via,

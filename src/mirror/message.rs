@@ -11,6 +11,7 @@ use crate::netlink::{Frame, attributes, u16_at, u32_at};
 pub(super) const RTM_GETROUTE: u16 = 26;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
+const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const RTM_NEWNEXTHOP: u16 = 104;
 const RTM_DELNEXTHOP: u16 = 105;
@@ -68,7 +69,7 @@ pub enum Hint {
         /// The index it had.
         index: u32,
     },
-    /// An interface lost an address.
+    /// An interface got or lost an address: ways of routes come to life and die with it.
     Address {
         /// Its index.
         index: u32,
@@ -93,7 +94,7 @@ pub(super) fn notice(frame: Frame<'_>, protocol: u8) -> Option<Notice> {
             route(payload, kind == RTM_DELROUTE, protocol).map(Notice::Route)
         }
         // struct ifaddrmsg
-        Frame::Payload(RTM_DELADDR, payload) => {
+        Frame::Payload(RTM_NEWADDR | RTM_DELADDR, payload) => {
             Some(Notice::Hint(Hint::Address { index: u32_at(payload, 4)? }))
         }
         Frame::Payload(RTM_NEWNEXTHOP | RTM_DELNEXTHOP, _) | Frame::Error(_) => {
@@ -292,9 +293,11 @@ mod tests {
     }
 
     #[test]
-    fn lost_addresses_and_next_hop_objects_are_hints() {
-        let address = message(RTM_DELADDR, &[2, 24, 0, 0, 9, 0, 0, 0], &[]);
-        assert_eq!(read(&address), [Notice::Hint(Hint::Address { index: 9 })]);
+    fn addresses_and_next_hop_objects_are_hints() {
+        for kind in [RTM_NEWADDR, RTM_DELADDR] {
+            let address = message(kind, &[2, 24, 0, 0, 9, 0, 0, 0], &[]);
+            assert_eq!(read(&address), [Notice::Hint(Hint::Address { index: 9 })]);
+        }
         let object = message(RTM_DELNEXTHOP, &[0; 8], &[]);
         assert_eq!(read(&object), [Notice::Hint(Hint::Any)]);
     }

@@ -16,12 +16,12 @@
 //!  control   configuration -> tables and FIB, as transactions; the admin socket  |  observe: counters
 //!  mirror    the kernel's routes as changes for control  |  ledger: outages and availability
 //!  slowpath  what workers punt: ARP, ND, ICMP, fragmentation, options  |  limit: token buckets
-//!  tap       a TAP per VIF with routing peers, where BIRD's sockets are  |  netlink: messages by hand
+//!  tap       a TAP per VIF with routing peers, where BIRD's sockets are
 //!  worker    rx burst -> path -> tx; the verdicts carried out and counted  |  handoff, publish
 //!  path      the way of a burst, one line per stage
 //!  stage     one packet stage per file
 //!  tables    ports, VIFs, VRFs, next-hop groups, adjacencies, counters, verdicts
-//!  wire, fib headers; longest-prefix match  |  port: queues of frames (AF_XDP, memory)  |  netlink
+//!  wire, fib headers; longest-prefix match  |  port: queues of frames  |  netlink: messages by hand
 //! ```
 //!
 //! ## The way of a frame

@@ -28,27 +28,34 @@ pub struct PeerEvent {
 /// What the protocols in BIRD are about.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
-    /// The VIF and the peer of each session's protocol.
-    sessions: HashMap<String, (Arc<str>, IpAddr)>,
+    /// By its protocol.
+    sessions: HashMap<String, Session>,
     /// The VIF of each BFD protocol.
     bfd: HashMap<String, Arc<str>>,
 }
 
 impl Peers {
     pub(super) fn of(config: &Config) -> Peers {
-        let of_session = |s: Session| (s.protocol, (s.vif, s.peer));
+        let sessions = session::sessions(config).into_iter();
         let bfd = config.vifs.iter().filter(|vif| vif.bfd.is_some()).map(|vif| {
             let tap = session::tap(config, vif);
             (session::bfd_protocol(&tap), vif.name.clone())
         });
         Peers {
-            sessions: session::sessions(config).into_iter().map(of_session).collect(),
+            sessions: sessions.map(|session| (session.protocol.clone(), session)).collect(),
             bfd: bfd.collect(),
         }
     }
 
+    /// The protocols that speak through a TAP.
+    pub(super) fn on(&self, tap: &str) -> Vec<String> {
+        let sessions = self.sessions.values().filter(|session| session.tap == tap);
+        let bfd = Some(session::bfd_protocol(tap)).filter(|name| self.bfd.contains_key(name));
+        sessions.map(|session| session.protocol.clone()).chain(bfd).collect()
+    }
+
     fn is_bgp(&self, vif: &Arc<str>, address: IpAddr) -> bool {
-        self.sessions.values().any(|(v, a)| v == vif && *a == address)
+        self.sessions.values().any(|session| session.vif == *vif && session.peer == address)
     }
 }
 
@@ -66,6 +73,8 @@ pub(super) struct Tracker {
 pub(super) enum Heard {
     Nothing,
     Peer(PeerEvent),
+    /// This protocol found no interface or address when it started, and does not look again.
+    Waits(String),
     /// Messages were lost.
     Gap,
 }
@@ -77,10 +86,15 @@ impl Tracker {
             return Heard::Gap;
         }
         let Some((name, said)) = text.split_once(": ") else { return Heard::Nothing };
+        if said.starts_with("Waiting for ") && said.ends_with(" to become my neighbor") {
+            return Heard::Waits(name.to_owned());
+        }
         if let Some(vif) = peers.bfd.get(name) {
             return self.bfd(vif, said, peers, at);
         }
-        let Some((vif, address)) = peers.sessions.get(name) else { return Heard::Nothing };
+        let Some(Session { vif, peer, .. }) = peers.sessions.get(name) else {
+            return Heard::Nothing;
+        };
         let up = match said {
             "State changed to up" => true,
             "BFD session down" => {
@@ -100,7 +114,7 @@ impl Tracker {
             Some(reason) => reason,
             None => "BGP session closed".to_owned(),
         };
-        self.set(vif, *address, up, cause, at)
+        self.set(vif, *peer, up, cause, at)
     }
 
     /// `Session to 10.0.0.2 changed state from Up to Down`
@@ -129,11 +143,17 @@ impl Tracker {
         peers: &Peers,
         at: Instant,
     ) -> Heard {
-        let Some((vif, address)) = peers.sessions.get(&protocol.name) else {
+        let Some(Session { vif, peer, .. }) = peers.sessions.get(&protocol.name) else {
             return Heard::Nothing;
         };
         let cause = if protocol.up { "BGP session established" } else { "BGP session is down" };
-        self.set(vif, *address, protocol.up, cause.to_owned(), at)
+        match self.set(vif, *peer, protocol.up, cause.to_owned(), at) {
+            // Its message may be among the lost ones.
+            Heard::Nothing if protocol.info.starts_with("Idle") => {
+                Heard::Waits(protocol.name.clone())
+            }
+            heard => heard,
+        }
     }
 
     /// Says what is new.
@@ -175,9 +195,20 @@ mod tests {
     use super::*;
 
     fn peers() -> Peers {
-        let address: IpAddr = "10.0.0.2".parse().unwrap();
+        let session = Session {
+            protocol: "b.v0.1.10.0.0.2".into(),
+            tap: "v0.1".into(),
+            vif: "a".into(),
+            vrf: "vpc-a".into(),
+            peer: "10.0.0.2".parse().unwrap(),
+            local: "10.0.0.1".parse().unwrap(),
+            peer_as: 65001,
+            local_as: 64512,
+            max_prefixes: 100,
+            bfd: true,
+        };
         Peers {
-            sessions: [("b.v0.1.10.0.0.2".to_owned(), ("a".into(), address))].into(),
+            sessions: [(session.protocol.clone(), session)].into(),
             bfd: [("f.v0.1".to_owned(), "a".into())].into(),
         }
     }
@@ -193,7 +224,7 @@ mod tests {
                     all.push((event.address.to_string(), event.up, event.cause));
                 }
                 Heard::Nothing => {}
-                Heard::Gap => panic!("no gap"),
+                heard => panic!("{heard:?}"),
             }
         }
         all
@@ -258,6 +289,30 @@ mod tests {
                 event("10.0.0.9", false, "BFD session down")
             ]
         );
+    }
+
+    #[test]
+    fn who_waits_for_an_interface_is_noticed() {
+        for name in ["b.v0.1.10.0.0.2", "f.v0.1"] {
+            let text = format!("{name}: Waiting for 10.0.0.2%v0.1 to become my neighbor");
+            let heard = Tracker::default().message(&text, &peers(), Instant::now());
+            assert_eq!(heard, Heard::Waits(name.to_owned()));
+        }
+        let mut idle =
+            parse::Protocol { name: "b.v0.1.10.0.0.2".into(), ..parse::Protocol::default() };
+        for (info, waits) in [("Idle          BGP Error: ...", true), ("Active", false)] {
+            idle.info = info.into();
+            let heard = Tracker::default().state(&idle, &peers(), Instant::now());
+            assert_eq!(heard == Heard::Waits(idle.name.clone()), waits, "{info}");
+        }
+    }
+
+    #[test]
+    fn a_tap_has_its_own_protocols() {
+        let mut on = peers().on("v0.1");
+        on.sort();
+        assert_eq!(on, ["b.v0.1.10.0.0.2", "f.v0.1"]);
+        assert!(peers().on("v0").is_empty());
     }
 
     #[test]

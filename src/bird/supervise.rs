@@ -2,6 +2,7 @@
 //! station left, reconfigures it, starts it again where it died, and ends it with the station. All in a
 //! thread of its own: the control thread only leaves orders.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,11 +22,17 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 const STEADY: Duration = Duration::from_secs(60);
 /// How long BIRD may take to say goodbye to its peers.
 const GOODBYE: Duration = Duration::from_secs(5);
+/// Until a protocol that waits for its interface is started again.
+const LOOK: Duration = Duration::from_millis(500);
 /// What BIRD keeps of its log for us until we take it, in octets: the most that it allows.
 const ECHO: u32 = 65_536;
 
 enum Order {
     Apply(Option<Rendered>, Peers),
+    /// The TAP of this name is a new one.
+    Renew(String),
+    /// This protocol waits for its interface.
+    Wake(String),
     /// The connection with this number has ended: BIRD is gone.
     Lost(u64),
     Stop(Sender<()>),
@@ -64,6 +71,8 @@ impl Bird {
             connections: 0,
             retry_at: None,
             backoff: BACKOFF.0,
+            asleep: BTreeSet::new(),
+            wake_at: None,
         };
         std::thread::Builder::new()
             .name("bird".into())
@@ -74,6 +83,11 @@ impl Bird {
     /// Has BIRD run this, or, with `None`, not run. Returns at once.
     pub fn apply(&self, rendered: Option<Rendered>, config: &crate::control::model::Config) {
         drop(self.orders.send(Order::Apply(rendered, Peers::of(config))));
+    }
+
+    /// There is a new TAP: what spoke through one of its name before starts anew.
+    pub fn renew(&self, tap: String) {
+        drop(self.orders.send(Order::Renew(tap)));
     }
 
     /// Where BIRD answers.
@@ -118,6 +132,11 @@ struct Supervisor {
     /// Nothing is tried before.
     retry_at: Option<Instant>,
     backoff: Duration,
+    /// Protocols to start again. BIRD (2.0) looks for the interface of a protocol in a `vrf` when the
+    /// protocol starts, and never again.
+    asleep: BTreeSet<String>,
+    /// When to do so.
+    wake_at: Option<Instant>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -135,7 +154,7 @@ impl Supervisor {
         // One that a killed station left may be there although nothing needs it now.
         self.changed = true;
         loop {
-            let order = match self.retry_at {
+            let order = match self.retry_at.into_iter().chain(self.wake_at).min() {
                 Some(at) => match orders.recv_deadline(at) {
                     Ok(order) => Some(order),
                     Err(RecvTimeoutError::Timeout) => None,
@@ -157,6 +176,15 @@ impl Supervisor {
                         }
                         self.wanted = rendered;
                     }
+                    Order::Renew(tap) => {
+                        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+                        self.asleep.extend(peers.on(&tap));
+                        self.wake_at = Some(Instant::now());
+                    }
+                    Order::Wake(protocol) => {
+                        self.asleep.insert(protocol);
+                        self.wake_at.get_or_insert_with(|| Instant::now() + LOOK);
+                    }
                     Order::Lost(connection) => self.lost(connection),
                     Order::Stop(done) => {
                         self.end();
@@ -169,6 +197,32 @@ impl Supervisor {
                 self.retry_at = None;
                 self.settle();
             }
+            if self.wake_at.is_some_and(|at| at <= Instant::now()) {
+                self.wake_at = None;
+                self.wake();
+            }
+        }
+    }
+
+    /// Starts protocols again that BIRD would let sleep.
+    fn wake(&mut self) {
+        let asleep = std::mem::take(&mut self.asleep);
+        if self.running.is_none() {
+            return;
+        }
+        let restart = || -> Result<(), ClientError> {
+            let mut client = Client::connect(&self.place.socket())?;
+            for protocol in &asleep {
+                // One that is gone by now is an error that means nothing.
+                match client.command(&format!("restart '{protocol}'")) {
+                    Ok(_) | Err(ClientError::Refused(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        };
+        if let Err(error) = restart() {
+            warn!(%error, "cannot start BGP sessions again");
         }
     }
 
@@ -255,7 +309,7 @@ impl Supervisor {
         let (peers, events, orders) =
             (self.peers.clone(), self.events.clone(), self.orders.clone());
         std::thread::Builder::new().name("bird-events".into()).spawn(move || {
-            if let Err(error) = follow(client, &peers, &events) {
+            if let Err(error) = follow(client, &peers, &events, &orders) {
                 info!(%error, "BIRD's messages end");
             }
             drop(orders.send(Order::Lost(connection)));
@@ -270,6 +324,7 @@ fn follow(
     mut client: Client,
     peers: &Mutex<Peers>,
     events: &Sender<PeerEvent>,
+    orders: &Sender<Order>,
 ) -> Result<(), ClientError> {
     client.wait_for_ever()?;
     client.send(&format!("echo all {ECHO}"))?;
@@ -299,6 +354,7 @@ fn follow(
                     );
                     drop(events.send(event));
                 }
+                Heard::Waits(protocol) => drop(orders.send(Order::Wake(protocol))),
                 Heard::Gap => client.send("show protocols \"b.*\"")?,
             }
         }

@@ -23,7 +23,8 @@ pub(super) struct TapHandle {
 }
 
 /// Starts the threads. What the kernel sends goes into `frames`, and wakes the slow path; where that
-/// does not keep up, it waits in the kernel. The admin socket is what tells stations apart.
+/// does not keep up, it waits in the kernel. The admin socket is what tells stations apart. `made` is told
+/// of new TAPs.
 ///
 /// # Errors
 /// The system's, where there is no thread or file descriptor left.
@@ -32,9 +33,10 @@ pub(super) fn spawn(
     frames: Sender<FromKernel>,
     slow_path: Thread,
     socket: &Path,
+    made: Sender<String>,
 ) -> std::io::Result<TapHandle> {
     let (reader, stop) = Reader::new(devices)?;
-    let keeper = Keeper::new(&reader, &socket.display().to_string());
+    let keeper = Keeper::new(&reader, &socket.display().to_string(), made);
     let (orders, their_orders) = unbounded();
     let keeper =
         Builder::new().name("tap-keeper".into()).spawn(move || keeper.run(&their_orders))?;

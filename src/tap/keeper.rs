@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, RecvTimeoutError};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 use ipnet::IpNet;
 use tracing::{info, warn};
 
@@ -30,6 +30,8 @@ pub struct Keeper {
     /// What the alias of each of the station's TAPs begins with: an interface without it is somebody
     /// else's.
     mark: String,
+    /// Told the name of each TAP that was made.
+    made: Sender<String>,
     wanted: Vec<Wanted>,
     /// What is wrong, by TAP, as logged.
     trouble: HashMap<String, String>,
@@ -48,12 +50,13 @@ struct Kernel {
 
 impl Keeper {
     /// A keeper whose TAPs `reader` reads. `station`: what tells this station from another on the
-    /// server, and is the same after a restart.
-    pub fn new(reader: &Reader, station: &str) -> Keeper {
+    /// server, and is the same after a restart. `made` is told the name of each TAP that was not there.
+    pub fn new(reader: &Reader, station: &str, made: Sender<String>) -> Keeper {
         Keeper {
             devices: reader.devices(),
             registry: reader.registry(),
             mark: format!("stationd {station}: VIF "),
+            made,
             wanted: Vec::new(),
             trouble: HashMap::new(),
         }
@@ -170,7 +173,11 @@ impl Keeper {
             self.devices.put(want.wire, device.clone());
             info!(tap = want.name, vif = %want.vif, taken_over = link.is_some(), "TAP open");
         }
-        device.set_carrier(want.carrier)
+        device.set_carrier(want.carrier)?;
+        if link.is_none() {
+            drop(self.made.send(want.name.clone()));
+        }
+        Ok(())
     }
 
     /// Logs what is wrong, once, and when it is well again.

@@ -35,6 +35,7 @@ def load(path):
 
 def balance():
     if station.running():
+        case.silence()
         faults = ledger.quiet().unbalanced()
         case.expect(faults, [], "the books after the file")
 

@@ -80,8 +80,9 @@ class Snapshot:
             out = vif["forwarded"] + total(vif, "punt ") + total(vif, "drop ")
             if vif["rx_frames"] != out:
                 faults.append(f"VIF {name}: received {vif['rx_frames']}, accounted for {out}")
+        port_of = {row["name"]: row["port"] for row in station.ctl("show", "vifs")}
         for name, port in self.ports.items():
-            inside = sum(self.vifs[vif]["rx_frames"] for vif in self.vifs if vif_port(vif) == name)
+            inside = sum(self.vifs[vif]["rx_frames"] for vif in self.vifs if port_of.get(vif) == name)
             out = inside + total(port, "drop ")
             if port["rx_frames"] != out:
                 faults.append(f"port {name}: received {port['rx_frames']}, accounted for {out}")
@@ -112,11 +113,6 @@ def total(counter, prefix):
 
 def minus(now, before):
     return collections.Counter({key: value - before.get(key, 0) for key, value in now.items()})
-
-
-def vif_port(vif):
-    host = lab.HOSTS.get(vif)
-    return host.port if host else None
 
 
 def station_counts():

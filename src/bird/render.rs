@@ -296,7 +296,9 @@ impl<'a> Domain<'a> {
     ) {
         let (digit, word) = (digit(self.family), word(self.family));
         let table = table(self.vrf, self.family);
-        let mut options = String::new();
+        // A TAP has no carrier where its link is lost, and while no station runs: the station tells the two
+        // apart, BIRD could not.
+        let mut options = "  check link off;\n".to_owned();
         if let Some(password) = bgp.password.as_ref().map(Password::reveal) {
             let _ = writeln!(options, "  password \"{password}\";");
         }

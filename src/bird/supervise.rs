@@ -29,8 +29,8 @@ const ECHO: u32 = 65_536;
 
 enum Order {
     Apply(Option<Rendered>, Peers),
-    /// The TAP of this name is a new one.
-    Renew(String),
+    /// The TAPs were looked at; those of these names are not what they were.
+    Renew(Vec<String>),
     /// This protocol waits for its interface.
     Wake(String),
     /// The connection with this number has ended: BIRD is gone.
@@ -71,6 +71,7 @@ impl Bird {
             connections: 0,
             retry_at: None,
             backoff: BACKOFF.0,
+            taps_ready: false,
             asleep: BTreeSet::new(),
             wake_at: None,
         };
@@ -85,9 +86,11 @@ impl Bird {
         drop(self.orders.send(Order::Apply(rendered, Peers::of(config))));
     }
 
-    /// There is a new TAP: what spoke through one of its name before starts anew.
-    pub fn renew(&self, tap: String) {
-        drop(self.orders.send(Order::Renew(tap)));
+    /// The TAPs are as they can be, and these are new ones or have a carrier that came or went: what
+    /// speaks through them starts anew. Before the first time BIRD is not started: among many TAPs that
+    /// appear around its start it overlooks some.
+    pub fn renew(&self, taps: Vec<String>) {
+        drop(self.orders.send(Order::Renew(taps)));
     }
 
     /// Where BIRD answers.
@@ -132,6 +135,8 @@ struct Supervisor {
     /// Nothing is tried before.
     retry_at: Option<Instant>,
     backoff: Duration,
+    /// The TAPs have been looked at.
+    taps_ready: bool,
     /// Protocols to start again. BIRD (2.0) looks for the interface of a protocol in a `vrf` when the
     /// protocol starts, and never again.
     asleep: BTreeSet<String>,
@@ -176,10 +181,13 @@ impl Supervisor {
                         }
                         self.wanted = rendered;
                     }
-                    Order::Renew(tap) => {
+                    Order::Renew(taps) => {
+                        self.taps_ready = true;
                         let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-                        self.asleep.extend(peers.on(&tap));
-                        self.wake_at = Some(Instant::now());
+                        self.asleep.extend(peers.on(&taps));
+                        if !taps.is_empty() {
+                            self.wake_at = Some(Instant::now());
+                        }
                     }
                     Order::Wake(protocol) => {
                         self.asleep.insert(protocol);
@@ -193,7 +201,7 @@ impl Supervisor {
                     }
                 }
             }
-            if self.retry_at.is_none_or(|at| at <= Instant::now()) {
+            if self.taps_ready && self.retry_at.is_none_or(|at| at <= Instant::now()) {
                 self.retry_at = None;
                 self.settle();
             }

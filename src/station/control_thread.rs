@@ -66,8 +66,8 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let reader = fib.reader();
     let (publisher, subscribers) = Publisher::new(plan.cpus.len() + 1, Snapshot::default());
     let (events, neighbors) = unbounded();
-    let (made, new_taps) = unbounded();
-    let datapath = Datapath::start(&config, &plan, &reader, subscribers, events, made)?;
+    let (taps_changed, taps) = unbounded();
+    let datapath = Datapath::start(&config, &plan, &reader, subscribers, events, taps_changed)?;
     let engine = Engine::new(fib, publisher, Limits::for_vifs(config.station.max_vifs));
     let counters = Counters::new(datapath.counters.clone(), datapath.slow_counters.clone());
     let (sender, peers) = unbounded();
@@ -107,7 +107,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
             recv(neighbors) -> event => control.neighbors(event.ok(), &neighbors),
             recv(links) -> event => control.links(event.ok()),
             recv(peers) -> event => control.peers(event.ok(), &peers),
-            recv(new_taps) -> tap => if let Ok(tap) = tap { control.bird.renew(tap) },
+            recv(taps) -> changed => if let Ok(taps) = changed { control.bird.renew(taps) },
             recv(learned) -> update => control.learned(update.ok()),
             recv(ticks) -> _ => control.tick(),
             recv(signals) -> signal => match signal {

@@ -129,15 +129,15 @@ pub(super) fn plan(config: &Config) -> Result<Plan, StationError> {
 
 impl Datapath {
     /// Attaches XDP to every port and starts all threads. Ports whose interface is not there are
-    /// started when it appears. The workers run, and drop everything, until the first publication. Names
-    /// of TAPs that are made are told to `made`.
+    /// started when it appears. The workers run, and drop everything, until the first publication. `taps_changed`
+    /// is told of new TAPs and of carriers.
     pub fn start(
         config: &Config,
         plan: &Plan,
         fib: &FibReader,
         mut subscribers: Vec<Subscriber>,
         events: Sender<NeighborEvent>,
-        made: Sender<String>,
+        taps_changed: Sender<Vec<String>>,
     ) -> Result<Datapath, StationError> {
         let vifs = usize::from(config.station.max_vifs);
         let slow_counters = Arc::new(SlowCounters::new(plan.cpus.len(), vifs));
@@ -151,7 +151,7 @@ impl Datapath {
             slow_thread::spawn(fib.clone(), slow_tables, slow_counters.clone(), events, taps)
                 .map_err(StationError::Thread)?;
         let socket = &config.station.socket;
-        let taps = tap_threads::spawn(devices, from_kernel, slow.thread(), socket, made)
+        let taps = tap_threads::spawn(devices, from_kernel, slow.thread(), socket, taps_changed)
             .map_err(StationError::Thread)?;
         let (mut workers, mut counters, mut peers) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (&cpu, tables)) in plan.cpus.iter().zip(subscribers).enumerate() {

@@ -23,8 +23,8 @@ pub(super) struct TapHandle {
 }
 
 /// Starts the threads. What the kernel sends goes into `frames`, and wakes the slow path; where that
-/// does not keep up, it waits in the kernel. The admin socket is what tells stations apart. `made` is told
-/// of new TAPs.
+/// does not keep up, it waits in the kernel. The admin socket is what tells stations apart. `taps_changed`
+/// is told of new TAPs and of carriers.
 ///
 /// # Errors
 /// The system's, where there is no thread or file descriptor left.
@@ -33,10 +33,10 @@ pub(super) fn spawn(
     frames: Sender<FromKernel>,
     slow_path: Thread,
     socket: &Path,
-    made: Sender<String>,
+    taps_changed: Sender<Vec<String>>,
 ) -> std::io::Result<TapHandle> {
     let (reader, stop) = Reader::new(devices)?;
-    let keeper = Keeper::new(&reader, &socket.display().to_string(), made);
+    let keeper = Keeper::new(&reader, &socket.display().to_string(), taps_changed);
     let (orders, their_orders) = unbounded();
     let keeper =
         Builder::new().name("tap-keeper".into()).spawn(move || keeper.run(&their_orders))?;

@@ -30,8 +30,9 @@ pub struct Keeper {
     /// What the alias of each of the station's TAPs begins with: an interface without it is somebody
     /// else's.
     mark: String,
-    /// Told the name of each TAP that was made.
-    made: Sender<String>,
+    /// Told, after each look at the kernel, the names of TAPs that were made; and of those whose carrier
+    /// came or went.
+    changed: Sender<Vec<String>>,
     wanted: Vec<Wanted>,
     /// What is wrong, by TAP, as logged.
     trouble: HashMap<String, String>,
@@ -50,13 +51,14 @@ struct Kernel {
 
 impl Keeper {
     /// A keeper whose TAPs `reader` reads. `station`: what tells this station from another on the
-    /// server, and is the same after a restart. `made` is told the name of each TAP that was not there.
-    pub fn new(reader: &Reader, station: &str, made: Sender<String>) -> Keeper {
+    /// server, and is the same after a restart. `changed` is told, after each look at the kernel, of the
+    /// TAPs that were not there; and of those whose carrier came or went.
+    pub fn new(reader: &Reader, station: &str, changed: Sender<Vec<String>>) -> Keeper {
         Keeper {
             devices: reader.devices(),
             registry: reader.registry(),
             mark: format!("stationd {station}: VIF "),
-            made,
+            changed,
             wanted: Vec::new(),
             trouble: HashMap::new(),
         }
@@ -84,7 +86,14 @@ impl Keeper {
 
     /// Takes an order. Carriers follow at once: they tell routing daemons of lost links.
     fn take(&mut self, order: Vec<Wanted>) {
-        self.wanted = order;
+        let old = std::mem::replace(&mut self.wanted, order);
+        let old: HashMap<&str, bool> = old.iter().map(|w| (w.name.as_str(), w.carrier)).collect();
+        let changed = |want: &&Wanted| old.get(&*want.name).is_some_and(|had| *had != want.carrier);
+        let changed: Vec<String> =
+            self.wanted.iter().filter(changed).map(|want| want.name.clone()).collect();
+        if !changed.is_empty() {
+            drop(self.changed.send(changed));
+        }
         for want in &self.wanted {
             if let Some(device) = self.devices.get(want.wire) {
                 // It fails where the interface is gone, which an audit repairs.
@@ -105,15 +114,21 @@ impl Keeper {
         let obstacle = sysctl::obstacle().filter(|_| !self.wanted.is_empty());
         self.note("", obstacle.map_or(Ok(()), |text| Err(io::Error::other(text))));
         self.remove_others(&kernel);
+        let (mut made, mut done) = (Vec::new(), true);
         for number in 0..self.wanted.len() {
             if number % STEP == STEP - 1 && !orders.is_empty() {
-                return false;
+                done = false;
+                break;
             }
             let want = &self.wanted[number];
             let (name, result) = (want.name.clone(), self.bring(want, &kernel));
+            if result.is_ok() && !kernel.links.contains_key(&name) {
+                made.push(name.clone());
+            }
             self.note(&name, result);
         }
-        self.trouble.is_empty()
+        drop(self.changed.send(made));
+        done && self.trouble.is_empty()
     }
 
     /// Removes the station's TAPs that nobody wants.
@@ -173,11 +188,7 @@ impl Keeper {
             self.devices.put(want.wire, device.clone());
             info!(tap = want.name, vif = %want.vif, taken_over = link.is_some(), "TAP open");
         }
-        device.set_carrier(want.carrier)?;
-        if link.is_none() {
-            drop(self.made.send(want.name.clone()));
-        }
-        Ok(())
+        device.set_carrier(want.carrier)
     }
 
     /// Logs what is wrong, once, and when it is well again.

@@ -131,7 +131,7 @@ def station_counts():
     return vifs, ports
 
 
-def quiet(limit=10.0):
+def quiet(limit=30.0):
     """A snapshot of a moment in which nothing moved."""
     end = time.monotonic() + limit
     last = Snapshot()

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError, unbounded};
 use rustix::event::{EventfdFlags, eventfd};
@@ -11,6 +11,10 @@ use tracing::warn;
 
 use super::{Follower, NetlinkKernel, Options, Plan, Statuses, Timing, Update};
 use crate::netlink;
+
+/// What comes within this time of news is told together: to take up each route of a burst by itself costs
+/// more than the route.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// The control thread's end of the mirror.
 pub struct Mirror {
@@ -63,6 +67,7 @@ fn run(
             Err(TryRecvError::Disconnected) => return,
         }
         let until = follower.turn(Instant::now(), &mut out);
+        let told = !out.is_empty();
         for update in out.drain(..) {
             if updates.send(update).is_err() {
                 return;
@@ -72,10 +77,13 @@ fn run(
         if wait.is_zero() {
             continue;
         }
+        if told {
+            std::thread::sleep(GATHER);
+        }
         let [routes, others, links] = follower.kernel().descriptors();
         if let Err(error) = netlink::wait(&[routes, others, links, waker.as_raw_fd()], wait) {
             warn!(%error, "netlink");
-            std::thread::sleep(std::time::Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(100));
         }
         let _ = rustix::io::read(waker, &mut [0; 8]);
     }

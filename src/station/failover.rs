@@ -66,13 +66,16 @@ pub(super) fn now_ms() -> u64 {
 impl Control {
     /// Takes in what the mirror tells.
     pub(super) fn learned(&mut self, update: Option<Update>) {
+        let generation = self.engine.tables().generation;
         match update {
             Some(Update::Changes(changes)) => self.engine.learned(changes),
             Some(Update::Range(range)) => self.engine.learned_range(&range),
             None => return,
         }
-        // There may be next hops to resolve.
-        self.datapath.slow.look();
+        if self.engine.tables().generation != generation {
+            // There may be next hops to resolve.
+            self.datapath.slow.look();
+        }
     }
 
     /// Takes in that peers were lost, or are back.

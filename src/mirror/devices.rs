@@ -21,21 +21,27 @@ pub(super) struct Made {
 /// All interfaces by index, and what was made of routes that lead there.
 #[derive(Debug, Default)]
 pub(super) struct Devices {
-    names: HashMap<u32, String>,
+    /// Their names, and whether they are administratively up.
+    links: HashMap<u32, (String, bool)>,
     made: HashMap<(VrfId, Vec<Leg>), Made>,
 }
 
 impl Devices {
-    /// An interface is there.
-    pub fn present(&mut self, index: u32, name: String) {
+    /// An interface is there. True where its routes may have changed with it.
+    pub fn present(&mut self, index: u32, name: String, admin_up: bool) -> bool {
+        let link = (name, admin_up);
+        if self.links.get(&index) == Some(&link) {
+            return false;
+        }
         self.made.clear();
-        self.names.insert(index, name);
+        self.links.insert(index, link);
+        true
     }
 
     /// An interface is gone.
     pub fn gone(&mut self, index: u32) {
         self.made.clear();
-        self.names.remove(&index);
+        self.links.remove(&index);
     }
 
     /// Other interfaces are TAPs.
@@ -45,12 +51,16 @@ impl Devices {
 
     /// The VIF whose TAP an interface is.
     pub fn tap<'a>(&self, plan: &'a Plan, index: u32) -> Option<&'a Tap> {
-        plan.taps.get(self.names.get(&index)?)
+        plan.taps.get(self.name(index)?)
+    }
+
+    fn name(&self, index: u32) -> Option<&str> {
+        self.links.get(&index).map(|(name, _)| &**name)
     }
 
     /// Whether all interfaces of a route are known.
     pub fn know(&self, legs: &[Leg]) -> bool {
-        legs.iter().all(|leg| self.names.contains_key(&leg.device))
+        legs.iter().all(|leg| self.links.contains_key(&leg.device))
     }
 
     /// The next hops that a route's ways make in a VRF, as made before where they were.
@@ -71,8 +81,8 @@ impl Devices {
         let mut hops = Vec::with_capacity(legs.len());
         let mut refused = Vec::new();
         for leg in legs {
-            let device = match self.names.get(&leg.device) {
-                Some(name) => name.clone(),
+            let device = match self.name(leg.device) {
+                Some(name) => name.to_owned(),
                 None => format!("interface {}", leg.device),
             };
             match (self.tap(plan, leg.device), leg.gateway) {

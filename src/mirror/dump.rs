@@ -5,7 +5,7 @@
 //! during a dump it says nothing. IPv6 dumps lose routes where others are deleted meanwhile: what one
 //! dump lacks and another one a moment before had is not taken for gone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -14,12 +14,38 @@ use std::time::{Duration, Instant};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::follow::{BATCH, Family, Follower, Kernel};
-use super::{Range, Reason, RouteMessage, Table, Update};
+use super::{Leg, Range, Reason, RouteMessage, Table, Update};
 
 /// Times that a table is dumped, at most, where routes are deleted meanwhile.
 const DUMPS: usize = 3;
 /// When a table is dumped again, at the earliest, that did not hold still for so many dumps.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a dump gave. Many routes share their ways, which are kept once.
+#[derive(Default)]
+struct Dumped {
+    ways: HashMap<Vec<Leg>, usize>,
+    /// Prefix, priority, and the number of the ways.
+    routes: Vec<(IpNet, u32, usize)>,
+}
+
+impl Dumped {
+    fn take(&mut self, RouteMessage { prefix, priority, legs, .. }: RouteMessage) {
+        let number = self.ways.len();
+        let number = *self.ways.entry(legs).or_insert(number);
+        self.routes.push((prefix, priority, number));
+    }
+
+    /// In the order of prefixes, each with the route to it that counts.
+    fn sort(&mut self) {
+        self.routes.sort_unstable();
+        self.routes.dedup_by_key(|&mut (prefix, ..)| prefix);
+    }
+
+    fn has(&self, prefix: &IpNet) -> bool {
+        self.routes.binary_search_by_key(prefix, |&(prefix, ..)| prefix).is_ok()
+    }
+}
 
 impl<K: Kernel> Follower<K> {
     /// Dumps the tables of a family and tells what they hold.
@@ -82,26 +108,25 @@ impl<K: Kernel> Follower<K> {
         while self.take_routes(now, out) == BATCH {}
         let mut before: BTreeSet<IpNet> = BTreeSet::new();
         let mut attempt = 1;
-        let (mut routes, later, torn) = loop {
-            let routes = self.kernel.dump(number, v6)?;
+        let (mut dumped, later, torn) = loop {
+            let mut dumped = Dumped::default();
+            self.kernel.dump(number, v6, &mut |route| dumped.take(route))?;
             let later = self.receive_all(now)?;
             let here = |m: &&RouteMessage| m.table == number && is_v6(m.prefix) == v6;
             let torn = v6 && later.iter().filter(here).any(|message| message.gone);
             if !torn || attempt == DUMPS {
-                break (routes, later, torn);
+                break (dumped, later, torn);
             }
             // The next dump is newer than these.
             self.tell(later, now, out);
-            before.extend(routes.into_iter().map(|route| route.prefix));
+            before.extend(dumped.routes.into_iter().map(|(prefix, ..)| prefix));
             attempt += 1;
         };
-        routes.sort_by_key(|route| (route.prefix, route.priority));
-        routes.dedup_by_key(|route| route.prefix);
+        dumped.sort();
         let mut unsure: BTreeSet<IpNet> =
             later.iter().filter(|m| m.table == number).map(|m| m.prefix).collect();
         if torn {
-            let has = |prefix: &IpNet| routes.binary_search_by_key(prefix, |r| r.prefix).is_ok();
-            unsure.extend(before.into_iter().filter(|prefix| !has(prefix)));
+            unsure.extend(before.into_iter().filter(|prefix| !dumped.has(prefix)));
             if reason == Reason::Resync {
                 let patience = PATIENCE.max(20 * began.elapsed());
                 self.due.entry((vrf, v6)).or_insert(now + patience);
@@ -109,26 +134,29 @@ impl<K: Kernel> Follower<K> {
         }
         let unsure = Arc::new(unsure);
         if table == Table::Best {
-            self.status.lock().family(vrf, v6).kernel_routes = routes.len();
+            self.status.lock().family(vrf, v6).kernel_routes = dumped.routes.len();
         }
-        let mut taken = Vec::with_capacity(routes.len());
-        for RouteMessage { prefix, legs, .. } in routes {
-            if let Some(hops) = self.hops((vrf, v6), legs, now) {
-                taken.push((prefix, hops));
-            }
+        let Dumped { ways, routes } = dumped;
+        let mut uses = vec![0; ways.len()];
+        routes.iter().for_each(|&(_, _, number)| uses[number] += 1);
+        let mut made = vec![None; ways.len()];
+        for (legs, number) in ways {
+            made[number] = self.hops((vrf, v6), legs, uses[number], now);
         }
+        let hops = |(prefix, _, number): (IpNet, _, usize)| Some((prefix, made[number].clone()?));
+        let mut taken = routes.into_iter().filter_map(hops).peekable();
         let range = |from, until, routes| {
             let unsure = unsure.clone();
             Update::Range(Range { vrf, table, from, until, routes, unsure, reason })
         };
         let mut from = first_prefix(v6);
-        while taken.len() > BATCH {
-            let rest = taken.split_off(BATCH);
-            let until = rest[0].0;
-            out.push(range(from, Some(until), taken));
-            (from, taken) = (until, rest);
+        loop {
+            let part: Vec<_> = taken.by_ref().take(BATCH).collect();
+            let until = taken.peek().map(|&(prefix, _)| prefix);
+            out.push(range(from, until, part));
+            let Some(until) = until else { break };
+            from = until;
         }
-        out.push(range(from, None, taken));
         self.tell(later, now, out);
         Ok(())
     }

@@ -30,11 +30,11 @@ pub trait Kernel {
     /// The kernel's.
     fn routes(&mut self, limit: usize, out: &mut Vec<RouteMessage>) -> io::Result<()>;
 
-    /// All routes of a table that the routing daemon wrote.
+    /// Gives all routes of a table that the routing daemon wrote.
     ///
     /// # Errors
     /// The kernel's.
-    fn dump(&mut self, table: u32, v6: bool) -> io::Result<Vec<RouteMessage>>;
+    fn dump(&mut self, table: u32, v6: bool, take: &mut dyn FnMut(RouteMessage)) -> io::Result<()>;
 }
 
 /// How often tables are dumped.
@@ -181,9 +181,8 @@ impl<K: Kernel> Follower<K> {
                 }
                 Hint::Address { index } => Some(index),
                 // Routes go with a link; and ways of routes come back to life with it.
-                Hint::Link { index, name } => {
-                    self.devices.present(index, name);
-                    Some(index)
+                Hint::Link { index, name, admin_up } => {
+                    self.devices.present(index, name, admin_up).then_some(index)
                 }
                 Hint::LinkGone { index } => Some(index),
             };
@@ -244,7 +243,7 @@ impl<K: Kernel> Follower<K> {
         let to = match (gone, legs.len()) {
             // IPv6 tells of each way of its own that goes; one with all of them is the route itself.
             // Where it was no way that could be taken, what is left has to be looked at.
-            (true, 1) if v6 => match self.hops((vrf, v6), legs, now) {
+            (true, 1) if v6 => match self.hops((vrf, v6), legs, 1, now) {
                 Some(hops) => To::Without(hops),
                 None => {
                     self.mark(vrf, now);
@@ -252,13 +251,19 @@ impl<K: Kernel> Follower<K> {
                 }
             },
             (true, _) => To::Gone,
-            (false, _) => self.hops((vrf, v6), legs, now).map_or(To::Gone, To::Hops),
+            (false, _) => self.hops((vrf, v6), legs, 1, now).map_or(To::Gone, To::Hops),
         };
         Some(Change { vrf, table, prefix, to })
     }
 
-    /// The next hops of a route; `None` where none of its ways can be taken.
-    pub(super) fn hops(&mut self, (vrf, v6): Family, legs: Vec<Leg>, now: Instant) -> Option<Hops> {
+    /// The next hops of so many routes with these ways; `None` where none of the ways can be taken.
+    pub(super) fn hops(
+        &mut self,
+        (vrf, v6): Family,
+        legs: Vec<Leg>,
+        routes: u64,
+        now: Instant,
+    ) -> Option<Hops> {
         // A route may come before the news of its device.
         if !self.devices.know(&legs) {
             self.take_hints(now);
@@ -267,7 +272,7 @@ impl<K: Kernel> Follower<K> {
         if made.refused > 0 {
             let mut status = self.status.lock();
             let family = status.family(vrf, v6);
-            family.refused += made.refused;
+            family.refused += made.refused * routes;
             family.last_error = made.refusal.as_deref().map(str::to_owned);
         }
         made.hops

@@ -32,9 +32,10 @@ pub struct Options {
 }
 
 impl Options {
-    /// Room for a full table's worth of notifications.
+    /// Room for a quarter of a million notifications, which take about 1 KiB each: what comes in while a
+    /// full table is dumped and compared.
     pub fn for_protocol(protocol: u8) -> Options {
-        Options { protocol, buffer: 32 << 20 }
+        Options { protocol, buffer: 128 << 20 }
     }
 }
 
@@ -110,8 +111,8 @@ impl Kernel for NetlinkKernel {
     fn hints(&mut self, out: &mut Vec<Hint>) -> io::Result<()> {
         while let Some(event) = self.links.next(Duration::ZERO)? {
             out.push(match event {
-                LinkEvent::Present { interface, ifindex, .. } => {
-                    Hint::Link { index: ifindex, name: interface }
+                LinkEvent::Present { interface, ifindex, admin_up, .. } => {
+                    Hint::Link { index: ifindex, name: interface, admin_up }
                 }
                 LinkEvent::Gone { ifindex, .. } => Hint::LinkGone { index: ifindex },
             });
@@ -147,7 +148,7 @@ impl Kernel for NetlinkKernel {
         if lost { Err(io::Error::from_raw_os_error(libc::ENOBUFS)) } else { Ok(()) }
     }
 
-    fn dump(&mut self, table: u32, v6: bool) -> io::Result<Vec<RouteMessage>> {
+    fn dump(&mut self, table: u32, v6: bool, take: &mut dyn FnMut(RouteMessage)) -> io::Result<()> {
         let socket = netlink::open()?;
         // The kernel filters by table and protocol only for those who ask strictly.
         socket.set_netlink_get_strict_chk(true)?;
@@ -155,21 +156,20 @@ impl Kernel for NetlinkKernel {
         let head = [family, 0, 0, 0, 0, self.protocol, 0, 0, 0, 0, 0, 0];
         let request = Request::new(RTM_GETROUTE, NLM_F_DUMP, &head);
         request.with(RTA_TABLE, &table.to_ne_bytes()).send(&socket)?;
-        let mut routes = Vec::new();
         loop {
             let (length, _) = recv(borrow(&socket), &mut self.buffer[..], RecvFlags::empty())?;
             for (frame, _) in frames(&self.buffer[..length]) {
                 match frame {
-                    Frame::Done => return Ok(routes),
+                    Frame::Done => return Ok(()),
                     // A table exists from its first route on.
-                    Frame::Error(libc::ENOENT) => return Ok(routes),
+                    Frame::Error(libc::ENOENT) => return Ok(()),
                     Frame::Error(0) => {}
                     Frame::Error(errno) => return Err(io::Error::from_raw_os_error(errno)),
                     Frame::Payload(..) => {
                         if let Some(Notice::Route(route)) = notice(frame, self.protocol)
                             && route.table == table
                         {
-                            routes.push(route);
+                            take(route);
                         }
                     }
                 }

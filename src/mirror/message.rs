@@ -63,6 +63,9 @@ pub enum Hint {
         index: u32,
         /// Its name.
         name: String,
+        /// Administratively up: only without that the kernel takes its routes away. A lost carrier leaves
+        /// them.
+        admin_up: bool,
     },
     /// An interface is gone.
     LinkGone {

@@ -21,6 +21,8 @@ pub enum LinkEvent {
         ifindex: u32,
         /// Administratively up, and with a carrier.
         up: bool,
+        /// Administratively up.
+        admin_up: bool,
     },
     /// The interface is gone, or has this name no more.
     Gone {
@@ -36,6 +38,7 @@ pub enum LinkEvent {
 struct Told {
     name: String,
     up: bool,
+    admin_up: bool,
     mac: [u8; 6],
     mtu: u32,
 }
@@ -157,8 +160,8 @@ impl LinkWatcher {
     }
 
     fn present(&mut self, link: Link) {
-        let Link { index, name, up, mac, mtu, .. } = link;
-        let told = Told { name, up, mac, mtu };
+        let Link { index, name, up, admin_up, mac, mtu, .. } = link;
+        let told = Told { name, up, admin_up, mac, mtu };
         match self.known.get(&index) {
             Some(known) if *known == told => return,
             Some(known) if known.name != told.name => self.gone(index),
@@ -166,7 +169,7 @@ impl LinkWatcher {
         }
         let interface = told.name.clone();
         self.known.insert(index, told);
-        self.events.push_back(LinkEvent::Present { interface, ifindex: index, up });
+        self.events.push_back(LinkEvent::Present { interface, ifindex: index, up, admin_up });
     }
 
     fn gone(&mut self, index: u32) {
@@ -188,7 +191,7 @@ mod tests {
     }
 
     fn link(index: u32, name: &str, up: bool) -> Link {
-        Link { index, name: name.into(), up, ..Link::default() }
+        Link { index, name: name.into(), up, admin_up: true, ..Link::default() }
     }
 
     #[test]
@@ -197,6 +200,7 @@ mod tests {
             interface: interface.into(),
             ifindex,
             up,
+            admin_up: true,
         };
         let gone =
             |interface: &str, ifindex| LinkEvent::Gone { interface: interface.into(), ifindex };
@@ -220,7 +224,7 @@ mod tests {
     #[test]
     fn a_resync_tells_what_was_missed() {
         let mut watcher = watcher();
-        let told = Told { name: "ghost0".into(), up: true, mac: [2; 6], mtu: 1500 };
+        let told = Told { name: "ghost0".into(), up: true, admin_up: true, mac: [2; 6], mtu: 1500 };
         let ghost = (u32::MAX - 1, told);
         watcher.known.extend([ghost]);
         watcher.resync().unwrap();

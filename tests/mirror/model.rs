@@ -134,8 +134,10 @@ impl State {
             }
             Event::Flap(device) => {
                 self.silently_lose(*device);
-                let name = format!("v0.{device}");
-                self.hints.push_back(Hint::Link { index: *device, name });
+                for admin_up in [false, true] {
+                    let name = format!("v0.{device}");
+                    self.hints.push_back(Hint::Link { index: *device, name, admin_up });
+                }
             }
             Event::Address(device) => {
                 self.silently_lose(*device);
@@ -174,7 +176,7 @@ impl Kernel for Model {
 
     /// Two routes at a time, and something happens in between. IPv4 goes on behind the prefix that it
     /// gave last; IPv6 skips as many routes as it gave.
-    fn dump(&mut self, table: u32, v6: bool) -> io::Result<Vec<RouteMessage>> {
+    fn dump(&mut self, table: u32, v6: bool, take: &mut dyn FnMut(RouteMessage)) -> io::Result<()> {
         let mut given: Vec<RouteMessage> = Vec::new();
         loop {
             let state = &mut *self.0.borrow_mut();
@@ -192,7 +194,8 @@ impl Kernel for Model {
                     .collect()
             };
             if part.is_empty() {
-                return Ok(given);
+                given.into_iter().for_each(take);
+                return Ok(());
             }
             given.extend(part);
             if let Some(event) = state.during_dumps.pop_front() {
@@ -257,7 +260,8 @@ impl Run {
         let kernel = Model::default();
         for index in 1..=DEVICES {
             let name = format!("v0.{index}");
-            kernel.0.borrow_mut().hints.push_back(Hint::Link { index, name });
+            let link = Hint::Link { index, name, admin_up: true };
+            kernel.0.borrow_mut().hints.push_back(link);
         }
         let mut follower = Follower::new(kernel.clone(), Timing::default(), Statuses::default());
         let now = Instant::now();

@@ -145,7 +145,7 @@ impl<'a> Domain<'a> {
             &format!("k{digit}.{vrf}"),
             best_table(self.id),
             &table,
-            "where source = RTS_BGP",
+            "where source = RTS_BGP && dest = RTD_UNICAST",
         );
         let sessions = vifs.iter().flat_map(|vif| &vif.bgp);
         if sessions.filter(|bgp| family(bgp.peer) == self.family).count() > 1 {
@@ -196,9 +196,17 @@ impl<'a> Domain<'a> {
                  bgp_med = 0;\n    accept;\n  }};\n  \
                export none;\n}}\n"
         );
-        self.kernel(out, &format!("l{digit}.{vrf}"), alternates_table(self.id), &table, "all");
+        self.kernel(
+            out,
+            &format!("l{digit}.{vrf}"),
+            alternates_table(self.id),
+            &table,
+            "where dest = RTD_UNICAST",
+        );
     }
 
+    /// The kernel gets no route whose next hop BIRD cannot resolve: it would be an unreachable one, which
+    /// for IPv6 the kernel keeps beside an older one of the same prefix.
     fn kernel(&self, out: &mut String, name: &str, number: u32, table: &str, export: &str) {
         let max =
             |vif: &VifConfig| vif.bgp.iter().map(|bgp| u64::from(bgp.max_prefixes)).sum::<u64>();

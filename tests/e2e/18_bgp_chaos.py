@@ -267,6 +267,7 @@ def overflow(count=60_000):
     # BIRD puts back what others delete when it looks (minutes with such tables), or when it hears of it anew.
     for speaker in SPEAKERS:
         speaker.say({prefix: path + 1 for prefix, path in speaker.says.items() if prefix in mine})
+    go_on()
 
 
 def bird_dies():

@@ -32,13 +32,13 @@ def established(*names):
 
 
 def kernel_routes(table, family):
-    """What the kernel's table has: prefix -> {(interface, gateway, weight)}."""
+    """What the kernel's table has: prefix -> {(interface, gateway, weight)}; `unreachable` and the like count too."""
     output = lab.run("ip", f"-{family}", "-n", "st-station", "-j", "route", "show", "table", table, check=False)
     routes = {}
     for row in json.loads(output) if output.startswith("[") else []:
         legs = row.get("nexthops", [row])
         prefix = row["dst"] if "/" in row["dst"] else f"{row['dst']}/{32 if family == 4 else 128}"
-        routes[prefix] = {(leg.get("dev"), leg.get("gateway"), leg.get("weight", 1)) for leg in legs}
+        routes.setdefault(prefix, set()).update((leg.get("dev"), leg.get("gateway"), leg.get("weight", 1)) for leg in legs)
     return routes
 
 

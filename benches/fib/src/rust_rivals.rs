@@ -33,7 +33,7 @@ pub fn cases(family: &Family) -> Vec<Case> {
 
 /// Both crates with a family's routes: its addresses as integers, as addresses, as host prefixes; its prefixes' first
 /// addresses, and the prefixes.
-fn of<A: Copy + 'static, Ip: Address + 'static, Net: Prefix + 'static>(
+fn of<A: Copy + 'static, Ip: Address + 'static, Net: Prefix + Copy + 'static>(
     family: &Family,
     addresses: fn(&Addresses) -> &Vec<A>,
     ip: fn(A) -> Ip,
@@ -50,7 +50,7 @@ fn of<A: Copy + 'static, Ip: Address + 'static, Net: Prefix + 'static>(
     };
     let nets: Vec<(Net, u32)> =
         family.routes.iter().map(|route| (net(route.key, route.len), route.value)).collect();
-    let (trie, mib, build_s) = built(|| nets.into_iter().collect::<PrefixMap<Net, u32>>());
+    let (trie, mib, build_s) = built(|| nets.iter().copied().collect::<PrefixMap<Net, u32>>());
     let trie = case(
         "prefix-trie",
         mib,

@@ -101,7 +101,8 @@ fn urgent_punts_come_first_and_have_a_queue_of_their_own() {
 /// guard behind the tables stops the frame.
 #[test]
 fn a_route_out_of_its_vrf_is_stopped() {
-    let mut fib = Fib::new(fib::Limits { max_vrfs: 4, max_bytes: 64 << 20 }).unwrap();
+    let mut fib =
+        Fib::new(fib::Limits { max_vrfs: 4, max_bytes: 64 << 20, ..Default::default() }).unwrap();
     fib.add_vrf(0).unwrap();
     fib.apply(0, &[("10.64.0.0/10".parse().unwrap(), Some(1))]).unwrap();
     let vif = |name: &str, vrf, vid| Vif {

@@ -6,8 +6,8 @@ use super::head::Head;
 use super::key::{Key, STRIDE};
 use super::raw::{Kernels, LANES, Region};
 use super::reader::FibReader;
+use super::root::{ROOT4_BITS, ROOT6_BITS, flat_table};
 use super::scalar;
-use super::shape::{ROOT4_BITS, ROOT6_BITS};
 
 /// Where the last chunk of an IPv4 address ends: bits 30 and 31, and four that are not there.
 const BITS4: u8 = 36;
@@ -58,8 +58,17 @@ pub(super) fn lookup4(
     let (region, kernels) = (&*reader.region, reader.kernels);
     if let Some(vrf) = single(vrfs) {
         let head = reader.heads.load4(region, vrf);
-        let defaults = [head.default(); LANES];
-        if head.has_table() {
+        let defaults = uncovered(region, head, addrs);
+        if head.has_flat() {
+            let table = flat_table(head.entry());
+            let mut escapes = kernels.flat4(region, table, addrs, &defaults, out);
+            while escapes != 0 {
+                let i = escapes.trailing_zeros() as usize;
+                escapes &= escapes - 1;
+                let leaf = scalar::compact4(region, head, addrs[i]);
+                out[i] = answer(leaf, defaults[i]);
+            }
+        } else if head.has_table() {
             let mut chunks = [0; LANES];
             kernels.root4(region, head.entry(), addrs, &mut chunks);
             compact4(region, kernels, &chunks, addrs, &defaults, out);
@@ -77,7 +86,7 @@ pub(super) fn lookup4(
     let mut large = 0u64;
     for i in 0..LANES {
         let head = reader.heads.load4(region, vrfs[i]);
-        defaults[i] = head.default();
+        defaults[i] = scalar::uncovered(region, head, addrs[i]);
         if head.has_table() {
             chunks[i] = region.acquire32(head.entry(), (addrs[i] >> (32 - ROOT4_BITS)) as usize);
             region.prefetch(chunks[i]);
@@ -119,7 +128,7 @@ fn compact4(
         // Few lanes have a prefix longer than /24 or a value above 15 bits: one at a time.
         let entry = compact::entry(region, chunks[i], addrs[i].slot(ROOT4_BITS));
         let leaf = scalar::descend(region, entry, addrs[i], ROOT4_BITS + STRIDE);
-        out[i] = scalar::finish(Head::new(leaf, defaults[i]), leaf);
+        out[i] = answer(leaf, defaults[i]);
     }
 }
 
@@ -137,7 +146,7 @@ pub(super) fn lookup6(
     let mut depth = 2 * ROOT6_BITS;
     if let Some(vrf) = single(vrfs) {
         let head = reader.heads.load6(region, vrf);
-        defaults = [head.default(); LANES];
+        defaults = uncovered(region, head, addrs);
         if head.has_table() {
             large = [head.entry(); LANES];
             kernels.tables6(region, &keys, &mut large, 0);
@@ -150,7 +159,7 @@ pub(super) fn lookup6(
         let mut any = false;
         for i in 0..LANES {
             let head = reader.heads.load6(region, vrfs[i]);
-            defaults[i] = head.default();
+            defaults[i] = scalar::uncovered(region, head, addrs[i]);
             if head.has_table() {
                 (large[i], _) = scalar::tables6(region, head.entry(), addrs[i]);
             } else {
@@ -190,11 +199,25 @@ fn descend6(
     }
 }
 
+/// What each lane's answer is where it finds leaf 0.
+#[inline(always)]
+fn uncovered<K: Key>(region: &Region, head: Head, addrs: &[K; LANES]) -> [u32; LANES] {
+    match head.has_short() {
+        true => addrs.map(|addr| scalar::uncovered(region, head, addr)),
+        false => [head.default(); LANES],
+    }
+}
+
+#[inline(always)]
+fn answer(leaf: u32, default: u32) -> u32 {
+    let value = leaf & scalar::VALUE;
+    if value == 0 { default } else { value }
+}
+
 /// Leaves become answers.
 #[inline(always)]
 fn finish(leaves: &mut [u32; LANES], defaults: &[u32; LANES]) {
     for (leaf, &default) in leaves.iter_mut().zip(defaults) {
-        let value = *leaf & scalar::VALUE;
-        *leaf = if value == 0 { default } else { value };
+        *leaf = answer(*leaf, default);
     }
 }

@@ -4,10 +4,13 @@
 //! bits 0..31    the entry to start from, or the offset of the root table
 //! bits 32..55   the default route's value
 //! bit 56        whether there is a root table
+//! bit 57        whether there are routes of /1 to /6 beside it
+//! bit 58        whether a flat table follows it
 //! ```
 
 use super::chunk::{LEAF, leaf};
 use super::raw::Region;
+use super::root::Root;
 
 /// Heads are in memory with this bit inverted: memory never written says that there is no route.
 const NOWHERE: u64 = LEAF as u64;
@@ -22,13 +25,24 @@ impl Head {
         Head(u64::from(entry) | u64::from(default) << 32)
     }
 
-    pub(super) fn with_table(table: u32, default: u32) -> Head {
-        Head(u64::from(table) | u64::from(default) << 32 | 1 << 56)
+    pub(super) fn with_root(root: Root, default: u32) -> Head {
+        let flags = 1 | u64::from(root.short) << 1 | u64::from(root.flat) << 2;
+        Head(u64::from(root.table) | u64::from(default) << 32 | flags << 56)
     }
 
     #[inline(always)]
     pub(super) fn has_table(self) -> bool {
         self.0 >> 56 & 1 == 1
+    }
+
+    #[inline(always)]
+    pub(super) fn has_short(self) -> bool {
+        self.0 >> 57 & 1 == 1
+    }
+
+    #[inline(always)]
+    pub(super) fn has_flat(self) -> bool {
+        self.0 >> 58 & 1 == 1
     }
 
     /// No VRF, or one without routes.

@@ -13,6 +13,7 @@ mod key;
 mod raw;
 mod reader;
 mod rib;
+mod root;
 mod scalar;
 mod shape;
 mod single;
@@ -41,12 +42,15 @@ pub struct Limits {
     /// Octets of memory for the lookup structures of all VRFs and both families, retired parts included.
     /// At most 16 GiB count.
     pub max_bytes: u64,
+    /// From how many IPv4 routes on a VRF has a flat table besides, which takes 32 MiB and makes lookups of much-used
+    /// addresses twice as fast; below half of it it has none. `usize::MAX` is for never.
+    pub flat_at: usize,
 }
 
 impl Default for Limits {
     /// Room for full tables in a few VRFs and routes in tens of thousands of small ones.
     fn default() -> Limits {
-        Limits { max_vrfs: 1 << 16, max_bytes: 4 << 30 }
+        Limits { max_vrfs: 1 << 16, max_bytes: 4 << 30, flat_at: 1 << 19 }
     }
 }
 

@@ -195,6 +195,12 @@ impl Rib {
         self.mem[Self::at(node)] = value;
     }
 
+    /// Whether this node holds any prefix.
+    pub(super) fn has_prefixes(&self, node: NodeRef) -> bool {
+        let maps = self.maps(node);
+        maps.short | maps.long != 0
+    }
+
     /// The lookup structure's entry that stands for this node.
     #[inline(always)]
     pub(super) fn entry(&self, node: NodeRef) -> u32 {

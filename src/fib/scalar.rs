@@ -6,7 +6,7 @@ use super::compact;
 use super::head::Head;
 use super::key::{Key, STRIDE};
 use super::raw::Region;
-use super::shape::{ROOT4_BITS, ROOT6_BITS};
+use super::root::{ROOT4_BITS, ROOT6_BITS, flat_table, short_values};
 
 /// The bits of a leaf that are its value.
 pub(super) const VALUE: u32 = 0xFF_FFFF;
@@ -14,14 +14,24 @@ pub(super) const VALUE: u32 = 0xFF_FFFF;
 /// The longest match of `addr` in the VRF with this head.
 #[inline(always)]
 pub(super) fn lookup4(region: &Region, head: Head, addr: u32) -> u32 {
-    let mut entry = head.entry();
-    let mut depth = 0;
-    if head.has_table() {
-        let chunk = region.acquire32(entry, (addr >> (32 - ROOT4_BITS)) as usize);
-        entry = compact::entry(region, chunk, addr.slot(ROOT4_BITS));
-        depth = ROOT4_BITS + STRIDE;
-    }
-    finish(head, descend(region, entry, addr, depth))
+    let leaf = if head.has_table() {
+        let short = match head.has_flat() {
+            true => region.acquire_flat(flat_table(head.entry()), (addr >> 8) as usize),
+            false => compact::ESCAPE,
+        };
+        if short < compact::ESCAPE { u32::from(short) } else { compact4(region, head, addr) }
+    } else {
+        descend(region, head.entry(), addr, 0)
+    };
+    finish(region, head, leaf, addr)
+}
+
+/// The leaf that a root table of IPv4 leads to.
+#[inline(always)]
+pub(super) fn compact4(region: &Region, head: Head, addr: u32) -> u32 {
+    let chunk = region.acquire32(head.entry(), (addr >> (32 - ROOT4_BITS)) as usize);
+    let entry = compact::entry(region, chunk, addr.slot(ROOT4_BITS));
+    descend(region, entry, addr, ROOT4_BITS + STRIDE)
 }
 
 /// The longest match of `addr` in the VRF with this head.
@@ -32,7 +42,7 @@ pub(super) fn lookup6(region: &Region, head: Head, addr: u128) -> u32 {
     if head.has_table() {
         (entry, depth) = tables6(region, entry, addr);
     }
-    finish(head, descend(region, entry, addr, depth))
+    finish(region, head, descend(region, entry, addr, depth), addr)
 }
 
 /// The entry that the tables of a large IPv6 VRF lead to, and its depth.
@@ -59,9 +69,18 @@ pub(super) fn descend<K: Key>(region: &Region, mut entry: u32, key: K, mut depth
 
 /// The answer that a leaf stands for.
 #[inline(always)]
-pub(super) fn finish(head: Head, leaf: u32) -> u32 {
+pub(super) fn finish<K: Key>(region: &Region, head: Head, leaf: u32, addr: K) -> u32 {
     match leaf & VALUE {
-        NO_ROUTE => head.default(),
+        NO_ROUTE => uncovered(region, head, addr),
         value => value,
+    }
+}
+
+/// The answer where no route longer than /6 covers `addr` or, in a small VRF, none but the default.
+#[inline(always)]
+pub(super) fn uncovered<K: Key>(region: &Region, head: Head, addr: K) -> u32 {
+    match head.has_short() {
+        true => region.acquire32(short_values::<K>(head.entry()), addr.slot(0)),
+        false => head.default(),
     }
 }

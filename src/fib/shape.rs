@@ -1,6 +1,6 @@
 //! The shapes of a VRF's lookup structure, and where in it a node's slots are.
 //!
-//! A small VRF is chunks all the way down. A large one starts from tables that cost memory and save steps:
+//! A small VRF is chunks all the way down. A large one starts from tables that cost memory and save steps (`root`):
 //! IPv4 from one of 2^18 entries, each a compact chunk; IPv6 from one of 2^12 entries, each a leaf or a table
 //! of 2^12 more, there only where routes longer than /12 are, whose entries are leaves or chunks.
 
@@ -8,6 +8,7 @@ use super::chunk::{self, is_leaf, leaf};
 use super::compact;
 use super::heap::Heap;
 use super::key::{Key, STRIDE};
+use super::root::{self, ROOT4_BITS, ROOT6_BITS, Root, root_bits};
 use super::tree::Update;
 
 /// From this many routes on a VRF has tables.
@@ -15,45 +16,21 @@ pub(super) const GROW: usize = 16_384;
 /// Below this many routes it has none.
 pub(super) const SHRINK: usize = 8_192;
 
-/// The depth at which IPv4's root table ends.
-pub(super) const ROOT4_BITS: u8 = 18;
-/// The bits that each of IPv6's tables resolves.
-pub(super) const ROOT6_BITS: u8 = 12;
-
-/// Room to ask for before making a root table, in chunks of the largest size (416 octets): for IPv4's MiB and the
-/// shared chunks.
-pub(super) const ROOT_CHUNKS: u64 = 4096;
-
-/// Bits that the root table of a family resolves.
-const fn root_bits(family_bits: u8) -> u8 {
-    if family_bits == 32 { ROOT4_BITS } else { ROOT6_BITS }
-}
-
-const fn root_words(family_bits: u8) -> u32 {
-    1 << (root_bits(family_bits) - 1)
-}
-
-/// A root table without routes, with `tables` more in stock; nothing if there is no room.
-pub(super) fn new_root<K: Key>(heap: &mut Heap, tables: usize) -> Option<u32> {
+/// A root table without routes, with `tables` second tables in stock; nothing if there is no room.
+pub(super) fn new_root<K: Key>(heap: &mut Heap, tables: usize) -> Option<Root> {
     if (K::BITS == 32 && !heap.make_uniform()) || !heap.stock_tables(tables) {
         return None;
     }
-    let table = heap.alloc(root_words(K::BITS))?;
     let empty = if K::BITS == 32 { heap.uniform(0) } else { leaf(0) };
-    for index in 0..1 << root_bits(K::BITS) {
-        heap.region.publish32(table, index, empty);
-    }
-    Some(table)
+    Root::new::<K>(heap, empty)
 }
 
 /// Retires a root table and the compact chunks under it.
-pub(super) fn retire_root<K: Key>(heap: &mut Heap, table: u32) {
+pub(super) fn retire_root<K: Key>(heap: &mut Heap, root: Root) {
     if K::BITS == 32 {
-        for index in 0..1 << ROOT4_BITS {
-            compact::retire(heap, heap.region.acquire32(table, index));
-        }
+        root.retire_compact(heap);
     }
-    heap.retire(table, root_words(K::BITS));
+    root.retire::<K>(heap);
 }
 
 /// How many second tables `updates`, sorted, make necessary under the root table.
@@ -81,8 +58,12 @@ fn prefixes_with_table<K: Key>(updates: &[Update<K>]) -> impl Iterator<Item = us
 
 /// The room, in chunks of the largest size, that a change of a prefix can need for table entries without a node.
 pub(super) fn most_filled<K: Key>(len: u8) -> u64 {
-    // Where the value is large each has a chunk of four words.
-    if K::BITS == 32 && len < ROOT4_BITS { (1 << (ROOT4_BITS - len)) / 8 + 1 } else { 0 }
+    // Where the value is large each has a chunk of four words. Those of short routes are not in the table.
+    if K::BITS == 32 && (STRIDE + 1..ROOT4_BITS).contains(&len) {
+        (1 << (ROOT4_BITS - len)) / 8 + 1
+    } else {
+        0
+    }
 }
 
 /// Where a node's slots are in the lookup structure.
@@ -94,23 +75,64 @@ pub(super) enum Place {
     Compact,
     /// A table of its own.
     Table,
-    /// Entries of a table from `base` on; the table resolves the bits up to depth `end`.
-    Within { table: u32, end: u8, base: usize },
+    /// Entries of a table.
+    Within(Within),
+}
+
+/// Entries of a table from `base` on.
+#[derive(Clone, Copy)]
+pub(super) struct Within {
+    pub(super) table: u32,
+    /// The depth up to which the table resolves the bits.
+    pub(super) end: u8,
+    /// Whether a flat table repeats what this says.
+    flat: bool,
+    pub(super) base: usize,
+}
+
+impl Within {
+    /// The first entry and the number of entries of a slot of a node at `depth` that is here.
+    #[inline(always)]
+    pub(super) fn entries(&self, depth: u8, slot: usize) -> (usize, usize) {
+        let count = 1usize << (self.end - depth - STRIDE);
+        (self.base + slot * count, count)
+    }
+
+    /// What readers find at a slot of the last node in the table.
+    pub(super) fn entry(&self, heap: &Heap, slot: usize) -> u32 {
+        heap.region.acquire32(self.table, self.base + slot)
+    }
+
+    /// Makes readers find `entry` at a slot of the last node in the table.
+    pub(super) fn publish(&self, heap: &Heap, slot: usize, entry: u32) {
+        heap.region.publish32(self.table, self.base + slot, entry);
+    }
+
+    /// Makes the flat table, if there is one, say what now is behind a slot of the last node in the table.
+    pub(super) fn repeat(&self, heap: &Heap, slot: usize, slots: (usize, usize)) {
+        if self.flat {
+            root::repeat(&heap.region, self.table, self.base + slot, slots);
+        }
+    }
 }
 
 impl Place {
     /// Where the node at depth 0 is.
-    pub(super) fn root<K: Key>(table: Option<u32>) -> Place {
-        match table {
+    pub(super) fn root<K: Key>(root: Option<Root>) -> Place {
+        match root {
             None => Place::Chunk,
-            Some(table) => Place::Within { table, end: root_bits(K::BITS), base: 0 },
+            Some(Root { table, flat, .. }) => {
+                Place::Within(Within { table, end: root_bits(K::BITS), flat, base: 0 })
+            }
         }
     }
 
     /// Where the slots of a node that is here are, its entry being `entry`.
     pub(super) fn inside(self, entry: u32) -> Place {
         match self {
-            Place::Table => Place::Within { table: entry, end: 2 * ROOT6_BITS, base: 0 },
+            Place::Table => {
+                Place::Within(Within { table: entry, end: 2 * ROOT6_BITS, flat: false, base: 0 })
+            }
             place => place,
         }
     }
@@ -123,24 +145,17 @@ impl Place {
         }
     }
 
-    /// The first entry and the number of entries of a slot of a node at `depth` within a table.
-    #[inline(always)]
-    pub(super) fn entries(base: usize, end: u8, depth: u8, slot: usize) -> (usize, usize) {
-        let count = 1usize << (end - depth - STRIDE);
-        (base + slot * count, count)
-    }
-
     /// The place of the child at `slot` of a node at `depth` that is here.
     #[inline(always)]
     pub(super) fn child<K: Key>(self, depth: u8, slot: usize) -> Place {
         match self {
             Place::Chunk | Place::Compact | Place::Table => Place::Chunk,
-            Place::Within { table, end, base } if depth + STRIDE < end => {
-                Place::Within { table, end, base: Place::entries(base, end, depth, slot).0 }
+            Place::Within(within) if depth + STRIDE < within.end => {
+                Place::Within(Within { base: within.entries(depth, slot).0, ..within })
             }
-            Place::Within { end, .. } if K::BITS == 32 && end == ROOT4_BITS => Place::Compact,
-            Place::Within { end, .. } if end == ROOT6_BITS => Place::Table,
-            Place::Within { .. } => Place::Chunk,
+            Place::Within(_) if K::BITS == 32 => Place::Compact,
+            Place::Within(within) if within.end == ROOT6_BITS => Place::Table,
+            Place::Within(_) => Place::Chunk,
         }
     }
 
@@ -158,43 +173,40 @@ impl Place {
                 }
                 leaf(value)
             }
-            Place::Within { table, end, base } => {
-                fill::<K>(heap, table, end, base, 1 << (end - depth), value);
+            Place::Within(within) => {
+                fill::<K>(heap, within, within.base, 1 << (within.end - depth), value);
                 found
             }
         }
     }
 }
 
-/// Gives `count` entries of a table, under which there are no nodes, the value `value`.
+/// Gives `count` entries of a table from `first` on, under which there are no nodes, the value `value`.
 pub(super) fn fill<K: Key>(
     heap: &mut Heap,
-    table: u32,
-    end: u8,
-    base: usize,
+    Within { table, flat, .. }: Within,
+    first: usize,
     count: usize,
     value: u32,
 ) {
-    if K::BITS == 32 && value >= u32::from(compact::ESCAPE) {
-        for index in base..base + count {
-            let old = heap.region.acquire32(table, index);
-            let new = compact::write(heap, old, &[leaf(value); 64]);
-            if new != old {
-                heap.region.publish32(table, index, new);
-            }
-        }
-        return;
-    }
-    let compact = K::BITS == 32 && end == ROOT4_BITS;
-    let new = if compact { heap.uniform(value) } else { leaf(value) };
-    for index in base..base + count {
+    let compact = K::BITS == 32;
+    let shared = match compact {
+        true if value >= u32::from(compact::ESCAPE) => None,
+        true => Some(heap.uniform(value)),
+        false => Some(leaf(value)),
+    };
+    for index in first..first + count {
         let old = heap.region.acquire32(table, index);
+        let new = shared.unwrap_or_else(|| compact::write(heap, old, &[leaf(value); 64]));
         if old == new {
             continue;
         }
         heap.region.publish32(table, index, new);
-        if compact {
+        if compact && shared.is_some() {
             compact::retire(heap, old);
         }
+    }
+    if flat {
+        root::repeat_value(&heap.region, table, first, count, value);
     }
 }

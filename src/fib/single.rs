@@ -8,6 +8,7 @@ use super::compact;
 use super::heap::Heap;
 use super::key::{Key, STRIDE};
 use super::rib::{NONE, NodeRef, covered, position};
+use super::root::ROOT4_BITS;
 use super::shape::Place;
 use super::tree::{Routes, Tally, Tree, Update};
 
@@ -62,25 +63,49 @@ impl<K: Key> Tree<K> {
         if old == value {
             return true;
         }
-        let mut slots = [0; 64];
-        self.rib.spread(moved, &mut slots);
-        let mut before = self.rib.entry(moved);
-        let mut after = self.compile(heap, moved, place, &slots);
-        if moved != node {
-            let Step { node: parent, slot, .. } = path[above - 1];
+        let path = &path[..above];
+        if moved != node
+            && let Some(&Step { node: parent, slot, .. }) = path.last()
+        {
             // The place is there, so that the parent does not move.
             let _ = self.rib.set_child(parent, slot, moved);
         }
-        for &Step { node, within, depth, slot } in path[..above].iter().rev() {
+        if let Some(entry) = self.climb(heap, moved, place, path) {
+            vrf.entry = entry;
+        }
+        // The last node in IPv4's root table.
+        const LAST: usize = (ROOT4_BITS / STRIDE - 1) as usize;
+        if let Some(&Step { within: Place::Within(within), slot, .. }) = path.get(LAST) {
+            let deeper = depth > ROOT4_BITS;
+            let slots = if deeper { (update.key.slot(ROOT4_BITS), 1) } else { (from, count) };
+            within.repeat(heap, slot, slots);
+        }
+        true
+    }
+
+    /// Compiles the node at `place`, and what leads to it by `path`, up to where the entry stays. Gives the VRF's first
+    /// entry, if it comes that far.
+    fn climb(
+        &mut self,
+        heap: &mut Heap,
+        node: NodeRef,
+        place: Place,
+        path: &[Step],
+    ) -> Option<u32> {
+        let mut slots = [0; 64];
+        self.rib.spread(node, &mut slots);
+        let mut before = self.rib.entry(node);
+        let mut after = self.compile(heap, node, place, &slots);
+        for &Step { node, within, depth, slot } in path.iter().rev() {
             if before == after {
-                return true;
+                return None;
             }
             let entry = self.rib.entry(node);
             match within {
-                Place::Within { table, end, base } => {
-                    debug_assert_eq!(depth + STRIDE, end);
-                    heap.region.publish32(table, base + slot, after);
-                    return true;
+                Place::Within(within) => {
+                    debug_assert_eq!(depth + STRIDE, within.end);
+                    within.publish(heap, slot, after);
+                    return None;
                 }
                 _ if is_leaf(before) || is_leaf(after) => {
                     self.rib.spread(node, &mut slots);
@@ -90,15 +115,14 @@ impl<K: Key> Tree<K> {
                 // A child with a chunk is a run of its own: the bitmap stays.
                 Place::Compact => {
                     compact::set_child(heap, entry, slot, after);
-                    return true;
+                    return None;
                 }
                 Place::Chunk | Place::Table => {
                     chunk::set_child(heap, entry, slot, after);
-                    return true;
+                    return None;
                 }
             }
         }
-        vrf.entry = after;
-        true
+        Some(after)
     }
 }

@@ -5,7 +5,8 @@ use super::compact;
 use super::heap::Heap;
 use super::key::{Key, STRIDE};
 use super::rib::{NONE, NodeRef, covered, position};
-use super::shape::{Place, ROOT6_BITS, fill};
+use super::root::ROOT6_BITS;
+use super::shape::{Place, fill};
 use super::tree::{Tally, Tree, UNKNOWN, Update};
 
 impl<K: Key> Tree<K> {
@@ -43,6 +44,8 @@ impl<K: Key> Tree<K> {
             }
             within = place.inside(entry);
         }
+        // Readers find the short routes beside the root table: nothing below inherits them.
+        let beside = depth == 0 && matches!(place, Place::Within(_));
         // The slots whose own or inherited value may have changed.
         let mut changed = if inherited == self.rib.inherited(node) { 0 } else { u64::MAX };
         self.rib.set_inherited(node, inherited);
@@ -51,7 +54,7 @@ impl<K: Key> Tree<K> {
             let value = (update.value != 0).then_some(update.value);
             let old;
             (node, old) = self.rib.set_value(node, position, value);
-            if old != value {
+            if old != value && !beside {
                 let (from, count) = covered(position);
                 changed |= (u64::MAX >> (64 - count)) << from;
             }
@@ -71,7 +74,7 @@ impl<K: Key> Tree<K> {
             let group;
             (group, rest) =
                 rest.split_at(rest.partition_point(|update| update.key.slot(depth) == slot));
-            let passed = self.rib.best(node, slot);
+            let passed = if beside { 0 } else { self.rib.best(node, slot) };
             changed &= !(1 << slot);
             let (before, after);
             (node, before, after) =
@@ -80,7 +83,7 @@ impl<K: Key> Tree<K> {
                 continue;
             }
             match within {
-                Place::Within { .. } => {}
+                Place::Within(_) => {}
                 _ if is_leaf(before) || is_leaf(after) => compile = true,
                 // A child with a chunk is a run of its own: the bitmap stays.
                 Place::Compact => compact::set_child(heap, entry, slot, after),
@@ -96,14 +99,16 @@ impl<K: Key> Tree<K> {
         }
 
         let mut slots = [0; 64];
-        self.rib.spread(node, &mut slots);
-        if let Place::Within { table, end, base } = within {
+        if !beside {
+            self.rib.spread(node, &mut slots);
+        }
+        if let Place::Within(here) = within {
             while changed != 0 {
                 let slot = changed.trailing_zeros() as usize;
                 changed &= changed - 1;
                 if self.rib.child(node, slot) == NONE {
-                    let (first, count) = Place::entries(base, end, depth, slot);
-                    fill::<K>(heap, table, end, first, count, slots[slot]);
+                    let (first, count) = here.entries(depth, slot);
+                    fill::<K>(heap, here, first, count, slots[slot]);
                 } else {
                     (node, _, _) =
                         self.sync_child(heap, node, depth, (within, slot), slots[slot], &[], tally);
@@ -160,20 +165,21 @@ impl<K: Key> Tree<K> {
     ) -> (NodeRef, u32, u32) {
         let child = self.rib.child(node, slot);
         let mut before = if child == NONE { leaf(passed) } else { self.rib.entry(child) };
-        let mut at = None;
-        if let Place::Within { table, end, base } = within
-            && depth + STRIDE == end
-        {
-            before = heap.region.acquire32(table, base + slot);
-            at = Some((table, base + slot));
+        let last = match within {
+            Place::Within(within) if depth + STRIDE == within.end => Some(within),
+            _ => None,
+        };
+        if let Some(within) = last {
+            before = within.entry(heap, slot);
         }
         let place = within.child::<K>(depth, slot);
         let (new, after) =
             self.sync(heap, child, depth + STRIDE, (place, before), passed, group, tally);
-        if let Some((table, index)) = at
-            && before != after
-        {
-            heap.region.publish32(table, index, after);
+        if let Some(within) = last {
+            if before != after {
+                within.publish(heap, slot, after);
+            }
+            within.repeat(heap, slot, (0, 64));
         }
         if new != child {
             node = self.rib.set_child(node, slot, new);

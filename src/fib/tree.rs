@@ -5,7 +5,8 @@ use super::head::Head;
 use super::heap::Heap;
 use super::key::{Key, STRIDE};
 use super::rib::{NONE, NodeRef, Rib, covered, length, position};
-use super::shape::{self, GROW, Place, ROOT6_BITS, SHRINK};
+use super::root::{self, ROOT6_BITS, Root};
+use super::shape::{self, GROW, Place, SHRINK};
 use super::walk::Walk;
 
 /// One change; value 0 withdraws. `key` has no bits beyond `len`.
@@ -25,7 +26,7 @@ pub(super) struct Routes {
     pub(super) default: u32,
     pub(super) count: usize,
     /// The root table, if the VRF is large.
-    pub(super) table: Option<u32>,
+    pub(super) table: Option<Root>,
     /// The entry to start from, if there is no table.
     pub(super) entry: u32,
 }
@@ -63,17 +64,20 @@ pub(super) struct Tree<K> {
     /// From how many routes on a VRF has tables, and below how many it has none.
     pub(super) grow_at: usize,
     pub(super) shrink_at: usize,
+    /// From how many routes on an IPv4 VRF has a flat table; below half of it it has none.
+    pub(super) flat_at: usize,
     family: std::marker::PhantomData<K>,
 }
 
 impl<K: Key> Tree<K> {
-    pub(super) fn new() -> Tree<K> {
+    pub(super) fn new(flat_at: usize) -> Tree<K> {
         Tree {
             rib: Rib::new(),
             routes: 0,
             fib_octets: 0,
             grow_at: GROW,
             shrink_at: SHRINK,
+            flat_at,
             family: std::marker::PhantomData,
         }
     }
@@ -91,7 +95,7 @@ impl<K: Key> Tree<K> {
         updates: &[Update<K>],
     ) -> Option<u64> {
         let tables = match vrf.table {
-            Some(table) => shape::new_tables(heap, table, updates),
+            Some(root) => shape::new_tables(heap, root.table, updates),
             None => 0,
         };
         heap.stock_tables(tables).then(|| self.room_needed(vrf, updates, heap.free_chunks()))
@@ -115,12 +119,12 @@ impl<K: Key> Tree<K> {
             vrf.default = first.value;
             rest = others;
         }
+        let mut grows = false;
         if !rest.is_empty() {
-            let table = vrf.table;
-            if vrf.table.is_none() && vrf.count + rest.len() >= self.grow_at {
-                self.grow(heap, vrf, rest);
-            }
-            let short = vrf.table == table
+            grows = vrf.table.is_none()
+                && vrf.count + rest.len() >= self.grow_at
+                && self.grow(heap, vrf, rest);
+            let short = !grows
                 && matches!(rest, [update] if self.change_one(heap, vrf, update, &mut tally));
             if !short {
                 self.sync_root(heap, vrf, rest, &mut tally);
@@ -131,12 +135,36 @@ impl<K: Key> Tree<K> {
         if vrf.table.is_some() && vrf.count < self.shrink_at {
             self.shrink(heap, vrf);
         }
+        if let Some(root) = vrf.table {
+            let flat_from = if root.flat { self.flat_at / 2 } else { self.flat_at };
+            if root.flat != (vrf.count >= flat_from)
+                && let Some(other) = root.other_shape(heap)
+            {
+                root.retire::<K>(heap);
+                vrf.table = Some(other);
+            }
+            if grows || updates.iter().any(|update| update.len <= STRIDE) {
+                self.set_short(heap, vrf);
+            }
+        }
         self.fib_octets = self.fib_octets + heap.used_octets() - used;
         let head = match vrf.table {
             None => Head::new(vrf.entry, vrf.default),
-            Some(table) => Head::with_table(table, vrf.default),
+            Some(root) => Head::with_root(root, vrf.default),
         };
         (head, tally.replaced)
+    }
+
+    /// Makes readers find the short routes, and the default where there are none.
+    fn set_short(&self, heap: &Heap, vrf: &mut Routes) {
+        let Some(root) = &mut vrf.table else { return };
+        root.short = vrf.root != NONE && self.rib.has_prefixes(vrf.root);
+        if root.short {
+            let mut values = [0; 64];
+            self.rib.spread(vrf.root, &mut values);
+            let values = values.map(|value| if value == 0 { vrf.default } else { value });
+            root.set_short::<K>(heap, &values);
+        }
     }
 
     fn sync_root(
@@ -150,30 +178,31 @@ impl<K: Key> Tree<K> {
         (vrf.root, vrf.entry) = self.sync(heap, vrf.root, 0, (place, vrf.entry), 0, updates, tally);
     }
 
-    /// Gives a VRF its root table, if there is room, for `updates` to fill: readers see it only after these.
-    fn grow(&mut self, heap: &mut Heap, vrf: &mut Routes, updates: &[Update<K>]) {
-        let grown = Routes { table: Some(0), ..*vrf };
-        let room = heap.free_chunks().saturating_sub(self.rib.nodes() as u64 + shape::ROOT_CHUNKS);
+    /// Gives a VRF its root table, if there is room, for `updates` to fill: readers see it only after these. Says
+    /// whether it did.
+    fn grow(&mut self, heap: &mut Heap, vrf: &mut Routes, updates: &[Update<K>]) -> bool {
+        let grown = Routes { table: Some(Root { table: 0, short: false, flat: false }), ..*vrf };
+        let room = heap.free_chunks().saturating_sub(self.rib.nodes() as u64 + root::ROOT_CHUNKS);
         if room < self.room_needed(&grown, updates, 2 * room) {
-            return;
+            return false;
         }
         let tables = self.tables_of(vrf.root, 0) + shape::most_tables(updates);
-        let Some(table) = shape::new_root::<K>(heap, tables) else { return };
+        let Some(root) = shape::new_root::<K>(heap, tables) else { return false };
         self.release(heap, vrf.root, 0, Place::Chunk);
-        vrf.table = Some(table);
+        vrf.table = Some(root);
         vrf.entry = LEAF;
-        let place = Place::root::<K>(vrf.table);
-        self.reset(heap, vrf.root, 0, place);
+        self.reset(heap, vrf.root, 0, Place::root::<K>(vrf.table));
+        true
     }
 
     /// Takes a VRF's root table away, if there is room.
     fn shrink(&mut self, heap: &mut Heap, vrf: &mut Routes) {
-        let Some(table) = vrf.table else { return };
+        let Some(root) = vrf.table else { return };
         if heap.free_chunks() < self.count_nodes(vrf.root) {
             return;
         }
         self.release(heap, vrf.root, 0, Place::root::<K>(vrf.table));
-        shape::retire_root::<K>(heap, table);
+        shape::retire_root::<K>(heap, root);
         vrf.table = None;
         vrf.entry = LEAF;
         self.reset(heap, vrf.root, 0, Place::Chunk);
@@ -191,7 +220,7 @@ impl<K: Key> Tree<K> {
             Place::Chunk => chunk::retire(heap, entry),
             Place::Table => heap.retire(entry, super::heap::TABLE_WORDS),
             // The table's entry says the same.
-            Place::Compact | Place::Within { .. } => {}
+            Place::Compact | Place::Within(_) => {}
         }
         let mut children = self.rib.maps(node).children;
         while children != 0 {
@@ -266,7 +295,7 @@ impl<K: Key> Tree<K> {
 
     /// Nodes whose inherited value an update can change.
     fn nodes_below(&self, vrf: &Routes, update: &Update<K>) -> u64 {
-        if update.len == 0 {
+        if update.len == 0 || update.len <= STRIDE && vrf.table.is_some() {
             return 0;
         }
         let mut node = vrf.root;
@@ -300,8 +329,8 @@ impl<K: Key> Tree<K> {
     pub(super) fn clear(&mut self, heap: &mut Heap, vrf: &Routes) {
         let used = heap.used_octets();
         self.release(heap, vrf.root, 0, Place::root::<K>(vrf.table));
-        if let Some(table) = vrf.table {
-            shape::retire_root::<K>(heap, table);
+        if let Some(root) = vrf.table {
+            shape::retire_root::<K>(heap, root);
         }
         self.destroy(vrf.root);
         self.fib_octets -= used - heap.used_octets();

@@ -46,8 +46,8 @@ impl Fib {
             heap,
             heads,
             vrfs: Vec::new(),
-            v4: Tree::new(),
-            v6: Tree::new(),
+            v4: Tree::new(limits.flat_at),
+            v6: Tree::new(usize::MAX),
             max_bytes: limits.max_bytes,
         })
     }

@@ -35,7 +35,8 @@ struct Station {
 impl Station {
     fn new(max_bytes: u64) -> Station {
         let limits = Limits { vifs: 64, vrfs: 16, adjacencies: 1 << 20 };
-        let fib = Fib::new(station::fib::Limits { max_vrfs: 16, max_bytes }).unwrap();
+        let fib = Fib::new(station::fib::Limits { max_vrfs: 16, max_bytes, ..Default::default() })
+            .unwrap();
         let workers = Workers::new(fib.reader(), draw::probes());
         let engine = Engine::new(fib, workers.clone(), limits);
         Station { engine, workers, links: [true; 2], learned: Learned::new() }

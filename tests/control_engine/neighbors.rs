@@ -86,7 +86,9 @@ fn an_answer_from_before_a_vif_moved_does_not_outlive_the_move() {
 
 #[test]
 fn learned_neighbors_leave_half_of_the_adjacencies_to_the_operator() {
-    let fib = Fib::new(station::fib::Limits { max_vrfs: 16, max_bytes: 1 << 20 }).unwrap();
+    let fib =
+        Fib::new(station::fib::Limits { max_vrfs: 16, max_bytes: 1 << 20, ..Default::default() })
+            .unwrap();
     let workers = Workers::new(fib.reader(), probes());
     let limits = Limits { vifs: 3, vrfs: 2, adjacencies: 40 };
     let mut engine = Engine::new(fib, workers, limits);

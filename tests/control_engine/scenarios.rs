@@ -180,7 +180,9 @@ fn a_name_keeps_its_ids_through_changes_of_everything_else() {
 
 #[test]
 fn all_ids_in_use_is_refused_and_freed_ids_are_enough() {
-    let fib = Fib::new(station::fib::Limits { max_vrfs: 16, max_bytes: 1 << 20 }).unwrap();
+    let fib =
+        Fib::new(station::fib::Limits { max_vrfs: 16, max_bytes: 1 << 20, ..Default::default() })
+            .unwrap();
     let workers = Workers::new(fib.reader(), probes());
     let limits = Limits { vifs: 3, vrfs: 2, adjacencies: 1000 };
     let mut engine = Engine::new(fib, workers, limits);

@@ -16,7 +16,7 @@ fn main() {
     model.preemption_bound = Some(3);
     model.max_branches = 20_000;
     model.check(|| {
-        let mut fib = fib::Fib::new(fib::Limits { max_vrfs: 1, max_bytes: 6 * 64 * 8 }).unwrap();
+        let mut fib = fib::Fib::new(fib::Limits { max_vrfs: 1, max_bytes: 6 * 64 * 8, ..fib::Limits::default() }).unwrap();
         fib.add_vrf(0).unwrap();
         fib.insert(0, "0.0.0.0/0".parse().unwrap(), 9).unwrap();
         let reader = fib.reader();
@@ -46,7 +46,7 @@ fn main() {
 fn main() {
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-    let mut fib = fib::Fib::new(fib::Limits { max_vrfs: 4, max_bytes: 1 << 20 }).unwrap();
+    let mut fib = fib::Fib::new(fib::Limits { max_vrfs: 4, max_bytes: 1 << 20, ..fib::Limits::default() }).unwrap();
     fib.add_vrf(0).unwrap();
     fib.add_vrf(1).unwrap();
     let nets = [

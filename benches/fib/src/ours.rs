@@ -25,8 +25,12 @@ pub fn changes(routes: &[Route], bits: u8) -> Vec<(IpNet, Option<u32>)> {
 
 /// A FIB with the family's table in VRF 0, and how long that took.
 pub fn build(family: &Family) -> (Fib, f64) {
+    build_with(family, Limits::default())
+}
+
+fn build_with(family: &Family, limits: Limits) -> (Fib, f64) {
     let table = changes(&family.routes, family.bits);
-    let mut fib = Fib::new(Limits::default()).unwrap();
+    let mut fib = Fib::new(limits).unwrap();
     fib.add_vrf(0).unwrap();
     let start = Stopwatch::start();
     fib.apply(0, &table).unwrap();
@@ -34,20 +38,29 @@ pub fn build(family: &Family) -> (Fib, f64) {
     (fib, seconds)
 }
 
+/// As a station has it; and for IPv4 also without the flat table.
 pub fn cases(family: &Family) -> Vec<Case> {
-    let (fib, build_s) = build(family);
+    let mut cases = cases_of("station", family, build(family));
+    if family.bits == 32 {
+        let compact = Limits { flat_at: usize::MAX, ..Limits::default() };
+        cases.extend(cases_of("station-compact", family, build_with(family, compact)));
+    }
+    cases
+}
+
+fn cases_of(name: &str, family: &Family, (fib, build_s): (Fib, f64)) -> Vec<Case> {
     let stats = fib.stats();
     let (mib, rib) = (
         (stats.v4.fib_bytes + stats.v6.fib_bytes) as f64 / 1048576.0,
         (stats.v4.rib_bytes + stats.v6.rib_bytes) as f64 / 1048576.0,
     );
-    println!("  station: FIB {mib:.2} MiB, RIB {rib:.2} MiB");
+    println!("  {name}: FIB {mib:.2} MiB, RIB {rib:.2} MiB");
     let vrfs = [0u32; 64];
     let v4 = family.bits == 32;
     let mut cases = Vec::new();
     let chosen = std::iter::once(("", fib.reader()));
     for (i, (kind, reader)) in chosen.chain(fib.reader().variants()).enumerate() {
-        let name = if i == 0 { "station".to_owned() } else { format!("station {kind}") };
+        let name = if i == 0 { name.to_owned() } else { format!("{name} {kind}") };
         let single = reader.clone();
         let burst = move |addresses: &Addresses| {
             let mut sum = 0;

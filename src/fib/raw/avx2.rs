@@ -18,6 +18,18 @@ pub(super) fn root4(region: &Region, table: u32, addrs: &Lanes<u32>, chunks: &mu
     kernels::root4(region, table, addrs, chunks);
 }
 
+/// See `Kernels::flat4`.
+#[target_feature(enable = "avx2,popcnt,bmi1,bmi2")]
+pub(super) fn flat4(
+    region: &Region,
+    table: u32,
+    addrs: &Lanes<u32>,
+    defaults: &Lanes<u32>,
+    out: &mut Lanes<u32>,
+) -> u64 {
+    kernels::flat4(region, table, addrs, defaults, out)
+}
+
 /// See `Kernels::compact`.
 #[target_feature(enable = "avx2,popcnt,bmi1,bmi2")]
 pub(super) fn compact(

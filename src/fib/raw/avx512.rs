@@ -1,4 +1,4 @@
-//! The steps of a burst in AVX-512, eight lanes to a register.
+//! The steps of a burst in AVX-512, eight lanes to a register, or sixteen where all is 32 bits wide.
 //!
 //! The gathers are inline assembly: words that the writer may be changing are in what they read, and to the
 //! compiler the intrinsics are plain reads, which may not race. Each element is an aligned load (or lies in two
@@ -11,21 +11,23 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 const GROUPS: usize = LANES / 8;
+const WIDE_GROUPS: usize = LANES / 16;
 
-/// Eight times 32 bits at `base + 4 * index`.
+/// Sixteen times 32 bits at `base + 4 * index`.
 ///
 /// # Safety
-/// AVX-512 F and VL; the memory is mapped.
+/// AVX-512 F; the memory is mapped.
 #[inline]
-#[target_feature(enable = "avx512f,avx512vl")]
-unsafe fn gather32_by32(base: *const u8, index: __m256i) -> __m256i {
-    let mut out = _mm256_setzero_si256();
+#[target_feature(enable = "avx512f")]
+unsafe fn gather32_by32(base: *const u8, index: __m512i) -> __m512i {
+    let mut out = _mm512_setzero_si512();
+    // The mask comes from elsewhere: from a mask register, by XNOR, it would wait for whatever wrote that last.
     // SAFETY: reads only, where the caller says that it may.
     unsafe {
         asm!(
-            "kxnorw {k}, {k}, {k}",
+            "kmovw {k}, {all:e}",
             "vpgatherdd {out}{{{k}}}, [{base} + {index}*4]",
-            k = out(kreg) _, out = inout(ymm_reg) out, base = in(reg) base, index = in(ymm_reg) index,
+            all = in(reg) u32::MAX, k = out(kreg) _, out = inout(zmm_reg) out, base = in(reg) base, index = in(zmm_reg) index,
             options(nostack, preserves_flags, readonly)
         );
     }
@@ -81,9 +83,9 @@ unsafe fn gather16(base: *const u8, index: __m512i) -> __m256i {
     // SAFETY: reads only, where the caller says that it may.
     unsafe {
         asm!(
-            "kxnorw {k}, {k}, {k}",
+            "kmovw {k}, {all:e}",
             "vpgatherqd {out}{{{k}}}, [{base} + {index}*2]",
-            k = out(kreg) _, out = inout(ymm_reg) out, base = in(reg) base, index = in(zmm_reg) index,
+            all = in(reg) u32::MAX, k = out(kreg) _, out = inout(ymm_reg) out, base = in(reg) base, index = in(zmm_reg) index,
             options(nostack, preserves_flags, readonly)
         );
     }
@@ -95,6 +97,20 @@ unsafe fn gather16(base: *const u8, index: __m512i) -> __m256i {
 fn load(lanes: &Lanes<u32>, group: usize) -> __m256i {
     // SAFETY: eight lanes from 8 * group are within the 64.
     unsafe { _mm256_loadu_si256(lanes.as_ptr().add(8 * group).cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl")]
+fn load_wide(lanes: &Lanes<u32>, group: usize) -> __m512i {
+    // SAFETY: sixteen lanes from 16 * group are within the 64.
+    unsafe { _mm512_loadu_si512(lanes.as_ptr().add(16 * group).cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl")]
+fn store_wide(lanes: &mut Lanes<u32>, group: usize, value: __m512i) {
+    // SAFETY: sixteen lanes from 16 * group are within the 64.
+    unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().add(16 * group).cast(), value) }
 }
 
 #[inline]
@@ -115,11 +131,38 @@ fn store(lanes: &mut Lanes<u32>, group: usize, value: __m256i) {
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
 pub(super) fn root4(region: &Region, table: u32, addrs: &Lanes<u32>, chunks: &mut Lanes<u32>) {
     let base = region.word(table);
-    for group in 0..GROUPS {
-        let index = _mm256_srli_epi32::<14>(load(addrs, group));
+    for group in 0..WIDE_GROUPS {
+        let index = _mm512_srli_epi32::<14>(load_wide(addrs, group));
         // SAFETY: a table's start and 2^18 entries are inside the mapping.
-        store(chunks, group, unsafe { gather32_by32(base, index) });
+        store_wide(chunks, group, unsafe { gather32_by32(base, index) });
     }
+}
+
+/// See `Kernels::flat4`.
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+pub(super) fn flat4(
+    region: &Region,
+    table: u32,
+    addrs: &Lanes<u32>,
+    defaults: &Lanes<u32>,
+    out: &mut Lanes<u32>,
+) -> u64 {
+    let base = region.word(table);
+    let mut escapes = 0;
+    for group in 0..WIDE_GROUPS {
+        // Aligned pairs of entries, of which one is shifted down: a pair never crosses a cache line.
+        let addr = load_wide(addrs, group);
+        // SAFETY: a table's start and 2^23 pairs are inside the mapping.
+        let pair = unsafe { gather32_by32(base, _mm512_srli_epi32::<9>(addr)) };
+        let odd = _mm512_and_si512(_mm512_srli_epi32::<4>(addr), _mm512_set1_epi32(16));
+        let short = _mm512_and_si512(_mm512_srlv_epi32(pair, odd), _mm512_set1_epi32(0xFFFF));
+        let escape = _mm512_test_epi32_mask(short, _mm512_set1_epi32(0x8000));
+        escapes |= u64::from(escape) << (16 * group);
+        let none = _mm512_testn_epi32_mask(short, short);
+        let answer = _mm512_mask_mov_epi32(short, none, load_wide(defaults, group));
+        store_wide(out, group, answer);
+    }
+    escapes
 }
 
 /// See `Kernels::tables6`.

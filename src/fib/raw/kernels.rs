@@ -30,15 +30,17 @@ pub(super) enum Level {
 /// The steps of a burst, for this processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::fib) struct Kernels {
-    /// For IPv4's tables and compact chunks.
+    /// For IPv4's flat tables.
     pub(super) flat: Level,
+    /// For IPv4's root tables and compact chunks.
+    pub(super) compact: Level,
     /// For chunks below chunks.
     pub(super) deep: Level,
 }
 
 impl Kernels {
     fn all(level: Level) -> Kernels {
-        Kernels { flat: level, deep: level }
+        Kernels { flat: level, compact: level, deep: level }
     }
 
     /// The best that this processor has: found once by a race of some milliseconds, since gathers may be
@@ -110,7 +112,7 @@ impl Kernels {
         addrs: &Lanes<u32>,
         chunks: &mut Lanes<u32>,
     ) {
-        match self.flat {
+        match self.compact {
             #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
             // SAFETY: the processor has what the level says.
             Level::Avx512 | Level::Avx512Popcnt => unsafe {
@@ -120,6 +122,29 @@ impl Kernels {
             // SAFETY: the processor has what the level says.
             Level::Avx2 => unsafe { avx2::root4(region, table, addrs, chunks) },
             Level::Scalar => root4(region, table, addrs, chunks),
+        }
+    }
+
+    /// The answers of a flat table for the first 24 bits of `addrs`, and the lanes without one, as in `compact`.
+    #[inline(always)]
+    pub(in crate::fib) fn flat4(
+        self,
+        region: &Region,
+        table: u32,
+        addrs: &Lanes<u32>,
+        defaults: &Lanes<u32>,
+        out: &mut Lanes<u32>,
+    ) -> u64 {
+        match self.flat {
+            #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
+            // SAFETY: the processor has what the level says.
+            Level::Avx512 | Level::Avx512Popcnt => unsafe {
+                avx512::flat4(region, table, addrs, defaults, out)
+            },
+            #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
+            // SAFETY: the processor has what the level says.
+            Level::Avx2 => unsafe { avx2::flat4(region, table, addrs, defaults, out) },
+            Level::Scalar => flat4(region, table, addrs, defaults, out),
         }
     }
 
@@ -157,7 +182,7 @@ impl Kernels {
         defaults: &Lanes<u32>,
         out: &mut Lanes<u32>,
     ) -> u64 {
-        match self.flat {
+        match self.compact {
             // SAFETY: the processor has what the level says.
             #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
             Level::Avx512Popcnt => unsafe {
@@ -239,6 +264,27 @@ pub(super) fn compact(
         let slot = (addrs[i] >> 8 & 63) as usize;
         out[i] = u32::from(region.acquire16(chunks[i], 3 + runs(region.load64(chunks[i]), slot)));
     }
+    finish(defaults, out)
+}
+
+/// See `Kernels::flat4`.
+#[inline(always)]
+pub(super) fn flat4(
+    region: &Region,
+    table: u32,
+    addrs: &Lanes<u32>,
+    defaults: &Lanes<u32>,
+    out: &mut Lanes<u32>,
+) -> u64 {
+    for (out, &addr) in out.iter_mut().zip(addrs) {
+        *out = u32::from(region.acquire_flat(table, (addr >> 8) as usize));
+    }
+    finish(defaults, out)
+}
+
+/// Puts the default where a short entry is 0, and says which are escapes.
+#[inline(always)]
+fn finish(defaults: &Lanes<u32>, out: &mut Lanes<u32>) -> u64 {
     let mut escapes = 0;
     if out.iter().fold(0, |all, &short| all | short) >= u32::from(ESCAPE) {
         let bits = out.iter().enumerate();

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 /// An offset counts words of 8 octets and has 31 bits.
 const OFFSET_MASK: u32 = 0x7FFF_FFFF;
 
-/// What a reader may add to an offset: the largest table has 2^18 entries of 4 octets, a chunk is smaller.
-const SLACK_OCTETS: usize = 4 << 18;
+/// What a reader may add to an offset, rounded up: a flat table's 2^24 entries of 2 octets. Other tables and chunks are smaller.
+const SLACK_OCTETS: usize = (2 << 24) + 4096;
 
 #[cfg(not(miri))]
 const HUGE_PAGE: usize = 2 << 20;
@@ -77,6 +77,14 @@ impl Region {
         unsafe { self.base.cast::<AtomicU16>().byte_add(at).as_ref() }.load(Ordering::Acquire)
     }
 
+    /// The `index`-th entry of a flat table at `word`. `index` is below 2^24.
+    #[inline(always)]
+    pub(in crate::fib) fn acquire_flat(&self, word: u32, index: usize) -> u16 {
+        let at = (word & OFFSET_MASK) as usize * 8 + (index & 0xFF_FFFF) * 2;
+        // SAFETY: as in `acquire32`.
+        unsafe { self.base.cast::<AtomicU16>().byte_add(at).as_ref() }.load(Ordering::Acquire)
+    }
+
     /// The address of a word, for gathers.
     #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
     pub(super) fn word(&self, word: u32) -> *const u8 {
@@ -130,6 +138,32 @@ impl Region {
         assert!(at < self.words as usize * 4);
         // SAFETY: inside the writable part by the assertion, aligned.
         unsafe { self.base.cast::<AtomicU16>().add(at).as_ref() }.store(value, Ordering::Release);
+    }
+
+    /// Publishes `value` in `count` 16-bit entries of a table at `word`, from the `index`-th on.
+    pub(in crate::fib) fn fill16(&self, word: u32, index: usize, count: usize, value: u16) {
+        let at = word as usize * 4 + index;
+        assert!(at + count <= self.words as usize * 4);
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        if count > 64 {
+            // The processor fills in whole lines, some ten times as fast. To other stores it keeps the order of all stores.
+            // SAFETY: inside the writable part by the assertion. Readers see each entry before or after.
+            unsafe {
+                std::arch::asm!(
+                    "rep stosw",
+                    inout("rcx") count => _,
+                    inout("rdi") self.base.as_ptr().add(2 * at) => _,
+                    in("ax") value,
+                    options(nostack, preserves_flags)
+                );
+            }
+            return;
+        }
+        for at in at..at + count {
+            // SAFETY: as above, and aligned.
+            unsafe { self.base.cast::<AtomicU16>().add(at).as_ref() }
+                .store(value, Ordering::Release);
+        }
     }
 }
 

@@ -44,6 +44,10 @@ impl Region {
         (self.acquire32(word, index / 2) >> (16 * (index % 2))) as u16
     }
 
+    pub(in crate::fib) fn acquire_flat(&self, word: u32, index: usize) -> u16 {
+        self.acquire16(word, index)
+    }
+
     pub(in crate::fib) fn prefetch(&self, _word: u32) {}
 
     pub(in crate::fib) fn store64(&self, word: u32, value: u64) {
@@ -71,5 +75,9 @@ impl Region {
         let other =
             unsafe { self.0[word as usize * 2 + index / 2].unsync_load() } & !(0xFFFF << shift);
         self.publish32(word, index / 2, other | u32::from(value) << shift);
+    }
+
+    pub(in crate::fib) fn fill16(&self, word: u32, index: usize, count: usize, value: u16) {
+        (index..index + count).for_each(|index| self.publish16(word, index, value));
     }
 }

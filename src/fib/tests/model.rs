@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-pub(super) const SMALL: Limits = Limits { max_vrfs: 64, max_bytes: 256 << 20 };
+pub(super) const SMALL: Limits = Limits { max_vrfs: 64, max_bytes: 256 << 20, flat_at: usize::MAX };
 
 /// The oracle: a list of routes, searched from one end to the other.
 #[derive(Clone, Default)]
@@ -159,8 +159,9 @@ proptest! {
 
     /// The same with VRFs that get and lose their tables all the time.
     #[test]
-    fn answers_are_the_oracles_in_every_shape(history in history(), grow in 1usize..20) {
-        follow(Fib::with_shapes(SMALL, grow, grow.saturating_sub(3).max(1)), &history)?;
+    fn answers_are_the_oracles_in_every_shape(history in history(), grow in 1usize..20, flat_at in 1usize..40) {
+        let limits = Limits { flat_at, ..SMALL };
+        follow(Fib::with_shapes(limits, grow, grow.saturating_sub(3).max(1)), &history)?;
     }
 }
 

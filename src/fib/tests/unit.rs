@@ -65,7 +65,7 @@ fn the_last_change_of_a_prefix_in_a_batch_counts() {
 
 #[test]
 fn exhaustion_refuses_and_changes_nothing() {
-    let mut fib = Fib::new(Limits { max_vrfs: 16, max_bytes: 1 << 20 }).unwrap();
+    let mut fib = Fib::new(Limits { max_vrfs: 16, max_bytes: 1 << 20, ..SMALL }).unwrap();
     fib.add_vrf(0).unwrap();
     let route = |i: u32| net(&format!("10.{}.{}.{}/30", i >> 14 & 255, i >> 6 & 255, i << 2 & 255));
     let mut added = 0;

@@ -3,7 +3,7 @@
 use super::burst;
 use super::head::Heads;
 use super::raw::{Kernels, Region};
-use super::scalar::{lookup4, lookup6};
+use super::scalar::{flat4, lookup4, lookup6};
 use std::sync::Arc;
 
 /// Lookups for workers; cheap to clone, one for each.
@@ -38,7 +38,10 @@ impl FibReader {
     /// The value of the longest match of `addr` (host order), or [`NO_ROUTE`](super::NO_ROUTE); also where there is no such VRF.
     #[inline]
     pub fn lookup4(&self, vrf: u32, addr: u32) -> u32 {
-        self.kernels.with_avx2(|| lookup4(&self.region, self.heads.load4(&self.region, vrf), addr))
+        let head = self.heads.load4(&self.region, vrf);
+        // A flat table needs no particular processor, so that this can be inlined.
+        flat4(&self.region, head, addr)
+            .unwrap_or_else(|| self.kernels.with_avx2(|| lookup4(&self.region, head, addr)))
     }
 
     /// The value of the longest match of `addr`, or [`NO_ROUTE`](super::NO_ROUTE); also where there is no such VRF.

@@ -14,16 +14,21 @@ pub(super) const VALUE: u32 = 0xFF_FFFF;
 /// The longest match of `addr` in the VRF with this head.
 #[inline(always)]
 pub(super) fn lookup4(region: &Region, head: Head, addr: u32) -> u32 {
-    let leaf = if head.has_table() {
-        let short = match head.has_flat() {
-            true => region.acquire_flat(flat_table(head.entry()), (addr >> 8) as usize),
-            false => compact::ESCAPE,
-        };
-        if short < compact::ESCAPE { u32::from(short) } else { compact4(region, head, addr) }
-    } else {
-        descend(region, head.entry(), addr, 0)
+    let leaf = match head.has_table() {
+        true => compact4(region, head, addr),
+        false => descend(region, head.entry(), addr, 0),
     };
     finish(region, head, leaf, addr)
+}
+
+/// What a flat table alone answers: nothing where there is none, or it has no value for `addr`.
+#[inline(always)]
+pub(super) fn flat4(region: &Region, head: Head, addr: u32) -> Option<u32> {
+    if !head.has_flat() {
+        return None;
+    }
+    let short = region.acquire_flat(flat_table(head.entry()), (addr >> 8) as usize);
+    (short < compact::ESCAPE).then(|| finish(region, head, u32::from(short), addr))
 }
 
 /// The leaf that a root table of IPv4 leads to.

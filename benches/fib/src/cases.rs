@@ -47,7 +47,7 @@ pub fn patterns(family: &Family, count: usize) -> [(&'static str, Addresses); 3]
 pub fn run(family: &Family, options: &Options, report: &mut Report) {
     let patterns = patterns(family, usize::MAX);
     let mut cases = all(family, options);
-    let rounds = if options.quick { 3 } else { 15 };
+    let rounds = if options.quick { 3 } else { 9 };
     for (pattern, addresses) in &patterns {
         let mut times = vec![Vec::new(); cases.len()];
         let mut sums = vec![0; cases.len()];

@@ -80,7 +80,7 @@ pub fn load(bits: u8, quick: bool) -> Family {
     };
     routes.sort();
     routes.dedup_by_key(|route| (route.key, route.len));
-    let count = if quick { 1 << 19 } else { 1 << 21 };
+    let count = if quick { 1 << 19 } else { 1 << 20 };
     let patterns = addresses(&routes, bits, count);
     Family { name, bits, source, routes, updates, patterns }
 }

@@ -4,7 +4,6 @@ use crate::Options;
 use crate::cases::{Addresses, Case};
 use crate::data::{Family, Route};
 use crate::memory::Stopwatch;
-use crate::report::Report;
 use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
 
@@ -130,12 +129,13 @@ thread_local! {
 }
 
 pub fn cases(family: &Family, options: &Options) -> Vec<Case> {
+    let core = crate::memory::core();
     if !started() {
         println!("  DPDK does not start here: its tables are left out");
         return Vec::new();
     }
     // rte_eal_init moves the thread to its core.
-    crate::memory::pin();
+    crate::memory::pin_to(core);
     let routes = columns(&family.routes);
     let count = family.routes.len() as u32;
     let mut cases = Vec::new();
@@ -240,16 +240,16 @@ pub fn cases(family: &Family, options: &Options) -> Vec<Case> {
     cases
 }
 
-/// The day's changes, on the tables that `cases` made.
-pub fn updates(family: &Family, report: &mut Report) {
-    for table in TABLES.take() {
-        // rte_lpm takes hours for the whole day.
-        let count = if table.name == "rte_lpm" { 20_000 } else { family.updates.len() };
-        let changes = columns(&family.updates[..count.min(family.updates.len())]);
+/// Makes changes in each of the tables that `cases` made for the family; gives their names and the seconds that it took.
+pub fn update(changes: &[Route]) -> Vec<(&'static str, f64)> {
+    let changes = columns(changes);
+    let time = |table: &Table| {
         let start = Stopwatch::start();
         (table.update)(table.at, &changes);
-        let rate = changes.len.len() as f64 / start.seconds();
-        println!("  {}: {:.3} M updates/s", table.name, rate / 1e6);
-        report.set_updates(table.name, family.name, rate);
-    }
+        (table.name, start.seconds())
+    };
+    // rte_lpm takes hours for a day.
+    TABLES.with_borrow(|tables| {
+        tables.iter().filter(|table| table.name != "rte_lpm").map(time).collect()
+    })
 }

@@ -8,8 +8,8 @@ use crate::cases::{self, Case};
 use crate::data::{self, Family};
 use crate::report::Report;
 use crate::{Options, ours, updates};
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 const LOOKUPS: usize = 1 << 14;
 const UPDATES: usize = 1 << 14;
@@ -52,23 +52,32 @@ fn count_updates(family: &Family) {
     });
 }
 
-/// Runs `count` under callgrind and puts what it counted into the report.
-pub fn run(options: &Options, report: &mut Report) -> Result<(), String> {
-    let dir = options.out.join("callgrind");
+fn dir(options: &Options) -> PathBuf {
+    options.out.join("callgrind")
+}
+
+/// Starts `count` under callgrind, on another core: it is to be done when rte_lpm is built, before anything is timed.
+pub fn start(options: &Options) -> Result<Option<Child>, String> {
+    let dir = dir(options);
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir).map_err(|error| error.to_string())?;
     let exe = std::env::current_exe().map_err(|error| error.to_string())?;
-    let output = Command::new("valgrind")
+    let child = Command::new("valgrind")
         .args(["--tool=callgrind", "--quiet", "--toggle-collect=fib_bench_counted"])
         .arg("--dump-after=fib_bench_counted")
         .arg(format!("--callgrind-out-file={}", dir.join("part").display()))
         .arg(exe)
         .arg("--count")
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .output();
-    let Ok(output) = output.map_err(|error| println!("instructions: valgrind: {error}")) else {
-        return Ok(());
-    };
+        .spawn();
+    Ok(child.map_err(|error| println!("instructions: valgrind: {error}")).ok())
+}
+
+/// Puts what callgrind counted into the report.
+pub fn finish(child: Child, options: &Options, report: &mut Report) -> Result<(), String> {
+    let dir = dir(options);
+    let output = child.wait_with_output().map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout);
     let parts = text.lines().filter_map(|line| line.strip_prefix("count\t"));
     for (number, part) in (1..).zip(parts) {

@@ -1,5 +1,6 @@
 //! `scripts/bench fib`: the station's longest-prefix match beside its rivals, in one process, taking turns.
 
+mod aims;
 mod cases;
 mod data;
 #[cfg(dpdk)]
@@ -54,11 +55,13 @@ fn options() -> Result<Options, String> {
 
 fn main() -> Result<(), String> {
     let options = options()?;
-    memory::pin();
     if options.count {
+        memory::pin_to(0);
         instructions::count(&options);
         return Ok(());
     }
+    memory::pin();
+    let counting = if options.quick { None } else { instructions::start(&options)? };
     let mut report = report::Report::default();
     for bits in [32, 128] {
         let family = data::load(bits, options.quick);
@@ -73,8 +76,8 @@ fn main() -> Result<(), String> {
         updates::run(&family, &options, &mut report);
     }
     vrfs::run(&options, &mut report);
-    if !options.quick {
-        instructions::run(&options, &mut report)?;
+    if let Some(child) = counting {
+        instructions::finish(child, &options, &mut report)?;
     }
     report.finish(&options)
 }

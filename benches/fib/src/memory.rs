@@ -42,6 +42,13 @@ pub fn pin() {
     pin_to(std::thread::available_parallelism().map_or(0, |n| n.get() - 1));
 }
 
+/// The core that this runs on.
+#[cfg_attr(not(dpdk), allow(dead_code))]
+pub fn core() -> usize {
+    // SAFETY: it only asks.
+    usize::try_from(unsafe { libc::sched_getcpu() }).unwrap_or(0)
+}
+
 pub fn pin_to(core: usize) {
     // SAFETY: a zeroed set is a set; the kernel copies it.
     unsafe {

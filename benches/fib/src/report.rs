@@ -1,6 +1,6 @@
 //! What was measured, as JSON, a Markdown table and plots.
 
-use crate::{Options, plot};
+use crate::{Options, aims, plot};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -25,6 +25,8 @@ pub struct VrfRow {
     pub routes: usize,
     pub mlps: f64,
     pub bytes: f64,
+    /// The station's rate to prefix-trie's: the median over the rounds.
+    pub ratio: f64,
 }
 
 #[derive(Default)]
@@ -37,6 +39,10 @@ pub struct Report {
     /// The longer of inserting and withdrawing a short prefix of this length, in microseconds.
     pub short: Vec<(&'static str, u8, f64)>,
     pub batched: Vec<(&'static str, f64)>,
+    /// The rate of changes one by one to a rival's: the median over the parts of the day.
+    pub updates_to: Vec<(&'static str, &'static str, f64)>,
+    /// MiB of the routes as they were given.
+    pub rib: Vec<(&'static str, f64)>,
     /// Lookup time beside 10,000 updates a second, less 1.
     pub slowdown: Vec<(&'static str, f64)>,
 }
@@ -88,7 +94,9 @@ impl Report {
                 )?;
             }
         }
-        write(&options.out.join("fib.md"), &self.markdown())?;
+        let aims = aims::of(self);
+        write(&options.out.join("fib-aims.svg"), &plot::aims(&aims))?;
+        write(&options.out.join("fib.md"), &self.markdown(&aims))?;
         println!("table and plots: {}", options.out.display());
         if let Some(path) = &options.json {
             let rows: Vec<_> = self.rows.iter().map(|row| json!({
@@ -98,7 +106,7 @@ impl Report {
             })).collect();
             let vrfs: Vec<_> = self.vrfs.iter().map(|row| json!({
                 "implementation": row.implementation, "routes": row.routes, "mlps": row.mlps,
-                "bytes": row.bytes,
+                "bytes": row.bytes, "ratio": row.ratio,
             })).collect();
             let updates: Vec<_> = self.latency.iter().map(|(family, us)| json!({
                 "family": family, "p50_us": us[0], "p99_us": us[1], "p999_us": us[2], "max_us": us[3],
@@ -115,13 +123,17 @@ impl Report {
                 .iter()
                 .map(|(family, by)| json!({"family": family, "slowdown": by}))
                 .collect();
-            let all = json!({ "rows": rows, "vrfs": vrfs, "update_latency": updates, "short_prefixes": short, "beside_updates": slower });
+            let aims: Vec<_> = aims
+                .iter()
+                .map(|aim| json!({"what": aim.what, "aim": aim.asked, "measured": aim.found, "met": aim.score >= 1.0}))
+                .collect();
+            let all = json!({ "rows": rows, "aims": aims, "vrfs": vrfs, "update_latency": updates, "short_prefixes": short, "beside_updates": slower });
             write(path, &format!("{all:#}\n"))?;
         }
         Ok(())
     }
 
-    fn markdown(&self) -> String {
+    fn markdown(&self, aims: &[aims::Aim]) -> String {
         let mut text = String::from(
             "Million lookups in a processor second of one thread: medians. A ratio is to the station's bursts of the same \
              addresses, taken round by round. Instructions are those of a lookup inside prefixes, as callgrind counts them.\n\n\
@@ -181,6 +193,19 @@ impl Report {
                 batched / 1e6,
                 slower * 100.0
             );
+        }
+        text += "\n| family | a change of a prefix of this length, us |\n|---|---|\n";
+        for family in ["v4", "v6"] {
+            let of = self.short.iter().filter(|short| short.0 == family);
+            let each: Vec<String> = of.map(|(_, len, us)| format!("/{len}: {us:.0}")).collect();
+            let _ = writeln!(text, "| {family} | {} |", each.join(", "));
+        }
+        text += "\nEach aim is met or missed; a ratio is to the best rival of this run with the same addresses.\n\n\
+                 | | aim | measured | | why |\n|---|---:|---:|---|---|\n";
+        for aim in aims {
+            let (met, why) = if aim.score >= 1.0 { ("met", "") } else { ("**missed**", aim.why) };
+            let _ =
+                writeln!(text, "| {} | {} | {} | {met} | {why} |", aim.what, aim.asked, aim.found);
         }
         text
     }

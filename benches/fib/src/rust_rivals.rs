@@ -23,11 +23,11 @@ pub fn cases(family: &Family) -> Vec<Case> {
     if family.bits == 32 {
         let ip = |key: u128| Ipv4Addr::from_bits((key >> 96) as u32);
         let net = move |key, len| Ipv4Net::new(ip(key), len).unwrap();
-        of(family, |a| &a.v4, Ipv4Addr::from_bits, |ip| Ipv4Net::from(ip), ip, net)
+        of(family, |a| &a.v4, Ipv4Addr::from_bits, Ipv4Net::from, ip, net)
     } else {
         let net = |key, len| Ipv6Net::new(Ipv6Addr::from_bits(key), len).unwrap();
         let ip = Ipv6Addr::from_bits;
-        of(family, |a| &a.v6, ip, |ip| Ipv6Net::from(ip), ip, net)
+        of(family, |a| &a.v6, ip, Ipv6Net::from, ip, net)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Thousands of small VRFs, another one in every lane.
 
+use crate::cases::median;
 use crate::data::value_of;
 use crate::fib::{Fib, Limits};
 use crate::memory::Stopwatch;
@@ -72,6 +73,7 @@ pub fn run(options: &Options, report: &mut Report) {
             trie_times.push(start.seconds());
             assert_eq!(sum, trie_sum);
         }
+        let ratio = median(trie_times.iter().zip(&times).map(|(trie, own)| trie / own).collect());
         times.sort_by(f64::total_cmp);
         trie_times.sort_by(f64::total_cmp);
         let mlps = |times: &[f64]| count as f64 / times[times.len() / 2] / 1e6;
@@ -81,7 +83,7 @@ pub fn run(options: &Options, report: &mut Report) {
             println!(
                 "  {VRFS} VRFs x {routes:<4} {implementation:<12} {mlps:>7.1} Mlps {bytes:>8.0} B each"
             );
-            report.vrfs.push(VrfRow { implementation, routes, mlps, bytes });
+            report.vrfs.push(VrfRow { implementation, routes, mlps, bytes, ratio });
         }
     }
 }

@@ -86,8 +86,9 @@ pub(super) fn lookup4(
     let mut large = 0u64;
     for i in 0..LANES {
         let head = reader.heads.load4(region, vrfs[i]);
-        defaults[i] = scalar::uncovered(region, head, addrs[i]);
+        defaults[i] = head.default();
         if head.has_table() {
+            defaults[i] = scalar::uncovered(region, head, addrs[i]);
             chunks[i] = region.acquire32(head.entry(), (addrs[i] >> (32 - ROOT4_BITS)) as usize);
             region.prefetch(chunks[i]);
             large |= 1 << i;
@@ -159,8 +160,9 @@ pub(super) fn lookup6(
         let mut any = false;
         for i in 0..LANES {
             let head = reader.heads.load6(region, vrfs[i]);
-            defaults[i] = scalar::uncovered(region, head, addrs[i]);
+            defaults[i] = head.default();
             if head.has_table() {
+                defaults[i] = scalar::uncovered(region, head, addrs[i]);
                 (large[i], _) = scalar::tables6(region, head.entry(), addrs[i]);
             } else {
                 small[i] = head.entry();

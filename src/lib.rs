@@ -22,6 +22,7 @@
 //!  stage     one packet stage per file
 //!  tables    ports, VIFs, VRFs, next-hop groups, adjacencies, counters, verdicts
 //!  wire, fib headers; longest-prefix match  |  port: queues of frames  |  netlink: messages by hand
+//!  prefetch  a hint to the processor
 //! ```
 //!
 //! ## The way of a frame
@@ -69,6 +70,7 @@ pub mod netlink;
 pub mod observe;
 pub mod path;
 pub mod port;
+pub mod prefetch;
 pub mod publish;
 pub mod replay;
 pub mod slowpath;

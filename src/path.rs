@@ -2,8 +2,8 @@
 //! live; what is live at the end is forwarded.
 
 use crate::stage::{
-    Burst, Context, classify, ipv4, ipv6, mtu, police, resolve, rewrite, route, routing, source,
-    ttl,
+    Burst, Context, classify, group, ipv4, ipv6, mtu, plain, police, resolve, rewrite, route,
+    routing, source, ttl,
 };
 
 /// Gives every frame of the burst its verdict, and rewrites those to forward.
@@ -14,8 +14,10 @@ pub fn run(burst: &mut Burst, context: &mut Context<'_>) {
     ipv4::run(burst, context); //     RFC 1812 5.2.2
     ipv6::run(burst, context); //     RFC 8200 3
     route::run(burst, context); //    VRF FIB: destination and source -> next-hop groups
+    group::run(burst, context); //    next-hop group -> adjacency
+    plain::run(burst, context); //    the stages from here to rewrite: only those not plain
     source::run(burst, context); //   RFC 8704: may this VIF use this source?
-    resolve::run(burst, context); //  group -> adjacency; local, blackhole, isolation
+    resolve::run(burst, context); //  local, blackhole, isolation
     ttl::run(burst, context); //      RFC 1812 5.3.1
     mtu::run(burst, context); //      egress MTU
     rewrite::run(burst, context); //  MACs, tags, TTL, checksum

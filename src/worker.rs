@@ -10,8 +10,8 @@ use crate::path;
 use crate::port::{Frame, Pool, Port};
 use crate::publish::Subscriber;
 use crate::stage::police::Budgets;
-use crate::stage::{Burst, Context};
-use crate::tables::counters::WorkerCounters;
+use crate::stage::{Burst, Context, Lane};
+use crate::tables::counters::{VifCounters, WorkerCounters};
 use crate::tables::{DropReason, PortId, PuntReason, Urgency, Verdict, VifId};
 
 /// Most frames taken from the slow path in one turn.
@@ -201,7 +201,9 @@ impl<P: Port> Worker<P> {
     #[inline(always)]
     fn transmit(&mut self, lane: usize, frame: Frame) {
         let state = &self.burst.lanes[lane];
-        let Some(ingress) = state.vif else { return self.pool.give(frame) };
+        let Some(ingress) = count_received(&self.counters, state) else {
+            return self.pool.give(frame);
+        };
         let adjacency = self.tables.snapshot().adjacency(state.adjacency);
         let octets = frame.len() as u64;
         let sent = match self.ports.get_mut(adjacency.port.index()) {
@@ -210,11 +212,11 @@ impl<P: Port> Worker<P> {
         };
         match sent {
             Ok(()) => {
-                self.counters.vif(ingress).forwarded.add(1);
+                ingress.forwarded.add(1);
                 count_sent(&self.counters, adjacency.port, adjacency.vif, octets);
             }
             Err((frame, reason)) => {
-                self.counters.vif(ingress).drops[reason.index()].add(1);
+                ingress.rare.drops[reason.index()].add(1);
                 self.pool.give(frame);
             }
         }
@@ -229,19 +231,18 @@ impl<P: Port> Worker<P> {
             Verdict::Punt(reason) => (DropReason::PuntQueueFull, Some(reason)),
             Verdict::Forward => return false,
         };
-        let Some(vif) = state.vif else {
+        let (Some(vif), Some(counters)) = (state.vif, count_received(&self.counters, state)) else {
             self.counters.port(port).drops[drop.index()].add(1);
             return false;
         };
-        let counters = self.counters.vif(vif);
         if let Some(reason) = punt {
             let label = Label { port, vif, reason, l3: state.l3 };
             if self.exchange.queue(reason).send(label, self.pool.area().packet(frame)) {
-                counters.punted[reason.index()].add(1);
+                counters.rare.punted[reason.index()].add(1);
                 return true;
             }
         }
-        counters.drops[drop.index()].add(1);
+        counters.rare.drops[drop.index()].add(1);
         false
     }
 
@@ -256,19 +257,19 @@ impl<P: Port> Worker<P> {
                 match (port, pool.take_with(packet)) {
                     (Some(port), Some(frame)) => match port.tx(frame) {
                         Ok(()) => {
-                            vif.originated.add(1);
+                            vif.rare.originated.add(1);
                             count_sent(counters, label.port, label.vif, packet.len() as u64);
                         }
                         Err(frame) => {
                             pool.give(frame);
-                            vif.originated_lost.add(1);
+                            vif.rare.originated_lost.add(1);
                         }
                     },
                     (None, Some(frame)) => {
                         pool.give(frame);
-                        vif.originated_lost.add(1);
+                        vif.rare.originated_lost.add(1);
                     }
-                    (_, None) => vif.originated_lost.add(1),
+                    (_, None) => vif.rare.originated_lost.add(1),
                 }
             });
             if sent.is_none() {
@@ -278,6 +279,15 @@ impl<P: Port> Worker<P> {
         }
         count
     }
+}
+
+/// Counts a lane's frame as received by its VIF, if it has one; gives that VIF's counters.
+#[inline(always)]
+fn count_received<'a>(counters: &'a WorkerCounters, state: &Lane) -> Option<&'a VifCounters> {
+    let vif = counters.vif(state.vif?);
+    vif.rx_frames.add(1);
+    vif.rx_octets.add(state.octets.into());
+    Some(vif)
 }
 
 #[inline(always)]

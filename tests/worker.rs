@@ -19,7 +19,8 @@ use station::publish::Publisher;
 use station::tables::counters::WorkerCounters;
 use station::tables::{
     Adjacency, AdjacencyId, AdjacencyKind, DropReason, GroupId, GroupTable, Member, Pcp, Port,
-    PortId, PortRole, Role, Snapshot, SourceCheck, Tags, Verdict, Vif, VifId, Vrf, VrfId, VrfKind,
+    PortId, PortRole, Role, Snapshot, SourceCheck, Tags, Verdict, Vif, VifId, VifTable, Vrf, VrfId,
+    VrfKind,
 };
 use station::wire::ethernet::Mac;
 use station::worker::{Exchange, Worker};
@@ -28,7 +29,7 @@ use station::worker::{Exchange, Worker};
 fn drops(rig: &mut Rig<MemoryPort>, vif: &str, name: &str) -> u64 {
     let id = rig.engine.vif(vif).unwrap();
     let reason = DropReason::ALL.iter().find(|reason| reason.name() == name).unwrap();
-    rig.counters.vif(id).drops[reason.index()].get()
+    rig.counters.vif(id).rare.drops[reason.index()].get()
 }
 
 fn memory_ports(rings: [usize; 3]) -> Vec<MemoryPort> {
@@ -70,7 +71,7 @@ fn a_port_that_is_gone_drops_and_counts() {
     let core = rig.engine.vif("a-core").unwrap();
     assert!(rig.exchange.injected.send(Label::to_port(PortId(2), core), &[0; 64]));
     rig.turn(SECOND);
-    assert_eq!(rig.counters.vif(core).originated_lost.get(), 1);
+    assert_eq!(rig.counters.vif(core).rare.originated_lost.get(), 1);
     rig.check();
 }
 
@@ -133,7 +134,7 @@ fn a_route_out_of_its_vrf_is_stopped() {
     let tables = Snapshot {
         generation: 1,
         ports: Arc::new([Arc::new(port)]),
-        vifs: Arc::new([Some(here), Some(there)]),
+        vifs: Arc::new(VifTable::new(vec![Some(here), Some(there)])),
         vrfs: Arc::new([vrf("here"), vrf("there")]),
         groups: Arc::new(groups),
         adjacencies: Arc::new([none, stray]),
@@ -158,7 +159,7 @@ fn a_route_out_of_its_vrf_is_stopped() {
     assert_eq!(worker.verdict(0), (Some(VifId(0)), Verdict::Drop(DropReason::VrfMismatch)));
     let found: Vec<&str> = DropReason::ALL
         .iter()
-        .filter(|reason| counters.vif(VifId(0)).drops[reason.index()].get() == 1)
+        .filter(|reason| counters.vif(VifId(0)).rare.drops[reason.index()].get() == 1)
         .map(|reason| reason.name())
         .collect();
     assert_eq!(found, ["vrf_mismatch"]);
@@ -245,10 +246,10 @@ fn no_frame_is_lost_or_sent_twice() {
     let total = |of: &dyn Fn(VifId) -> u64| vifs.iter().map(|id| of(*id)).sum::<u64>();
     let counters = rig.counters.clone();
     let forwarded = total(&|id| counters.vif(id).forwarded.get());
-    let originated = total(&|id| counters.vif(id).originated.get());
-    let lost = total(&|id| counters.vif(id).originated_lost.get());
-    let full = total(&|id| counters.vif(id).drops[DropReason::TxFull.index()].get());
-    let punts = total(&|id| counters.vif(id).punted.iter().map(|c| c.get()).sum());
+    let originated = total(&|id| counters.vif(id).rare.originated.get());
+    let lost = total(&|id| counters.vif(id).rare.originated_lost.get());
+    let full = total(&|id| counters.vif(id).rare.drops[DropReason::TxFull.index()].get());
+    let punts = total(&|id| counters.vif(id).rare.punted.iter().map(|c| c.get()).sum());
     assert_eq!(forwarded + originated, sent.len() as u64);
     assert_eq!(full + lost, refused);
     assert_eq!(originated + lost, injected);

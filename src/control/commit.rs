@@ -21,7 +21,7 @@ use super::rib::Rib;
 use super::state::State;
 use crate::fib::{Fib, FibError};
 use crate::publish::Publisher;
-use crate::tables::{AdjacencyId, GroupId, Snapshot, VifId, VrfId};
+use crate::tables::{AdjacencyId, GroupId, Snapshot, VifId, VifTable, VrfId};
 use crate::wire::ethernet::Mac;
 
 /// How snapshots reach the workers.
@@ -327,8 +327,8 @@ fn introduce(old: &State, next: &State) -> Option<Snapshot> {
         return None;
     }
     let mut tables = old.tables.clone();
-    tables.vifs = added(&old.tables.vifs, &next.tables.vifs);
-    tables.vrfs = added(&old.tables.vrfs, &next.tables.vrfs);
+    tables.vifs = Arc::new(VifTable::new(added(&old.tables.vifs, &next.tables.vifs)));
+    tables.vrfs = added(&old.tables.vrfs, &next.tables.vrfs).into();
     tables.adjacencies = (0..)
         .zip(&*next.tables.adjacencies)
         .map(|(id, adjacency)| match old.adjacencies.key(id) {
@@ -342,7 +342,7 @@ fn introduce(old: &State, next: &State) -> Option<Snapshot> {
 }
 
 /// `old`, with the slots of `next` where it has none.
-fn added<T: Clone>(old: &[Option<T>], next: &[Option<T>]) -> Arc<[Option<T>]> {
+fn added<T: Clone>(old: &[Option<T>], next: &[Option<T>]) -> Vec<Option<T>> {
     let slot =
         |at: usize| old.get(at).cloned().flatten().or_else(|| next.get(at).cloned().flatten());
     (0..old.len().max(next.len())).map(slot).collect()

@@ -13,7 +13,9 @@ use super::commit::{CommitError, PortFacts};
 use super::model::{Config, NextHop, RouteAction, VifConfig};
 use super::rib::{Host, List, Rib, Source};
 use super::state::{Egress, Neighbor, State, broadcast};
-use crate::tables::{AdjacencyId, AdjacencyKind, GroupId, Port, PortId, Vif, VifId, Vrf, VrfId};
+use crate::tables::{
+    AdjacencyId, AdjacencyKind, GroupId, Port, PortId, Vif, VifId, VifTable, Vrf, VrfId,
+};
 use crate::wire::ipv6::is_link_local;
 
 /// Compiles `config`. What `old` has and `config` has not is unwanted in the result, but still
@@ -144,7 +146,7 @@ fn vifs(
         };
         put(&mut table, id, built);
     }
-    state.tables.vifs = table.into();
+    state.tables.vifs = Arc::new(VifTable::new(table));
     Ok(())
 }
 
@@ -173,7 +175,7 @@ fn ports(state: &mut State, config: &Config, facts: &[PortFacts]) -> Result<(), 
             built
         })
         .collect();
-    for (id, vif) in (0..).zip(&*state.tables.vifs) {
+    for (id, vif) in (0..).zip(state.tables.vifs.iter()) {
         if let Some(vif) = vif
             && !ports[vif.port.index()].insert(vif.tags, VifId(id))
         {
@@ -242,7 +244,7 @@ impl Compiler {
         use AdjacencyKind::{Broadcast, Glean, Local};
         let vifs = self.state.tables.vifs.clone();
         for pass in [Local, Broadcast, Glean] {
-            for (id, vif) in (0..).map(VifId).zip(&*vifs) {
+            for (id, vif) in (0..).map(VifId).zip(vifs.iter()) {
                 let Some(vif) = vif.as_ref().filter(|vif| vif.up) else { continue };
                 for net in vif.addresses.iter().filter(|net| !is_link_local(net.addr())) {
                     let (prefix, source) = match pass {

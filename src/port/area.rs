@@ -5,12 +5,14 @@
 //! frame has one owner: the pool, a burst, or a port.
 
 #![allow(unsafe_code)]
-// mmap, and prefetch hints
+// mmap
 // Addresses and lengths are octets within one mapping: they fit usize, and packets fit u32.
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
 use std::io;
 use std::ptr::NonNull;
+
+use crate::prefetch::prefetch;
 
 /// The kernel leaves this much in front of a received packet (XDP_PACKET_HEADROOM), in octets.
 const HEADROOM: u64 = 256;
@@ -193,14 +195,7 @@ impl Area {
     /// The same for a packet that a ring names. Any address is safe.
     #[inline(always)]
     pub(super) fn prefetch_at(&self, addr: u64) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a prefetch has no effect on memory and cannot fault.
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(self.base.as_ptr().wrapping_add(addr as usize).cast());
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = addr;
+        prefetch(self.base.as_ptr().wrapping_add(addr as usize));
     }
 }
 

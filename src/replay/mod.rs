@@ -180,11 +180,17 @@ impl MemoryStation {
             let counters = self.counters.vif(id);
             let received = counters.rx_frames.get();
             let ended = counters.forwarded.get()
-                + counters.punted.iter().chain(&counters.drops).map(|c| c.get()).sum::<u64>();
+                + counters
+                    .rare
+                    .punted
+                    .iter()
+                    .chain(&counters.rare.drops)
+                    .map(|c| c.get())
+                    .sum::<u64>();
             if received != ended {
                 return Err(format!("vif {}: {received} received, {ended} ended", name()));
             }
-            let punted: u64 = counters.punted.iter().map(|c| c.get()).sum();
+            let punted: u64 = counters.rare.punted.iter().map(|c| c.get()).sum();
             let outcomes: u64 =
                 SlowOutcome::ALL.iter().map(|&o| self.slow_counters.outcome(id, o).get()).sum();
             if punted != outcomes {

@@ -299,7 +299,7 @@ impl SlowPath {
 
 /// The routing peers of all VIFs that have to be asked for.
 fn peers(snapshot: &Snapshot) -> impl Iterator<Item = Key> + '_ {
-    let vifs = (0..=u16::MAX).map(VifId).zip(&*snapshot.vifs);
+    let vifs = (0..=u16::MAX).map(VifId).zip(snapshot.vifs.iter());
     let peers = vifs.filter_map(|(id, vif)| Some((id, vif.as_ref()?)));
     let keys = peers.flat_map(|(id, vif)| vif.peers.iter().map(move |peer| (id, *peer)));
     keys.filter(|key| is_peer(snapshot, *key) && egress::static_mac(snapshot, *key).is_none())

@@ -27,11 +27,13 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
         let [length, _, ttl, source, destination] = header;
         state.ip_len = (length & 0xffff) as u16;
         state.ttl = (ttl >> 24) as u8;
-        state.destination = burst.keys4.ask(state.vrf, destination);
-        if state.source_check != SourceCheck::Off {
-            state.source = burst.keys4.ask(state.vrf, source);
+        let vrf = state.ingress.vrf;
+        state.key = if state.ingress.source_check != SourceCheck::Off {
             checked.insert(lane);
-        }
+            burst.keys4.ask_both(vrf, destination, source)
+        } else {
+            burst.keys4.ask(vrf, destination)
+        };
     }
     burst.checked = burst.checked.or(checked);
 }
@@ -63,7 +65,7 @@ fn is_ordinary(words: &[u32; 5], octets: usize, state: &Lane) -> bool {
     let [first, fragment, _, source, destination] = *words;
     let total = (first & 0xffff) as usize;
     first >> 24 == 0x45
-        && (HEADER_LEN..=octets.min(state.mtu.into())).contains(&total)
+        && (HEADER_LEN..=octets.min(state.ingress.mtu.into())).contains(&total)
         && fragment & 0x1fff == 0
         && !SPECIAL[(source >> 24) as usize]
         && !SPECIAL[(destination >> 24) as usize]
@@ -76,7 +78,7 @@ fn is_ordinary(words: &[u32; 5], octets: usize, state: &Lane) -> bool {
 #[cold]
 fn examine(packet: &[u8], state: &mut Lane) -> Result<[u32; 5], DropReason> {
     let parsed = Ipv4::parse(packet).map_err(reason)?;
-    check(&parsed, state.mtu, &mut state.flags)?;
+    check(&parsed, state.ingress.mtu, &mut state.flags)?;
     packet.first_chunk().map(words).ok_or(DropReason::BadHeaderLength)
 }
 
@@ -163,7 +165,7 @@ mod tests {
             packet[10..12].copy_from_slice(&(sum ^ u16::from(!right)).to_be_bytes());
             let mut burst = Burst::default();
             let state = &mut burst.lanes[0];
-            state.mtu = mtu;
+            state.ingress.mtu = mtu;
             if let Some(header) = packet.first_chunk().map(words)
                 && is_ordinary(&header, packet.len(), state)
             {

@@ -25,11 +25,15 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
         };
         state.ip_len = LEN + be16(header, 4);
         state.ttl = header[7];
-        state.destination = burst.keys6.ask(state.vrf, address(header, 24));
-        if state.source_check != SourceCheck::Off && !state.flags.has(Flags::LINK_LOCAL) {
-            state.source = burst.keys6.ask(state.vrf, address(header, 8));
+        let vrf = state.ingress.vrf;
+        state.key = if state.ingress.source_check != SourceCheck::Off
+            && !state.flags.has(Flags::LINK_LOCAL)
+        {
             checked.insert(lane);
-        }
+            burst.keys6.ask_both(vrf, address(header, 24), address(header, 8))
+        } else {
+            burst.keys6.ask(vrf, address(header, 24))
+        };
     }
     burst.checked = burst.checked.or(checked);
 }
@@ -44,7 +48,7 @@ fn is_ordinary(header: &[u8; HEADER_LEN], octets: usize, state: &Lane) -> bool {
     // 2000::/3 and fc00::/7 (RFC 4291 2.4, RFC 4193 3.1).
     let common = |octet: u8| octet & 0xe0 == 0x20 || octet & 0xfe == 0xfc;
     header[0] >> 4 == 6
-        && HEADER_LEN + usize::from(be16(header, 4)) <= octets.min(state.mtu.into())
+        && HEADER_LEN + usize::from(be16(header, 4)) <= octets.min(state.ingress.mtu.into())
         && header[6] != HOP_BY_HOP
         && header[6] != ICMPV6
         && common(header[8])
@@ -57,7 +61,7 @@ fn is_ordinary(header: &[u8; HEADER_LEN], octets: usize, state: &Lane) -> bool {
 #[cold]
 fn examine<'a>(packet: &'a [u8], state: &mut Lane) -> Result<&'a [u8; HEADER_LEN], Verdict> {
     let parsed = Ipv6::parse(packet).map_err(|malformed| Verdict::Drop(reason(malformed)))?;
-    check(&parsed, state.mtu, &mut state.flags)?;
+    check(&parsed, state.ingress.mtu, &mut state.flags)?;
     packet.first_chunk().ok_or(Verdict::Drop(DropReason::BadHeaderLength))
 }
 

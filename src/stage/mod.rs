@@ -2,9 +2,11 @@
 //! the lanes that are still live, and settles some of them with a verdict.
 
 pub mod classify;
+pub mod group;
 pub mod ipv4;
 pub mod ipv6;
 pub mod mtu;
+pub mod plain;
 pub mod police;
 pub mod resolve;
 pub mod rewrite;
@@ -17,7 +19,7 @@ use crate::fib::FibReader;
 use crate::port::{Area, BURST, Frame, Pool};
 use crate::tables::counters::WorkerCounters;
 use crate::tables::{
-    AdjacencyId, DropReason, GroupId, PortId, Snapshot, SourceCheck, Verdict, VifId, VrfId,
+    AdjacencyId, DropReason, GroupId, Ingress, PortId, Snapshot, Verdict, VifId, VrfId,
 };
 
 /// What stages know of one frame.
@@ -26,14 +28,10 @@ use crate::tables::{
 pub struct Lane {
     /// Where it entered; `None` until the tags are known.
     pub vif: Option<VifId>,
-    /// The VIF's VRF.
-    pub vrf: VrfId,
-    /// The VIF's MTU: octets of IP packet.
-    pub mtu: u16,
-    /// The VIF is a customer's.
-    pub from_customer: bool,
-    /// The VIF's check of source addresses.
-    pub source_check: SourceCheck,
+    /// What the VIF says about it.
+    pub ingress: Ingress,
+    /// Octets of the frame as it came.
+    pub octets: u16,
     /// Offset of the IP (or ARP) header in the frame, in octets.
     pub l3: u8,
     /// Priority of the outer tag.
@@ -44,12 +42,12 @@ pub struct Lane {
     pub flags: Flags,
     /// Octets of the IP packet.
     pub ip_len: u16,
-    /// Which of the family's [`Keys`] is the destination.
-    pub destination: u8,
-    /// Which of them is the source, where it is checked.
-    pub source: u8,
-    /// The egress, once resolved.
+    /// Which of the family's [`Keys`] is the destination; the next one is the source, where it is checked.
+    pub key: u8,
+    /// The egress, once chosen.
     pub adjacency: AdjacencyId,
+    /// The one way back to a checked source; 0 where there is none or more than one.
+    pub back: AdjacencyId,
 }
 
 /// Facts about a frame, one bit each.
@@ -155,15 +153,32 @@ impl<A: Copy + Default> Default for Keys<A> {
 }
 
 impl<A> Keys<A> {
-    /// Asks for the route of an address in a VRF; gives the number of the key.
+    /// Asks for the route to a destination in a VRF; gives the number of the key.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "keys are below 128")]
-    pub fn ask(&mut self, vrf: VrfId, address: A) -> u8 {
+    pub fn ask(&mut self, vrf: VrfId, destination: A) -> u8 {
         let key = self.count % KEYS;
-        self.vrfs[key] = u32::from(vrf.0);
-        self.addresses[key] = address;
+        self.put(key, vrf, destination);
         self.count = key + 1;
         key as u8
+    }
+
+    /// Asks for the routes to a destination and back to the source, whose key is the next one; gives the number of
+    /// the first.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "keys are below 128")]
+    pub fn ask_both(&mut self, vrf: VrfId, destination: A, source: A) -> u8 {
+        let key = self.count % KEYS;
+        self.put(key, vrf, destination);
+        self.put((key + 1) % KEYS, vrf, source);
+        self.count = key + 2;
+        key as u8
+    }
+
+    #[inline(always)]
+    fn put(&mut self, key: usize, vrf: VrfId, address: A) {
+        self.vrfs[key] = u32::from(vrf.0);
+        self.addresses[key] = address;
     }
 
     /// The next-hop group that a key's route leads to.
@@ -190,8 +205,8 @@ pub struct Burst {
     pub v6: Lanes,
     /// Lanes whose source is checked.
     pub checked: Lanes,
-    /// Lanes that are not plainly forwarded: a stage after [`resolve`] has a verdict for each. The others
-    /// need not be looked at until [`rewrite`].
+    /// Lanes that are not [`plain`]ly forwarded: a stage after it has a verdict for most. The others need not
+    /// be looked at until [`rewrite`].
     pub odd: Lanes,
     /// IPv4 addresses to look up.
     pub keys4: Keys<u32>,
@@ -203,18 +218,16 @@ impl Default for Burst {
     fn default() -> Self {
         const LANE: Lane = Lane {
             vif: None,
-            vrf: VrfId(0),
-            mtu: 0,
-            from_customer: false,
-            source_check: SourceCheck::Off,
+            ingress: Ingress::NONE,
+            octets: 0,
             l3: 0,
             pcp: 0,
             ttl: 0,
             flags: Flags(0),
             ip_len: 0,
-            destination: 0,
-            source: 0,
+            key: 0,
             adjacency: AdjacencyId(0),
+            back: AdjacencyId(0),
         };
         Burst {
             frames: Vec::with_capacity(BURST),
@@ -244,17 +257,10 @@ impl Burst {
         self.keys6.count = 0;
     }
 
-    /// The next-hop group of a lane's destination.
-    #[inline(always)]
-    fn group(&self, lane: usize) -> GroupId {
-        let key = self.lanes[lane].destination;
-        if self.v4.has(lane) { self.keys4.group(key) } else { self.keys6.group(key) }
-    }
-
     /// The next-hop group of a checked lane's source.
     #[inline(always)]
     fn source_group(&self, lane: usize) -> GroupId {
-        let key = self.lanes[lane].source;
+        let key = self.lanes[lane].key + 1;
         if self.v4.has(lane) { self.keys4.group(key) } else { self.keys6.group(key) }
     }
 

@@ -7,22 +7,17 @@ use crate::tables::{AdjacencyKind, DropReason, GroupId, Snapshot, SourceCheck, V
 /// Drops lanes whose source does not belong to their VIF.
 #[inline(never)]
 pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
-    for lane in burst.live.and(burst.checked) {
+    for lane in burst.live.and(burst.checked).and(burst.odd) {
         let state = &burst.lanes[lane];
-        let (Some(id), group) = (state.vif, burst.source_group(lane)) else { continue };
-        // One way back, by the same VIF: what most packets have.
-        let only = c.tables.groups.only(group).map(|only| c.tables.adjacency(only));
-        if only.is_some_and(|only| only.kind == AdjacencyKind::Forward && only.vif == id) {
-            continue;
-        }
-        if let Err(reason) = check(c.tables, group, id, state.source_check) {
+        let Some(id) = state.vif else { continue };
+        let group = burst.source_group(lane);
+        if let Err(reason) = check(c.tables, group, id, state.ingress.source_check) {
             burst.drop(lane, reason);
         }
     }
 }
 
 /// Whether any way back to the source is right for the VIF's kind of check.
-#[cold]
 fn check(
     tables: &Snapshot,
     group: GroupId,

@@ -259,7 +259,7 @@ pub(super) fn lookup(control: &Control, request: &LookupRequest) -> Answer {
 
 impl Control {
     pub(super) fn vifs(&self) -> impl Iterator<Item = (VifId, &Vif)> {
-        let vifs = (0..=u16::MAX).map(VifId).zip(&*self.engine.tables().vifs);
+        let vifs = (0..=u16::MAX).map(VifId).zip(self.engine.tables().vifs.iter());
         vifs.filter_map(|(id, vif)| Some((id, vif.as_ref()?)))
     }
 

@@ -16,4 +16,4 @@ pub use ids::{AdjacencyId, GroupId, PortId, VifId, VrfId};
 pub use port::{Port, PortRole, VlanSlot};
 pub use snapshot::{Snapshot, Vrf, VrfKind};
 pub use verdict::{DropReason, PuntClass, PuntReason, SlowOutcome, TapEvent, Urgency, Verdict};
-pub use vif::{Pcp, Routing, SourceCheck, Tags, Vif, VifKind};
+pub use vif::{Ingress, Pcp, Routing, SourceCheck, Tags, Vif, VifKind, VifTable};

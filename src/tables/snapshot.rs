@@ -8,7 +8,8 @@ use super::adjacency::{Adjacency, AdjacencyKind};
 use super::group::GroupTable;
 use super::ids::{AdjacencyId, PortId, VifId, VrfId};
 use super::port::{Port, VlanSlot};
-use super::vif::{Tags, Vif};
+use super::vif::{Tags, Vif, VifTable};
+use crate::prefetch::prefetch;
 
 /// What a routing domain is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -40,7 +41,7 @@ pub struct Snapshot {
     /// Ports by [`super::PortId`]. Each is behind its own `Arc`: its VLAN map is 16 KiB or more.
     pub ports: Arc<[Arc<Port>]>,
     /// VIFs by [`super::VifId`].
-    pub vifs: Arc<[Option<Vif>]>,
+    pub vifs: Arc<VifTable>,
     /// VRFs by [`super::VrfId`].
     pub vrfs: Arc<[Option<Vrf>]>,
     /// Next-hop groups.
@@ -56,7 +57,7 @@ impl Default for Snapshot {
         Snapshot {
             generation: 0,
             ports: Arc::new([]),
-            vifs: Arc::new([]),
+            vifs: Arc::default(),
             vrfs: Arc::new([]),
             groups: Arc::default(),
             adjacencies: Arc::new([Adjacency::special(AdjacencyKind::NoRoute, VrfId(0))]),
@@ -87,5 +88,11 @@ impl Snapshot {
     #[inline(always)]
     pub fn adjacency(&self, id: AdjacencyId) -> &Adjacency {
         self.adjacencies.get(id.index()).unwrap_or(&self.adjacencies[0])
+    }
+
+    /// Says that an adjacency will be needed soon.
+    #[inline(always)]
+    pub fn prefetch_adjacency(&self, id: AdjacencyId) {
+        prefetch(self.adjacencies.as_ptr().wrapping_add(id.index()));
     }
 }

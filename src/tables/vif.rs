@@ -1,11 +1,12 @@
 //! Virtual interfaces as the packet path sees them.
 
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::ids::{PortId, VrfId};
+use super::ids::{PortId, VifId, VrfId};
 use crate::wire::ethernet::{ETHERTYPE_SERVICE_TAG, ETHERTYPE_VLAN, VID_MASK};
 use crate::wire::ipv4::{TCP, UDP};
 
@@ -81,9 +82,8 @@ impl std::fmt::Display for Tags {
     }
 }
 
-/// One virtual interface. A cache line, so that a packet touches one.
+/// One virtual interface.
 #[derive(Clone, Debug)]
-#[repr(align(64))]
 pub struct Vif {
     /// The operator's name for it.
     pub name: Arc<str>,
@@ -108,6 +108,73 @@ pub struct Vif {
     /// The routing peers: neighbors whose BGP and BFD go to the kernel. Where there are any, the VIF
     /// has a TAP.
     pub peers: Arc<[IpAddr]>,
+}
+
+/// What every packet that enters by a VIF needs of it: so little that the whole table stays in the
+/// processor's nearest caches.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(8))]
+pub struct Ingress {
+    /// The VIF's VRF.
+    pub vrf: VrfId,
+    /// The VIF's MTU.
+    pub mtu: u16,
+    /// The check of source addresses.
+    pub source_check: SourceCheck,
+    /// The VIF is a customer's.
+    pub from_customer: bool,
+    /// There is such a VIF, and it is up.
+    pub up: bool,
+}
+
+impl Ingress {
+    /// That of no VIF.
+    pub const NONE: Ingress = Ingress {
+        vrf: VrfId(0),
+        mtu: 0,
+        source_check: SourceCheck::Strict,
+        from_customer: true,
+        up: false,
+    };
+
+    fn of(vif: &Vif) -> Ingress {
+        Ingress {
+            vrf: vif.vrf,
+            mtu: vif.mtu,
+            source_check: vif.source_check,
+            from_customer: vif.kind.is_some(),
+            up: vif.up,
+        }
+    }
+}
+
+/// All VIFs by [`VifId`]: a slice of slots, which are `None` where there is no VIF.
+#[derive(Debug, Default)]
+pub struct VifTable {
+    vifs: Box<[Option<Vif>]>,
+    ingress: Box<[Ingress]>,
+}
+
+impl VifTable {
+    /// The table of these slots.
+    pub fn new(vifs: Vec<Option<Vif>>) -> VifTable {
+        let ingress = vifs.iter().map(|vif| vif.as_ref().map_or(Ingress::NONE, Ingress::of));
+        VifTable { ingress: ingress.collect(), vifs: vifs.into() }
+    }
+
+    /// What a packet that enters by a VIF needs of it.
+    #[inline(always)]
+    pub fn ingress(&self, id: VifId) -> Ingress {
+        self.ingress.get(id.index()).copied().unwrap_or(Ingress::NONE)
+    }
+}
+
+impl Deref for VifTable {
+    type Target = [Option<Vif>];
+
+    fn deref(&self) -> &[Option<Vif>] {
+        &self.vifs
+    }
 }
 
 /// The protocols that a routing daemon in the kernel's hands speaks.

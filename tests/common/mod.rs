@@ -175,23 +175,23 @@ impl Lab {
                 count(name, counters.drops[reason.index()].get());
             }
         }
-        for (id, vif) in (0..).map(VifId).zip(&*tables.vifs) {
+        for (id, vif) in (0..).map(VifId).zip(tables.vifs.iter()) {
             let Some(vif) = vif else { continue };
             let counters = self.station.counters().vif(id);
             for &reason in DropReason::ALL {
                 let name = format!("vif {} drop {}", vif.name, reason.name());
-                count(name, counters.drops[reason.index()].get());
+                count(name, counters.rare.drops[reason.index()].get());
             }
             for &reason in PuntReason::ALL {
                 let name = format!("vif {} punt {}", vif.name, reason.name());
-                count(name, counters.punted[reason.index()].get());
+                count(name, counters.rare.punted[reason.index()].get());
             }
             for &outcome in SlowOutcome::ALL {
                 let name = format!("vif {} outcome {}", vif.name, outcome.name());
                 count(name, self.station.slow_counters().outcome(id, outcome).get());
             }
             count(format!("vif {} forwarded", vif.name), counters.forwarded.get());
-            count(format!("vif {} originated_lost", vif.name), counters.originated_lost.get());
+            count(format!("vif {} originated_lost", vif.name), counters.rare.originated_lost.get());
         }
         all
     }

@@ -69,7 +69,7 @@ impl<P: Port> Rig<P> {
     /// Received frames of a VIF, and those that its counters say have ended.
     fn balance(&self, vif: VifId) -> (u64, u64) {
         let counters = self.counters.vif(vif);
-        let reasons = counters.punted.iter().chain(&counters.drops).map(|c| c.get());
+        let reasons = counters.rare.punted.iter().chain(&counters.rare.drops).map(|c| c.get());
         (counters.rx_frames.get(), counters.forwarded.get() + reasons.sum::<u64>())
     }
 
@@ -78,7 +78,7 @@ impl<P: Port> Rig<P> {
         assert_eq!(self.worker.missing_frames(), 0);
         let tables = self.engine.tables();
         let mut by_port = vec![0; tables.ports.len()];
-        for (id, vif) in (0..).map(VifId).zip(&*tables.vifs) {
+        for (id, vif) in (0..).map(VifId).zip(tables.vifs.iter()) {
             let Some(vif) = vif else { continue };
             let (received, ended) = self.balance(id);
             assert_eq!(received, ended, "vif {}", vif.name);

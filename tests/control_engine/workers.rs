@@ -84,7 +84,7 @@ impl Held {
     /// An id in the new snapshot means the same in every snapshot that some worker may hold.
     fn check_reuse(&self, new: &Snapshot) {
         for old in &self.snapshots {
-            for (old, new) in old.vifs.iter().zip(&*new.vifs) {
+            for (old, new) in old.vifs.iter().zip(new.vifs.iter()) {
                 if let (Some(old), Some(new)) = (old, new) {
                     assert_eq!(old.name, new.name, "VIF id reused too early");
                 }

@@ -20,7 +20,7 @@ use station::tables::counters::SlowCounters;
 use station::tables::{
     Adjacency, AdjacencyId, AdjacencyKind, GroupId, GroupTable, Member, Pcp, Port, PortId,
     PortRole, PuntReason, Role, SlowOutcome, Snapshot, SourceCheck, Tags, TapEvent, Vif, VifId,
-    VifKind, Vrf, VrfId, VrfKind,
+    VifKind, VifTable, Vrf, VrfId, VrfKind,
 };
 use station::wire::ethernet::Mac;
 
@@ -102,7 +102,7 @@ impl World {
         let mut world = World {
             snapshot: Snapshot {
                 ports: [port(0, PortRole::Customer), port(1, PortRole::Core)].into(),
-                vifs: vifs.map(Some).into(),
+                vifs: Arc::new(VifTable::new(vifs.map(Some).into())),
                 vrfs: [
                     vrf("vpc-a", VrfKind::Vpc),
                     vrf("vpc-b", VrfKind::Vpc),
@@ -143,7 +143,7 @@ impl World {
     pub fn edit(&mut self, id: VifId, change: impl FnOnce(&mut Vif)) {
         let mut vifs = self.snapshot.vifs.to_vec();
         change(vifs[id.index()].as_mut().unwrap());
-        self.snapshot.vifs = vifs.into();
+        self.snapshot.vifs = Arc::new(VifTable::new(vifs));
     }
 
     pub fn adjacency(&mut self, adjacency: Adjacency) -> AdjacencyId {

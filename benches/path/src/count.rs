@@ -1,5 +1,6 @@
 //! Instructions a packet: this program once more, under callgrind.
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,7 +9,7 @@ use station::port::BURST;
 
 use crate::cases::{CASES, Case};
 use crate::data::Family;
-use crate::measure::{Source, load, turns};
+use crate::measure::{Source, forwarded, load, turns};
 use crate::packets;
 use crate::station::Station;
 
@@ -21,18 +22,19 @@ pub fn child(families: &[Family; 2], chosen: impl Fn(&Case) -> bool, fib: &str) 
     for (i, case) in CASES.iter().enumerate().filter(|(_, case)| chosen(case)) {
         let (_, station) = match station.take() {
             Some(kept) if kept.0 == case.shape => station.insert(kept),
-            _ => station.insert((case.shape, Station::new(case.shape, families, Some(fib)))),
+            _ => station.insert((case.shape, Station::new(case.shape, families, Some(fib), 1))),
         };
         let ip = packets::packets(case.shape, case.families, case.pattern, families);
         let frames = packets::frames(case.shape, &ip);
-        load(station, &frames);
+        let worker = &mut station.workers[0];
+        load(worker, &frames);
         let mut source = Source::new(&frames);
-        turns(station, TURNS);
+        turns(worker, TURNS);
         source.turns(TURNS);
-        let before = station.forwarded();
-        record(&format!("path {i}"), || turns(station, TURNS));
+        let before = forwarded(worker);
+        record(&format!("path {i}"), || turns(worker, TURNS));
         record(&format!("source {i}"), || source.turns(TURNS));
-        assert_eq!(station.forwarded() - before, (TURNS * BURST) as u64, "all are forwarded");
+        assert_eq!(forwarded(worker) - before, (TURNS * BURST) as u64, "all are forwarded");
     }
 }
 
@@ -41,8 +43,55 @@ fn record(name: &str, run: impl FnOnce()) {
     crate::callgrind::count(&name, run);
 }
 
-/// Instructions a packet of each case, by its index, without the source's; and why there are none.
-pub fn parent(dir: &Path, args: &[&str]) -> Result<Vec<Option<f64>>, String> {
+/// Instructions a packet, by function: those of the source are taken off.
+#[derive(Clone)]
+pub struct Count {
+    functions: HashMap<String, f64>,
+}
+
+impl Count {
+    /// All of them.
+    pub fn total(&self) -> f64 {
+        self.functions.values().sum()
+    }
+
+    /// Functions and what each has, the largest first.
+    pub fn profile(&self) -> Vec<(&str, f64)> {
+        let mut found: Vec<_> =
+            self.functions.iter().map(|(name, n)| (name.as_str(), *n)).collect();
+        found.sort_by(|a, b| b.1.total_cmp(&a.1));
+        found
+    }
+}
+
+/// The instructions of each function in a callgrind file: lines of `position cost` under `fn=(id) name`, where the
+/// line after `calls=` is the callee's.
+fn functions(text: &str) -> HashMap<String, f64> {
+    let (mut names, mut found) = (HashMap::new(), HashMap::new());
+    let (mut function, mut of_callee) = ("", false);
+    for line in text.lines() {
+        if let Some((key, name)) = line.split_once('=') {
+            if let (true, Some((id, name))) = (key.ends_with("fn"), name.split_once(')')) {
+                if !name.is_empty() {
+                    names.insert(id, name.trim());
+                }
+                if key == "fn" {
+                    function = names.get(id).copied().unwrap_or_default();
+                }
+            }
+            of_callee = key == "calls";
+        } else if line.starts_with(|first: char| first.is_ascii_digit() || "+-*".contains(first)) {
+            let cost = line.split(' ').nth(1).and_then(|cost| cost.parse::<f64>().ok());
+            if !std::mem::take(&mut of_callee) {
+                *found.entry(function.to_owned()).or_insert(0.0) += cost.unwrap_or(0.0);
+            }
+        }
+    }
+    found
+}
+
+/// Instructions a packet of each case, by its index; and why there are none.
+pub fn parent(dir: &Path, args: &[&str]) -> Result<Vec<Option<Count>>, String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let status = Command::new("valgrind")
         .args(["--tool=callgrind", "--quiet", "--instr-atstart=no", "--collect-atstart=no"])
@@ -58,20 +107,25 @@ pub fn parent(dir: &Path, args: &[&str]) -> Result<Vec<Option<f64>>, String> {
     if !status.success() {
         return Err(format!("the count under valgrind failed: {status}"));
     }
-    let mut totals = [vec![None; CASES.len()], vec![None; CASES.len()]];
+    let mut found = [vec![None; CASES.len()], vec![None; CASES.len()]];
     let entries = std::fs::read_dir(dir).map_err(|error| error.to_string())?;
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
         let Ok(text) = std::fs::read_to_string(&path) else { continue };
         let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key));
         let request = value("desc: Trigger: Client Request: ");
-        let (Some(name), Some(total)) = (request, value("totals: ")) else { continue };
-        let (Some((what, case)), Ok(total)) = (name.split_once(' '), total.parse::<f64>()) else {
-            continue;
-        };
+        let Some((what, case)) = request.and_then(|name| name.split_once(' ')) else { continue };
         if let Ok(case) = case.parse::<usize>() {
-            totals[usize::from(what == "source")][case] = Some(total / (TURNS * BURST) as f64);
+            found[usize::from(what == "source")][case] = Some(functions(&text));
         }
     }
-    let [path, source] = totals;
-    Ok(path.into_iter().zip(source).map(|(path, source)| Some(path? - source?)).collect())
+    let [path, source] = found;
+    let less = |path: HashMap<String, f64>, source: HashMap<String, f64>| {
+        let mut functions = path;
+        for (name, n) in source {
+            *functions.entry(name).or_insert(0.0) -= n;
+        }
+        functions.values_mut().for_each(|n| *n /= (TURNS * BURST) as f64);
+        Count { functions }
+    };
+    Ok(path.into_iter().zip(source).map(|(path, source)| Some(less(path?, source?))).collect())
 }

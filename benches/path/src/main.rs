@@ -14,6 +14,7 @@ mod packets;
 #[path = "../../fib/src/random.rs"]
 mod random;
 mod report;
+mod scale;
 mod station;
 mod wire;
 
@@ -22,14 +23,17 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use ::station::port::BURST;
+use ::station::worker::Worker;
 
 use cases::{CASES, Case};
+use count::Count;
 use data::Family;
 use dpdk::L3fwd;
 use measure::{Source, median, ns_per_packet};
 use packets::Families;
 use report::Row;
 use station::Station;
+use wire::Wire;
 
 /// The FIB's code that both valgrind and the machines of most people have.
 const COUNTED_FIB: &str = "avx2";
@@ -80,6 +84,7 @@ fn run() -> Result<(), String> {
             Ok(())
         }
         Some("guard") => guard(args.get(1).and_then(|file| std::fs::read_to_string(file).ok())),
+        Some("scale") => scale::run(&options(args.into_iter().skip(1))?),
         _ => bench(&options(args.into_iter())?),
     }
 }
@@ -95,7 +100,7 @@ fn scratch() -> Result<PathBuf, String> {
 }
 
 fn bench(options: &Options) -> Result<(), String> {
-    measure::pin();
+    measure::pin(measure::core());
     let start = Instant::now();
     let families = load();
     for family in &families {
@@ -122,7 +127,7 @@ fn bench(options: &Options) -> Result<(), String> {
         println!("[{:>4.0} s] {}", start.elapsed().as_secs_f64(), case.name());
         let (_, station) = match kept.take() {
             Some(station) if station.0 == case.shape => kept.insert(station),
-            _ => kept.insert((case.shape, Station::new(case.shape, &families, None))),
+            _ => kept.insert((case.shape, Station::new(case.shape, &families, None, 1))),
         };
         let ip = packets::packets(case.shape, case.families, case.pattern, &families);
         let rival = case.rival && !options.only_ours;
@@ -136,7 +141,8 @@ fn bench(options: &Options) -> Result<(), String> {
             }
             None => None,
         };
-        measure_case(case, instructions, station, &ip, &mut l3fwd, options.quick, &mut rows)?;
+        let worker = &mut station.workers[0];
+        measure_case(case, instructions, worker, &ip, &mut l3fwd, options.quick, &mut rows)?;
     }
     let _ = std::fs::remove_dir_all(&dir);
     report::print(&rows);
@@ -147,8 +153,8 @@ fn bench(options: &Options) -> Result<(), String> {
 /// Everybody takes turns, round after round; medians.
 fn measure_case(
     case: &Case,
-    instructions: Option<f64>,
-    station: &mut Station,
+    instructions: Option<Count>,
+    worker: &mut Worker<Wire>,
     ip: &[(u16, Vec<u8>)],
     l3fwd: &mut Option<L3fwd>,
     quick: bool,
@@ -157,7 +163,7 @@ fn measure_case(
     /// Turns of a round: half a million packets.
     const TURNS: usize = 1 << 13;
     let frames = packets::frames(case.shape, ip);
-    measure::load(station, &frames);
+    measure::load(worker, &frames);
     let mut source = Source::new(&frames);
     let modes: &[(&str, &str)] = match (case.families, quick || !rows.is_empty()) {
         (Families::V6, _) => &[("fib6", "l3fwd-fib")],
@@ -167,14 +173,11 @@ fn measure_case(
     let mut times = vec![Vec::new(); 3 + modes.len()];
     let rounds = if quick { 9 } else { 25 };
     for round in 0..=rounds {
-        let before = station.forwarded();
+        let path = measure::forwarding(worker, TURNS);
         let mut now = vec![
-            ns_per_packet(TURNS, |count| measure::turns(station, count)),
+            path.map_err(|why| format!("{}: {why}", case.name()))?,
             ns_per_packet(TURNS, |count| source.turns(count)),
         ];
-        if station.forwarded() - before != (TURNS * BURST) as u64 {
-            return Err(format!("{}: not every packet was forwarded", case.name()));
-        }
         if let Some(l3fwd) = l3fwd {
             let packets = TURNS * BURST;
             now.push(l3fwd.run("io", packets)?);
@@ -190,12 +193,31 @@ fn measure_case(
     let mut medians = times.into_iter().filter(|times| !times.is_empty()).map(median);
     let (Some(ns), Some(source_ns)) = (medians.next(), medians.next()) else { return Ok(()) };
     let implementation = "station".to_owned();
-    rows.push(Row { implementation, case: case.name(), ns, source_ns, instructions });
+    let row = Row {
+        part: "path",
+        implementation,
+        case: case.name(),
+        ns,
+        source_ns,
+        instructions,
+        size: None,
+        workers: 1,
+    };
+    rows.push(row);
     if let Some(io) = medians.next() {
         for ((_, name), ns) in modes.iter().zip(medians) {
             let implementation = (*name).to_owned();
             let case = format!("untagged, {}", case.traffic());
-            rows.push(Row { implementation, case, ns, source_ns: io, instructions: None });
+            rows.push(Row {
+                part: "path",
+                implementation,
+                case,
+                ns,
+                source_ns: io,
+                instructions: None,
+                size: None,
+                workers: 1,
+            });
         }
     }
     Ok(())
@@ -236,9 +258,10 @@ fn guard(committed: Option<String>) -> Result<(), String> {
         let line =
             committed.lines().find_map(|line| line.split_once(' ').filter(|(_, of)| *of == name));
         let Some(Ok(before)) = line.map(|(number, _)| number.parse::<f64>()) else {
-            faults.push(format!("no committed number for: {count:.1} {name}"));
+            faults.push(format!("no committed number for: {:.1} {name}", count.total()));
             continue;
         };
+        let count = count.total();
         println!("{count:.1} {name} (committed: {before})");
         if count > before * 1.05 {
             faults

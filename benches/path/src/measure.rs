@@ -1,36 +1,47 @@
 //! Turns of a worker, and what its frames cost without the path.
 
+use std::sync::LazyLock;
+
 use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 use station::port::{BURST, Frame, FrameSize, Pool, Port};
 use station::tables::PortId;
+use station::worker::Worker;
 
-use crate::station::{FRAMES, Station};
+use crate::station::FRAMES;
 use crate::wire::Wire;
 
 /// The core of all that is measured: the last one.
 pub fn core() -> usize {
-    std::thread::available_parallelism().map_or(0, |count| count.get() - 1)
+    // Asked before the first pin, after which there is only one.
+    static CORE: LazyLock<usize> =
+        LazyLock::new(|| std::thread::available_parallelism().map_or(0, |count| count.get() - 1));
+    *CORE
 }
 
-/// Keeps this thread on the core.
-pub fn pin() {
+/// Keeps this thread on a core.
+pub fn pin(core: usize) {
     let mut set = CpuSet::new();
-    set.set(core());
+    set.set(core);
     if let Err(error) = sched_setaffinity(None, &set) {
-        eprintln!("cannot stay on core {}: {error}", core());
+        eprintln!("cannot stay on core {core}: {error}");
     }
 }
 
-/// Nanoseconds of processor time of this thread a packet, of `count` turns.
-pub fn ns_per_packet(count: usize, run: impl FnOnce(usize)) -> f64 {
+/// Seconds of processor time of this thread.
+pub fn seconds(run: impl FnOnce()) -> f64 {
     let now = || {
         let time = clock_gettime(ClockId::ThreadCPUTime);
-        time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+        time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
     };
     let start = now();
-    run(count);
-    (now() - start) / (count * BURST) as f64
+    run();
+    now() - start
+}
+
+/// The same in nanoseconds a packet, of `count` turns.
+pub fn ns_per_packet(count: usize, run: impl FnOnce(usize)) -> f64 {
+    seconds(|| run(count)) * 1e9 / (count * BURST) as f64
 }
 
 pub fn median(mut values: Vec<f64>) -> f64 {
@@ -40,10 +51,25 @@ pub fn median(mut values: Vec<f64>) -> f64 {
 
 /// The worker's turns.
 #[inline(never)]
-pub fn turns(station: &mut Station, count: usize) {
+pub fn turns(worker: &mut Worker<Wire>, count: usize) {
     for _ in 0..count {
-        station.worker.turn(1_000_000_000);
+        worker.turn(1_000_000_000);
     }
+}
+
+/// Nanoseconds a packet of a worker's turns, each of which must forward all that it receives.
+pub fn forwarding(worker: &mut Worker<Wire>, count: usize) -> Result<f64, String> {
+    let before = forwarded(worker);
+    let ns = ns_per_packet(count, |count| turns(worker, count));
+    match forwarded(worker) - before == (count * BURST) as u64 {
+        true => Ok(ns),
+        false => Err("not every packet was forwarded".to_owned()),
+    }
+}
+
+/// Frames that left by the core port so far.
+pub fn forwarded(worker: &Worker<Wire>) -> u64 {
+    worker.counters().port(PortId(1)).tx_frames.get()
 }
 
 /// A worker whose path does nothing: frames are received, put on the other port's ring and flushed, and
@@ -81,8 +107,8 @@ impl Source {
 }
 
 /// Puts packets on the customers' port.
-pub fn load(station: &mut Station, packets: &[Vec<u8>]) {
-    if let (_, Some(Some(port))) = station.worker.port_mut(PortId(0)) {
+pub fn load(worker: &mut Worker<Wire>, packets: &[Vec<u8>]) {
+    if let (_, Some(Some(port))) = worker.port_mut(PortId(0)) {
         port.load(packets);
     }
 }

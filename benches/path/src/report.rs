@@ -4,20 +4,42 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::count::Count;
+
 pub struct Row {
+    pub part: &'static str,
     pub implementation: String,
     pub case: String,
     /// Nanoseconds of processor time a packet, frame source included, and those of the source alone.
     pub ns: f64,
     pub source_ns: f64,
     /// Instructions a packet, without the source's.
-    pub instructions: Option<f64>,
+    pub instructions: Option<Count>,
+    pub size: Option<Size>,
+    /// How many forward at once.
+    pub workers: usize,
+}
+
+/// How large a station was that a row is about.
+pub struct Size {
+    /// What grows along the series, and how far it has grown here.
+    pub series: &'static str,
+    pub at: usize,
+    /// Memory of tables, routes and counters.
+    pub mib: f64,
+    /// Processor seconds from the configuration's text to a worker that forwards.
+    pub start_s: f64,
 }
 
 impl Row {
     /// What the frames cost beyond their source.
     pub fn net_ns(&self) -> f64 {
         self.ns - self.source_ns
+    }
+
+    /// Million packets of all workers in a second that each has for itself.
+    fn mpps(&self) -> f64 {
+        self.workers as f64 * 1e3 / self.net_ns()
     }
 }
 
@@ -29,16 +51,27 @@ fn rounded(value: f64) -> f64 {
 pub fn json(rows: &[Row]) -> Value {
     rows.iter()
         .map(|row| {
-            json!({
-                "part": "path",
+            let mut object = json!({
+                "part": row.part,
                 "implementation": row.implementation,
                 "case": row.case,
-                "mpps": rounded(1e3 / row.net_ns()),
+                "mpps": rounded(row.mpps()),
                 "ns_per_packet": rounded(row.net_ns()),
-                "instructions_per_packet": row.instructions.map(rounded),
+                "instructions_per_packet": row.instructions.as_ref().map(|count| rounded(count.total())),
                 "ns_with_source": rounded(row.ns),
                 "source_ns": rounded(row.source_ns),
-            })
+            });
+            if let Some(size) = &row.size {
+                object["series"] = size.series.into();
+                object["at"] = size.at.into();
+                object["mib"] = rounded(size.mib).into();
+                object["start_s"] = rounded(size.start_s).into();
+            }
+            if let Some(count) = &row.instructions {
+                let profile = count.profile().into_iter().map(|(name, n)| (name, rounded(n)));
+                object["profile"] = profile.collect();
+            }
+            object
         })
         .collect()
 }
@@ -58,11 +91,11 @@ pub fn print(rows: &[Row]) {
             "{:<14} {:<48} {:>7.2} {:>7.1} {:>7.1} {:>7.1} {:>6}",
             row.implementation,
             row.case,
-            1e3 / row.net_ns(),
+            row.mpps(),
             row.ns,
             row.source_ns,
             row.net_ns(),
-            row.instructions.map_or(String::from("-"), |count| format!("{count:.0}")),
+            row.instructions.as_ref().map_or("-".into(), |count| format!("{:.0}", count.total())),
         );
     }
 }

@@ -1,4 +1,4 @@
-//! A station as `stationd` makes one: a configuration, the control engine's tables and FIB, one worker.
+//! A station as `stationd` makes one: a configuration, the control engine's tables and FIB, its workers.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -45,10 +45,9 @@ pub struct Shape {
 }
 
 pub struct Station {
-    /// Keeps what the worker reads alive.
+    /// Keeps what the workers read alive.
     _engine: Engine<Publisher>,
-    pub worker: Worker<Wire>,
-    pub counters: Arc<WorkerCounters>,
+    pub workers: Vec<Worker<Wire>>,
 }
 
 /// The MAC of a port.
@@ -65,6 +64,15 @@ impl Shape {
     /// A customer's number in addresses: in small VRFs all have the same.
     pub fn number(self, vif: u16) -> u16 {
         if self.vrfs == Vrfs::Small { 0 } else { vif }
+    }
+
+    /// The tags of a VIF on the core port: two where there are more VIFs than VLANs.
+    fn core_tags(self, vif: u16) -> String {
+        if self.vifs > 4000 {
+            format!("{}.{}", 1 + vif / 1000, 1 + vif % 1000)
+        } else {
+            (1 + vif).to_string()
+        }
     }
 
     fn text(self) -> String {
@@ -97,9 +105,9 @@ impl Shape {
                 let _ = writeln!(text, "[[vrf]]\nname = \"{vrf}\"\nkind = \"vpc\"");
                 let _ = writeln!(
                     text,
-                    "[[vif]]\nname = \"core{vif}\"\nport = \"core0\"\nvlan = {}\nvrf = \"{vrf}\"\n\
+                    "[[vif]]\nname = \"core{vif}\"\nport = \"core0\"\nvlan = \"{}\"\nvrf = \"{vrf}\"\n\
                      addresses = [\"10.255.0.1/30\", \"fd00:ffff::1/64\"]",
-                    1 + vif
+                    self.core_tags(vif)
                 );
                 neighbors(&mut text, &format!("core{vif}"), &upstream(0), vif);
                 for d in 0..SMALL {
@@ -196,7 +204,7 @@ fn lists(families: &[Family; 2]) -> Vec<RouteListConfig> {
 
 impl Station {
     /// A station of this shape. `fib` chooses among the FIB's kinds of vector code by name.
-    pub fn new(shape: Shape, families: &[Family; 2], fib: Option<&str>) -> Station {
+    pub fn new(shape: Shape, families: &[Family; 2], fib: Option<&str>, workers: usize) -> Station {
         let mut config = config::parse(&shape.text(), Path::new("."))
             .unwrap_or_else(|error| panic!("{}", error.report()));
         if shape.vrfs == Vrfs::Full {
@@ -214,28 +222,26 @@ impl Station {
                 found.unwrap_or_else(|| panic!("no {name} here")).1
             }
         };
-        let (publisher, mut subscribers) = Publisher::new(1, Snapshot::default());
+        let (publisher, subscribers) = Publisher::new(workers, Snapshot::default());
         let mut engine = Engine::new(table, publisher, Limits::for_vifs(vifs));
         engine.commit(&config, &facts).unwrap();
-        let counters = Arc::new(WorkerCounters::new(2, vifs.into()));
-        let mut worker = Worker::new(
-            Pool::new(FRAMES, FrameSize::Small).unwrap(),
-            2,
-            vifs.into(),
-            reader,
-            subscribers.remove(0),
-            counters.clone(),
-            Arc::new(Exchange::new(64)),
-        );
-        for port in 0..2 {
-            *worker.port_mut(PortId(port)).1.unwrap() = Some(Wire::default());
-        }
-        worker.tables_mut().wake();
-        Station { _engine: engine, worker, counters }
-    }
-
-    /// Frames that left by the core port so far.
-    pub fn forwarded(&self) -> u64 {
-        self.counters.port(PortId(1)).tx_frames.get()
+        let worker = |subscriber| {
+            let mut worker = Worker::new(
+                Pool::new(FRAMES, FrameSize::Small).unwrap(),
+                2,
+                vifs.into(),
+                reader.clone(),
+                subscriber,
+                Arc::new(WorkerCounters::new(2, vifs.into())),
+                Arc::new(Exchange::new(64)),
+            );
+            for port in 0..2 {
+                *worker.port_mut(PortId(port)).1.unwrap() = Some(Wire::default());
+            }
+            worker.tables_mut().wake();
+            worker
+        };
+        let workers = subscribers.into_iter().map(worker).collect();
+        Station { _engine: engine, workers }
     }
 }

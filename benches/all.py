@@ -129,8 +129,9 @@ def run(part, options, limit, file):
     child = subprocess.Popen(command, cwd=ROOT, text=True, errors="replace", stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if limit:
-        # As Ctrl-C would: the parts clean up after themselves. It ends the reading below, too.
-        signal.signal(signal.SIGALRM, lambda *_: child.send_signal(signal.SIGINT))
+        # As Ctrl-C would: the parts clean up after themselves, which may take some time.
+        words = iter([signal.SIGINT, signal.SIGINT])
+        signal.signal(signal.SIGALRM, lambda *_: child.send_signal(next(words, signal.SIGTERM)))
         signal.setitimer(signal.ITIMER_REAL, limit, 30)
     start, last = time.monotonic(), ""
     try:
@@ -201,6 +202,8 @@ def main():
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     directory = options.report or (options.json.absolute().parent if options.json else ROOT / "target/bench")
     directory.mkdir(parents=True, exist_ok=True)
+    # A background job starts with it ignored, and so would the parts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     about = environment() | {"quick": options.quick, "pinned": {part: PINNED[part] for part in parts}, "missing": {}}
     noise, rows, start = Noise(), [], time.monotonic()
     noise.look()

@@ -104,7 +104,8 @@ def path_plots(rows):
     yield svg.bars("instructions a packet (less is better)", grouped(rows, "path", "instructions_per_packet"))
     for row in rows:
         if row["part"] == "path" and row.get("profile"):
-            found = [(name, [("instructions", value)]) for name, value in row["profile"] if value >= 0.5]
+            profile = sorted(row["profile"].items(), key=lambda found: -found[1])
+            found = [(name, [("instructions", value)]) for name, value in profile if value >= 0.5]
             yield svg.bars(f"where the instructions are: {row['case']}", found)
             break
 

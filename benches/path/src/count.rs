@@ -55,12 +55,9 @@ impl Count {
         self.functions.values().sum()
     }
 
-    /// Functions and what each has, the largest first.
-    pub fn profile(&self) -> Vec<(&str, f64)> {
-        let mut found: Vec<_> =
-            self.functions.iter().map(|(name, n)| (name.as_str(), *n)).collect();
-        found.sort_by(|a, b| b.1.total_cmp(&a.1));
-        found
+    /// Functions and what each has.
+    pub fn profile(&self) -> impl Iterator<Item = (&String, f64)> {
+        self.functions.iter().map(|(name, count)| (name, *count))
     }
 }
 

@@ -68,7 +68,7 @@ pub fn json(rows: &[Row]) -> Value {
                 object["start_s"] = rounded(size.start_s).into();
             }
             if let Some(count) = &row.instructions {
-                let profile = count.profile().into_iter().map(|(name, n)| (name, rounded(n)));
+                let profile = count.profile().map(|(name, n)| (name.clone(), rounded(n)));
                 object["profile"] = profile.collect();
             }
             object

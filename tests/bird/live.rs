@@ -319,10 +319,11 @@ kind = "vpc"
     assert_eq!(up, ["v1", "v2", "v3"]);
     let started = Instant::now();
     wire.ip_there(&["link", "set", "w1", "down"]);
+    wire.carrier_changed("v0.1");
     let event = wire.event();
     let (told, heard) = (event.at.duration_since(started), started.elapsed());
-    assert_eq!((&*event.vif, event.up, &*event.cause), ("v1", false, "Link down"));
-    println!("link loss heard of after {told:?}");
+    assert_eq!((&*event.vif, event.up, &*event.cause), ("v1", false, "Shutdown requested"));
+    println!("the session's end heard of after {told:?}");
     assert!(heard < Duration::from_secs(2), "{heard:?}");
     wait(Duration::from_secs(5), || {
         let all = shared(table(1) + 1);

@@ -105,6 +105,8 @@ impl Wire {
         let directory = self.directory();
         let bird =
             inside(&self.here(), move || Bird::start(BIRD.into(), directory, sender).unwrap());
+        // The TAPs are there.
+        bird.renew(Vec::new());
         self.bird = Some(bird);
         self.apply(self.config.clone());
     }
@@ -114,6 +116,11 @@ impl Wire {
         let rendered = render_with(&config, &[], &self.directory());
         self.bird.as_ref().unwrap().apply(rendered, &config);
         self.config = config;
+    }
+
+    /// What the station says where a port's link came or went.
+    pub fn carrier_changed(&self, tap: &str) {
+        self.bird.as_ref().unwrap().renew(vec![tap.to_owned()]);
     }
 
     /// Ends the station: orderly, or as a kill does.

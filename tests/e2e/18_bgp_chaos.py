@@ -248,7 +248,7 @@ def port_flaps(ns, port):
     lab.ip(ns, f"link set {port} up")
 
 
-def overflow(count=60_000):
+def overflow(count=250_000):
     """The station does not run while more is told than there is room for, and while routes of its own go."""
     pid = station.running()
     overflows = consistency()[0]["overflows"]

@@ -222,6 +222,8 @@ def settle(what):
 
 def go_on():
     for feed in FEEDS:
+        if feed.thread.is_alive():
+            continue
         feed.ended.clear()
         feed.thread = threading.Thread(target=feed.run)
         feed.thread.start()

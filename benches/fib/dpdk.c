@@ -168,6 +168,12 @@ void *fib6_new(uint32_t routes)
 	return table;
 }
 
+void fib6_select(void *table, int vector)
+{
+	rte_fib6_select_lookup(table, vector ? RTE_FIB6_LOOKUP_TRIE_VECTOR_AVX512
+					     : RTE_FIB6_LOOKUP_TRIE_SCALAR);
+}
+
 int fib6_update(void *table, const uint8_t (*ip)[16], const uint8_t *len, const uint32_t *value, size_t n)
 {
 	int failed = 0;

@@ -4,6 +4,7 @@ use crate::data::Family;
 use crate::memory::Stopwatch;
 use crate::report::{Report, Row};
 use crate::{Options, ours, rust_rivals};
+use std::ops::Range;
 
 /// One way of looking up.
 pub struct Case {
@@ -34,10 +35,10 @@ pub fn all(family: &Family, options: &Options) -> Vec<Case> {
     cases
 }
 
-/// The first `count` addresses of each pattern.
-pub fn patterns(family: &Family, count: usize) -> [(&'static str, Addresses); 3] {
+/// Some addresses of each pattern.
+pub fn patterns(family: &Family, some: Range<usize>) -> [(&'static str, Addresses); 3] {
     family.patterns.each_ref().map(|(name, addrs)| {
-        let v6 = addrs[..count.min(addrs.len())].to_vec();
+        let v6 = addrs[some.clone()].to_vec();
         let v4 = v6.iter().map(|addr| (addr >> 96) as u32).collect();
         let octets = v6.iter().map(|addr| addr.to_be_bytes()).collect();
         (*name, Addresses { v4, v6, octets })
@@ -45,7 +46,7 @@ pub fn patterns(family: &Family, count: usize) -> [(&'static str, Addresses); 3]
 }
 
 pub fn run(family: &Family, options: &Options, report: &mut Report) {
-    let patterns = patterns(family, usize::MAX);
+    let patterns = patterns(family, 0..family.patterns[0].1.len());
     let mut cases = all(family, options);
     let rounds = if options.quick { 3 } else { 9 };
     for (pattern, addresses) in &patterns {
@@ -79,7 +80,7 @@ pub fn run(family: &Family, options: &Options, report: &mut Report) {
                 mib: case.mib,
                 build_s: case.build_s,
                 updates_per_s: None,
-                instructions: None,
+                counts: None,
             };
             println!(
                 "  {:<24} {:<6} {:<6} {:>7.1} Mlps, x {:.2}; {:>7.2} MiB, built in {:.3} s",

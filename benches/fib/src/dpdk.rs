@@ -42,6 +42,7 @@ unsafe extern "C" {
     ) -> c_int;
     fn lpm6_lookup(t: *mut c_void, addr: *const Octets, n: usize, burst: c_int) -> u64;
     fn fib6_new(routes: u32) -> *mut c_void;
+    fn fib6_select(t: *mut c_void, vector: c_int);
     fn fib6_update(
         t: *mut c_void,
         ip: *const Octets,
@@ -213,28 +214,33 @@ pub fn cases(family: &Family, options: &Options) -> Vec<Case> {
             |t, c| update6(fib6_update, t, c),
             &routes,
         );
-        for (table, lookup) in [
-            (
-                lpm,
-                lpm6_lookup
-                    as unsafe extern "C" fn(*mut c_void, *const Octets, usize, c_int) -> u64,
-            ),
-            (fib, fib6_lookup),
-        ] {
-            let Some(table) = table else { continue };
-            tables.push(table);
-            let t = table.at;
-            for (mode, burst) in [("burst", 64), ("single", 1)] {
+        for (mode, burst) in [("burst", 64), ("single", 1)] {
+            if let Some(table) = lpm {
+                let t = table.at;
                 add(
                     table,
-                    table.name,
+                    "rte_lpm6",
                     mode,
                     Box::new(move |a| unsafe {
-                        lookup(t, a.octets.as_ptr(), a.octets.len(), burst)
+                        lpm6_lookup(t, a.octets.as_ptr(), a.octets.len(), burst)
+                    }),
+                );
+            }
+            let Some(table) = fib else { continue };
+            let t = table.at;
+            for (name, vector) in [("rte_fib6 avx512", 1), ("rte_fib6 scalar", 0)] {
+                add(
+                    table,
+                    name,
+                    mode,
+                    Box::new(move |a| unsafe {
+                        fib6_select(t, vector);
+                        fib6_lookup(t, a.octets.as_ptr(), a.octets.len(), burst)
                     }),
                 );
             }
         }
+        tables.extend(lpm.into_iter().chain(fib));
     }
     TABLES.set(tables);
     cases

@@ -1,6 +1,6 @@
 //! What was measured, as JSON, a Markdown table and plots.
 
-use crate::{Options, aims, plot};
+use crate::{Options, aims, instructions, plot};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -16,8 +16,18 @@ pub struct Row {
     pub mib: f64,
     pub build_s: f64,
     pub updates_per_s: Option<f64>,
-    /// For each lookup, where callgrind can run it.
+    /// Where callgrind can run it.
+    pub counts: Option<Counts>,
+}
+
+/// What callgrind counts for each lookup.
+#[derive(Clone, Copy)]
+pub struct Counts {
+    /// None where the code that it ran is not the code that was timed.
     pub instructions: Option<f64>,
+    /// Loads that miss simulated caches of the first and the second level.
+    pub l1_misses: f64,
+    pub l2_misses: f64,
 }
 
 pub struct VrfRow {
@@ -36,6 +46,8 @@ pub struct Report {
     /// Microseconds a single update: p50, p99, p99.9, max.
     pub latency: Vec<(&'static str, [f64; 4])>,
     pub update_instructions: Vec<(String, f64)>,
+    /// Why callgrind has not counted, or not all.
+    pub not_counted: Option<String>,
     /// The longer of inserting and withdrawing a short prefix of this length, in microseconds.
     pub short: Vec<(&'static str, u8, f64)>,
     pub batched: Vec<(&'static str, f64)>,
@@ -61,20 +73,20 @@ impl Report {
         }
     }
 
-    pub fn set_instructions(
+    pub fn set_counts(
         &mut self,
         implementation: &str,
         mode: &str,
         family: &str,
         pattern: &str,
-        each: f64,
+        counts: Counts,
     ) {
         let same = |row: &&mut Row| {
             (&*row.implementation, row.mode, row.family, row.pattern)
                 == (implementation, mode, family, pattern)
         };
         if let Some(row) = self.rows.iter_mut().find(same) {
-            row.instructions = Some(each);
+            row.counts = Some(counts);
         }
     }
 
@@ -102,7 +114,10 @@ impl Report {
             let rows: Vec<_> = self.rows.iter().map(|row| json!({
                 "implementation": row.implementation, "family": row.family, "mode": row.mode,
                 "pattern": row.pattern, "mlps": row.mlps, "mib": row.mib, "build_s": row.build_s,
-                "updates_per_s": row.updates_per_s, "ratio": row.ratio, "instructions": row.instructions,
+                "updates_per_s": row.updates_per_s, "ratio": row.ratio,
+                "instructions": row.counts.and_then(|counts| counts.instructions),
+                "l1_misses": row.counts.map(|counts| counts.l1_misses),
+                "l2_misses": row.counts.map(|counts| counts.l2_misses),
             })).collect();
             let vrfs: Vec<_> = self.vrfs.iter().map(|row| json!({
                 "implementation": row.implementation, "routes": row.routes, "mlps": row.mlps,
@@ -125,9 +140,10 @@ impl Report {
                 .collect();
             let aims: Vec<_> = aims
                 .iter()
-                .map(|aim| json!({"what": aim.what, "aim": aim.asked, "measured": aim.found, "met": aim.score >= 1.0}))
+                .map(|aim| json!({"what": aim.what, "aim": aim.asked, "measured": aim.found, "met": aim.score >= 1.0,
+                             "why": if aim.score < 1.0 { &aim.why } else { "" }}))
                 .collect();
-            let all = json!({ "rows": rows, "aims": aims, "vrfs": vrfs, "update_latency": updates, "short_prefixes": short, "beside_updates": slower });
+            let all = json!({ "rows": rows, "aims": aims, "vrfs": vrfs, "update_latency": updates, "short_prefixes": short, "beside_updates": slower, "not_counted": self.not_counted });
             write(path, &format!("{all:#}\n"))?;
         }
         Ok(())
@@ -136,9 +152,9 @@ impl Report {
     fn markdown(&self, aims: &[aims::Aim]) -> String {
         let mut text = String::from(
             "Million lookups in a processor second of one thread: medians. A ratio is to the station's bursts of the same \
-             addresses, taken round by round. Instructions are those of a lookup inside prefixes, as callgrind counts them.\n\n\
-             | family | implementation | mode | random | inside | zipf | ratios | instructions | MiB | build s | updates/s |\n\
-             |---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+             addresses, taken round by round.\n\n\
+             | family | implementation | mode | random | inside | zipf | ratios | instructions | misses | MiB | build s | updates/s |\n\
+             |---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
         );
         for first in self.rows.iter().filter(|row| row.pattern == "random") {
             let of = |pattern: &str| {
@@ -150,13 +166,20 @@ impl Report {
                 })
             };
             let (Some(inside), Some(zipf)) = (of("inside"), of("zipf")) else { continue };
-            let instructions =
-                inside.instructions.map_or(String::new(), |each| format!("{each:.0}"));
+            let instructions = inside
+                .counts
+                .and_then(|counts| counts.instructions)
+                .map_or(String::new(), |each| format!("{each:.0}"));
+            let misses: Vec<String> = [first, inside, zipf]
+                .iter()
+                .filter_map(|row| Some(format!("{:.2}", row.counts?.l2_misses)))
+                .collect();
+            let misses = misses.join(" ");
             let updates =
                 first.updates_per_s.map_or(String::new(), |rate| format!("{:.2} M", rate / 1e6));
             let _ = writeln!(
                 text,
-                "| {} | {} | {} | {:.1} | {:.1} | {:.1} | {:.2} {:.2} {:.2} | {instructions} | {:.1} | {:.3} | {updates} |",
+                "| {} | {} | {} | {:.1} | {:.1} | {:.1} | {:.2} {:.2} {:.2} | {instructions} | {misses} | {:.1} | {:.3} | {updates} |",
                 first.family,
                 first.implementation,
                 first.mode,
@@ -169,6 +192,10 @@ impl Report {
                 first.mib,
                 first.build_s
             );
+        }
+        text += instructions::ABOUT;
+        if let Some(why) = &self.not_counted {
+            let _ = writeln!(text, "\nNot counted in this run, or not all: {why}.");
         }
         text += "\n| 4096 VRFs, routes each | implementation | Mlps | octets each |\n|---:|---|---:|---:|\n";
         for row in &self.vrfs {
@@ -203,7 +230,7 @@ impl Report {
         text += "\nEach aim is met or missed; a ratio is to the best rival of this run with the same addresses.\n\n\
                  | | aim | measured | | why |\n|---|---:|---:|---|---|\n";
         for aim in aims {
-            let (met, why) = if aim.score >= 1.0 { ("met", "") } else { ("**missed**", aim.why) };
+            let (met, why) = if aim.score >= 1.0 { ("met", "") } else { ("**missed**", &*aim.why) };
             let _ =
                 writeln!(text, "| {} | {} | {} | {met} | {why} |", aim.what, aim.asked, aim.found);
         }

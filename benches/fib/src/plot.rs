@@ -100,7 +100,7 @@ pub fn aims(aims: &[Aim]) -> String {
     let bottom = TOP + LINE * aims.len() as f64;
     let met = aims.iter().filter(|aim| aim.score >= 1.0).count();
     let mut svg = open(
-        middle + OCTAVE * OCTAVES + 400.0,
+        middle + OCTAVE * OCTAVES + 430.0,
         bottom + 16.0,
         &format!("What was asked for, and what was measured: {met} of {} met", aims.len()),
         "right of the line is better than asked for",

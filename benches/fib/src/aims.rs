@@ -26,7 +26,7 @@ const UNDER: &str = "each chunk under it that does not override it is compiled; 
 const TIME: &str =
     "absolute; probably this processor is slower than the one that the aim was set for";
 const NOISE: &str = "not shown: probably neighbours on the machine, which change the rate by more than this from round to round";
-const VRFS: &str = "not shown: probably the misses, one for the head and one for each chunk; at ten routes it is 5.8 to 7 times from run to run";
+const VRFS: &str = "not shown: probably the misses, one for the head and one for each chunk; at ten routes it is 5.4 to 7 times from run to run";
 
 /// What a row of ours is to the best row of anybody else's, and both.
 fn to_best<'a>(

@@ -192,6 +192,12 @@ impl Wire {
         run("/usr/sbin/birdc", &["-s", socket.to_str().unwrap(), question])
     }
 
+    /// The same of the station's BIRD.
+    pub fn bird_says(&self, question: &str) -> String {
+        let socket = self.directory().join("ctl");
+        run("/usr/sbin/birdc", &["-s", socket.to_str().unwrap(), question])
+    }
+
     fn sessions(&self) -> Vec<Session> {
         bird::sessions(&self.config)
     }

@@ -57,10 +57,14 @@ def sessions_of(names):
     return {key: row for key, row in peers.sessions().items() if key[0] in names}
 
 
-def flooded(sets, seconds, what, names=BYSTANDERS, again=3):
-    """The sessions of `names` and what they forward are as without the flood."""
+def alone():
     if not RUNNING:
         raise case.Skip("BFD at 100 ms x 3 wants a machine that does nothing else; STATION_ALL=1 runs it")
+
+
+def flooded(sets, seconds, what, names=BYSTANDERS, again=3):
+    """The sessions of `names` and what they forward are as without the flood."""
+    alone()
     since = {name: bfd_since(name) for name in names}
     rows = sessions_of(names)
     outages = station.ctl("show", "outages")
@@ -106,6 +110,7 @@ def test_all_floods_at_once():
 
 
 def test_a_tenant_keeps_its_own_sessions_under_what_can_be_told_apart():
+    alone()
     wait_until(lambda: peers.established("a"), 30, "a's sessions")
     wait_until(lambda: all(row["bfd"] == "up" for row in sessions_of(["a"]).values()), 10, "a's BFD")
     apart = [group for what, group in floods().items() if what not in ("BFD from its own router", "SYN from its own router")]

@@ -22,7 +22,7 @@
 //!  stage     one packet stage per file
 //!  tables    ports, VIFs, VRFs, next-hop groups, adjacencies, counters, verdicts
 //!  wire, fib headers; longest-prefix match  |  port: queues of frames  |  netlink: messages by hand
-//!  prefetch  a hint to the processor
+//!  cpu       prefetches, vector code
 //! ```
 //!
 //! ## The way of a frame
@@ -60,6 +60,7 @@
 pub mod bird;
 pub mod command;
 pub mod control;
+pub mod cpu;
 pub mod ctl;
 pub mod fib;
 pub mod handoff;
@@ -70,7 +71,6 @@ pub mod netlink;
 pub mod observe;
 pub mod path;
 pub mod port;
-pub mod prefetch;
 pub mod publish;
 pub mod replay;
 pub mod slowpath;

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use crate::fib::FibReader;
 use crate::handoff::{Handoff, Label};
 use crate::path;
-use crate::port::{Frame, Pool, Port};
+use crate::port::{BURST, Frame, Pool, Port};
 use crate::publish::Subscriber;
 use crate::stage::police::Budgets;
-use crate::stage::{Burst, Context, Lane};
+use crate::stage::{Burst, Context};
 use crate::tables::counters::{VifCounters, WorkerCounters};
-use crate::tables::{DropReason, PortId, PuntReason, Urgency, Verdict, VifId};
+use crate::tables::{DropReason, Facts, PortId, PuntReason, Urgency, Verdict, VifId, place_vif};
 
 /// Most frames taken from the slow path in one turn.
 const INJECT: usize = 64;
@@ -117,11 +117,12 @@ impl<P: Port> Worker<P> {
         &mut self.tables
     }
 
-    /// Where frame `lane` of the last burst entered, and the path's verdict on it.
-    pub fn verdict(&self, lane: usize) -> (Option<VifId>, Verdict) {
+    /// Where the frame that came in this place of the last burst entered, and the path's verdict on it.
+    pub fn verdict(&self, place: usize) -> (Option<VifId>, Verdict) {
+        let lane = self.burst.lane_of(place);
         let verdict =
             if self.burst.live.has(lane) { Verdict::Forward } else { self.burst.verdicts[lane] };
-        (self.burst.lanes[lane].vif, verdict)
+        (self.burst.vif(lane), verdict)
     }
 
     /// Frames missing: neither free nor held by a port. Between turns there are none.
@@ -184,66 +185,46 @@ impl<P: Port> Worker<P> {
         };
         path::run(&mut self.burst, &mut context);
         let mut frames = std::mem::take(&mut self.burst.frames);
+        let Worker { pool, ports, burst, counters, exchange, .. } = self;
+        let (live, vifs) = (burst.live, counters.vifs());
         let mut punted = 0;
+        let (mut id, mut egress) = (port, None);
+        let (mut sent, mut octets) = (0, 0);
         for (lane, frame) in frames.drain(..).enumerate() {
-            if self.burst.live.has(lane) {
-                self.transmit(lane, frame);
-            } else {
-                punted += usize::from(self.settle(port, lane, &frame));
-                self.pool.give(frame);
+            let lane = lane % BURST;
+            if !live.has(lane) {
+                punted += usize::from(settle(burst, counters, exchange, pool, port, lane, &frame));
+                pool.give(frame);
+                continue;
             }
+            // Frames that leave by the same port mostly come together.
+            let to = Facts::port(burst.to_rules[lane]);
+            if to != id || egress.is_none() {
+                count_sent(counters, id, std::mem::take(&mut sent), std::mem::take(&mut octets));
+                (id, egress) = (to, ports.get_mut(to.index()).and_then(Option::as_mut));
+            }
+            let (at, len) = (burst.to_at[lane], burst.to_octets[lane]);
+            let frame = frame.with_packet(at, len);
+            let refused = match &mut egress {
+                Some(port) => port.tx(frame).err().map(|frame| (frame, DropReason::TxFull)),
+                None => Some((frame, DropReason::EgressDown)),
+            };
+            let ingress = count_received(vifs, burst, lane);
+            if let Some((frame, reason)) = refused {
+                ingress.rare.drops[reason.index()].add(1);
+                pool.give(frame);
+                continue;
+            }
+            ingress.forwarded.add(1);
+            let egress = &vifs[place_vif(burst.to_place[lane])];
+            egress.tx_frames.add(1);
+            egress.tx_octets.add(len.into());
+            sent += 1;
+            octets += u64::from(len);
         }
+        count_sent(counters, id, sent, octets);
         self.burst.frames = frames;
         punted
-    }
-
-    /// Puts a lane's rewritten frame on its egress port's ring.
-    #[inline(always)]
-    fn transmit(&mut self, lane: usize, frame: Frame) {
-        let state = &self.burst.lanes[lane];
-        let Some(ingress) = count_received(&self.counters, state) else {
-            return self.pool.give(frame);
-        };
-        let adjacency = self.tables.snapshot().adjacency(state.adjacency);
-        let octets = frame.len() as u64;
-        let sent = match self.ports.get_mut(adjacency.port.index()) {
-            Some(Some(port)) => port.tx(frame).map_err(|frame| (frame, DropReason::TxFull)),
-            _ => Err((frame, DropReason::EgressDown)),
-        };
-        match sent {
-            Ok(()) => {
-                ingress.forwarded.add(1);
-                count_sent(&self.counters, adjacency.port, adjacency.vif, octets);
-            }
-            Err((frame, reason)) => {
-                ingress.rare.drops[reason.index()].add(1);
-                self.pool.give(frame);
-            }
-        }
-    }
-
-    /// Carries out a drop or a punt; returns whether the frame went to the slow path.
-    #[inline]
-    fn settle(&mut self, port: PortId, lane: usize, frame: &Frame) -> bool {
-        let state = &self.burst.lanes[lane];
-        let (drop, punt) = match self.burst.verdicts[lane] {
-            Verdict::Drop(reason) => (reason, None),
-            Verdict::Punt(reason) => (DropReason::PuntQueueFull, Some(reason)),
-            Verdict::Forward => return false,
-        };
-        let (Some(vif), Some(counters)) = (state.vif, count_received(&self.counters, state)) else {
-            self.counters.port(port).drops[drop.index()].add(1);
-            return false;
-        };
-        if let Some(reason) = punt {
-            let label = Label { port, vif, reason, l3: state.l3 };
-            if self.exchange.queue(reason).send(label, self.pool.area().packet(frame)) {
-                counters.rare.punted[reason.index()].add(1);
-                return true;
-            }
-        }
-        counters.rare.drops[drop.index()].add(1);
-        false
     }
 
     /// Sends what the slow path originated.
@@ -258,7 +239,9 @@ impl<P: Port> Worker<P> {
                     (Some(port), Some(frame)) => match port.tx(frame) {
                         Ok(()) => {
                             vif.rare.originated.add(1);
-                            count_sent(counters, label.port, label.vif, packet.len() as u64);
+                            vif.tx_frames.add(1);
+                            vif.tx_octets.add(packet.len() as u64);
+                            count_sent(counters, label.port, 1, packet.len() as u64);
                         }
                         Err(frame) => {
                             pool.give(frame);
@@ -281,21 +264,52 @@ impl<P: Port> Worker<P> {
     }
 }
 
-/// Counts a lane's frame as received by its VIF, if it has one; gives that VIF's counters.
-#[inline(always)]
-fn count_received<'a>(counters: &'a WorkerCounters, state: &Lane) -> Option<&'a VifCounters> {
-    let vif = counters.vif(state.vif?);
-    vif.rx_frames.add(1);
-    vif.rx_octets.add(state.octets.into());
-    Some(vif)
+/// Carries out a drop or a punt; returns whether the frame went to the slow path.
+#[inline]
+fn settle(
+    burst: &Burst,
+    counters: &WorkerCounters,
+    exchange: &Exchange,
+    pool: &Pool,
+    port: PortId,
+    lane: usize,
+    frame: &Frame,
+) -> bool {
+    let (drop, punt) = match burst.verdicts[lane] {
+        Verdict::Drop(reason) => (reason, None),
+        Verdict::Punt(reason) => (DropReason::PuntQueueFull, Some(reason)),
+        Verdict::Forward => return false,
+    };
+    let Some(vif) = burst.vif(lane) else {
+        counters.port(port).drops[drop.index()].add(1);
+        return false;
+    };
+    let received = count_received(counters.vifs(), burst, lane);
+    if let Some(reason) = punt {
+        let l3 = u8::try_from(burst.l3[lane]).unwrap_or(u8::MAX);
+        let label = Label { port, vif, reason, l3 };
+        if exchange.queue(reason).send(label, pool.area().packet(frame)) {
+            received.rare.punted[reason.index()].add(1);
+            return true;
+        }
+    }
+    received.rare.drops[drop.index()].add(1);
+    false
 }
 
+/// Counts a lane's frame as received by its VIF, which is known; gives that VIF's counters.
 #[inline(always)]
-fn count_sent(counters: &WorkerCounters, port: PortId, vif: VifId, octets: u64) {
+fn count_received<'a>(vifs: &'a [VifCounters], burst: &Burst, lane: usize) -> &'a VifCounters {
+    let vif = &vifs[place_vif(burst.place[lane])];
+    vif.rx_frames.add(1);
+    vif.rx_octets.add(burst.octets[lane].into());
+    vif
+}
+
+/// Counts frames as sent by a port.
+#[inline(always)]
+fn count_sent(counters: &WorkerCounters, port: PortId, frames: u64, octets: u64) {
     let port = counters.port(port);
-    port.tx_frames.add(1);
+    port.tx_frames.add(frames);
     port.tx_octets.add(octets);
-    let vif = counters.vif(vif);
-    vif.tx_frames.add(1);
-    vif.tx_octets.add(octets);
 }

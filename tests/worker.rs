@@ -18,9 +18,9 @@ use station::port::{FrameSize, Pool};
 use station::publish::Publisher;
 use station::tables::counters::WorkerCounters;
 use station::tables::{
-    Adjacency, AdjacencyId, AdjacencyKind, DropReason, GroupId, GroupTable, Member, Pcp, Port,
-    PortId, PortRole, Role, Snapshot, SourceCheck, Tags, Verdict, Vif, VifId, VifTable, Vrf, VrfId,
-    VrfKind,
+    Adjacency, AdjacencyId, AdjacencyKind, AdjacencyTable, DropReason, GroupId, GroupTable, Member,
+    Pcp, Port, PortId, PortRole, Role, Snapshot, SourceCheck, Tags, Verdict, Vif, VifId, Vrf,
+    VrfId, VrfKind,
 };
 use station::wire::ethernet::Mac;
 use station::worker::{Exchange, Worker};
@@ -121,7 +121,7 @@ fn a_route_out_of_its_vrf_is_stopped() {
     };
     let (here, there) = (vif("here", 0, 100), vif("there", 1, 200));
     let mut port = Port::new("p".into(), port_mac(0), PortRole::Core);
-    assert!(port.insert(here.tags, VifId(0)) && port.insert(there.tags, VifId(1)));
+    assert!(port.insert(VifId(0), &here) && port.insert(VifId(1), &there));
     let stray =
         Adjacency::forward(VifId(1), &there, "10.0.0.2".parse().unwrap(), A.mac, port_mac(0));
     let none = Adjacency::special(AdjacencyKind::NoRoute, VrfId(0));
@@ -134,10 +134,10 @@ fn a_route_out_of_its_vrf_is_stopped() {
     let tables = Snapshot {
         generation: 1,
         ports: Arc::new([Arc::new(port)]),
-        vifs: Arc::new(VifTable::new(vec![Some(here), Some(there)])),
+        vifs: Arc::new([Some(here), Some(there)]),
         vrfs: Arc::new([vrf("here"), vrf("there")]),
         groups: Arc::new(groups),
-        adjacencies: Arc::new([none, stray]),
+        adjacencies: Arc::new(AdjacencyTable::new([none, stray])),
         neighbors: Arc::default(),
     };
     let counters = Arc::new(WorkerCounters::new(1, 2));

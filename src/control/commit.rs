@@ -21,7 +21,7 @@ use super::rib::Rib;
 use super::state::State;
 use crate::fib::{Fib, FibError};
 use crate::publish::Publisher;
-use crate::tables::{AdjacencyId, GroupId, Snapshot, VifId, VifTable, VrfId};
+use crate::tables::{Adjacency, AdjacencyId, AdjacencyTable, GroupId, Snapshot, VifId, VrfId};
 use crate::wire::ethernet::Mac;
 
 /// How snapshots reach the workers.
@@ -327,15 +327,16 @@ fn introduce(old: &State, next: &State) -> Option<Snapshot> {
         return None;
     }
     let mut tables = old.tables.clone();
-    tables.vifs = Arc::new(VifTable::new(added(&old.tables.vifs, &next.tables.vifs)));
+    tables.vifs = added(&old.tables.vifs, &next.tables.vifs).into();
     tables.vrfs = added(&old.tables.vrfs, &next.tables.vrfs).into();
-    tables.adjacencies = (0..)
-        .zip(&*next.tables.adjacencies)
+    let adjacencies: Vec<Adjacency> = (0..)
+        .zip(&**next.tables.adjacencies)
         .map(|(id, adjacency)| match old.adjacencies.key(id) {
             Some(_) => *old.tables.adjacency(AdjacencyId(id)),
             None => *adjacency,
         })
         .collect();
+    tables.adjacencies = Arc::new(AdjacencyTable::new(adjacencies));
     let groups = Arc::make_mut(&mut tables.groups);
     new.into_iter().for_each(|id| groups.set(GroupId(id), &next.members(GroupId(id))));
     Some(tables)

@@ -13,9 +13,7 @@ use super::commit::{CommitError, PortFacts};
 use super::model::{Config, NextHop, RouteAction, VifConfig};
 use super::rib::{Host, List, Rib, Source};
 use super::state::{Egress, Neighbor, State, broadcast};
-use crate::tables::{
-    AdjacencyId, AdjacencyKind, GroupId, Port, PortId, Vif, VifId, VifTable, Vrf, VrfId,
-};
+use crate::tables::{AdjacencyId, AdjacencyKind, GroupId, Port, PortId, Vif, VifId, Vrf, VrfId};
 use crate::wire::ipv6::is_link_local;
 
 /// Compiles `config`. What `old` has and `config` has not is unwanted in the result, but still
@@ -146,7 +144,7 @@ fn vifs(
         };
         put(&mut table, id, built);
     }
-    state.tables.vifs = Arc::new(VifTable::new(table));
+    state.tables.vifs = table.into();
     Ok(())
 }
 
@@ -177,7 +175,7 @@ fn ports(state: &mut State, config: &Config, facts: &[PortFacts]) -> Result<(), 
         .collect();
     for (id, vif) in (0..).zip(state.tables.vifs.iter()) {
         if let Some(vif) = vif
-            && !ports[vif.port.index()].insert(vif.tags, VifId(id))
+            && !ports[vif.port.index()].insert(VifId(id), vif)
         {
             return Err(CommitError::Twice("the VLAN id of VIF", vif.name.clone()));
         }

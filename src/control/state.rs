@@ -11,7 +11,8 @@ use super::commit::{CommitError, Limits};
 use super::ids::Ids;
 use super::rib::Rib;
 use crate::tables::{
-    Adjacency, AdjacencyId, AdjacencyKind, GroupId, Member, Port, Role, Snapshot, Vif, VifId, VrfId,
+    Adjacency, AdjacencyId, AdjacencyKind, AdjacencyTable, GroupId, Member, Port, Role, Snapshot,
+    Vif, VifId, VrfId,
 };
 use crate::wire::ethernet::Mac;
 use crate::wire::ipv6::is_link_local;
@@ -209,7 +210,7 @@ impl State {
             }
         }
         self.tables.neighbors = neighbors;
-        self.tables.adjacencies = table.into();
+        self.tables.adjacencies = Arc::new(AdjacencyTable::new(table));
     }
 
     fn render(&self, egress: Egress) -> Adjacency {
@@ -316,7 +317,7 @@ impl State {
         }
         let adjacencies = self.adjacencies.sweep();
         if !adjacencies.is_empty() {
-            let table = Arc::make_mut(&mut self.tables.adjacencies);
+            let mut table = self.tables.adjacencies.to_vec();
             let neighbors = Arc::make_mut(&mut self.tables.neighbors);
             for (id, egress) in adjacencies {
                 if let Some(slot) = table.get_mut(id as usize) {
@@ -327,6 +328,7 @@ impl State {
                     neighbors.remove(&key);
                 }
             }
+            self.tables.adjacencies = Arc::new(AdjacencyTable::new(table));
         }
         // Their slots in the tables are empty already: no packet gets there.
         self.vifs.sweep();

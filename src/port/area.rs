@@ -1,6 +1,6 @@
-//! A worker's packet memory: one mapping cut into frames of equal size, and the pool of free ones.
+//! A worker's packet memory: one mapping cut into frames of equal size.
 //!
-//! A [`Frame`] is an index, not a pointer: every access goes through the pool's area with a bounds
+//! A [`Frame`] is an index, not a pointer: every access goes through the area with a bounds
 //! check, so a wrong frame can corrupt a packet but never memory. It cannot be copied, so that each
 //! frame has one owner: the pool, a burst, or a port.
 
@@ -10,15 +10,18 @@
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
 use std::io;
+use std::ops::Range;
 use std::ptr::NonNull;
 
-use crate::prefetch::prefetch;
-
-/// The kernel leaves this much in front of a received packet (XDP_PACKET_HEADROOM), in octets.
-const HEADROOM: u64 = 256;
+use crate::cpu::{self, prefetch};
 
 /// Octets of a huge page.
 const HUGE_PAGE: usize = 2 << 20;
+
+/// Room for what is written in front of an IP packet: MACs, tags and ethertype at its end. Octets.
+pub const FRONT: usize = 34;
+/// What [`Editor::around`] gives: that, and an IP header behind it. Octets.
+pub const AROUND: usize = FRONT + 20;
 
 /// Octets of one frame's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,20 +58,21 @@ impl FrameSize {
 /// One packet buffer: where its packet starts in the area and how long it is, in octets.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Frame {
-    addr: u64,
+    addr: u32,
     len: u32,
 }
 
 impl Frame {
     /// The frame that a ring's descriptor names. For port backends only: the descriptor must come
     /// from the kernel or the pool, so that the frame has no second owner.
+    #[inline(always)]
     pub(super) const fn from_descriptor(addr: u64, len: u32) -> Frame {
-        Frame { addr, len }
+        Frame { addr: addr as u32, len }
     }
 
     /// Offset of the packet's first octet in the area.
     #[inline(always)]
-    pub const fn addr(&self) -> u64 {
+    pub const fn addr(&self) -> u32 {
         self.addr
     }
 
@@ -76,6 +80,12 @@ impl Frame {
     #[inline(always)]
     pub const fn len(&self) -> usize {
         self.len as usize
+    }
+
+    /// The frame with another packet in it: `len` octets at `addr`, which must be within it.
+    #[inline(always)]
+    pub const fn with_packet(self, addr: u32, len: u32) -> Frame {
+        Frame { addr, len }
     }
 
     /// Whether the packet is empty.
@@ -102,9 +112,12 @@ impl Area {
     /// nearly every frame would miss the TLB).
     ///
     /// # Errors
-    /// The system's, where there is not enough memory.
+    /// The system's, where there is not enough memory; more than 4 GiB are refused.
     pub fn new(frames: usize, frame_size: FrameSize) -> io::Result<Area> {
         let len = (frames * frame_size.octets()).next_multiple_of(HUGE_PAGE);
+        if u32::try_from(len - 1).is_err() {
+            return Err(io::Error::other("the frames of a worker may take 4 GiB at most"));
+        }
         if let Ok(base) = map(len, libc::MAP_HUGETLB | libc::MAP_POPULATE) {
             return Ok(Area { base, len, frame_size, huge: true });
         }
@@ -186,10 +199,30 @@ impl Area {
         &mut self.bytes_mut()[at..at + frame.len()]
     }
 
+    /// Reads the first words at each lane's place in the area into columns, eight lanes at a time. Whatever is not
+    /// needed, 32 octets are read: where a packet ends earlier, the words may be anything.
+    #[inline(always)]
+    pub fn columns<const N: usize, const W: usize>(
+        &self,
+        lanes: Range<usize>,
+        at: &[u32; N],
+        columns: &mut [[u32; N]; W],
+    ) {
+        cpu::columns(self.bytes(), lanes, at, columns);
+    }
+
+    /// Gives packets other headers, see [`Editor`].
+    #[inline(always)]
+    pub fn editor(&mut self) -> Editor<'_> {
+        let frame_size = self.frame_size.octets() as u32;
+        let bytes = self.bytes_mut();
+        Editor { frame_size, last: bytes.len() - AROUND, bytes }
+    }
+
     /// Hints the processor that the packet's first line will be read.
     #[inline(always)]
     pub fn prefetch(&self, frame: &Frame) {
-        self.prefetch_at(frame.addr);
+        self.prefetch_at(frame.addr.into());
     }
 
     /// The same for a packet that a ring names. Any address is safe.
@@ -225,127 +258,68 @@ impl Drop for Area {
     }
 }
 
-/// A worker's area and its free frames.
+/// Puts headers in front of packets within their frames.
 #[derive(Debug)]
-pub struct Pool {
-    area: Area,
-    free: Vec<u64>,
-    total: usize,
+pub struct Editor<'a> {
+    frame_size: u32,
+    bytes: &'a mut [u8],
+    /// The last place in `bytes` with [`AROUND`] octets.
+    last: usize,
 }
 
-impl Pool {
-    /// A pool of `frames` free frames.
-    ///
-    /// # Errors
-    /// The system's, where there is not enough memory.
-    pub fn new(frames: usize, frame_size: FrameSize) -> io::Result<Pool> {
-        let area = Area::new(frames, frame_size)?;
-        let free = (0..frames as u64).rev().map(|i| i * frame_size.octets() as u64).collect();
-        Ok(Pool { area, free, total: frames })
-    }
-
-    /// The memory of the frames.
+impl Editor<'_> {
+    /// Whether the octets around this place in the area, those that [`Editor::around`] gives, are of one frame.
     #[inline(always)]
-    pub fn area(&self) -> &Area {
-        &self.area
+    pub fn is_within(&self, place: u32) -> bool {
+        let first = (place & (self.frame_size - 1)).wrapping_sub(FRONT as u32);
+        first <= self.frame_size - AROUND as u32
     }
 
-    /// The memory of the frames, to be edited.
+    /// The octets around a place in the area, beginning [`FRONT`] before it: to write a header in front of it and edit
+    /// the packet behind it.
     #[inline(always)]
-    pub fn area_mut(&mut self) -> &mut Area {
-        &mut self.area
-    }
-
-    /// Takes a free frame's start address, for a fill ring.
-    #[inline(always)]
-    pub(super) fn take_addr(&mut self) -> Option<u64> {
-        self.free.pop()
-    }
-
-    /// Returns a frame by any address within it, as rings give it back.
-    #[inline(always)]
-    pub(super) fn give_addr(&mut self, addr: u64) {
-        self.free.push(addr & !(self.area.frame_size.octets() as u64 - 1));
-    }
-
-    /// Returns a frame.
-    #[inline(always)]
-    pub fn give(&mut self, frame: Frame) {
-        self.give_addr(frame.addr);
-    }
-
-    /// Takes a free frame and copies a packet into it. `None` where no frame is free or the packet
-    /// is longer than a frame's capacity.
-    pub fn take_with(&mut self, packet: &[u8]) -> Option<Frame> {
-        let len = u32::try_from(packet.len()).ok()?;
-        if packet.len() > self.area.frame_size.capacity() {
+    pub fn around(&mut self, place: u32) -> Option<&mut [u8; AROUND]> {
+        let first = place.wrapping_sub(FRONT as u32) as usize;
+        if first > self.last {
             return None;
         }
-        let addr = self.free.pop()? + HEADROOM;
-        let frame = Frame { addr, len };
-        self.area.packet_mut(&frame).copy_from_slice(packet);
-        Some(frame)
-    }
-
-    /// Replaces the packet's first `cut` octets by `head` octets of room, and keeps `len` octets behind
-    /// them. Gives the packet; leaves the frame as it is and gives `None` where that leaves its memory.
-    #[inline(always)]
-    pub fn reframe(
-        &mut self,
-        frame: &mut Frame,
-        cut: usize,
-        len: usize,
-        head: usize,
-    ) -> Option<&mut [u8]> {
-        let size = self.area.frame_size.octets();
-        let at = frame.addr as usize & (size - 1);
-        let (first, end) = ((at + cut).checked_sub(head)?, at + cut + len);
-        if end > size {
-            return None;
-        }
-        frame.addr = frame.addr - at as u64 + first as u64;
-        frame.len = (end - first) as u32;
-        Some(self.area.packet_mut(frame))
-    }
-
-    /// Frames free now.
-    pub fn free(&self) -> usize {
-        self.free.len()
-    }
-
-    /// Frames in all: free + held by ports + in bursts.
-    pub fn total(&self) -> usize {
-        self.total
+        // SAFETY: there are `AROUND` octets at every place in `bytes` up to the last.
+        Some(unsafe { &mut *self.bytes.as_mut_ptr().add(first).cast() })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Pool;
     use super::*;
 
     #[test]
-    fn a_packet_moves_within_its_frame_only() {
+    fn a_packet_gets_another_header() {
         let mut pool = Pool::new(2, FrameSize::Small).unwrap();
-        let mut frame = pool.take_with(&[7; 64]).unwrap();
-        assert!(pool.reframe(&mut frame, 0, 64, 8).is_some());
-        assert_eq!(frame.len(), 72);
-        assert_eq!(pool.area().packet(&frame)[8..], [7; 64]);
-        assert!(pool.reframe(&mut frame, 12, 60, 0).is_some());
-        assert_eq!(pool.area().packet(&frame), [7; 60]);
-        assert!(pool.reframe(&mut frame, 0, 60, 256 + 5).is_none(), "before its memory");
-        assert!(pool.reframe(&mut frame, 0, 2048 - 260 + 1, 0).is_none(), "past its end");
-        assert_eq!(frame.len(), 60);
+        let packet: Vec<u8> = (0..64).collect();
+        let frame = pool.take_with(&packet).unwrap();
+        let place = frame.addr + 18;
+        let mut editor = pool.editor();
+        let around = editor.around(place).unwrap();
+        assert_eq!(around[FRONT - 18..], packet[..AROUND - FRONT + 18]);
+        around[FRONT - 22..FRONT - 18].fill(7);
+        let frame = frame.with_packet(place - 22, 62);
+        assert_eq!(pool.area().packet(&frame), [&[7; 4], &packet[..58]].concat());
+        let end = pool.area().len() as u32;
+        let mut editor = pool.editor();
+        assert!(editor.around(34).is_some() && editor.around(end - 20).is_some());
+        for outside in [0, FRONT as u32 - 1, end - 19, end, u32::MAX] {
+            assert!(editor.around(outside).is_none(), "{outside}");
+        }
         pool.give(frame);
         assert_eq!(pool.free(), pool.total());
     }
 
     #[test]
-    fn a_packet_longer_than_a_frame_is_refused_and_leaks_nothing() {
-        let mut pool = Pool::new(1, FrameSize::Small).unwrap();
-        assert!(pool.take_with(&vec![0; FrameSize::Small.capacity() + 1]).is_none());
-        let frame = pool.take_with(&vec![0; FrameSize::Small.capacity()]).unwrap();
-        assert!(pool.take_with(&[0]).is_none(), "the pool is empty");
-        pool.give(frame);
-        assert_eq!(pool.free(), 1);
+    fn what_is_around_a_place_is_of_one_frame() {
+        let mut pool = Pool::new(2, FrameSize::Small).unwrap();
+        let editor = pool.editor();
+        assert!(!editor.is_within(2048 + 33) && editor.is_within(2048 + 34));
+        assert!(editor.is_within(4096 - 20) && !editor.is_within(4096 - 19));
     }
 }

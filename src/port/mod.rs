@@ -4,8 +4,10 @@
 pub mod af_xdp;
 mod area;
 pub mod memory;
+mod pool;
 
-pub use area::{Area, Frame, FrameSize, Pool};
+pub use area::{AROUND, Area, Editor, FRONT, Frame, FrameSize};
+pub use pool::Pool;
 
 /// Most frames that move together.
 pub const BURST: usize = 64;

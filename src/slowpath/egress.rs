@@ -60,8 +60,7 @@ pub fn route(from: &Ingress<'_>, packet: Flow, prefer: Option<VifId>) -> Route {
     let adjacency = view.snapshot.adjacency(*id);
     match adjacency.kind {
         AdjacencyKind::Forward => {
-            let mac = adjacency.l2.first_chunk().map(|mac| Mac(*mac));
-            Route::Via((adjacency.vif, adjacency.address), mac)
+            Route::Via((adjacency.vif, adjacency.address), adjacency.next_hop())
         }
         AdjacencyKind::Unresolved => Route::Via((adjacency.vif, adjacency.address), None),
         AdjacencyKind::Glean => Route::Via((adjacency.vif, packet.destination), None),
@@ -139,15 +138,14 @@ pub fn transmit(
 ) {
     let Some((vif, port)) = live(snapshot, id) else { return };
     let head = Adjacency::forward(id, vif, IpAddr::from([0; 4]), to, port.mac);
-    let length = usize::from(head.l2_len);
-    let mut frame = Vec::with_capacity(length + payload.len());
-    frame.extend_from_slice(&head.l2[..length]);
+    let mut frame = Vec::with_capacity(usize::from(head.l2_len) + payload.len());
+    frame.extend_from_slice(head.l2());
     if matches!(vif.pcp, crate::tables::Pcp::Preserve) {
-        for tag in frame[14..].chunks_exact_mut(4) {
-            tag[0] |= priority << 5;
+        for tag in frame[12..].chunks_exact_mut(4) {
+            tag[2] |= priority << 5;
         }
     }
-    frame[length - 2..].copy_from_slice(&ethertype.to_be_bytes());
+    frame.extend_from_slice(&ethertype.to_be_bytes());
     frame.extend_from_slice(payload);
     out.push(Output::Transmit { vif: id, port: vif.port, frame });
 }
@@ -220,8 +218,7 @@ fn in_tables(snapshot: &Snapshot, key: Key) -> bool {
 /// The MAC that the operator configured for a neighbor.
 pub fn static_mac(snapshot: &Snapshot, key: Key) -> Option<Mac> {
     let adjacency = snapshot.adjacency(*snapshot.neighbors.get(&key)?);
-    let known = adjacency.static_neighbor && adjacency.kind == AdjacencyKind::Forward;
-    adjacency.l2.first_chunk().filter(|_| known).map(|mac| Mac(*mac))
+    adjacency.next_hop().filter(|_| adjacency.static_neighbor)
 }
 
 fn ask(snapshot: &Snapshot, (id, target): Key, at: Option<Mac>, out: &mut Vec<Output>) {

@@ -1,116 +1,153 @@
 //! Ethernet and VLAN tags: which VIF does the frame belong to?
 
-use super::{Burst, Context, Flags, Lanes};
-use crate::tables::{DropReason, Port, PuntReason, Verdict, VifId, VlanSlot};
+use super::{Burst, Context, Flags, Lanes, WIDTH};
+use crate::cpu::prefetch;
+use crate::port::Area;
+use crate::tables::{DropReason, Ingress, Port, PuntReason, Verdict, VlanSlot, place_vif};
 use crate::wire::ethernet::{
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_SERVICE_TAG, ETHERTYPE_VLAN,
-    HEADER_LEN, Mac, TAG_LEN, VID_MASK, be16, be32, be64,
+    HEADER_LEN, Mac, TAG_LEN, VID_MASK, be16, be64,
 };
 
 /// Finds each lane's VIF and network protocol; counts it as received by the port.
 ///
 /// # Panics
 /// Never where the caller receives only from ports that the tables have.
-#[inline(never)]
-#[expect(clippy::cast_possible_truncation, reason = "a frame has at most 4096 octets")]
+#[inline(always)]
 pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     let port = &c.tables.ports[c.port.index()];
-    let mac = port.mac.to_bits();
-    let (mut octets, mut unknown) = (0, 0);
-    let (mut v4, mut v6) = (Lanes::default(), Lanes::default());
-    for lane in burst.live {
-        let packet = c.pool.area().packet(&burst.frames[lane]);
-        octets += packet.len() as u64;
-        let header = packet.first_chunk();
-        let tagged = match header.and_then(|header| ordinary(header, port, mac)) {
-            Some(tagged) => tagged,
-            None => match examine(packet, port, mac) {
-                Ok(tagged) => tagged,
-                Err(reason) => {
-                    unknown += 1;
-                    burst.lanes[lane].vif = None;
-                    burst.drop(lane, reason);
-                    continue;
-                }
-            },
-        };
-        let state = &mut burst.lanes[lane];
-        // What is needed at the end, when all that became of the frame is counted.
-        c.counters.prefetch_vif(tagged.vif);
-        state.vif = Some(tagged.vif);
-        state.octets = packet.len() as u16;
-        state.ingress = c.tables.vifs.ingress(tagged.vif);
-        state.l3 = tagged.l3;
-        state.pcp = tagged.pcp;
-        state.flags = tagged.flags;
-        if !state.ingress.up {
-            burst.drop(lane, DropReason::VifDown);
-        } else if tagged.ethertype == ETHERTYPE_IPV4 {
-            v4.insert(lane);
-        } else if tagged.ethertype == ETHERTYPE_IPV6 {
-            v6.insert(lane);
-        } else if tagged.ethertype == ETHERTYPE_ARP {
-            burst.settle(lane, Verdict::Punt(PuntReason::Arp));
-        } else {
-            burst.drop(lane, DropReason::UnknownEthertype);
-        }
+    ordinary(burst, c, port);
+    burst.known = burst.v4.or(burst.v6);
+    for lane in burst.live.without(burst.known) {
+        examine(burst, c.pool.area(), port, lane);
     }
-    (burst.v4, burst.v6) = (v4, v6);
-    let (counters, frames) = (c.counters.port(c.port), burst.frames.len() as u64);
-    counters.rx_frames.add(frames);
-    counters.rx_octets.add(octets);
-    counters.to_vif.add(frames - unknown);
-}
-
-/// A frame whose tags name a VIF.
-#[derive(Debug, PartialEq, Eq)]
-struct Tagged {
-    vif: VifId,
-    ethertype: u16,
-    l3: u8,
-    pcp: u8,
-    flags: Flags,
+    let (counters, frames) = (c.counters.port(c.port), burst.frames.len());
+    let octets = burst.octets.iter().take(frames);
+    counters.rx_frames.add(frames as u64);
+    counters.rx_octets.add(octets.map(|&octets| u64::from(octets)).sum());
+    counters.to_vif.add(burst.known.count() as u64);
+    burst.sort();
+    burst.note_checked();
 }
 
 /// The longest header: MACs, two tags, ethertype. Octets.
 const HEADERS: usize = HEADER_LEN + 2 * TAG_LEN;
+/// What an ordinary frame has at least, so that all that is read of it at once is its own. Octets.
+const SHORTEST: u32 = 54;
+/// The bit that says that the source MAC is a group's, in the frame's second word.
+const SOURCE_GROUP: u32 = 1 << 8;
 
-/// Reads the headers of an ordinary frame: from a host to the port, with the tags of a VIF, IP inside. `mac`
-/// is the port's. Gives `None` for all others, which [`examine`] looks at.
+/// Reads the headers of ordinary frames: from a host to the port, with the tags of a VIF that is up, IP inside. Those
+/// become IPv4 and IPv6 lanes; the others are left to [`examine`].
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "words are taken apart")]
-fn ordinary(header: &[u8; HEADERS], port: &Port, mac: u64) -> Option<Tagged> {
-    let (destination, source) = (be64(header, 0) >> 16, be64(header, 4) & MAC_BITS);
-    if destination != mac || source == mac || source & GROUP != 0 {
-        return None;
+fn ordinary(burst: &mut Burst, c: &Context<'_>, port: &Port) {
+    let all = burst.all();
+    let lanes = all.eights();
+    let Some(words) = burst.words.first_chunk_mut::<6>() else { return };
+    c.pool.area().columns(lanes.clone(), &burst.at, words);
+    let words = &burst.words;
+    let word = |n: usize, i: usize| u32::from_be(words[n][i]);
+    let mac = port.mac.to_bits();
+    let (mac0, mac1) = ((mac >> 16) as u32, mac as u32 & 0xffff);
+    let (own0, own1) = ((mac >> 32) as u32, mac as u32);
+
+    let mut vids = [0; WIDTH];
+    for i in lanes.clone() {
+        vids[i] = word(3, i) & u32::from(VID_MASK);
     }
-    let (tag, next) = (be32(header, 12), be32(header, 16));
-    let has_tpid = |service| tag >> 16 == u32::from(tpid(service));
-    let (vif, ethertype, l3) = match port.outer(tag as u16 & VID_MASK) {
-        VlanSlot::Vif { id, service } if has_tpid(service) => (id, (next >> 16) as u16, 18),
-        VlanSlot::Inner { map, service } if has_tpid(service) => {
-            if next >> 16 != u32::from(ETHERTYPE_VLAN) {
-                return None;
-            }
-            (port.inner(map, next as u16 & VID_MASK)?, be16(header, 20), 22)
+    let map = port.outer_map();
+    let counters = c.counters.vifs().as_ptr();
+    for i in lanes.clone() {
+        let Ingress { place, rules } = map[vids[i] as usize % map.len()];
+        (burst.place[i], burst.rules[i]) = (place, rules);
+        // What is needed at the end, when all that became of the frame is counted.
+        prefetch(counters.wrapping_add(place_vif(place)));
+    }
+
+    // What differs from an ordinary frame leaves bits; where there are none, it is one.
+    let (mut not_v4, mut not_v6, mut not_double) = ([0; WIDTH], [0; WIDTH], [0; WIDTH]);
+    for i in lanes {
+        let (middle, tag, rules) = (word(1, i), word(3, i), burst.rules[i]);
+        let to_other = (word(0, i) ^ mac0) | (middle >> 16 ^ mac1);
+        let from_self = (middle & 0xffff ^ own0) | (word(2, i) ^ own1);
+        let tpid = if rules & Ingress::SERVICE != 0 { SERVICE } else { VLAN };
+        let strange = to_other
+            | u32::from(from_self == 0)
+            | middle & SOURCE_GROUP
+            | (tag >> 16 ^ tpid)
+            | u32::from(burst.octets[i] < SHORTEST);
+        let ethertype = word(4, i) >> 16;
+        let single = strange | !rules & (Ingress::VIF | Ingress::UP);
+        not_v4[i] = single | (ethertype ^ IPV4);
+        not_v6[i] = single | (ethertype ^ IPV6);
+        not_double[i] = strange | !rules & Ingress::INNER | (ethertype ^ VLAN);
+        burst.l3[i] = 18;
+        burst.pcp[i] = tag >> 13 & 7;
+    }
+    burst.v4 = Lanes::zero(&not_v4).and(all);
+    burst.v6 = Lanes::zero(&not_v6).and(all);
+    for i in Lanes::zero(&not_double).and(all) {
+        let Some(map) = port.inner_map(burst.place[i] as u16) else { continue };
+        let Ingress { place, rules } = map[(word(4, i) & u32::from(VID_MASK)) as usize];
+        if !rules & (Ingress::VIF | Ingress::UP) != 0 {
+            continue;
         }
-        _ => return None,
+        match word(5, i) >> 16 {
+            IPV4 => burst.v4.insert(i),
+            IPV6 => burst.v6.insert(i),
+            _ => continue,
+        }
+        (burst.place[i], burst.rules[i], burst.l3[i]) = (place, rules, 22);
+        prefetch(counters.wrapping_add(place_vif(place)));
+    }
+}
+
+const VLAN: u32 = ETHERTYPE_VLAN as u32;
+const SERVICE: u32 = ETHERTYPE_SERVICE_TAG as u32;
+const IPV4: u32 = ETHERTYPE_IPV4 as u32;
+const IPV6: u32 = ETHERTYPE_IPV6 as u32;
+
+/// Looks at a frame that is not ordinary.
+#[cold]
+fn examine(burst: &mut Burst, area: &Area, port: &Port, lane: usize) {
+    let tagged = match parse(area.packet(&burst.frames[lane]), port) {
+        Ok(tagged) => tagged,
+        Err(reason) => return burst.drop_unknown(lane, reason),
     };
-    let pcp = (tag >> 13) as u8 & 7;
-    let tagged = Tagged { vif, ethertype, l3, pcp, flags: Flags::default() };
-    matches!(ethertype, ETHERTYPE_IPV4 | ETHERTYPE_IPV6).then_some(tagged)
+    burst.known.insert(lane);
+    (burst.place[lane], burst.rules[lane]) = (tagged.ingress.place, tagged.ingress.rules);
+    (burst.l3[lane], burst.pcp[lane]) = (tagged.l3, tagged.pcp);
+    burst.flags[lane] = tagged.flags.0;
+    if tagged.ingress.rules & Ingress::UP == 0 {
+        return burst.drop(lane, DropReason::VifDown);
+    }
+    match tagged.ethertype {
+        ETHERTYPE_IPV4 => burst.v4.insert(lane),
+        ETHERTYPE_IPV6 => burst.v6.insert(lane),
+        ETHERTYPE_ARP => burst.settle(lane, Verdict::Punt(PuntReason::Arp)),
+        _ => burst.drop(lane, DropReason::UnknownEthertype),
+    }
+}
+
+/// A frame whose tags name a VIF.
+struct Tagged {
+    ingress: Ingress,
+    ethertype: u16,
+    l3: u32,
+    pcp: u32,
+    flags: Flags,
 }
 
 /// Reads MACs and tags of any packet. Each length is checked before what it covers counts.
-#[cold]
-fn examine(packet: &[u8], port: &Port, mac: u64) -> Result<Tagged, DropReason> {
+fn parse(packet: &[u8], port: &Port) -> Result<Tagged, DropReason> {
     let len = packet.len();
     let mut header = [0; HEADERS];
     for (to, from) in header.iter_mut().zip(packet) {
         *to = *from;
     }
     let header = &header;
-    let flags = check_macs(header, len, mac)?;
+    let flags = check_macs(header, len, port.mac.to_bits())?;
     let tpid = be16(header, 12);
     if !is_tag(tpid) {
         return Err(DropReason::Untagged);
@@ -121,14 +158,15 @@ fn examine(packet: &[u8], port: &Port, mac: u64) -> Result<Tagged, DropReason> {
     let vid = be16(header, 14) & VID_MASK;
     let ethertype = be16(header, 16);
     let service_frame = tpid == ETHERTYPE_SERVICE_TAG;
-    let pcp = header[14] >> 5;
+    let pcp = u32::from(header[14] >> 5);
     match port.outer(vid) {
-        VlanSlot::Vif { id, service } => {
+        VlanSlot::Vif { service, .. } => {
             check_service(service, service_frame)?;
             if is_tag(ethertype) {
                 return Err(surplus_tag(header, len));
             }
-            Ok(Tagged { vif: id, ethertype, l3: 18, pcp, flags })
+            let ingress = port.outer_map()[usize::from(vid)];
+            Ok(Tagged { ingress, ethertype, l3: 18, pcp, flags })
         }
         VlanSlot::Inner { map, service } => {
             check_service(service, service_frame)?;
@@ -146,19 +184,15 @@ fn examine(packet: &[u8], port: &Port, mac: u64) -> Result<Tagged, DropReason> {
                 return Err(DropReason::UnexpectedServiceTag);
             }
             let inner = be16(header, 18) & VID_MASK;
-            match port.inner(map, inner) {
-                Some(vif) => Ok(Tagged { vif, ethertype: inner_ethertype, l3: 22, pcp, flags }),
-                None => Err(no_vif(inner, false)),
+            match port.inner_map(map).map(|map| map[usize::from(inner)]) {
+                Some(ingress) if ingress.rules & Ingress::VIF != 0 => {
+                    Ok(Tagged { ingress, ethertype: inner_ethertype, l3: 22, pcp, flags })
+                }
+                _ => Err(no_vif(inner, false)),
             }
         }
         VlanSlot::Empty => Err(no_vif(vid, service_frame)),
     }
-}
-
-/// The outer TPID of VIFs with or without a service tag.
-#[inline(always)]
-fn tpid(service: bool) -> u16 {
-    if service { ETHERTYPE_SERVICE_TAG } else { ETHERTYPE_VLAN }
 }
 
 /// The bits of a MAC in a number, and the one that says group.

@@ -1,44 +1,56 @@
-//! Next-hop group -> adjacency. No adjacency is looked at yet: they are asked for here, so that they are near when
-//! the next stages need them, however many there are.
+//! Next-hop group -> adjacency, and what decides whether a packet may leave by it. The adjacencies themselves are asked
+//! for here, so that they are near when [`super::rewrite`] needs them, however many there are.
 
-use super::{Burst, Context};
-use crate::tables::GroupId;
+use super::{Burst, Context, Lanes};
+use crate::cpu::prefetch;
+use crate::tables::{Facts, NOWHERE, place_vif};
 use crate::wire::ipv4::Ipv4;
 use crate::wire::ipv6::Ipv6;
 
-/// Chooses each destination's member by flow, and finds the way back to each checked source.
-#[inline(never)]
+/// Chooses each destination's member by flow, and finds the one way back to each checked source.
+#[inline(always)]
 pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
-    for lane in burst.live.and(burst.v4) {
-        let key = burst.lanes[lane].key;
-        let (to, back) = (burst.keys4.group(key), burst.keys4.group(key + 1));
-        choose(burst, c, lane, to, back, true);
+    let (ways, facts) = (c.tables.groups.ways(), c.tables.adjacencies.facts());
+    let (adjacencies, counters) = (c.tables.adjacencies.as_ptr(), c.counters.vifs().as_ptr());
+    let lanes = burst.v4.or(burst.v6).span();
+    let mut several = Lanes(0);
+    for lane in lanes.clone() {
+        let way = ways.get(burst.to_group[lane] as usize);
+        // Groups of several members are in no place of the table, nor is what is no group.
+        let Some((way, facts)) = way.and_then(|way| Some((way, facts.get(way.index())?))) else {
+            several.insert(lane);
+            continue;
+        };
+        leave(burst, lane, way.index(), *facts);
+        prefetch(adjacencies.wrapping_add(way.index()));
+        prefetch(counters.wrapping_add(place_vif(facts.place)));
     }
-    for lane in burst.live.and(burst.v6) {
-        let key = burst.lanes[lane].key;
-        let (to, back) = (burst.keys6.group(key), burst.keys6.group(key + 1));
-        choose(burst, c, lane, to, back, false);
+    for lane in several {
+        let to = match ways.get(burst.to_group[lane] as usize) {
+            Some(way) if way.only().is_none() => {
+                let flow = flow(burst.l3(c.pool.area(), lane), burst.v4.has(lane));
+                c.tables.groups.choose(*way, flow).index()
+            }
+            _ => 0,
+        };
+        leave(burst, lane, to, facts.get(to).copied().unwrap_or(Facts::NOWHERE));
+    }
+    if burst.checked {
+        for lane in lanes {
+            let way = ways.get(burst.back_group[lane] as usize);
+            let back = way.and_then(|way| facts.get(way.index()));
+            burst.back_place[lane] = back.map_or(NOWHERE, |back| back.place);
+        }
     }
 }
 
+/// The packet is to leave by an adjacency.
 #[inline(always)]
-fn choose(
-    burst: &mut Burst,
-    c: &Context<'_>,
-    lane: usize,
-    to: GroupId,
-    back: GroupId,
-    is_v4: bool,
-) {
-    let groups = &c.tables.groups;
-    let to = groups.choose(to, || flow(burst.l3(c.pool.area(), lane), is_v4));
-    c.tables.prefetch_adjacency(to);
-    burst.lanes[lane].adjacency = to;
-    if burst.checked.has(lane) {
-        let back = groups.only(back).unwrap_or_default();
-        c.tables.prefetch_adjacency(back);
-        burst.lanes[lane].back = back;
-    }
+#[expect(clippy::cast_possible_truncation, reason = "adjacencies have ids of 32 bits")]
+fn leave(burst: &mut Burst, lane: usize, adjacency: usize, facts: Facts) {
+    burst.adjacency[lane] = adjacency as u32;
+    burst.to_place[lane] = facts.place;
+    burst.to_rules[lane] = facts.rules;
 }
 
 /// Spreads flows: the same flow always gives the same number, near flows give far numbers.

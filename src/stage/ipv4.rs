@@ -1,84 +1,105 @@
-//! IPv4 header checks (RFC 1812 5.2.2, 5.3.7) and the addresses to look up.
+//! IPv4 header checks (RFC 1812 5.2.2, 5.3.7), the addresses to look up, and the header's edit.
 
-use super::{Burst, Context, Flags, Lane, Lanes};
-use crate::tables::{DropReason, SourceCheck};
+use super::{Burst, Context, Flags, Lanes, WIDTH};
+use crate::port::Area;
+use crate::tables::DropReason;
 use crate::wire::checksum;
 use crate::wire::ethernet::be32;
-use crate::wire::ipv4::{HEADER_LEN, Ipv4, Malformed, Options, TCP, classify_options};
+use crate::wire::ipv4::{
+    HEADER_LEN, HEADER_LEN32, Ipv4, Malformed, Options, TCP, classify_options, decremented,
+};
 
-/// Checks the IPv4 lanes; what stays live has its addresses in `keys4`.
-#[inline(never)]
+/// Checks the IPv4 lanes; what stays live has its addresses in `v4_addresses`.
+#[inline(always)]
 pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
-    let mut checked = Lanes::default();
-    for lane in burst.v4 {
-        let packet = burst.l3(c.pool.area(), lane);
-        let state = &mut burst.lanes[lane];
-        let header = packet.first_chunk().map(words);
-        let header = match header.filter(|header| is_ordinary(header, packet.len(), state)) {
-            Some(header) => header,
-            None => match examine(packet, state) {
-                Ok(header) => header,
-                Err(reason) => {
-                    burst.drop(lane, reason);
-                    continue;
-                }
-            },
-        };
-        let [length, _, ttl, source, destination] = header;
-        state.ip_len = (length & 0xffff) as u16;
-        state.ttl = (ttl >> 24) as u8;
-        let vrf = state.ingress.vrf;
-        state.key = if state.ingress.source_check != SourceCheck::Off {
-            checked.insert(lane);
-            burst.keys4.ask_both(vrf, destination, source)
-        } else {
-            burst.keys4.ask(vrf, destination)
-        };
+    if burst.v4 == Lanes(0) {
+        return;
     }
-    burst.checked = burst.checked.or(checked);
+    let lanes = burst.v4.eights();
+    let mut places = [0; WIDTH];
+    for i in lanes.clone() {
+        places[i] = burst.at[i] + burst.l3[i];
+    }
+    let Some(words) = burst.words.first_chunk_mut::<5>() else { return };
+    c.pool.area().columns(lanes.clone(), &places, words);
+    let mut strange = [0; WIDTH];
+    for i in lanes {
+        let word = |n: usize| u32::from_be(burst.words[n][i]);
+        let header = [word(0), word(1), word(2), word(3), word(4)];
+        let room = burst.octets[i].wrapping_sub(burst.l3[i]);
+        strange[i] = burst.flags[i] | differs(header, room, burst.rules[i] & 0xffff);
+        burst.vrf[i] = burst.place[i] >> 16;
+        take(burst, i, header);
+    }
+    for lane in burst.v4.without(Lanes::zero(&strange)) {
+        if burst.live.has(lane) {
+            examine_lane(burst, c.pool.area(), lane);
+        }
+    }
+}
+
+/// Keeps what later stages need of a header.
+#[inline(always)]
+fn take(burst: &mut Burst, lane: usize, header: [u32; 5]) {
+    let [first, _, ttl, source, destination] = header;
+    burst.ip_len[lane] = first & 0xffff;
+    burst.ttl[lane] = ttl >> 24;
+    burst.edit[lane] = decremented(ttl).to_be();
+    burst.v4_addresses.source[lane] = source;
+    burst.v4_addresses.destination[lane] = destination;
+}
+
+/// Where a header is such that [`examine`] would have nothing to say, 0: no options, no later fragment, addresses in
+/// ordinary ranges, everything else right. `room`: octets that there are for the packet.
+#[inline(always)]
+fn differs(header: [u32; 5], room: u32, mtu: u32) -> u32 {
+    let [first, fragment, _, source, destination] = header;
+    let total = first & 0xffff;
+    // The ranges that `check` treats in any other way than the rest, by first octet.
+    let special = |address: u32| {
+        let octet = address >> 24;
+        u32::from(octet == 0)
+            | u32::from(octet == 127)
+            | u32::from(octet == 169)
+            | u32::from(octet >= 224)
+    };
+    (first >> 24 ^ 0x45)
+        | fragment & 0x1fff
+        | u32::from(total < HEADER_LEN32)
+        | u32::from(total > room)
+        | u32::from(total > mtu)
+        | u32::from(room < ROOM)
+        | special(source)
+        | special(destination)
+        | u32::from(source == destination)
+        | u32::from(!checksum::is_right(header))
+}
+
+/// What an ordinary packet has behind its Ethernet header at least, so that all that is read of it at once is its own.
+/// Octets.
+const ROOM: u32 = 32;
+
+/// Looks at a lane that is not ordinary.
+#[cold]
+fn examine_lane(burst: &mut Burst, area: &Area, lane: usize) {
+    let mut flags = burst.flags(lane);
+    match examine(burst.l3(area, lane), burst.mtu(lane), &mut flags) {
+        Ok(header) => take(burst, lane, header),
+        Err(reason) => burst.drop(lane, reason),
+    }
+    burst.flags[lane] = flags.0;
 }
 
 /// A header without its options, as words.
-#[inline(always)]
 fn words(header: &[u8; HEADER_LEN]) -> [u32; 5] {
     let word = |at| be32(header, at);
     [word(0), word(4), word(8), word(12), word(16)]
 }
 
-/// Whether a header is such that [`examine`] has nothing to say: no options, no later fragment, addresses
-/// in ordinary ranges, everything else right.
-#[inline(always)]
-fn is_ordinary(words: &[u32; 5], octets: usize, state: &Lane) -> bool {
-    /// By first octet: the ranges that `check` treats in any other way than the rest.
-    const SPECIAL: [bool; 256] = {
-        let mut special = [false; 256];
-        let mut octet = 224;
-        while octet < 256 {
-            special[octet] = true;
-            octet += 1;
-        }
-        special[0] = true;
-        special[127] = true;
-        special[169] = true;
-        special
-    };
-    let [first, fragment, _, source, destination] = *words;
-    let total = (first & 0xffff) as usize;
-    first >> 24 == 0x45
-        && (HEADER_LEN..=octets.min(state.ingress.mtu.into())).contains(&total)
-        && fragment & 0x1fff == 0
-        && !SPECIAL[(source >> 24) as usize]
-        && !SPECIAL[(destination >> 24) as usize]
-        && source != destination
-        && state.flags == Flags::default()
-        && checksum::is_right(*words)
-}
-
-/// All checks, one at a time, for headers that are not ordinary.
-#[cold]
-fn examine(packet: &[u8], state: &mut Lane) -> Result<[u32; 5], DropReason> {
+/// All checks, one at a time.
+fn examine(packet: &[u8], mtu: u16, flags: &mut Flags) -> Result<[u32; 5], DropReason> {
     let parsed = Ipv4::parse(packet).map_err(reason)?;
-    check(&parsed, state.ingress.mtu, &mut state.flags)?;
+    check(&parsed, mtu, flags)?;
     packet.first_chunk().map(words).ok_or(DropReason::BadHeaderLength)
 }
 
@@ -163,14 +184,11 @@ mod tests {
             packet[16..20].copy_from_slice(&[octets[1], 254, 1, low[1]]);
             let sum = !checksum::sum(&packet[..HEADER_LEN]);
             packet[10..12].copy_from_slice(&(sum ^ u16::from(!right)).to_be_bytes());
-            let mut burst = Burst::default();
-            let state = &mut burst.lanes[0];
-            state.ingress.mtu = mtu;
-            if let Some(header) = packet.first_chunk().map(words)
-                && is_ordinary(&header, packet.len(), state)
-            {
-                prop_assert_eq!(examine(&packet, state), Ok(header));
-                prop_assert_eq!(state.flags, Flags::default());
+            let header = packet.first_chunk().map(words).unwrap();
+            let mut flags = Flags::default();
+            if differs(header, u32::try_from(packet.len()).unwrap(), mtu.into()) == 0 {
+                prop_assert_eq!(examine(&packet, mtu, &mut flags), Ok(header));
+                prop_assert_eq!(flags, Flags::default());
             }
         }
     }

@@ -4,11 +4,10 @@ use super::{Burst, Context};
 use crate::tables::{PuntReason, Verdict};
 
 /// Punts lanes that are longer than their egress carries.
-#[inline(never)]
-pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
+#[inline(always)]
+pub fn run(burst: &mut Burst, _: &mut Context<'_>) {
     for lane in burst.live.and(burst.odd) {
-        let state = &burst.lanes[lane];
-        if state.ip_len > c.tables.adjacency(state.adjacency).mtu {
+        if burst.ip_len[lane] > burst.to_rules[lane] & 0xffff {
             burst.settle(lane, Verdict::Punt(PuntReason::TooBig));
         }
     }

@@ -1,36 +1,25 @@
-//! The short way: most packets pass all checks that are left, and one look tells which. The stages up to
+//! The short way: most packets pass all checks that are left, and a comparison of words tells which. The stages up to
 //! [`super::rewrite`] see the others only.
 
-use super::{Burst, Context, Flags, Lane};
-use crate::tables::{Adjacency, AdjacencyKind};
+use super::{Burst, Context, Lanes, WIDTH};
+use crate::tables::{Facts, Ingress};
 
 /// Sets apart the lanes against which a stage after this one may have something.
-#[inline(never)]
-pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
-    for lane in burst.live {
-        let state = &burst.lanes[lane];
-        let to = c.tables.adjacency(state.adjacency);
-        c.counters.prefetch_vif(to.vif);
-        let belongs = !burst.checked.has(lane) || is_back(c.tables.adjacency(state.back), state);
-        if !(belongs && is_plain(to, state)) {
-            burst.odd.insert(lane);
-        }
+#[inline(always)]
+pub fn run(burst: &mut Burst, _: &mut Context<'_>) {
+    let lanes = burst.v4.or(burst.v6).eights();
+    let mut strange = [0; WIDTH];
+    for i in lanes {
+        let (place, rules) = (burst.place[i], burst.rules[i]);
+        let (to_place, to_rules) = (burst.to_place[i], burst.to_rules[i]);
+        // `resolve`: an adjacency that does not send is nowhere, and so in no VRF.
+        strange[i] = (to_place ^ place) >> 16
+            | rules & to_rules & Facts::CUSTOMER
+            | u32::from(burst.ip_len[i] > to_rules & 0xffff)
+            | u32::from(burst.ttl[i] <= 1)
+            | burst.flags[i]
+            // `source`: the one way back is where the packet came from.
+            | if rules & Ingress::CHECKED != 0 { burst.back_place[i] ^ place } else { 0 };
     }
-}
-
-/// Whether the one way back to the source is the VIF that it came by: `source` has nothing against it.
-#[inline(always)]
-fn is_back(back: &Adjacency, state: &Lane) -> bool {
-    back.kind == AdjacencyKind::Forward && Some(back.vif) == state.vif
-}
-
-/// Whether `resolve`, `ttl`, `mtu` and `rewrite` have nothing against forwarding the packet.
-#[inline(always)]
-fn is_plain(to: &Adjacency, state: &Lane) -> bool {
-    to.kind == AdjacencyKind::Forward
-        && to.vrf == state.ingress.vrf
-        && !(to.to_customer && state.ingress.from_customer)
-        && state.ip_len <= to.mtu
-        && state.ttl > 1
-        && state.flags == Flags::default()
+    burst.odd = burst.live.without(Lanes::zero(&strange));
 }

@@ -41,11 +41,10 @@ impl Budgets {
 }
 
 /// Drops punted lanes that are over their VIF's budget.
-#[inline(never)]
+#[inline(always)]
 pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     for lane in burst.settled() {
-        let (Verdict::Punt(reason), Some(vif)) = (burst.verdicts[lane], burst.lanes[lane].vif)
-        else {
+        let (Verdict::Punt(reason), Some(vif)) = (burst.verdicts[lane], burst.vif(lane)) else {
             continue;
         };
         if !c.budgets.take(vif, reason.class(), c.now) {

@@ -1,29 +1,28 @@
 //! What the chosen adjacency means for the packet.
 
-use super::{Burst, Context, Flags, Lane};
+use super::{Burst, Context, Flags};
 use crate::tables::{
-    Adjacency, AdjacencyKind, DropReason, PuntReason, Snapshot, Verdict, Vif, VrfKind,
+    Adjacency, AdjacencyId, AdjacencyKind, DropReason, PuntReason, Snapshot, Verdict, Vif, VrfKind,
 };
 
 /// Settles every lane that no adjacency forwards.
-#[inline(never)]
+#[inline(always)]
 pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     for lane in burst.live.and(burst.odd) {
-        let state = &burst.lanes[lane];
-        let Some(vif) = state.vif.and_then(|id| c.tables.vif(id)) else { continue };
-        let adjacency = c.tables.adjacency(state.adjacency);
-        if let Err(verdict) = meet(c.tables, adjacency, state, vif, burst.v4.has(lane)) {
+        let Some(vif) = burst.vif(lane).and_then(|id| c.tables.vif(id)) else { continue };
+        let adjacency = c.tables.adjacency(AdjacencyId(burst.adjacency[lane]));
+        if let Err(verdict) = meet(c.tables, adjacency, burst.flags(lane), vif, burst.v4.has(lane))
+        {
             burst.settle(lane, verdict);
         }
     }
 }
 
 /// What becomes of a packet that entered by `vif` and whose route is `adjacency`.
-#[inline(always)]
 fn meet(
     tables: &Snapshot,
     adjacency: &Adjacency,
-    state: &Lane,
+    flags: Flags,
     vif: &Vif,
     is_v4: bool,
 ) -> Result<(), Verdict> {
@@ -32,15 +31,15 @@ fn meet(
         return Err(Verdict::Drop(DropReason::VrfMismatch));
     }
     match adjacency.kind {
-        AdjacencyKind::Local if state.flags.has(Flags::DISCOVERY) => {
+        AdjacencyKind::Local if flags.has(Flags::DISCOVERY) => {
             return Err(Verdict::Punt(PuntReason::NeighborDiscovery));
         }
         AdjacencyKind::Local | AdjacencyKind::Broadcast => {}
         // RFC 3927 2.7, RFC 4291 2.5.6: nothing link-local goes further than this.
-        _ if state.flags.has(Flags::LINK_LOCAL) && is_v4 => {
+        _ if flags.has(Flags::LINK_LOCAL) && is_v4 => {
             return Err(Verdict::Drop(DropReason::LinkLocalOffLink));
         }
-        _ if state.flags.has(Flags::LINK_LOCAL) => {
+        _ if flags.has(Flags::LINK_LOCAL) => {
             return Err(Verdict::Punt(PuntReason::LinkLocal));
         }
         _ => {}
@@ -60,7 +59,6 @@ fn meet(
 }
 
 /// Whether a VIF is in a VRF that tenants share.
-#[inline(always)]
 fn is_public(tables: &Snapshot, vif: &Vif) -> bool {
     matches!(tables.vrfs.get(vif.vrf.index()), Some(Some(vrf)) if vrf.kind == VrfKind::Public)
 }

@@ -1,76 +1,67 @@
-//! The last stage: decrements the TTL and puts the adjacency's MACs and tags in front of the packet.
+//! The last stage: puts the adjacency's MACs and tags in front of the packet, trims what is behind it, and writes the
+//! header's edit.
 
-use super::{Burst, Context, Flags};
-use crate::tables::{Adjacency, AdjacencyKind, DropReason, PuntReason, Verdict};
-use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6};
-use crate::wire::{ipv4, ipv6};
+use super::{Burst, Context, Flags, Lanes, WIDTH};
+use crate::port::FRONT;
+use crate::tables::{AdjacencyId, AdjacencyKind, DropReason, Facts, MAX_L2, PuntReason, Verdict};
+
+// The last two octets of the front are the packet's own ethertype, which stays.
+const _: () = assert!(FRONT == MAX_L2 + 2);
 
 /// Makes each live lane's frame ready to transmit; punts those whose next hop has no MAC yet and those
 /// with options to process.
-#[inline(never)]
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "a priority has three bits")]
 pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     for lane in burst.live.and(burst.odd) {
-        let state = &burst.lanes[lane];
-        if c.tables.adjacency(state.adjacency).kind != AdjacencyKind::Forward {
+        if c.tables.adjacency(AdjacencyId(burst.adjacency[lane])).kind != AdjacencyKind::Forward {
             burst.settle(lane, Verdict::Punt(PuntReason::NextHopUnresolved));
-        } else if state.flags.has(Flags::OPTIONS) {
+        } else if burst.flags(lane).has(Flags::OPTIONS) {
             burst.settle(lane, Verdict::Punt(PuntReason::IpOptions));
         }
     }
-    for lane in burst.live.and(burst.v4) {
-        rewrite(burst, c, lane, ETHERTYPE_IPV4, ipv4::decrement_ttl);
+    let mut editor = c.pool.editor();
+    let (mut places, mut outside, mut priorities) = ([0; WIDTH], [0; WIDTH], 0);
+    for i in burst.live.eights() {
+        let (place, len) = (burst.at[i] + burst.l3[i], burst.ip_len[i]);
+        let head = Facts::l2_len(burst.to_rules[i]);
+        // Whatever the stages before have checked: no octet of another frame is touched or sent.
+        let longer = burst.l3[i] + len > burst.octets[i];
+        outside[i] = u32::from(longer) | u32::from(!editor.is_within(place));
+        places[i] = place;
+        burst.to_at[i] = place.wrapping_sub(head);
+        burst.to_octets[i] = head + len;
+        priorities |= burst.pcp[i];
     }
-    for lane in burst.live.and(burst.v6) {
-        rewrite(burst, c, lane, ETHERTYPE_IPV6, ipv6::decrement_hop_limit);
+    for lane in burst.live.without(Lanes::zero(&outside)) {
+        burst.drop(lane, DropReason::FrameTooLong);
     }
-}
-
-/// Trims padding behind the IP packet, and puts the adjacency's header in front of it.
-#[inline(always)]
-fn rewrite(
-    burst: &mut Burst,
-    c: &mut Context<'_>,
-    lane: usize,
-    ethertype: u16,
-    decrement: impl Fn(&mut [u8]),
-) {
-    let state = &burst.lanes[lane];
-    let adjacency = c.tables.adjacency(state.adjacency);
-    let (l3, len) = (usize::from(state.l3), usize::from(state.ip_len));
-    let head = usize::from(adjacency.l2_len);
-    let Some(packet) = c.pool.reframe(&mut burst.frames[lane], l3, len, head) else {
-        return burst.drop(lane, DropReason::FrameTooLong);
-    };
-    match head {
-        18 => write::<18>(packet, adjacency, state.pcp, ethertype, decrement),
-        22 => write::<22>(packet, adjacency, state.pcp, ethertype, decrement),
-        _ => write::<14>(packet, adjacency, state.pcp, ethertype, decrement),
+    let adjacencies = &**c.tables.adjacencies;
+    for (lanes, word) in [
+        (burst.v4, 8), // TTL, protocol, checksum
+        (burst.v6, 4), // payload length, next header, hop limit
+    ] {
+        for lane in burst.live.and(lanes) {
+            let adjacency = adjacencies.get(burst.adjacency[lane] as usize);
+            let (Some(adjacency), Some(around)) = (adjacency, editor.around(places[lane])) else {
+                burst.drop(lane, DropReason::FrameTooLong);
+                continue;
+            };
+            around[..MAX_L2].copy_from_slice(&adjacency.front);
+            around[FRONT + word..][..4].copy_from_slice(&burst.edit[lane].to_ne_bytes());
+        }
     }
-}
-
-/// Writes an L2 header of `N` octets and edits the packet behind it.
-#[inline(always)]
-fn write<const N: usize>(
-    packet: &mut [u8],
-    adjacency: &Adjacency,
-    pcp: u8,
-    ethertype: u16,
-    decrement: impl Fn(&mut [u8]),
-) {
-    let (Some((l2, l3)), Some(header)) =
-        (packet.split_first_chunk_mut::<N>(), adjacency.l2.first_chunk::<N>())
-    else {
-        return;
-    };
-    *l2 = *header;
-    l2[N - 2..].copy_from_slice(&ethertype.to_be_bytes());
-    if pcp != 0 && adjacency.preserve_pcp {
-        // In every tag, as where the VIF sets it.
-        for tci in [14, 18] {
-            if tci + 4 <= N {
-                l2[tci] |= pcp << 5;
+    if priorities != 0 {
+        for lane in burst.live {
+            let tags = (Facts::l2_len(burst.to_rules[lane]) as usize).saturating_sub(14);
+            if let Some(adjacency) = adjacencies.get(burst.adjacency[lane] as usize)
+                && let Some(around) = editor.around(places[lane]).filter(|_| adjacency.preserve_pcp)
+            {
+                // In every tag, as where the VIF sets it.
+                for tag in around[MAX_L2 - tags..MAX_L2].chunks_exact_mut(4) {
+                    tag[2] |= (burst.pcp[lane] << 5) as u8;
+                }
             }
         }
     }
-    decrement(l3);
 }

@@ -12,13 +12,13 @@ use crate::wire::ipv6::Ipv6;
 const ON_LINK: u8 = 255;
 
 /// Names the routing protocol of punted lanes. Costs nothing where no lane is punted to the router.
-#[inline]
+#[inline(always)]
 pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     for lane in burst.settled() {
         let Verdict::Punt(PuntReason::Local | PuntReason::LinkLocal) = burst.verdicts[lane] else {
             continue;
         };
-        let Some(vif) = burst.lanes[lane].vif.and_then(|id| c.tables.vif(id)) else { continue };
+        let Some(vif) = burst.vif(lane).and_then(|id| c.tables.vif(id)) else { continue };
         if vif.peers.is_empty() {
             continue;
         }

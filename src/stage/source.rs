@@ -5,13 +5,13 @@ use super::{Burst, Context};
 use crate::tables::{AdjacencyKind, DropReason, GroupId, Snapshot, SourceCheck, VifId};
 
 /// Drops lanes whose source does not belong to their VIF.
-#[inline(never)]
+#[inline(always)]
 pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
-    for lane in burst.live.and(burst.checked).and(burst.odd) {
-        let state = &burst.lanes[lane];
-        let Some(id) = state.vif else { continue };
-        let group = burst.source_group(lane);
-        if let Err(reason) = check(c.tables, group, id, state.ingress.source_check) {
+    for lane in burst.live.and(burst.odd) {
+        let Some(id) = burst.vif(lane).filter(|_| burst.is_checked(lane)) else { continue };
+        let mode = c.tables.vif(id).map_or(SourceCheck::Strict, |vif| vif.source_check);
+        let group = GroupId(burst.back_group[lane]);
+        if let Err(reason) = check(c.tables, group, id, mode) {
             burst.drop(lane, reason);
         }
     }

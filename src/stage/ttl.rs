@@ -4,10 +4,10 @@ use super::{Burst, Context};
 use crate::tables::{PuntReason, Verdict};
 
 /// Punts lanes whose TTL runs out here.
-#[inline(never)]
+#[inline(always)]
 pub fn run(burst: &mut Burst, _: &mut Context<'_>) {
     for lane in burst.live.and(burst.odd) {
-        if burst.lanes[lane].ttl <= 1 {
+        if burst.ttl[lane] <= 1 {
             burst.settle(lane, Verdict::Punt(PuntReason::TtlExceeded));
         }
     }

@@ -332,9 +332,7 @@ pub(super) fn no_such(what: &str, name: &str) -> Refusal {
 }
 
 fn mac(adjacency: &Adjacency) -> Option<String> {
-    let forward = adjacency.kind == AdjacencyKind::Forward;
-    let octets = adjacency.l2.first_chunk::<6>().filter(|_| forward)?;
-    Some(crate::wire::ethernet::Mac(*octets).to_string())
+    adjacency.next_hop().map(|mac| mac.to_string())
 }
 
 fn origin(source: Source) -> &'static str {

@@ -1,10 +1,11 @@
 //! Adjacencies: the resolved egress of a next hop, ready to be written in front of a packet.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Deref;
 
 use super::ids::{PortId, VifId, VrfId};
 use super::verdict::{DropReason, PuntReason, Verdict};
-use super::vif::{Pcp, Vif};
+use super::vif::{Ingress, NOWHERE, Pcp, Vif, place};
 use crate::wire::ethernet::Mac;
 
 /// What an adjacency does with a packet.
@@ -53,8 +54,8 @@ impl AdjacencyKind {
     }
 }
 
-/// The longest L2 header in front of an IP packet: MACs, two tags, ethertype. Octets.
-pub const MAX_L2: usize = 22;
+/// Room for what stands in front of an ethertype: MACs and two tags are 20 octets. All of it is copied at once.
+pub const MAX_L2: usize = 32;
 
 /// One egress. A cache line, so that a packet's rewrite touches one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +63,7 @@ pub const MAX_L2: usize = 22;
 pub struct Adjacency {
     /// What to do.
     pub kind: AdjacencyKind,
-    /// Length of `l2` in use: 14, 18 or 22 octets.
+    /// Octets of the L2 header with the ethertype: 14, 18 or 22; 0 where nothing is sent.
     pub l2_len: u8,
     /// The egress port (meaningful for `Forward`).
     pub port: PortId,
@@ -78,8 +79,9 @@ pub struct Adjacency {
     pub vrf: VrfId,
     /// Longest IP packet, in octets, without L2 header.
     pub mtu: u16,
-    /// Destination MAC, source MAC, tags, and room for the ethertype at `l2_len - 2`.
-    pub l2: [u8; MAX_L2],
+    /// What stands in front of the ethertype, at the end: whatever its length, a packet's rewrite copies all of it to
+    /// the place that ends there. See [`Adjacency::l2`].
+    pub front: [u8; MAX_L2],
     /// The next hop (`Forward`, `Unresolved`) or the router's address (`Local`).
     pub address: IpAddr,
 }
@@ -97,7 +99,7 @@ impl Adjacency {
             vif: VifId(0),
             vrf,
             mtu: 0,
-            l2: [0; MAX_L2],
+            front: [0; MAX_L2],
             address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         }
     }
@@ -118,16 +120,109 @@ impl Adjacency {
     pub fn forward(id: VifId, vif: &Vif, address: IpAddr, next_hop: Mac, source: Mac) -> Self {
         let mut adjacency = Adjacency::on_vif(AdjacencyKind::Forward, id, vif, address);
         adjacency.preserve_pcp = vif.pcp == Pcp::Preserve;
-        adjacency.l2[..6].copy_from_slice(&next_hop.0);
-        adjacency.l2[6..12].copy_from_slice(&source.0);
-        let mut at = 12;
-        for (tpid, vid) in vif.tags.iter() {
+        let tags = vif.tags.iter().map(|(tpid, vid)| {
             let tci = vid | u16::from(vif.pcp.egress()) << 13;
-            adjacency.l2[at..at + 2].copy_from_slice(&tpid.to_be_bytes());
-            adjacency.l2[at + 2..at + 4].copy_from_slice(&tci.to_be_bytes());
-            at += 4;
-        }
-        adjacency.l2_len = u8::try_from(at + 2).unwrap_or(14);
+            u32::from(tpid) << 16 | u32::from(tci)
+        });
+        let mut l2 = [next_hop.0, source.0].concat();
+        l2.extend(tags.flat_map(u32::to_be_bytes));
+        adjacency.front[MAX_L2 - l2.len()..].copy_from_slice(&l2);
+        adjacency.l2_len = u8::try_from(l2.len() + 2).unwrap_or(0);
         adjacency
+    }
+
+    /// Destination MAC, source MAC and tags; empty where nothing is sent.
+    pub fn l2(&self) -> &[u8] {
+        let len = usize::from(self.l2_len).saturating_sub(2);
+        &self.front[MAX_L2.saturating_sub(len)..]
+    }
+
+    /// The MAC of the next hop, where packets are sent to one.
+    pub fn next_hop(&self) -> Option<Mac> {
+        let mac = self.l2().first_chunk().filter(|_| self.kind == AdjacencyKind::Forward);
+        mac.map(|mac| Mac(*mac))
+    }
+}
+
+/// What decides whether a packet may leave by an adjacency, in two words: those of a burst are compared in columns.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(8))]
+pub struct Facts {
+    /// The egress VIF and its VRF, see [`place`]; [`NOWHERE`] where nothing is sent.
+    pub place: u32,
+    /// The MTU in the lower half, then the port in 8 bits, then the length of the L2 header; above it the flags.
+    pub rules: u32,
+}
+
+impl Facts {
+    /// Flag: the egress VIF is a customer's.
+    pub const CUSTOMER: u32 = Ingress::CUSTOMER;
+    /// Those of an adjacency that does not send.
+    pub const NOWHERE: Facts = Facts { place: NOWHERE, rules: 0 };
+
+    const PORT: u32 = 16;
+    const L2_LEN: u32 = 24;
+
+    fn of(adjacency: &Adjacency) -> Facts {
+        let Adjacency { kind, l2_len, port, to_customer, vif, vrf, mtu, .. } = *adjacency;
+        let rules = u32::from(mtu)
+            | u32::from(port.0) << Facts::PORT
+            | u32::from(l2_len & 31) << Facts::L2_LEN
+            | if to_customer { Facts::CUSTOMER } else { 0 };
+        let sends = kind == AdjacencyKind::Forward;
+        Facts { place: if sends { place(vif, vrf) } else { NOWHERE }, rules }
+    }
+
+    /// The egress port of an adjacency with these rules.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "it has 8 bits")]
+    pub const fn port(rules: u32) -> PortId {
+        PortId((rules >> Facts::PORT) as u8)
+    }
+
+    /// Octets of the L2 header.
+    #[inline(always)]
+    pub const fn l2_len(rules: u32) -> u32 {
+        rules >> Facts::L2_LEN & 31
+    }
+}
+
+/// All adjacencies by [`super::AdjacencyId`]: a slice of them, of which the first is "no route", and their facts.
+#[derive(Clone, Debug)]
+pub struct AdjacencyTable {
+    adjacencies: Box<[Adjacency]>,
+    facts: Box<[Facts]>,
+}
+
+impl AdjacencyTable {
+    /// The table of these; of "no route" alone where there are none.
+    pub fn new(adjacencies: impl Into<Vec<Adjacency>>) -> AdjacencyTable {
+        let mut adjacencies = adjacencies.into();
+        if adjacencies.is_empty() {
+            adjacencies.push(Adjacency::special(AdjacencyKind::NoRoute, VrfId(0)));
+        }
+        let facts = adjacencies.iter().map(Facts::of).collect();
+        AdjacencyTable { adjacencies: adjacencies.into(), facts }
+    }
+
+    /// The facts of all.
+    #[inline(always)]
+    pub fn facts(&self) -> &[Facts] {
+        &self.facts
+    }
+}
+
+impl Default for AdjacencyTable {
+    fn default() -> Self {
+        AdjacencyTable::new([])
+    }
+}
+
+impl Deref for AdjacencyTable {
+    type Target = [Adjacency];
+
+    #[inline(always)]
+    fn deref(&self) -> &[Adjacency] {
+        &self.adjacencies
     }
 }

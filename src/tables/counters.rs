@@ -8,7 +8,6 @@ use crossbeam::utils::CachePadded;
 
 use super::ids::{PortId, VifId};
 use super::verdict::{DropReason, PuntReason, SlowOutcome, TapEvent};
-use crate::prefetch::prefetch;
 
 /// A counter with one writer.
 #[derive(Debug, Default)]
@@ -219,10 +218,10 @@ impl WorkerCounters {
         &self.vifs[id.index()]
     }
 
-    /// Says that a VIF's counters will be needed soon.
+    /// The counters of all VIFs.
     #[inline(always)]
-    pub fn prefetch_vif(&self, id: VifId) {
-        prefetch(self.vifs.as_ptr().wrapping_add(id.index()));
+    pub fn vifs(&self) -> &[VifCounters] {
+        &self.vifs
     }
 }
 

@@ -33,22 +33,40 @@ pub struct Member {
     pub usable: bool,
 }
 
-/// Where a group leads.
+/// Where a group leads, in one word: to its only adjacency, or to several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Group {
-    /// To one adjacency, its only member.
-    One(AdjacencyId),
-    /// To those in the [`BUCKETS`] buckets from `first` on. Behind these are its members.
-    Many { first: u32, members: u16 },
-}
+pub struct Way(AdjacencyId);
 
-const NOWHERE: Group = Group::One(AdjacencyId(0));
+impl Way {
+    /// This bit says that the others are the first of the group's [`BUCKETS`] buckets, behind which are its members.
+    const SEVERAL: u32 = 1 << 31;
+
+    const NOWHERE: Way = Way(AdjacencyId(0));
+
+    /// The only adjacency, if there is one.
+    #[inline(always)]
+    pub const fn only(self) -> Option<AdjacencyId> {
+        if self.0.0 < Way::SEVERAL { Some(self.0) } else { None }
+    }
+
+    /// The only adjacency as an index into the table of adjacencies; beyond it where there are several.
+    #[inline(always)]
+    pub const fn index(self) -> usize {
+        self.0.index()
+    }
+
+    fn first(self) -> usize {
+        (self.0.0 & !Way::SEVERAL) as usize
+    }
+}
 
 /// All groups of all VRFs. Group 0 is "no route" and holds adjacency 0; so does every id that is
 /// not in use.
 #[derive(Clone, Debug)]
 pub struct GroupTable {
-    groups: Vec<Group>,
+    ways: Vec<Way>,
+    /// How many members each group has.
+    sizes: Vec<u16>,
     buckets: Vec<AdjacencyId>,
     /// Runs in `buckets` that no group uses, by the number of members that they have room for.
     free: Vec<Vec<u32>>,
@@ -56,7 +74,8 @@ pub struct GroupTable {
 
 impl Default for GroupTable {
     fn default() -> Self {
-        GroupTable { groups: vec![NOWHERE], buckets: Vec::new(), free: Vec::new() }
+        let (ways, sizes) = (vec![Way::NOWHERE], vec![0]);
+        GroupTable { ways, sizes, buckets: Vec::new(), free: Vec::new() }
     }
 }
 
@@ -68,102 +87,93 @@ impl GroupTable {
         if id.0 == 0 {
             return;
         }
-        if self.groups.len() <= id.index() {
-            self.groups.resize(id.index() + 1, NOWHERE);
+        if self.ways.len() <= id.index() {
+            self.ways.resize(id.index() + 1, Way::NOWHERE);
+            self.sizes.resize(id.index() + 1, 0);
         }
-        let old = self.groups[id.index()];
-        if let Group::Many { first, members } = old {
-            self.give_back(first, members);
+        let (old, size) = (self.ways[id.index()], self.sizes[id.index()]);
+        if old.only().is_none() {
+            self.give_back(old, size);
         }
-        self.groups[id.index()] = match members {
-            [] => NOWHERE,
-            [only] => Group::One(only.adjacency),
+        let size = u16::try_from(members.len()).unwrap_or(u16::MAX);
+        self.sizes[id.index()] = size;
+        self.ways[id.index()] = match members {
+            [] => Way::NOWHERE,
+            [only] => Way(AdjacencyId(only.adjacency.0 & !Way::SEVERAL)),
             many => {
-                let count = u16::try_from(many.len()).unwrap_or(u16::MAX);
-                let all = many.iter().map(|member| member.adjacency).take(usize::from(count));
+                let all = many.iter().map(|member| member.adjacency).take(usize::from(size));
                 let places: Vec<AdjacencyId> = deal(many).into_iter().chain(all).collect();
-                let first = self.take(count);
-                let at = first as usize;
-                self.buckets[at..at + places.len()].copy_from_slice(&places);
-                Group::Many { first, members: count }
+                let way = self.take(size);
+                self.buckets[way.first()..][..places.len()].copy_from_slice(&places);
+                way
             }
         };
     }
 
     /// Makes `id` lead nowhere.
     pub fn clear(&mut self, id: GroupId) {
-        if id.index() < self.groups.len() {
+        if id.index() < self.ways.len() {
             self.set(id, &[]);
         }
     }
 
     /// A run of buckets with room for this many members behind it.
-    fn take(&mut self, members: u16) -> u32 {
-        self.free.get_mut(usize::from(members)).and_then(Vec::pop).unwrap_or_else(|| {
+    fn take(&mut self, members: u16) -> Way {
+        let first = self.free.get_mut(usize::from(members)).and_then(Vec::pop);
+        let first = first.unwrap_or_else(|| {
             let first = self.buckets.len();
             self.buckets.resize(first + BUCKETS + usize::from(members), AdjacencyId(0));
             u32::try_from(first).unwrap_or(0)
-        })
+        });
+        Way(AdjacencyId(Way::SEVERAL | first))
     }
 
-    fn give_back(&mut self, first: u32, members: u16) {
+    fn give_back(&mut self, way: Way, members: u16) {
         let members = usize::from(members);
         if self.free.len() <= members {
             self.free.resize(members + 1, Vec::new());
         }
-        self.free[members].push(first);
+        self.free[members].push(way.0.0 & !Way::SEVERAL);
     }
 
     /// One more than the highest id ever set.
     pub fn len(&self) -> usize {
-        self.groups.len()
+        self.ways.len()
     }
 
     /// Never: group 0 is always there.
     pub fn is_empty(&self) -> bool {
-        self.groups.is_empty()
+        self.ways.is_empty()
     }
 
+    /// Where each group leads, by [`GroupId`].
     #[inline(always)]
-    fn get(&self, id: GroupId) -> &Group {
-        self.groups.get(id.index()).unwrap_or(&NOWHERE)
+    pub fn ways(&self) -> &[Way] {
+        &self.ways
+    }
+
+    /// The bucket of a group of several members that a flow's number chooses.
+    pub fn choose(&self, way: Way, flow: u32) -> AdjacencyId {
+        self.buckets[way.first() + flow as usize % BUCKETS]
     }
 
     /// The buckets of a group, 1 or [`BUCKETS`]; those of "no route" for an id that is not in the table.
-    #[inline(always)]
     pub fn buckets(&self, id: GroupId) -> &[AdjacencyId] {
-        match self.get(id) {
-            Group::One(adjacency) => std::slice::from_ref(adjacency),
-            Group::Many { first, .. } => &self.buckets[*first as usize..][..BUCKETS],
-        }
+        self.places(id, 0, BUCKETS)
     }
 
     /// Every member of a group, whether it carries now or not.
-    #[inline(always)]
     pub fn members(&self, id: GroupId) -> &[AdjacencyId] {
-        match self.get(id) {
-            Group::One(adjacency) => std::slice::from_ref(adjacency),
-            Group::Many { first, members } => {
-                &self.buckets[*first as usize + BUCKETS..][..usize::from(*members)]
-            }
-        }
+        let size = self.sizes.get(id.index()).copied().unwrap_or_default();
+        self.places(id, BUCKETS, size.into())
     }
 
-    /// The bucket that a flow's number chooses; most groups have one and need no number.
-    #[inline(always)]
-    pub fn choose(&self, id: GroupId, flow: impl FnOnce() -> u32) -> AdjacencyId {
-        match *self.get(id) {
-            Group::One(adjacency) => adjacency,
-            Group::Many { first, .. } => self.buckets[first as usize + flow() as usize % BUCKETS],
-        }
-    }
-
-    /// The adjacency of a group that has only this one.
-    #[inline(always)]
-    pub fn only(&self, id: GroupId) -> Option<AdjacencyId> {
-        match *self.get(id) {
-            Group::One(adjacency) => Some(adjacency),
-            Group::Many { .. } => None,
+    /// The only adjacency of a group, or so many places of its run.
+    fn places(&self, id: GroupId, from: usize, count: usize) -> &[AdjacencyId] {
+        let way = self.ways.get(id.index()).unwrap_or(&Way::NOWHERE);
+        match way.only() {
+            Some(_) => std::slice::from_ref(&way.0),
+            None => &self.buckets[way.first() + from..][..count],
         }
     }
 }

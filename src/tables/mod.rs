@@ -10,10 +10,10 @@ mod snapshot;
 pub mod verdict;
 pub mod vif;
 
-pub use adjacency::{Adjacency, AdjacencyKind};
+pub use adjacency::{Adjacency, AdjacencyKind, AdjacencyTable, Facts, MAX_L2};
 pub use group::{GroupTable, Member, Role};
 pub use ids::{AdjacencyId, GroupId, PortId, VifId, VrfId};
 pub use port::{Port, PortRole, VlanSlot};
 pub use snapshot::{Snapshot, Vrf, VrfKind};
 pub use verdict::{DropReason, PuntClass, PuntReason, SlowOutcome, TapEvent, Urgency, Verdict};
-pub use vif::{Ingress, Pcp, Routing, SourceCheck, Tags, Vif, VifKind, VifTable};
+pub use vif::{Ingress, NOWHERE, Pcp, Routing, SourceCheck, Tags, Vif, VifKind, place_vif};

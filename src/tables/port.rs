@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ids::VifId;
-use super::vif::Tags;
+use super::vif::{Ingress, Vif};
 use crate::wire::ethernet::Mac;
 
 /// Who is at the other end of a port.
@@ -38,8 +38,23 @@ pub enum VlanSlot {
     },
 }
 
+impl VlanSlot {
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+    fn of(ingress: Ingress) -> VlanSlot {
+        let service = ingress.rules & Ingress::SERVICE != 0;
+        let low = ingress.place as u16;
+        if ingress.rules & Ingress::VIF != 0 {
+            VlanSlot::Vif { id: VifId(low), service }
+        } else if ingress.rules & Ingress::INNER != 0 {
+            VlanSlot::Inner { map: low, service }
+        } else {
+            VlanSlot::Empty
+        }
+    }
+}
+
 /// VID -> what it means.
-type VlanMap = Box<[VlanSlot; 4096]>;
+pub type VlanMap = Box<[Ingress; 4096]>;
 
 /// One NIC and the VIFs on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,29 +81,32 @@ impl Port {
     /// those of another VIF: the same tags, or one tag against two, or another outer TPID; or where
     /// they are none that a VIF may have.
     #[must_use]
-    pub fn insert(&mut self, tags: Tags, id: VifId) -> bool {
+    pub fn insert(&mut self, id: VifId, vif: &Vif) -> bool {
+        let tags = vif.tags;
         if [tags.outer, tags.inner.unwrap_or(1)].iter().any(|vid| !(1..=4094).contains(vid)) {
             return false;
         }
+        let ingress = Ingress::of(id, vif);
         let slot = &mut self.outer[usize::from(tags.outer & 0xfff)];
-        match (tags.inner, *slot) {
+        match (tags.inner, VlanSlot::of(*slot)) {
             (None, VlanSlot::Empty) => {
-                *slot = VlanSlot::Vif { id, service: tags.service };
+                *slot = ingress;
                 true
             }
             (Some(inner), VlanSlot::Empty) => {
                 let Ok(map) = u16::try_from(self.inner.len()) else { return false };
-                *slot = VlanSlot::Inner { map, service: tags.service };
+                let rules = Ingress::INNER | ingress.rules & Ingress::SERVICE;
+                *slot = Ingress { place: map.into(), rules };
                 let mut vlans = empty_map();
-                vlans[usize::from(inner & 0xfff)] = VlanSlot::Vif { id, service: false };
+                vlans[usize::from(inner & 0xfff)] = ingress;
                 self.inner.push(vlans);
                 true
             }
             (Some(inner), VlanSlot::Inner { map, service }) if service == tags.service => {
                 let slot = &mut self.inner[usize::from(map)][usize::from(inner & 0xfff)];
-                let free = *slot == VlanSlot::Empty;
+                let free = *slot == Ingress::NONE;
                 if free {
-                    *slot = VlanSlot::Vif { id, service: false };
+                    *slot = ingress;
                 }
                 free
             }
@@ -96,16 +114,26 @@ impl Port {
         }
     }
 
-    /// What an outer VID means.
+    /// What outer VIDs mean, as the packet path reads it.
     #[inline(always)]
+    pub fn outer_map(&self) -> &[Ingress; 4096] {
+        &self.outer
+    }
+
+    /// What inner VIDs mean under a map that an outer VID named.
+    #[inline(always)]
+    pub fn inner_map(&self, map: u16) -> Option<&[Ingress; 4096]> {
+        self.inner.get(usize::from(map)).map(|map| &**map)
+    }
+
+    /// What an outer VID means.
     pub fn outer(&self, vid: u16) -> VlanSlot {
-        self.outer[usize::from(vid & 0xfff)]
+        VlanSlot::of(self.outer[usize::from(vid & 0xfff)])
     }
 
     /// The VIF of an inner VID under a map that [`Port::outer`] named.
-    #[inline(always)]
     pub fn inner(&self, map: u16, vid: u16) -> Option<VifId> {
-        match self.inner.get(usize::from(map))?[usize::from(vid & 0xfff)] {
+        match VlanSlot::of(self.inner_map(map)?[usize::from(vid & 0xfff)]) {
             VlanSlot::Vif { id, .. } => Some(id),
             _ => None,
         }
@@ -113,5 +141,5 @@ impl Port {
 }
 
 fn empty_map() -> VlanMap {
-    Box::new([VlanSlot::Empty; 4096])
+    Box::new([Ingress::NONE; 4096])
 }

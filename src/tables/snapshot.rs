@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::adjacency::{Adjacency, AdjacencyKind};
+use super::adjacency::{Adjacency, AdjacencyTable};
 use super::group::GroupTable;
-use super::ids::{AdjacencyId, PortId, VifId, VrfId};
+use super::ids::{AdjacencyId, PortId, VifId};
 use super::port::{Port, VlanSlot};
-use super::vif::{Tags, Vif, VifTable};
-use crate::prefetch::prefetch;
+use super::vif::{Tags, Vif};
 
 /// What a routing domain is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -41,13 +40,13 @@ pub struct Snapshot {
     /// Ports by [`super::PortId`]. Each is behind its own `Arc`: its VLAN map is 16 KiB or more.
     pub ports: Arc<[Arc<Port>]>,
     /// VIFs by [`super::VifId`].
-    pub vifs: Arc<VifTable>,
+    pub vifs: Arc<[Option<Vif>]>,
     /// VRFs by [`super::VrfId`].
     pub vrfs: Arc<[Option<Vrf>]>,
     /// Next-hop groups.
     pub groups: Arc<GroupTable>,
     /// Adjacencies by [`super::AdjacencyId`]; 0 is "no route".
-    pub adjacencies: Arc<[Adjacency]>,
+    pub adjacencies: Arc<AdjacencyTable>,
     /// The adjacency of each next hop, for the slow path.
     pub neighbors: Arc<HashMap<(VifId, IpAddr), AdjacencyId>>,
 }
@@ -57,10 +56,10 @@ impl Default for Snapshot {
         Snapshot {
             generation: 0,
             ports: Arc::new([]),
-            vifs: Arc::default(),
+            vifs: Arc::new([]),
             vrfs: Arc::new([]),
             groups: Arc::default(),
-            adjacencies: Arc::new([Adjacency::special(AdjacencyKind::NoRoute, VrfId(0))]),
+            adjacencies: Arc::default(),
             neighbors: Arc::default(),
         }
     }
@@ -88,11 +87,5 @@ impl Snapshot {
     #[inline(always)]
     pub fn adjacency(&self, id: AdjacencyId) -> &Adjacency {
         self.adjacencies.get(id.index()).unwrap_or(&self.adjacencies[0])
-    }
-
-    /// Says that an adjacency will be needed soon.
-    #[inline(always)]
-    pub fn prefetch_adjacency(&self, id: AdjacencyId) {
-        prefetch(self.adjacencies.as_ptr().wrapping_add(id.index()));
     }
 }

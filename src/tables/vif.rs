@@ -1,7 +1,6 @@
 //! Virtual interfaces as the packet path sees them.
 
 use std::net::IpAddr;
-use std::ops::Deref;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -110,70 +109,60 @@ pub struct Vif {
     pub peers: Arc<[IpAddr]>,
 }
 
-/// What every packet that enters by a VIF needs of it: so little that the whole table stays in the
-/// processor's nearest caches.
-#[derive(Clone, Copy, Debug)]
-#[repr(align(8))]
+/// What every packet that enters by a VIF needs of it, in two words: those of a burst are compared in columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(8))]
 pub struct Ingress {
-    /// The VIF's VRF.
-    pub vrf: VrfId,
-    /// The VIF's MTU.
-    pub mtu: u16,
-    /// The check of source addresses.
-    pub source_check: SourceCheck,
-    /// The VIF is a customer's.
-    pub from_customer: bool,
-    /// There is such a VIF, and it is up.
-    pub up: bool,
+    /// The VIF and its VRF, see [`place`].
+    pub place: u32,
+    /// The VIF's MTU in the lower half; above it the flags.
+    pub rules: u32,
 }
+
+/// A VIF and its VRF in one word: the VIF in the lower half.
+#[inline(always)]
+pub const fn place(vif: VifId, vrf: VrfId) -> u32 {
+    vif.0 as u32 | (vrf.0 as u32) << 16
+}
+
+/// The VIF of a place, as an index.
+#[inline(always)]
+pub const fn place_vif(place: u32) -> usize {
+    (place & 0xffff) as usize
+}
+
+/// The place of what is in no VIF. There are at most 65,535 of them, so no VIF has this.
+pub const NOWHERE: u32 = u32::MAX;
 
 impl Ingress {
+    /// Flag: the VIF is a customer's. The same bit as in [`super::Facts`].
+    pub const CUSTOMER: u32 = 1 << 31;
+    /// Flag: sources are checked.
+    pub const CHECKED: u32 = 1 << 30;
+    /// Flag: there is such a VIF, and it is up.
+    pub const UP: u32 = 1 << 29;
+    /// Flag: the outer TPID is 0x88a8 (802.1ad).
+    pub const SERVICE: u32 = 1 << 28;
+    /// Flag: these are the tags of a VIF.
+    pub const VIF: u32 = 1 << 27;
+    /// Flag: this is the outer tag of double-tagged VIFs. Nothing but [`Ingress::SERVICE`] goes with it; the place is
+    /// the number of their map.
+    pub const INNER: u32 = 1 << 26;
+
     /// That of no VIF.
-    pub const NONE: Ingress = Ingress {
-        vrf: VrfId(0),
-        mtu: 0,
-        source_check: SourceCheck::Strict,
-        from_customer: true,
-        up: false,
-    };
+    pub const NONE: Ingress = Ingress { place: NOWHERE, rules: 0 };
 
-    fn of(vif: &Vif) -> Ingress {
-        Ingress {
-            vrf: vif.vrf,
-            mtu: vif.mtu,
-            source_check: vif.source_check,
-            from_customer: vif.kind.is_some(),
-            up: vif.up,
-        }
-    }
-}
-
-/// All VIFs by [`VifId`]: a slice of slots, which are `None` where there is no VIF.
-#[derive(Debug, Default)]
-pub struct VifTable {
-    vifs: Box<[Option<Vif>]>,
-    ingress: Box<[Ingress]>,
-}
-
-impl VifTable {
-    /// The table of these slots.
-    pub fn new(vifs: Vec<Option<Vif>>) -> VifTable {
-        let ingress = vifs.iter().map(|vif| vif.as_ref().map_or(Ingress::NONE, Ingress::of));
-        VifTable { ingress: ingress.collect(), vifs: vifs.into() }
-    }
-
-    /// What a packet that enters by a VIF needs of it.
-    #[inline(always)]
-    pub fn ingress(&self, id: VifId) -> Ingress {
-        self.ingress.get(id.index()).copied().unwrap_or(Ingress::NONE)
-    }
-}
-
-impl Deref for VifTable {
-    type Target = [Option<Vif>];
-
-    fn deref(&self) -> &[Option<Vif>] {
-        &self.vifs
+    /// That of a VIF.
+    pub fn of(id: VifId, vif: &Vif) -> Ingress {
+        let flags = [
+            (Ingress::VIF, true),
+            (Ingress::UP, vif.up),
+            (Ingress::CUSTOMER, vif.kind.is_some()),
+            (Ingress::CHECKED, vif.source_check != SourceCheck::Off),
+            (Ingress::SERVICE, vif.tags.service),
+        ];
+        let flags = flags.iter().filter(|(_, set)| *set).fold(0, |all, (flag, _)| all | flag);
+        Ingress { place: place(id, vif.vrf), rules: u32::from(vif.mtu) | flags }
     }
 }
 

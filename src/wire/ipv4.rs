@@ -5,6 +5,8 @@ use super::ethernet::be16;
 
 /// Octets of a header without options.
 pub const HEADER_LEN: usize = 20;
+/// The same as a length in a packet.
+pub const HEADER_LEN32: u32 = 20;
 /// Protocol number of TCP.
 pub const TCP: u8 = 6;
 /// Protocol number of UDP.
@@ -121,17 +123,14 @@ impl<'a> Ipv4<'a> {
     }
 }
 
-/// Decrements the TTL of a packet that [`Ipv4::parse`] accepted and whose TTL is not 0, and updates
-/// the checksum (RFC 1624).
+/// The word of TTL, protocol and checksum with a TTL one less, which is not 0, and the checksum updated.
 #[inline(always)]
-pub fn decrement_ttl(packet: &mut [u8]) {
-    let Some(header) = packet.first_chunk_mut::<HEADER_LEN>() else { return };
-    header[8] = header[8].wrapping_sub(1);
+pub const fn decremented(word: u32) -> u32 {
     // RFC 1624 with what changed being 0x0100 less: add that, and the carry.
-    let (sum, carry) = be16(header, 10).overflowing_add(0x100);
-    let sum = sum + u16::from(carry);
+    let sum = (word & 0xffff) + 0x100;
+    let sum = (sum & 0xffff) + (sum >> 16);
     let sum = if sum == 0xffff { 0 } else { sum };
-    header[10..12].copy_from_slice(&sum.to_be_bytes());
+    (word & 0xffff_0000).wrapping_sub(1 << 24) | sum
 }
 
 /// What a packet's options mean to a router.
@@ -231,7 +230,8 @@ mod tests {
             header.identification = id;
             header.header_checksum = header.calc_header_checksum();
             let mut packet = header.to_bytes().to_vec();
-            decrement_ttl(&mut packet);
+            let word = super::super::ethernet::be32(&packet, 8);
+            packet[8..12].copy_from_slice(&decremented(word).to_be_bytes());
             prop_assert_eq!(Ipv4::parse(&packet).map(|p| p.ttl()), Ok(ttl - 1));
         }
     }

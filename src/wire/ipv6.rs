@@ -115,10 +115,10 @@ pub fn address(data: &[u8], at: usize) -> u128 {
     u128::from_be_bytes(octets)
 }
 
-/// Decrements the hop limit of a packet that [`Ipv6::parse`] accepted and whose hop limit is not 0.
+/// The word of payload length, next header and hop limit with a hop limit one less, which is not 0.
 #[inline(always)]
-pub fn decrement_hop_limit(packet: &mut [u8]) {
-    packet[7] -= 1;
+pub const fn decremented(word: u32) -> u32 {
+    word.wrapping_sub(1)
 }
 
 #[cfg(test)]

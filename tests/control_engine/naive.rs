@@ -137,7 +137,6 @@ impl Naive<'_> {
             l2.extend([0x81, 0]);
             l2.extend((inner | pcp).to_be_bytes());
         }
-        l2.extend([0, 0]);
         l2
     }
 
@@ -283,7 +282,7 @@ pub fn observe(engine: &Engine<Workers>) -> World {
             vif: if special { String::new() } else { name(a.vif) },
             address: a.address.to_string(),
             mtu: a.mtu,
-            l2: a.l2[..usize::from(a.l2_len)].to_vec(),
+            l2: a.l2().to_vec(),
             static_neighbor: a.static_neighbor,
         }
     };

@@ -94,7 +94,7 @@ impl Held {
                     assert_eq!(old.name, new.name, "VRF id reused too early");
                 }
             }
-            for (old, new) in old.adjacencies.iter().zip(&*new.adjacencies) {
+            for (old, new) in old.adjacencies.iter().zip(new.adjacencies.iter()) {
                 let none = AdjacencyKind::NoRoute;
                 if old.kind != none && new.kind != none {
                     let key = |a: &station::tables::Adjacency| (a.vrf, a.vif, a.address);

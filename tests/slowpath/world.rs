@@ -18,9 +18,9 @@ use ipnet::IpNet;
 use station::slowpath::{NeighborEvent, NeighborRow, Output, Punted, SlowPath, View};
 use station::tables::counters::SlowCounters;
 use station::tables::{
-    Adjacency, AdjacencyId, AdjacencyKind, GroupId, GroupTable, Member, Pcp, Port, PortId,
-    PortRole, PuntReason, Role, SlowOutcome, Snapshot, SourceCheck, Tags, TapEvent, Vif, VifId,
-    VifKind, VifTable, Vrf, VrfId, VrfKind,
+    Adjacency, AdjacencyId, AdjacencyKind, AdjacencyTable, GroupId, GroupTable, Member, Pcp, Port,
+    PortId, PortRole, PuntReason, Role, SlowOutcome, Snapshot, SourceCheck, Tags, TapEvent, Vif,
+    VifId, VifKind, Vrf, VrfId, VrfKind,
 };
 use station::wire::ethernet::Mac;
 
@@ -102,7 +102,7 @@ impl World {
         let mut world = World {
             snapshot: Snapshot {
                 ports: [port(0, PortRole::Customer), port(1, PortRole::Core)].into(),
-                vifs: Arc::new(VifTable::new(vifs.map(Some).into())),
+                vifs: vifs.map(Some).into(),
                 vrfs: [
                     vrf("vpc-a", VrfKind::Vpc),
                     vrf("vpc-b", VrfKind::Vpc),
@@ -143,7 +143,7 @@ impl World {
     pub fn edit(&mut self, id: VifId, change: impl FnOnce(&mut Vif)) {
         let mut vifs = self.snapshot.vifs.to_vec();
         change(vifs[id.index()].as_mut().unwrap());
-        self.snapshot.vifs = Arc::new(VifTable::new(vifs));
+        self.snapshot.vifs = vifs.into();
     }
 
     pub fn adjacency(&mut self, adjacency: Adjacency) -> AdjacencyId {
@@ -211,7 +211,7 @@ impl World {
     pub fn publish(&mut self) {
         self.snapshot.generation += 1;
         self.snapshot.groups = Arc::new(self.groups.clone());
-        self.snapshot.adjacencies = self.adjacencies.clone().into();
+        self.snapshot.adjacencies = Arc::new(AdjacencyTable::new(self.adjacencies.clone()));
     }
 
     fn call<R>(

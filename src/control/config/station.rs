@@ -65,7 +65,7 @@ pub(super) fn station(fields: Option<Fields<'_>>) -> StationConfig {
         station.max_vifs = max.value;
     }
     station.cpus = cpus(&fields);
-    station.frames = fields.integer("frames", 256..=4_194_304_usize).map(|frames| frames.value);
+    station.frames = fields.integer("frames", 256..=1_048_576_usize).map(|frames| frames.value);
     if let Some(ring) = fields.integer("ring", 64..=32_768_u32) {
         station.ring = ring.value;
         if !ring.value.is_power_of_two() {

@@ -373,7 +373,7 @@ impl Port for XskPort {
         if self.gone || frame.is_empty() || self.socket.tx.free(1) == 0 {
             return Err(frame);
         }
-        let addr = frame.addr();
+        let addr = u64::from(frame.addr());
         if !self.held.insert(addr) {
             return Err(frame);
         }

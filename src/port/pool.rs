@@ -1,0 +1,101 @@
+//! The free frames of a worker's memory.
+
+use std::io;
+
+use super::area::{Area, Editor, Frame, FrameSize};
+
+/// The kernel leaves this much in front of a received packet (XDP_PACKET_HEADROOM), in octets.
+const HEADROOM: u64 = 256;
+
+/// A worker's area and its free frames.
+#[derive(Debug)]
+pub struct Pool {
+    area: Area,
+    free: Vec<u64>,
+    total: usize,
+}
+
+impl Pool {
+    /// A pool of `frames` free frames.
+    ///
+    /// # Errors
+    /// The system's, where there is not enough memory.
+    pub fn new(frames: usize, frame_size: FrameSize) -> io::Result<Pool> {
+        let area = Area::new(frames, frame_size)?;
+        let free = (0..frames as u64).rev().map(|i| i * frame_size.octets() as u64).collect();
+        Ok(Pool { area, free, total: frames })
+    }
+
+    /// The memory of the frames.
+    #[inline(always)]
+    pub fn area(&self) -> &Area {
+        &self.area
+    }
+
+    /// The memory of the frames, to be edited.
+    #[inline(always)]
+    pub fn area_mut(&mut self) -> &mut Area {
+        &mut self.area
+    }
+
+    /// Takes a free frame's start address, for a fill ring.
+    #[inline(always)]
+    pub(super) fn take_addr(&mut self) -> Option<u64> {
+        self.free.pop()
+    }
+
+    /// Returns a frame by any address within it, as rings give it back.
+    #[inline(always)]
+    pub(super) fn give_addr(&mut self, addr: u64) {
+        self.free.push(addr & !(self.area.frame_size().octets() as u64 - 1));
+    }
+
+    /// Returns a frame.
+    #[inline(always)]
+    pub fn give(&mut self, frame: Frame) {
+        self.give_addr(frame.addr().into());
+    }
+
+    /// Takes a free frame and copies a packet into it. `None` where no frame is free or the packet
+    /// is longer than a frame's capacity.
+    pub fn take_with(&mut self, packet: &[u8]) -> Option<Frame> {
+        let len = u32::try_from(packet.len()).ok()?;
+        if packet.len() > self.area.frame_size().capacity() {
+            return None;
+        }
+        let frame = Frame::from_descriptor(self.free.pop()? + HEADROOM, len);
+        self.area.packet_mut(&frame).copy_from_slice(packet);
+        Some(frame)
+    }
+
+    /// Gives packets other headers, see [`Editor`].
+    #[inline(always)]
+    pub fn editor(&mut self) -> Editor<'_> {
+        self.area.editor()
+    }
+
+    /// Frames free now.
+    pub fn free(&self) -> usize {
+        self.free.len()
+    }
+
+    /// Frames in all: free + held by ports + in bursts.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_longer_than_a_frame_is_refused_and_leaks_nothing() {
+        let mut pool = Pool::new(1, FrameSize::Small).unwrap();
+        assert!(pool.take_with(&vec![0; FrameSize::Small.capacity() + 1]).is_none());
+        let frame = pool.take_with(&vec![0; FrameSize::Small.capacity()]).unwrap();
+        assert!(pool.take_with(&[0]).is_none(), "the pool is empty");
+        pool.give(frame);
+        assert_eq!(pool.free(), 1);
+    }
+}

@@ -1,0 +1,295 @@
+//! A burst on its way through the stages: up to 64 frames, a lane each, and what is known of them in columns, so that
+//! a stage's plain loops become vector code that takes eight lanes at a time.
+
+use super::{Flags, Lanes};
+use crate::cpu::{ROWS, WORDS};
+use crate::port::{Area, BURST, Frame};
+use crate::tables::{DropReason, Ingress, NOWHERE, Verdict, VifId};
+
+/// Lanes of a column: those of a burst, and room for the eight that its last one begins.
+pub const WIDTH: usize = BURST + ROWS;
+
+/// A number a lane.
+pub type Column = [u32; WIDTH];
+
+/// The addresses of one family.
+#[derive(Debug)]
+pub struct Addresses<A> {
+    /// Where each packet goes.
+    pub destination: [A; WIDTH],
+    /// Where it comes from.
+    pub source: [A; WIDTH],
+}
+
+impl<A: Copy + Default> Default for Addresses<A> {
+    fn default() -> Self {
+        Addresses { destination: [A::default(); WIDTH], source: [A::default(); WIDTH] }
+    }
+}
+
+/// Up to [`BURST`] frames.
+#[derive(Debug)]
+pub struct Burst {
+    /// The frames, a lane each.
+    pub frames: Vec<Frame>,
+    /// In which place each lane's frame came: as many of both families are sorted by family.
+    came_as: [u8; BURST],
+    /// The verdict of each lane that is not live. Live lanes at the end are `Forward`.
+    pub verdicts: [Verdict; BURST],
+    /// Lanes without a verdict.
+    pub live: Lanes,
+    /// Lanes whose VIF is known.
+    pub known: Lanes,
+    /// The source of some lane is checked.
+    pub checked: bool,
+    /// IPv4 lanes. All of them come before the first IPv6 lane.
+    pub v4: Lanes,
+    /// IPv6 lanes.
+    pub v6: Lanes,
+    /// Lanes that are not [`super::plain`]ly forwarded: a stage after it has a verdict for most. The others need not
+    /// be looked at until [`super::rewrite`].
+    pub odd: Lanes,
+
+    /// Offset of the frame's first octet in the area.
+    pub at: Column,
+    /// Octets of the frame as it came.
+    pub octets: Column,
+    /// The first 32 octets at some place of each frame, as words.
+    pub words: [Column; WORDS],
+    /// Offset of the IP (or ARP) header in the frame, in octets.
+    pub l3: Column,
+    /// Priority of the outer tag.
+    pub pcp: Column,
+    /// Where it entered: [`crate::tables::Ingress::place`].
+    pub place: Column,
+    /// What holds there: [`crate::tables::Ingress::rules`].
+    pub rules: Column,
+    /// What later stages must heed: [`Flags`].
+    pub flags: Column,
+    /// Octets of the IP packet.
+    pub ip_len: Column,
+    /// TTL or hop limit.
+    pub ttl: Column,
+    /// The word of the IP header that the rewrite changes, as it will be.
+    pub edit: Column,
+    /// The VRF.
+    pub vrf: Column,
+    /// IPv4 addresses.
+    pub v4_addresses: Addresses<u32>,
+    /// IPv6 addresses.
+    pub v6_addresses: Addresses<u128>,
+    /// The next-hop group of the destination.
+    pub to_group: Column,
+    /// That of the source, where one is checked.
+    pub back_group: Column,
+    /// The adjacency chosen from the destination's group.
+    pub adjacency: Column,
+    /// Where it leads: [`crate::tables::Facts::place`].
+    pub to_place: Column,
+    /// What holds there: [`crate::tables::Facts::rules`].
+    pub to_rules: Column,
+    /// Offset in the area of the first octet of the frame to send.
+    pub to_at: Column,
+    /// Octets of the frame to send.
+    pub to_octets: Column,
+    /// Where the one way back to the source leads; [`NOWHERE`] where there is none or more than one.
+    pub back_place: Column,
+}
+
+impl Default for Burst {
+    fn default() -> Self {
+        const NONE: Column = [0; WIDTH];
+        Burst {
+            frames: Vec::with_capacity(BURST),
+            came_as: [0; BURST],
+            verdicts: [Verdict::Forward; BURST],
+            live: Lanes(0),
+            known: Lanes(0),
+            checked: false,
+            v4: Lanes(0),
+            v6: Lanes(0),
+            odd: Lanes(0),
+            at: NONE,
+            octets: NONE,
+            words: [NONE; WORDS],
+            l3: NONE,
+            pcp: NONE,
+            place: NONE,
+            rules: NONE,
+            flags: NONE,
+            ip_len: NONE,
+            ttl: NONE,
+            edit: NONE,
+            vrf: NONE,
+            v4_addresses: Addresses::default(),
+            v6_addresses: Addresses::default(),
+            to_group: NONE,
+            back_group: NONE,
+            adjacency: NONE,
+            to_place: NONE,
+            to_rules: NONE,
+            to_at: NONE,
+            to_octets: NONE,
+            back_place: NONE,
+        }
+    }
+}
+
+impl Burst {
+    /// Makes every received frame a live lane.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "a frame has at most 4096 octets")]
+    pub fn start(&mut self) {
+        self.live = self.all();
+        self.known = Lanes(0);
+        self.v4 = Lanes(0);
+        self.v6 = Lanes(0);
+        self.odd = Lanes(0);
+        self.flags = [0; WIDTH];
+        for (lane, frame) in self.frames.iter().enumerate().take(BURST) {
+            self.at[lane] = frame.addr();
+            self.octets[lane] = frame.len() as u32;
+        }
+        for (lane, came_as) in (0..).zip(&mut self.came_as) {
+            *came_as = lane;
+        }
+    }
+
+    /// All lanes that have a frame.
+    #[inline(always)]
+    pub fn all(&self) -> Lanes {
+        Lanes::first(self.frames.len())
+    }
+
+    /// Puts the lanes of either family together, and in the order in which they came. So each family's stages find
+    /// their lanes side by side, and no packet of a flow overtakes another.
+    #[inline(always)]
+    pub fn sort(&mut self) {
+        if self.v6 != Lanes(0) && self.v6.span().start < self.v4.span().end {
+            self.sort_mixed();
+        }
+    }
+
+    #[inline(never)]
+    #[expect(clippy::cast_possible_truncation, reason = "there are 64 lanes")]
+    fn sort_mixed(&mut self) {
+        let mut order = [0u8; BURST];
+        let others = self.all().without(self.v4.or(self.v6));
+        for (place, lane) in order.iter_mut().zip(self.v4.chain(self.v6).chain(others)) {
+            *place = lane as u8;
+        }
+        for column in [
+            &mut self.at,
+            &mut self.octets,
+            &mut self.l3,
+            &mut self.pcp,
+            &mut self.place,
+            &mut self.rules,
+            &mut self.flags,
+        ] {
+            let old = *column;
+            for (new, &lane) in column.iter_mut().zip(&order) {
+                *new = old[usize::from(lane) % BURST];
+            }
+        }
+        let verdicts = self.verdicts;
+        for (new, &lane) in self.verdicts.iter_mut().zip(&order) {
+            *new = verdicts[usize::from(lane) % BURST];
+        }
+        let sorted = |set: Lanes| {
+            let places = order.iter().enumerate();
+            places.fold(0, |bits, (i, &lane)| bits | u64::from(set.has(lane.into())) << i)
+        };
+        (self.live, self.known) = (Lanes(sorted(self.live)), Lanes(sorted(self.known)));
+        let (v4, v6) = (self.v4.count(), self.v6.count());
+        self.v4 = Lanes::first(v4);
+        self.v6 = Lanes::first(v4 + v6).without(self.v4);
+        for place in 0..self.frames.len() {
+            // What has been moved away from where it came is where its own place's frame was put.
+            let mut from = usize::from(order[place]);
+            while from < place {
+                from = usize::from(order[from]);
+            }
+            self.frames.swap(place, from);
+        }
+        self.came_as = order;
+    }
+
+    /// The lane of the frame that came in this place.
+    pub fn lane_of(&self, place: usize) -> usize {
+        self.came_as.iter().position(|&came| usize::from(came) == place).unwrap_or(0)
+    }
+
+    /// The VIF by which a lane's frame entered; `None` until the tags are known.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+    pub fn vif(&self, lane: usize) -> Option<VifId> {
+        self.known.has(lane).then_some(VifId(self.place[lane] as u16))
+    }
+
+    /// The MTU of the VIF by which a lane's frame entered.
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+    pub fn mtu(&self, lane: usize) -> u16 {
+        self.rules[lane] as u16
+    }
+
+    /// What later stages must heed of a lane.
+    #[inline(always)]
+    pub fn flags(&self, lane: usize) -> Flags {
+        Flags(self.flags[lane])
+    }
+
+    /// Finds out whether the source of some lane is checked.
+    #[inline(always)]
+    pub fn note_checked(&mut self) {
+        let rules = self.rules[self.v4.or(self.v6).span()].iter();
+        self.checked = rules.fold(0, |all, rules| all | rules) & Ingress::CHECKED != 0;
+    }
+
+    /// Whether the source of a lane is checked. A link-local IPv6 source has no route: [`super::resolve`] sees to it.
+    pub fn is_checked(&self, lane: usize) -> bool {
+        let link_local = self.v6.has(lane) && self.flags(lane).has(Flags::LINK_LOCAL);
+        self.rules[lane] & Ingress::CHECKED != 0 && !link_local
+    }
+
+    /// Ends a lane's way.
+    #[inline(always)]
+    pub fn settle(&mut self, lane: usize, verdict: Verdict) {
+        self.verdicts[lane] = verdict;
+        self.live.remove(lane);
+    }
+
+    /// Drops a lane's frame.
+    #[inline(always)]
+    pub fn drop(&mut self, lane: usize, reason: DropReason) {
+        self.settle(lane, Verdict::Drop(reason));
+    }
+
+    /// Drops a lane's frame of which it is not known by which VIF it came.
+    #[inline(always)]
+    pub fn drop_unknown(&mut self, lane: usize, reason: DropReason) {
+        (self.place[lane], self.rules[lane]) = (NOWHERE, 0);
+        self.drop(lane, reason);
+    }
+
+    /// Lanes that have a verdict.
+    #[inline(always)]
+    pub fn settled(&self) -> Lanes {
+        self.all().without(self.live)
+    }
+
+    /// The packet of a lane from its IP header on.
+    #[inline(always)]
+    pub fn l3<'a>(&self, area: &'a Area, lane: usize) -> &'a [u8] {
+        match area.packet(&self.frames[lane]).get(self.l3[lane] as usize..) {
+            Some(packet) => packet,
+            None => nothing(),
+        }
+    }
+}
+
+/// In a function of its own, so that the compiler branches to it and does not choose by arithmetic.
+#[cold]
+fn nothing<'a>() -> &'a [u8] {
+    &[]
+}

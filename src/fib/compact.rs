@@ -14,7 +14,7 @@
 
 use super::chunk::{LEAF, bitmap_of, is_leaf, runs};
 use super::heap::Heap;
-use super::raw::Region;
+use super::raw::View;
 
 /// The bit of a short entry that says escape; the others are its number.
 pub(super) const ESCAPE: u16 = 0x8000;
@@ -33,7 +33,7 @@ pub(super) fn first_escape(bitmap: u64) -> usize {
 
 /// The entry of `slot`, as in a chunk.
 #[inline(always)]
-pub(super) fn entry(region: &Region, chunk: u32, slot: usize) -> u32 {
+pub(super) fn entry(region: View, chunk: u32, slot: usize) -> u32 {
     let bitmap = region.load64(chunk);
     let short = region.acquire16(chunk, 3 + runs(bitmap, slot));
     if short < ESCAPE {

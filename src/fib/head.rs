@@ -9,7 +9,7 @@
 //! ```
 
 use super::chunk::{LEAF, leaf};
-use super::raw::Region;
+use super::raw::{Region, View};
 use super::root::Root;
 
 /// Heads are in memory with this bit inverted: memory never written says that there is no route.
@@ -70,17 +70,17 @@ pub(super) struct Heads {
 
 impl Heads {
     #[inline(always)]
-    pub(super) fn load4(self, region: &Region, vrf: u32) -> Head {
+    pub(super) fn load4(self, region: View, vrf: u32) -> Head {
         self.load(region, vrf, 0)
     }
 
     #[inline(always)]
-    pub(super) fn load6(self, region: &Region, vrf: u32) -> Head {
+    pub(super) fn load6(self, region: View, vrf: u32) -> Head {
         self.load(region, vrf, 1)
     }
 
     #[inline(always)]
-    fn load(self, region: &Region, vrf: u32, family: u32) -> Head {
+    fn load(self, region: View, vrf: u32, family: u32) -> Head {
         if vrf >= self.vrfs {
             return Head::none();
         }

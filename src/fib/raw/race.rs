@@ -44,15 +44,15 @@ pub(super) fn race(rivals: &[Kernels]) -> Option<Kernels> {
         (0..BURSTS).map(|_| std::array::from_fn(|_| chunk(0).wrapping_mul(0x9E37_79B9))).collect();
     let (mut entries, mut out) = ([0; LANES], [0; LANES]);
     let compact = fastest(rivals, |rival, i| {
-        rival.root4(&region, 0, &addrs[i], &mut entries);
-        rival.compact(&region, &entries, &addrs[i], &[0; LANES], &mut out);
+        rival.root4(region.view(), 0, &addrs[i], &mut entries);
+        rival.compact(region.view(), &entries, &addrs[i], &[0; LANES], &mut out);
         std::hint::black_box(&out);
     })?;
 
     // The flat table is so large that the first part of one must do: as much memory as the chunks.
     let first: Vec<Lanes<u32>> = addrs.iter().map(|addrs| addrs.map(|addr| addr >> 3)).collect();
     let flat = fastest(rivals, |rival, i| {
-        rival.flat4(&region, ROOT, &first[i], &[0; LANES], &mut out);
+        rival.flat4(region.view(), ROOT, &first[i], &[0; LANES], &mut out);
         std::hint::black_box(&out);
     })?;
 
@@ -69,10 +69,10 @@ pub(super) fn race(rivals: &[Kernels]) -> Option<Kernels> {
     let deep = fastest(rivals, |rival, i| {
         let keys = addrs[i].map(|addr| u64::from(addr) << 32 | u64::from(addr));
         out = starts[i];
-        rival.descend(&region, &keys, &mut out, 0, 60);
+        rival.descend(region.view(), &keys, &mut out, 0, 60);
         std::hint::black_box(&out);
     })?;
-    Some(Kernels { flat: flat.flat, compact: compact.compact, deep: deep.deep })
+    Some(Kernels { flat: flat.flat, compact: compact.compact, ..deep })
 }
 
 /// The one whose best time of a few is the shortest.

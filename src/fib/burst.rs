@@ -171,6 +171,7 @@ impl Lookup for u128 {
         let keys = addrs.map(|addr| (addr >> 64) as u64);
         if let Some(vrf) = single(vrfs) {
             let head = reader.heads.load6(region, vrf);
+            let defaults = uncovered(region, head, addrs);
             if head.has_table() {
                 kernels.large6(region, head.entry(), &keys, out, END6);
             } else {
@@ -178,7 +179,7 @@ impl Lookup for u128 {
                 kernels.descend(region, &keys, out, 0, END6);
             }
             finish6(region, addrs, out);
-            finish(out, &uncovered(region, head, addrs));
+            finish(out, &defaults);
             return;
         }
         let mut defaults = [0; LANES];

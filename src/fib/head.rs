@@ -4,7 +4,7 @@
 //! bits 0..31    the entry to start from, or the offset of the root table
 //! bits 32..55   the default route's value
 //! bit 56        whether there is a root table
-//! bit 57        whether there are routes of /1 to /6 beside it
+//! bit 57        whether there are short routes beside it
 //! bit 58        whether a flat table follows it
 //! ```
 

@@ -6,7 +6,7 @@ use super::compact;
 use super::head::Head;
 use super::key::{Key, STRIDE};
 use super::raw::{Task, View};
-use super::root::{ROOT4_BITS, ROOT6_BITS, flat_table, short_values};
+use super::root::{ROOT4_BITS, ROOT6_BITS, flat_table, short_bits, short_values};
 
 /// The bits of a leaf that are its value.
 pub(super) const VALUE: u32 = 0xFF_FFFF;
@@ -95,11 +95,15 @@ pub(super) fn finish<K: Key>(region: View, head: Head, leaf: u32, addr: K) -> u3
     }
 }
 
-/// The answer where no route longer than /6 covers `addr` or, in a small VRF, none but the default.
+/// The answer where none but a short route covers `addr` or, in a small VRF, none but the default.
 #[inline(always)]
 pub(super) fn uncovered<K: Key>(region: View, head: Head, addr: K) -> u32 {
     match head.has_short() {
-        true => region.acquire32(short_values::<K>(head.entry()), addr.slot(0)),
+        true => {
+            let bits = addr.slot(0) << STRIDE | addr.slot(STRIDE);
+            let index = bits >> (2 * STRIDE - short_bits(K::BITS));
+            region.acquire32(short_values::<K>(head.entry()), index)
+        }
         false => head.default(),
     }
 }

@@ -23,7 +23,7 @@ unsafe extern "C" {
     fn lpm4_single(t: *mut c_void, addr: *const u32, n: usize) -> u64;
     fn lpm4_burst(t: *mut c_void, addr: *const u32, n: usize) -> u64;
     fn fib4_new(routes: u32, vector: c_int) -> *mut c_void;
-    fn fib4_select(t: *mut c_void, vector: c_int);
+    fn fib4_select(t: *mut c_void, vector: c_int) -> c_int;
     fn fib4_update(
         t: *mut c_void,
         ip: *const u32,
@@ -42,7 +42,7 @@ unsafe extern "C" {
     ) -> c_int;
     fn lpm6_lookup(t: *mut c_void, addr: *const Octets, n: usize, burst: c_int) -> u64;
     fn fib6_new(routes: u32) -> *mut c_void;
-    fn fib6_select(t: *mut c_void, vector: c_int);
+    fn fib6_select(t: *mut c_void, vector: c_int) -> c_int;
     fn fib6_update(
         t: *mut c_void,
         ip: *const Octets,
@@ -162,6 +162,10 @@ pub fn cases(family: &Family, options: &Options) -> Vec<Case> {
             tables.push(table);
             let t = table.at;
             for (name, vector) in [("rte_fib avx512", 1), ("rte_fib scalar", 0)] {
+                if unsafe { fib4_select(t, vector) } == 0 {
+                    println!("  {name}: not on this processor");
+                    continue;
+                }
                 for (mode, burst) in [("burst", 64), ("single", 1)] {
                     add(
                         table,
@@ -229,6 +233,10 @@ pub fn cases(family: &Family, options: &Options) -> Vec<Case> {
             let Some(table) = fib else { continue };
             let t = table.at;
             for (name, vector) in [("rte_fib6 avx512", 1), ("rte_fib6 scalar", 0)] {
+                if unsafe { fib6_select(t, vector) } == 0 {
+                    println!("  {name}: not on this processor");
+                    continue;
+                }
                 add(
                     table,
                     name,

@@ -50,7 +50,7 @@ impl Kernels {
         Kernels { avx2, flat: level, compact: level, deep: level }
     }
 
-    /// The best that this processor has: where that is not plain by a race of some milliseconds, once, since gathers may be
+    /// The best that this processor has: where that may be AVX-512 by a race of some hundredths of a second, once, since gathers may be
     /// several times slower on one processor than on another of the same kind (by the microcode that keeps
     /// them from leaking data).
     pub(in crate::fib) fn detect() -> Kernels {
@@ -268,6 +268,10 @@ pub(super) fn flat4(
     defaults: &Lanes<u32>,
     out: &mut Lanes<u32>,
 ) -> u64 {
+    // A prefetch retires at once, so that all lanes' misses overlap; loads that miss soon fill the reorder buffer.
+    for &addr in addrs {
+        region.prefetch_flat(table, (addr >> 8) as usize);
+    }
     for (out, &addr) in out.iter_mut().zip(addrs) {
         *out = u32::from(region.acquire_flat(table, (addr >> 8) as usize));
     }

@@ -190,14 +190,20 @@ impl View<'_> {
     /// Asks for the cache line of a word that will be needed soon.
     #[inline(always)]
     pub(in crate::fib) fn prefetch(self, word: u32) {
+        self.prefetch_flat(word, 0);
+    }
+
+    /// The same for the `index`-th entry of a flat table at `word`.
+    #[inline(always)]
+    pub(in crate::fib) fn prefetch_flat(self, word: u32, index: usize) {
         #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
         // SAFETY: a prefetch has no effect that a program could see, whatever the address.
         unsafe {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(self.word(word).cast());
+            _mm_prefetch::<_MM_HINT_T0>(self.word(word).wrapping_add(index * 2).cast());
         }
         #[cfg(not(all(target_arch = "x86_64", not(any(miri, loom)))))]
-        let _ = word;
+        let _ = (word, index);
     }
 }
 

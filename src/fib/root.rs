@@ -19,18 +19,20 @@ use super::key::{Key, STRIDE};
 use super::raw::Region;
 
 /// The depth at which IPv4's root table ends.
-pub(super) const ROOT4_BITS: u8 = 18;
+pub(super) const ROOT4_BITS: u8 = if cfg!(loom) { 6 } else { 18 };
+/// The bits that a flat table resolves: the compact chunks' too.
+pub(super) const FLAT_BITS: u8 = ROOT4_BITS + STRIDE;
 /// The bits that each of IPv6's tables resolves.
 pub(super) const ROOT6_BITS: u8 = 12;
 
 /// Words of the flat table.
-const FLAT_WORDS: u32 = 1 << 22;
+const FLAT_WORDS: u32 = 1 << (FLAT_BITS - 2);
 
 /// Room to ask for before making a root table, in chunks of the largest size (416 octets): for IPv4's MiB and the
 /// shared chunks.
-pub(super) const ROOT_CHUNKS: u64 = 4096;
+pub(super) const ROOT_CHUNKS: u64 = if cfg!(loom) { 4 } else { 4096 };
 /// The same for one with a flat table.
-const FLAT_CHUNKS: u64 = 90_000;
+const FLAT_CHUNKS: u64 = if cfg!(loom) { 20 } else { 90_000 };
 
 /// Slots of a root table's entry in the flat table.
 const SLOTS: usize = 1 << STRIDE;

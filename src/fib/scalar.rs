@@ -6,7 +6,7 @@ use super::compact;
 use super::head::Head;
 use super::key::{Key, STRIDE};
 use super::raw::{Task, View};
-use super::root::{ROOT4_BITS, ROOT6_BITS, flat_table, short_bits, short_values};
+use super::root::{FLAT_BITS, ROOT4_BITS, ROOT6_BITS, flat_table, short_bits, short_values};
 
 /// The bits of a leaf that are its value.
 pub(super) const VALUE: u32 = 0xFF_FFFF;
@@ -52,7 +52,7 @@ pub(super) fn flat4(region: View, head: Head, addr: u32) -> Option<u32> {
     if !head.has_flat() {
         return None;
     }
-    let short = region.acquire_flat(flat_table(head.entry()), (addr >> 8) as usize);
+    let short = region.acquire_flat(flat_table(head.entry()), (addr >> (32 - FLAT_BITS)) as usize);
     (short < compact::ESCAPE).then(|| finish(region, head, u32::from(short), addr))
 }
 

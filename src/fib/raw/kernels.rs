@@ -320,7 +320,7 @@ fn follow(
         for n in 0..count {
             let lane = open[usize::from(n)];
             let i = usize::from(lane) % LANES;
-            let slot = (keys[i] >> (58 - depth)) as usize % LANES;
+            let slot = (keys[i] >> (58 - depth) & 63) as usize;
             let entry = region.acquire32(entries[i], 1 + runs(region.load64(entries[i]), slot));
             entries[i] = entry;
             left = add(region, &mut open, left, lane, entry);

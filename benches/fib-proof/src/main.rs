@@ -83,7 +83,9 @@ fn flat() {
 fn main() {
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-    let mut fib = fib::Fib::new(fib::Limits { max_vrfs: 4, max_bytes: 1 << 20, ..fib::Limits::default() }).unwrap();
+    let mut fib =
+        fib::Fib::new(fib::Limits { max_vrfs: 4, max_bytes: 1 << 20, ..fib::Limits::default() })
+            .unwrap();
     fib.add_vrf(0).unwrap();
     fib.add_vrf(1).unwrap();
     let nets = [

@@ -117,9 +117,10 @@ uint64_t fib4_lookup(void *table, const uint32_t *addr, size_t n, int burst)
 	return sum;
 }
 
-void fib4_select(void *table, int vector)
+/* Whether the processor has it. */
+int fib4_select(void *table, int vector)
 {
-	rte_fib_select_lookup(table, vector ? RTE_FIB_LOOKUP_DIR24_8_VECTOR_AVX512
+	return 0 == rte_fib_select_lookup(table, vector ? RTE_FIB_LOOKUP_DIR24_8_VECTOR_AVX512
 					    : RTE_FIB_LOOKUP_DIR24_8_SCALAR_MACRO);
 }
 
@@ -168,9 +169,10 @@ void *fib6_new(uint32_t routes)
 	return table;
 }
 
-void fib6_select(void *table, int vector)
+/* Whether the processor has it. */
+int fib6_select(void *table, int vector)
 {
-	rte_fib6_select_lookup(table, vector ? RTE_FIB6_LOOKUP_TRIE_VECTOR_AVX512
+	return 0 == rte_fib6_select_lookup(table, vector ? RTE_FIB6_LOOKUP_TRIE_VECTOR_AVX512
 					     : RTE_FIB6_LOOKUP_TRIE_SCALAR);
 }
 

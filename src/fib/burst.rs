@@ -1,39 +1,67 @@
 //! Bursts: all lanes take each step together, so that their cache misses overlap.
 
-use super::chunk::{LEAF, is_leaf};
+use super::chunk::LEAF;
 use super::compact;
 use super::head::Head;
 use super::key::{Key, STRIDE};
-use super::raw::{Kernels, LANES, Region};
+use super::raw::{Kernels, LANES, Task, View};
 use super::reader::FibReader;
 use super::root::{ROOT4_BITS, ROOT6_BITS, flat_table};
 use super::scalar;
 
 /// Where the last chunk of an IPv4 address ends: bits 30 and 31, and four that are not there.
 const BITS4: u8 = 36;
+/// Where the last chunk of an IPv6 address ends that is wholly in its first 64 bits.
+const END6: u8 = 60;
 
-/// Calls `lookup` for `LANES` lanes at a time, the last ones filled up.
-#[inline(always)]
-pub(super) fn in_lanes<A: Copy + Default>(
-    vrfs: &[u32],
-    addrs: &[A],
-    out: &mut [u32],
-    lookup: impl Fn(&[u32; LANES], &[A; LANES], &mut [u32; LANES]),
-) {
-    let count = vrfs.len().min(addrs.len()).min(out.len());
-    let (whole_vrfs, rest_vrfs) = vrfs[..count].as_chunks();
-    let (whole_addrs, rest_addrs) = addrs[..count].as_chunks();
-    let (whole_out, rest_out) = out[..count].as_chunks_mut();
-    for ((vrfs, addrs), out) in whole_vrfs.iter().zip(whole_addrs).zip(whole_out) {
-        lookup(vrfs, addrs, out);
+/// Addresses and their VRFs, and where the answers go; the shortest counts.
+pub(super) struct Burst<'a, A> {
+    pub(super) reader: &'a FibReader,
+    pub(super) vrfs: &'a [u32],
+    pub(super) addrs: &'a [A],
+    pub(super) out: &'a mut [u32],
+}
+
+/// Addresses of a family, as many as there are lanes.
+trait Lookup: Copy {
+    fn lookup(
+        reader: &FibReader,
+        vrfs: &[u32; LANES],
+        addrs: &[Self; LANES],
+        out: &mut [u32; LANES],
+    );
+}
+
+impl<A: Lookup> Task for Burst<'_, A> {
+    type Answer = ();
+
+    /// Looks `LANES` up at a time, the last ones filled up.
+    #[inline(always)]
+    fn run(self) {
+        let count = self.vrfs.len().min(self.addrs.len()).min(self.out.len());
+        let (vrfs, last_vrfs) = self.vrfs[..count].as_chunks();
+        let (addrs, last_addrs) = self.addrs[..count].as_chunks();
+        let (out, last_out) = self.out[..count].as_chunks_mut();
+        let mut last = match last_out.is_empty() {
+            true => None,
+            false => Some((filled(last_vrfs), filled(last_addrs), [0; LANES])),
+        };
+        let whole = vrfs.iter().zip(addrs).zip(out).map(|((vrfs, addrs), out)| (vrfs, addrs, out));
+        let filled = last.iter_mut().map(|(vrfs, addrs, out)| (&*vrfs, &*addrs, out));
+        for (vrfs, addrs, out) in whole.chain(filled) {
+            A::lookup(self.reader, vrfs, addrs, out);
+        }
+        if let Some((_, _, answers)) = last {
+            last_out.copy_from_slice(&answers[..last_out.len()]);
+        }
     }
-    if let (Some(&vrf), Some(&addr)) = (rest_vrfs.first(), rest_addrs.first()) {
-        let (mut vrfs, mut addrs, mut out) = ([vrf; LANES], [addr; LANES], [0; LANES]);
-        vrfs[..rest_vrfs.len()].copy_from_slice(rest_vrfs);
-        addrs[..rest_addrs.len()].copy_from_slice(rest_addrs);
-        lookup(&vrfs, &addrs, &mut out);
-        rest_out.copy_from_slice(&out[..rest_out.len()]);
-    }
+}
+
+/// The first ones and then the very first again.
+fn filled<T: Copy>(some: &[T]) -> [T; LANES] {
+    let mut all = [some[0]; LANES];
+    all[..some.len()].copy_from_slice(some);
+    all
 }
 
 /// The VRF of all lanes, if it is one.
@@ -49,65 +77,63 @@ fn keys4(addrs: &[u32; LANES]) -> [u64; LANES] {
     addrs.map(|addr| u64::from(addr) << 32)
 }
 
-pub(super) fn lookup4(
-    reader: &FibReader,
-    vrfs: &[u32; LANES],
-    addrs: &[u32; LANES],
-    out: &mut [u32; LANES],
-) {
-    let (region, kernels) = (&*reader.region, reader.kernels);
-    if let Some(vrf) = single(vrfs) {
-        let head = reader.heads.load4(region, vrf);
-        let defaults = uncovered(region, head, addrs);
-        if head.has_flat() {
-            let table = flat_table(head.entry());
-            let mut escapes = kernels.flat4(region, table, addrs, &defaults, out);
-            while escapes != 0 {
-                let i = escapes.trailing_zeros() as usize;
-                escapes &= escapes - 1;
-                let leaf = scalar::compact4(region, head, addrs[i]);
-                out[i] = answer(leaf, defaults[i]);
+impl Lookup for u32 {
+    #[inline(always)]
+    fn lookup(
+        reader: &FibReader,
+        vrfs: &[u32; LANES],
+        addrs: &[u32; LANES],
+        out: &mut [u32; LANES],
+    ) {
+        let (region, kernels) = (reader.region.view(), reader.kernels);
+        if let Some(vrf) = single(vrfs) {
+            let head = reader.heads.load4(region, vrf);
+            let defaults = uncovered(region, head, addrs);
+            if head.has_flat() {
+                let table = flat_table(head.entry());
+                let mut escapes = kernels.flat4(region, table, addrs, &defaults, out);
+                while escapes != 0 {
+                    let i = escapes.trailing_zeros() as usize;
+                    escapes &= escapes - 1;
+                    let leaf = scalar::compact4(region, head, addrs[i]);
+                    out[i] = answer(leaf, defaults[i]);
+                }
+            } else if head.has_table() {
+                let mut chunks = [0; LANES];
+                kernels.root4(region, head.entry(), addrs, &mut chunks);
+                compact4(region, kernels, &chunks, addrs, &defaults, out);
+            } else {
+                *out = [head.entry(); LANES];
+                kernels.descend(region, &keys4(addrs), out, 0, BITS4);
+                finish(out, &defaults);
             }
-        } else if head.has_table() {
-            let mut chunks = [0; LANES];
-            kernels.root4(region, head.entry(), addrs, &mut chunks);
-            compact4(region, kernels, &chunks, addrs, &defaults, out);
-        } else {
-            *out = [head.entry(); LANES];
-            kernels.descend(region, &keys4(addrs), out, 0, BITS4);
-            finish(out, &defaults);
+            return;
         }
-        return;
-    }
-    let mut defaults = [0; LANES];
-    let mut chunks = [0; LANES];
-    // Lanes of large VRFs sit the descent out, lanes of small ones look at the chunk at 0 and are not listened to.
-    let mut entries = [LEAF; LANES];
-    let mut large = 0u64;
-    for i in 0..LANES {
-        let head = reader.heads.load4(region, vrfs[i]);
-        defaults[i] = head.default();
-        if head.has_table() {
-            defaults[i] = scalar::uncovered(region, head, addrs[i]);
-            chunks[i] = region.acquire32(head.entry(), (addrs[i] >> (32 - ROOT4_BITS)) as usize);
-            region.prefetch(chunks[i]);
-            large |= 1 << i;
-        } else {
-            entries[i] = head.entry();
+        let mut defaults = [0; LANES];
+        // Lanes of small VRFs look at the chunk at 0, where none is, and are not listened to; lanes of large ones sit the descent out.
+        let mut chunks = [0; LANES];
+        let mut entries = [LEAF; LANES];
+        for i in 0..LANES {
+            let head = reader.heads.load4(region, vrfs[i]);
+            defaults[i] = head.default();
+            if head.has_table() {
+                defaults[i] = scalar::uncovered(region, head, addrs[i]);
+                let index = (addrs[i] >> (32 - ROOT4_BITS)) as usize;
+                chunks[i] = region.acquire32(head.entry(), index);
+                region.prefetch(chunks[i]);
+            } else {
+                entries[i] = head.entry();
+            }
         }
-    }
-    if large != u64::MAX {
         kernels.descend(region, &keys4(addrs), &mut entries, 0, BITS4);
         finish(&mut entries, &defaults);
-    }
-    if large == 0 {
-        *out = entries;
-        return;
-    }
-    compact4(region, kernels, &chunks, addrs, &defaults, out);
-    for i in 0..LANES {
-        if large >> i & 1 == 0 {
-            out[i] = entries[i];
+        if chunks == [0; LANES] {
+            *out = entries;
+            return;
+        }
+        compact4(region, kernels, &chunks, addrs, &defaults, out);
+        for ((out, entry), chunk) in out.iter_mut().zip(entries).zip(chunks) {
+            *out = if chunk == 0 { entry } else { *out };
         }
     }
 }
@@ -115,7 +141,7 @@ pub(super) fn lookup4(
 /// The answers below the root table's entries.
 #[inline(always)]
 fn compact4(
-    region: &Region,
+    region: View,
     kernels: Kernels,
     chunks: &[u32; LANES],
     addrs: &[u32; LANES],
@@ -133,77 +159,69 @@ fn compact4(
     }
 }
 
-pub(super) fn lookup6(
-    reader: &FibReader,
-    vrfs: &[u32; LANES],
-    addrs: &[u128; LANES],
-    out: &mut [u32; LANES],
-) {
-    let (region, kernels) = (&*reader.region, reader.kernels);
-    let keys = addrs.map(|addr| (addr >> 64) as u64);
-    let mut defaults = [0; LANES];
-    let mut small = [LEAF; LANES];
-    let mut large = [LEAF; LANES];
-    let mut depth = 2 * ROOT6_BITS;
-    if let Some(vrf) = single(vrfs) {
-        let head = reader.heads.load6(region, vrf);
-        defaults = uncovered(region, head, addrs);
-        if head.has_table() {
-            large = [head.entry(); LANES];
-            kernels.tables6(region, &keys, &mut large, 0);
-            kernels.tables6(region, &keys, &mut large, ROOT6_BITS);
-        } else {
-            large = [head.entry(); LANES];
-            depth = 0;
+impl Lookup for u128 {
+    #[inline(always)]
+    fn lookup(
+        reader: &FibReader,
+        vrfs: &[u32; LANES],
+        addrs: &[u128; LANES],
+        out: &mut [u32; LANES],
+    ) {
+        let (region, kernels) = (reader.region.view(), reader.kernels);
+        let keys = addrs.map(|addr| (addr >> 64) as u64);
+        if let Some(vrf) = single(vrfs) {
+            let head = reader.heads.load6(region, vrf);
+            let defaults = uncovered(region, head, addrs);
+            if head.has_table() {
+                kernels.large6(region, head.entry(), &keys, out, END6);
+            } else {
+                *out = [head.entry(); LANES];
+                kernels.descend(region, &keys, out, 0, END6);
+            }
+            finish6(region, addrs, out);
+            finish(out, &defaults);
+            return;
         }
-    } else {
-        let mut any = false;
+        let mut defaults = [0; LANES];
+        // Lanes of large VRFs sit the descent of the small ones out.
+        let mut large = [LEAF; LANES];
         for i in 0..LANES {
             let head = reader.heads.load6(region, vrfs[i]);
             defaults[i] = head.default();
+            out[i] = head.entry();
             if head.has_table() {
                 defaults[i] = scalar::uncovered(region, head, addrs[i]);
                 (large[i], _) = scalar::tables6(region, head.entry(), addrs[i]);
-            } else {
-                small[i] = head.entry();
-                any |= !is_leaf(small[i]) || small[i] != LEAF;
+                out[i] = LEAF;
             }
         }
-        if any {
-            descend6(region, kernels, &keys, addrs, &mut small, 0);
+        kernels.descend(region, &keys, out, 0, END6);
+        finish6(region, addrs, out);
+        if large != [LEAF; LANES] {
+            kernels.descend(region, &keys, &mut large, 2 * ROOT6_BITS, END6);
+            finish6(region, addrs, &mut large);
+            for (out, large) in out.iter_mut().zip(large) {
+                // At most one of the two is a value.
+                *out |= large;
+            }
         }
+        finish(out, &defaults);
     }
-    descend6(region, kernels, &keys, addrs, &mut large, depth);
-    for i in 0..LANES {
-        // At most one of the two is a value.
-        out[i] = large[i] | small[i];
-    }
-    finish(out, &defaults);
 }
 
 /// The vector code sees the first 64 bits: the few lanes with longer prefixes finish one at a time.
 #[inline(always)]
-fn descend6(
-    region: &Region,
-    kernels: Kernels,
-    keys: &[u64; LANES],
-    addrs: &[u128; LANES],
-    entries: &mut [u32; LANES],
-    depth: u8,
-) {
-    const END: u8 = 60;
-    kernels.descend(region, keys, entries, depth, END);
-    let open = entries.iter().fold(u32::MAX, |all, entry| all & entry) & LEAF == 0;
-    if open {
+fn finish6(region: View, addrs: &[u128; LANES], entries: &mut [u32; LANES]) {
+    if entries.iter().fold(LEAF, |all, entry| all & entry) == 0 {
         for (entry, &addr) in entries.iter_mut().zip(addrs) {
-            *entry = scalar::descend(region, *entry, addr, END);
+            *entry = scalar::descend(region, *entry, addr, END6);
         }
     }
 }
 
 /// What each lane's answer is where it finds leaf 0.
 #[inline(always)]
-fn uncovered<K: Key>(region: &Region, head: Head, addrs: &[K; LANES]) -> [u32; LANES] {
+fn uncovered<K: Key>(region: View, head: Head, addrs: &[K; LANES]) -> [u32; LANES] {
     match head.has_short() {
         true => addrs.map(|addr| scalar::uncovered(region, head, addr)),
         false => [head.default(); LANES],

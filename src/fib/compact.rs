@@ -14,10 +14,10 @@
 
 use super::chunk::{LEAF, bitmap_of, is_leaf, runs};
 use super::heap::Heap;
-use super::raw::Region;
+use super::raw::View;
 
-/// The bit of a short entry that says escape; the others are its number.
-pub(super) const ESCAPE: u16 = 0x8000;
+/// The bit of a short entry that says escape; those below are its number. (The model has room for a few values and escapes.)
+pub(super) const ESCAPE: u16 = if cfg!(loom) { 8 } else { 0x8000 };
 
 /// Words of the table with a one-run chunk for every value below `ESCAPE`.
 pub(super) const UNIFORM_WORDS: u32 = 2 * ESCAPE as u32;
@@ -33,7 +33,7 @@ pub(super) fn first_escape(bitmap: u64) -> usize {
 
 /// The entry of `slot`, as in a chunk.
 #[inline(always)]
-pub(super) fn entry(region: &Region, chunk: u32, slot: usize) -> u32 {
+pub(super) fn entry(region: View, chunk: u32, slot: usize) -> u32 {
     let bitmap = region.load64(chunk);
     let short = region.acquire16(chunk, 3 + runs(bitmap, slot));
     if short < ESCAPE {
@@ -84,7 +84,7 @@ impl Image {
 }
 
 /// Bits of a word of short entries that say escape.
-const ESCAPES: u64 = 0x8000_8000_8000_8000;
+const ESCAPES: u64 = ESCAPE as u64 * 0x0001_0001_0001_0001;
 
 /// Retires a chunk that is not one of the shared ones.
 pub(super) fn retire(heap: &mut Heap, chunk: u32) {

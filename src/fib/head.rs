@@ -4,12 +4,12 @@
 //! bits 0..31    the entry to start from, or the offset of the root table
 //! bits 32..55   the default route's value
 //! bit 56        whether there is a root table
-//! bit 57        whether there are routes of /1 to /6 beside it
+//! bit 57        whether there are short routes beside it
 //! bit 58        whether a flat table follows it
 //! ```
 
 use super::chunk::{LEAF, leaf};
-use super::raw::Region;
+use super::raw::{Region, View};
 use super::root::Root;
 
 /// Heads are in memory with this bit inverted: memory never written says that there is no route.
@@ -70,17 +70,17 @@ pub(super) struct Heads {
 
 impl Heads {
     #[inline(always)]
-    pub(super) fn load4(self, region: &Region, vrf: u32) -> Head {
+    pub(super) fn load4(self, region: View, vrf: u32) -> Head {
         self.load(region, vrf, 0)
     }
 
     #[inline(always)]
-    pub(super) fn load6(self, region: &Region, vrf: u32) -> Head {
+    pub(super) fn load6(self, region: View, vrf: u32) -> Head {
         self.load(region, vrf, 1)
     }
 
     #[inline(always)]
-    fn load(self, region: &Region, vrf: u32, family: u32) -> Head {
+    fn load(self, region: View, vrf: u32, family: u32) -> Head {
         if vrf >= self.vrfs {
             return Head::none();
         }

@@ -1,9 +1,9 @@
 //! What workers hold: lookups that take no lock and write nothing.
 
-use super::burst;
+use super::burst::Burst;
 use super::head::Heads;
 use super::raw::{Kernels, Region};
-use super::scalar::{flat4, lookup4, lookup6};
+use super::scalar::{One, flat4};
 use std::sync::Arc;
 
 /// Lookups for workers; cheap to clone, one for each.
@@ -38,29 +38,26 @@ impl FibReader {
     /// The value of the longest match of `addr` (host order), or [`NO_ROUTE`](super::NO_ROUTE); also where there is no such VRF.
     #[inline]
     pub fn lookup4(&self, vrf: u32, addr: u32) -> u32 {
-        let head = self.heads.load4(&self.region, vrf);
+        let head = self.heads.load4(self.region.view(), vrf);
         // A flat table needs no particular processor, so that this can be inlined.
-        flat4(&self.region, head, addr)
-            .unwrap_or_else(|| self.kernels.with_avx2(|| lookup4(&self.region, head, addr)))
+        flat4(self.region.view(), head, addr)
+            .unwrap_or_else(|| self.kernels.run(One { region: self.region.view(), head, addr }))
     }
 
     /// The value of the longest match of `addr`, or [`NO_ROUTE`](super::NO_ROUTE); also where there is no such VRF.
     #[inline]
     pub fn lookup6(&self, vrf: u32, addr: u128) -> u32 {
-        self.kernels.with_avx2(|| lookup6(&self.region, self.heads.load6(&self.region, vrf), addr))
+        let head = self.heads.load6(self.region.view(), vrf);
+        self.kernels.run(One { region: self.region.view(), head, addr })
     }
 
     /// Looks up `addrs[i]` in `vrfs[i]` into `out[i]`. Slices of different lengths: the shortest counts.
     pub fn lookup4_burst(&self, vrfs: &[u32], addrs: &[u32], out: &mut [u32]) {
-        burst::in_lanes(vrfs, addrs, out, |vrfs, addrs, out| {
-            burst::lookup4(self, vrfs, addrs, out)
-        });
+        self.kernels.run(Burst { reader: self, vrfs, addrs, out });
     }
 
     /// Looks up `addrs[i]` in `vrfs[i]` into `out[i]`. Slices of different lengths: the shortest counts.
     pub fn lookup6_burst(&self, vrfs: &[u32], addrs: &[u128], out: &mut [u32]) {
-        burst::in_lanes(vrfs, addrs, out, |vrfs, addrs, out| {
-            burst::lookup6(self, vrfs, addrs, out)
-        });
+        self.kernels.run(Burst { reader: self, vrfs, addrs, out });
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! IPv4   2^18 entries of 32 bits   | 64 values of the short routes | flat table: 2^24 of 16 bits, in the largest VRFs
-//! IPv6   2^12 entries of 32 bits   | 64 values of the short routes |
+//! IPv6   2^12 entries of 32 bits   | 2^12 values of the short routes |
 //! ```
 //!
-//! The **short routes**, /1 to /6, are in no entry and no chunk, just as the default is not: leaf 0 refers to the value
-//! for the first six bits, or a change of one would be as many changes as there are chunks under it.
+//! The **short routes**, /1 to /6 of IPv4 and /1 to /12 of IPv6, are in no entry and no chunk, just as the default is not: leaf 0 refers to
+//! the value for the first bits, or a change of one would be as many changes as there are chunks under it.
 //!
 //! The **flat table** repeats what the compact chunks say, a short entry for each /24: one load where those take three. What is
 //! an escape there is one here, without its number: the answer is then in the compact chunk. It is written after
@@ -19,20 +19,20 @@ use super::key::{Key, STRIDE};
 use super::raw::Region;
 
 /// The depth at which IPv4's root table ends.
-pub(super) const ROOT4_BITS: u8 = 18;
+pub(super) const ROOT4_BITS: u8 = if cfg!(loom) { 6 } else { 18 };
+/// The bits that a flat table resolves: the compact chunks' too.
+pub(super) const FLAT_BITS: u8 = ROOT4_BITS + STRIDE;
 /// The bits that each of IPv6's tables resolves.
 pub(super) const ROOT6_BITS: u8 = 12;
 
-/// Words of the values of the short routes.
-const SHORT_WORDS: u32 = 32;
 /// Words of the flat table.
-const FLAT_WORDS: u32 = 1 << 22;
+const FLAT_WORDS: u32 = 1 << (FLAT_BITS - 2);
 
 /// Room to ask for before making a root table, in chunks of the largest size (416 octets): for IPv4's MiB and the
 /// shared chunks.
-pub(super) const ROOT_CHUNKS: u64 = 4096;
+pub(super) const ROOT_CHUNKS: u64 = if cfg!(loom) { 4 } else { 4096 };
 /// The same for one with a flat table.
-const FLAT_CHUNKS: u64 = 90_000;
+const FLAT_CHUNKS: u64 = if cfg!(loom) { 20 } else { 90_000 };
 
 /// Slots of a root table's entry in the flat table.
 const SLOTS: usize = 1 << STRIDE;
@@ -40,6 +40,16 @@ const SLOTS: usize = 1 << STRIDE;
 /// Bits that the root table of a family resolves.
 pub(super) const fn root_bits(family_bits: u8) -> u8 {
     if family_bits == 32 { ROOT4_BITS } else { ROOT6_BITS }
+}
+
+/// The longest of the short routes of a family.
+pub(super) const fn short_bits(family_bits: u8) -> u8 {
+    if family_bits == 32 { STRIDE } else { ROOT6_BITS }
+}
+
+/// Words of the values of the short routes.
+const fn short_words(family_bits: u8) -> u32 {
+    1 << (short_bits(family_bits) - 1)
 }
 
 const fn root_words(family_bits: u8) -> u32 {
@@ -55,7 +65,7 @@ pub(super) fn short_values<K: Key>(table: u32) -> u32 {
 /// Where the flat table is.
 #[inline(always)]
 pub(super) fn flat_table(table: u32) -> u32 {
-    table + root_words(32) + SHORT_WORDS
+    table + root_words(32) + short_words(32)
 }
 
 /// A root table with what is behind it.
@@ -70,7 +80,7 @@ pub(super) struct Root {
 
 impl Root {
     fn words<K: Key>(flat: bool) -> u32 {
-        root_words(K::BITS) + SHORT_WORDS + if flat { FLAT_WORDS } else { 0 }
+        root_words(K::BITS) + short_words(K::BITS) + if flat { FLAT_WORDS } else { 0 }
     }
 
     /// One whose entries all are `empty`, which nobody can reach yet; nothing if there is no room.
@@ -102,7 +112,7 @@ impl Root {
             return None;
         }
         let table = heap.alloc(Self::words::<u32>(flat))?;
-        for word in 0..root_words(32) + SHORT_WORDS {
+        for word in 0..root_words(32) + short_words(32) {
             heap.region.store64(table + word, heap.region.load64(self.table + word));
         }
         if flat {
@@ -114,7 +124,7 @@ impl Root {
     }
 
     /// Gives the short routes the values `values`.
-    pub(super) fn set_short<K: Key>(&self, heap: &Heap, values: &[u32; 64]) {
+    pub(super) fn set_short<K: Key>(&self, heap: &Heap, values: &[u32]) {
         let table = short_values::<K>(self.table);
         for (index, &value) in values.iter().enumerate() {
             heap.region.publish32(table, index, value);

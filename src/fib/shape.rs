@@ -12,9 +12,9 @@ use super::root::{self, ROOT4_BITS, ROOT6_BITS, Root, root_bits};
 use super::tree::Update;
 
 /// From this many routes on a VRF has tables.
-pub(super) const GROW: usize = 16_384;
+pub(super) const GROW: usize = if cfg!(loom) { 4 } else { 16_384 };
 /// Below this many routes it has none.
-pub(super) const SHRINK: usize = 8_192;
+pub(super) const SHRINK: usize = GROW / 2;
 
 /// A root table without routes, with `tables` second tables in stock; nothing if there is no room.
 pub(super) fn new_root<K: Key>(heap: &mut Heap, tables: usize) -> Option<Root> {

@@ -5,9 +5,9 @@ use super::compact;
 use super::heap::Heap;
 use super::key::{Key, STRIDE};
 use super::rib::{NONE, NodeRef, covered, position};
-use super::root::ROOT6_BITS;
+use super::root::{ROOT6_BITS, short_bits};
 use super::shape::{Place, fill};
-use super::tree::{Tally, Tree, UNKNOWN, Update};
+use super::tree::{Routes, Tally, Tree, UNKNOWN, Update};
 
 impl<K: Key> Tree<K> {
     /// Brings the node at `depth` and what is below it up to date with `updates`, all of them longer than
@@ -45,7 +45,7 @@ impl<K: Key> Tree<K> {
             within = place.inside(entry);
         }
         // Readers find the short routes beside the root table: nothing below inherits them.
-        let beside = depth == 0 && matches!(place, Place::Within(_));
+        let beside = depth < short_bits(K::BITS) && matches!(place, Place::Within(_));
         // The slots whose own or inherited value may have changed.
         let mut changed = if inherited == self.rib.inherited(node) { 0 } else { u64::MAX };
         self.rib.set_inherited(node, inherited);
@@ -185,5 +185,33 @@ impl<K: Key> Tree<K> {
             node = self.rib.set_child(node, slot, new);
         }
         (node, before, after)
+    }
+
+    /// Makes readers find the short routes, and the default where there are none.
+    pub(super) fn set_short(&self, heap: &Heap, vrf: &mut Routes) {
+        let Some(root) = &mut vrf.table else { return };
+        let (mut above, mut values) = ([0; 64], Vec::new());
+        root.short = self.spread_own(vrf.root, &mut above);
+        for (slot, above) in above.into_iter().enumerate() {
+            // IPv6 has two nodes' worth of them, IPv4 only the upper.
+            let (mut own, count) = ([0; 64], 1 << (short_bits(K::BITS) - STRIDE));
+            if count > 1 && vrf.root != NONE {
+                root.short |= self.spread_own(self.rib.child(vrf.root, slot), &mut own);
+            }
+            let first = |own: u32| [own, above, vrf.default].into_iter().find(|&value| value != 0);
+            values.extend(own[..count].iter().map(|&own| first(own).unwrap_or(0)));
+        }
+        if root.short {
+            root.set_short::<K>(heap, &values);
+        }
+    }
+
+    /// The best values of a node's own prefixes, and whether it has any.
+    fn spread_own(&self, node: NodeRef, slots: &mut [u32; 64]) -> bool {
+        let some = node != NONE && self.rib.has_prefixes(node);
+        if some {
+            self.rib.spread(node, slots);
+        }
+        some
     }
 }

@@ -5,7 +5,7 @@ use super::head::Head;
 use super::heap::Heap;
 use super::key::{Key, STRIDE};
 use super::rib::{NONE, NodeRef, Rib, covered, length, position};
-use super::root::{self, ROOT6_BITS, Root};
+use super::root::{self, ROOT6_BITS, Root, short_bits};
 use super::shape::{self, GROW, Place, SHRINK};
 use super::walk::Walk;
 
@@ -143,7 +143,7 @@ impl<K: Key> Tree<K> {
                 root.retire::<K>(heap);
                 vrf.table = Some(other);
             }
-            if grows || updates.iter().any(|update| update.len <= STRIDE) {
+            if grows || updates.iter().any(|update| update.len <= short_bits(K::BITS)) {
                 self.set_short(heap, vrf);
             }
         }
@@ -153,18 +153,6 @@ impl<K: Key> Tree<K> {
             Some(root) => Head::with_root(root, vrf.default),
         };
         (head, tally.replaced)
-    }
-
-    /// Makes readers find the short routes, and the default where there are none.
-    fn set_short(&self, heap: &Heap, vrf: &mut Routes) {
-        let Some(root) = &mut vrf.table else { return };
-        root.short = vrf.root != NONE && self.rib.has_prefixes(vrf.root);
-        if root.short {
-            let mut values = [0; 64];
-            self.rib.spread(vrf.root, &mut values);
-            let values = values.map(|value| if value == 0 { vrf.default } else { value });
-            root.set_short::<K>(heap, &values);
-        }
     }
 
     fn sync_root(
@@ -295,7 +283,7 @@ impl<K: Key> Tree<K> {
 
     /// Nodes whose inherited value an update can change.
     fn nodes_below(&self, vrf: &Routes, update: &Update<K>) -> u64 {
-        if update.len == 0 || update.len <= STRIDE && vrf.table.is_some() {
+        if update.len == 0 || update.len <= short_bits(K::BITS) && vrf.table.is_some() {
             return 0;
         }
         let mut node = vrf.root;

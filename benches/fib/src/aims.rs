@@ -2,7 +2,7 @@
 //! figures move with the machine: as many times as fast as the aim's author wanted it to be on the machine
 //! where the rivals were measured first.
 
-use crate::report::{Report, Row};
+use crate::report::{ChangeCounts, Report, Row};
 
 pub struct Aim {
     pub what: String,
@@ -18,15 +18,14 @@ pub struct Aim {
 const GROWTH: &str = "two dependent steps and three loads where the rival's table has one load";
 const IPV4_RANDOM: &str = "the aim is from a processor with 2 MiB of second-level cache; this one's holds less of the 4.4 MiB";
 const FLAT: &str = "the same one load as the rival's";
-const SINGLE: &str = "one load of the table, as rte_lpm's, and the head of the VRF before it, which rte_lpm does not have; that this is what it costs is not shown";
-const IPV6: &str = "a /48 is four chunks below the tables where the rival has three groups of entries; the layout's prototype is as slow here";
+const SINGLE: &str = "one load of the table, as rte_lpm's, and the head of the VRF before it (measured apart in src/fib/DESIGN.md)";
+const IPV6: &str = "a /48 is four chunks below the tables where the rival has three groups of entries; other strides are no faster (src/fib/DESIGN.md)";
 const MEMORY: &str = "the generated table is less aggregated than a real one";
-const UPDATES6: &str = "probably the way down the tree of routes: half of a profile's samples in the FIB are there; in batches it is faster than the rival";
-const UNDER: &str = "each chunk under it that does not override it is compiled; tens of thousands of routes are under 2a00::/12";
-const TIME: &str =
-    "absolute; probably this processor is slower than the one that the aim was set for";
-const NOISE: &str = "not shown: probably neighbours on the machine, which change the rate by more than this from round to round";
-const VRFS: &str = "not shown: probably the misses, one for the head and one for each chunk; at ten routes it is 5.4 to 7 times from run to run";
+const UPDATES: &str = "one by one each goes down the tree of routes and compiles its chunk; in batches each chunk is compiled once";
+const UNDER: &str = "each chunk under it that does not override it is compiled";
+const TIME: &str = "absolute: the aim was set on another machine";
+const NOISE: &str = "identical code is this far apart in one run (a variant and the station that chose it): neighbours on the machine";
+const VRFS: &str = "each lane loads another head and 4 to 6 chunks: 4.7, 5.6 and 6.6 loads of a lookup miss 32 KiB, 3, 4 and 5 of them 512 KiB";
 
 /// What a row of ours is to the best row of anybody else's, and both.
 fn to_best<'a>(
@@ -56,6 +55,17 @@ fn best_variant<'a>(rows: &'a [Row], own: &Row) -> Option<&'a Row> {
         .max_by(|a, b| a.ratio.total_cmp(&b.ratio))
 }
 
+/// What callgrind counts for a change.
+fn changes(report: &Report, family: &str, implementation: &str) -> Option<String> {
+    let of =
+        |counts: &&ChangeCounts| counts.family == family && counts.implementation == implementation;
+    let ChangeCounts { instructions, misses: [l1, l2], .. } =
+        report.change_counts.iter().find(of)?;
+    Some(format!(
+        "{instructions:.0} instructions and loads that miss 32 KiB and 512 KiB {l1:.0} and {l2:.0} times"
+    ))
+}
+
 /// Every aim for which there is a measurement.
 pub fn of(report: &Report) -> Vec<Aim> {
     let mut aims = Vec::new();
@@ -70,7 +80,7 @@ pub fn of(report: &Report) -> Vec<Aim> {
             {
                 let why = match own.counts.zip(best.counts) {
                     Some((own, best)) => format!(
-                        "{why}; loads of a lookup that miss a simulated 32 KiB: {:.2}, the rival's {:.2}; 1 MiB: {:.2}, {:.2}",
+                        "{why}; loads of a lookup that miss a simulated 32 KiB: {:.2}, the rival's {:.2}; 512 KiB: {:.2}, {:.2}",
                         own.l1_misses, best.l1_misses, own.l2_misses, best.l2_misses
                     ),
                     None => why.to_owned(),
@@ -178,7 +188,12 @@ pub fn of(report: &Report) -> Vec<Aim> {
             asked: format!("{asked:.2} x"),
             found: format!("{found:.2} x {rival}"),
             score: found / asked,
-            why: UPDATES6.to_owned(),
+            why: changes(report, family, "station")
+                .zip(changes(report, family, rival))
+                .map_or_else(
+                    || UPDATES.to_owned(),
+                    |(own, rivals)| format!("{UPDATES}; {own}, the rival {rivals}"),
+                ),
         });
     }
     for (routes, asked) in [(10, 6.9), (100, 6.6), (1000, 6.0)] {

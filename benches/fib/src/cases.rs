@@ -52,8 +52,11 @@ pub fn run(family: &Family, options: &Options, report: &mut Report) {
     for (pattern, addresses) in &patterns {
         let mut times = vec![Vec::new(); cases.len()];
         let mut sums = vec![0; cases.len()];
-        for _ in 0..=rounds {
-            for (i, case) in cases.iter_mut().enumerate() {
+        for round in 0..=rounds {
+            for i in 0..cases.len() {
+                // There and back: what a case leaves in the caches is not always for the same one after it.
+                let i = if round % 2 == 0 { i } else { cases.len() - 1 - i };
+                let case = &mut cases[i];
                 // Each starts with its own memory in the caches, not with that of the one before.
                 (case.run)(addresses);
                 let start = Stopwatch::start();

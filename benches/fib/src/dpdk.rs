@@ -23,7 +23,7 @@ unsafe extern "C" {
     fn lpm4_single(t: *mut c_void, addr: *const u32, n: usize) -> u64;
     fn lpm4_burst(t: *mut c_void, addr: *const u32, n: usize) -> u64;
     fn fib4_new(routes: u32, vector: c_int) -> *mut c_void;
-    fn fib4_select(t: *mut c_void, vector: c_int);
+    fn fib4_select(t: *mut c_void, vector: c_int) -> c_int;
     fn fib4_update(
         t: *mut c_void,
         ip: *const u32,
@@ -42,7 +42,7 @@ unsafe extern "C" {
     ) -> c_int;
     fn lpm6_lookup(t: *mut c_void, addr: *const Octets, n: usize, burst: c_int) -> u64;
     fn fib6_new(routes: u32) -> *mut c_void;
-    fn fib6_select(t: *mut c_void, vector: c_int);
+    fn fib6_select(t: *mut c_void, vector: c_int) -> c_int;
     fn fib6_update(
         t: *mut c_void,
         ip: *const Octets,
@@ -77,6 +77,7 @@ struct Table {
     at: *mut c_void,
     mib: f64,
     build_s: f64,
+    bits: u8,
     update: fn(*mut c_void, &Columns),
 }
 
@@ -100,6 +101,7 @@ fn update6(
 
 fn build(
     name: &'static str,
+    bits: u8,
     make: impl FnOnce() -> *mut c_void,
     update: fn(*mut c_void, &Columns),
     routes: &Columns,
@@ -116,7 +118,7 @@ fn build(
     let build_s = start.seconds();
     // SAFETY: the library is started.
     let mib = (unsafe { dpdk_memory() } - before) as f64 / 1048576.0;
-    Some(Table { name, at, mib, build_s, update })
+    Some(Table { name, at, mib, build_s, bits, update })
 }
 
 fn started() -> bool {
@@ -154,6 +156,7 @@ pub fn cases(family: &Family, options: &Options) -> Vec<Case> {
     if family.bits == 32 {
         let fib = build(
             "rte_fib",
+            family.bits,
             || unsafe { fib4_new(count, 1) },
             |t, c| update4(fib4_update, t, c),
             &routes,
@@ -162,6 +165,10 @@ pub fn cases(family: &Family, options: &Options) -> Vec<Case> {
             tables.push(table);
             let t = table.at;
             for (name, vector) in [("rte_fib avx512", 1), ("rte_fib scalar", 0)] {
+                if unsafe { fib4_select(t, vector) } == 0 {
+                    println!("  {name}: not on this processor");
+                    continue;
+                }
                 for (mode, burst) in [("burst", 64), ("single", 1)] {
                     add(
                         table,
@@ -180,6 +187,7 @@ pub fn cases(family: &Family, options: &Options) -> Vec<Case> {
         } else {
             let lpm = build(
                 "rte_lpm",
+                family.bits,
                 || unsafe { lpm4_new(count) },
                 |t, c| update4(lpm4_update, t, c),
                 &routes,
@@ -204,12 +212,14 @@ pub fn cases(family: &Family, options: &Options) -> Vec<Case> {
     } else {
         let lpm = build(
             "rte_lpm6",
+            family.bits,
             || unsafe { lpm6_new(count) },
             |t, c| update6(lpm6_update, t, c),
             &routes,
         );
         let fib = build(
             "rte_fib6",
+            family.bits,
             || unsafe { fib6_new(count) },
             |t, c| update6(fib6_update, t, c),
             &routes,
@@ -229,6 +239,10 @@ pub fn cases(family: &Family, options: &Options) -> Vec<Case> {
             let Some(table) = fib else { continue };
             let t = table.at;
             for (name, vector) in [("rte_fib6 avx512", 1), ("rte_fib6 scalar", 0)] {
+                if unsafe { fib6_select(t, vector) } == 0 {
+                    println!("  {name}: not on this processor");
+                    continue;
+                }
                 add(
                     table,
                     name,
@@ -242,20 +256,18 @@ pub fn cases(family: &Family, options: &Options) -> Vec<Case> {
         }
         tables.extend(lpm.into_iter().chain(fib));
     }
-    TABLES.set(tables);
+    TABLES.with_borrow_mut(|all| all.extend(tables));
     cases
 }
 
-/// Makes changes in each of the tables that `cases` made for the family; gives their names and the seconds that it took.
-pub fn update(changes: &[Route]) -> Vec<(&'static str, f64)> {
+/// Makes changes in each of the tables that `cases` made for a family, by calling `run` with its name and what is to be done.
+pub fn update(bits: u8, changes: &[Route], mut run: impl FnMut(&'static str, &mut dyn FnMut())) {
     let changes = columns(changes);
-    let time = |table: &Table| {
-        let start = Stopwatch::start();
-        (table.update)(table.at, &changes);
-        (table.name, start.seconds())
-    };
     // rte_lpm takes hours for a day.
+    let with_rates = |table: &&Table| table.bits == bits && table.name != "rte_lpm";
     TABLES.with_borrow(|tables| {
-        tables.iter().filter(|table| table.name != "rte_lpm").map(time).collect()
-    })
+        for table in tables.iter().filter(with_rates) {
+            run(table.name, &mut || (table.update)(table.at, &changes));
+        }
+    });
 }

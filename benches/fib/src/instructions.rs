@@ -8,7 +8,7 @@
 use crate::cases::{self, Case};
 use crate::data::{self, Family};
 use crate::fib::Fib;
-use crate::report::{Counts, Report};
+use crate::report::{ChangeCounts, Counts, Report};
 use crate::{Options, ours, updates};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -20,11 +20,11 @@ const UPDATES: usize = 1 << 14;
 const UPDATE: &str = "update";
 
 /// The caches of a core that the aims are measured on.
-const CACHES: [&str; 3] = ["--I1=32768,8,64", "--D1=32768,8,64", "--LL=1048576,16,64"];
+const CACHES: [&str; 3] = ["--I1=32768,8,64", "--D1=32768,8,64", "--LL=524288,8,64"];
 
 /// What the counts in the report are.
 pub const ABOUT: &str = "\nInstructions are those of a lookup inside prefixes; misses are the loads of a lookup (random, inside, zipf) that \
-    find nothing in a second-level cache of 1 MiB. Both are callgrind's, the misses simulated, for one core that does nothing else and \
+    find nothing in a second-level cache of 512 KiB. Both are callgrind's, the misses simulated, for one core that does nothing else and \
     sees no prefetch; the addresses themselves are 0.06 misses (IPv6: 0.25). Callgrind knows no AVX-512: the instructions are those of \
     the AVX2 and scalar code, and the misses of the AVX-512 code are those of the scalar code on the same table. rte_lpm is not counted: its table \
     takes minutes to build at full speed.\n";
@@ -87,6 +87,10 @@ fn count_updates(family: &Family, mut fib: Fib) {
     counted("station", UPDATE, family.name, "", || {
         changes.iter().for_each(|change| updates::apply(&mut fib, change));
     });
+    #[cfg(dpdk)]
+    crate::dpdk::update(family.bits, &family.updates[..UPDATES], |name, update| {
+        counted(name, UPDATE, family.name, "", update);
+    });
 }
 
 fn dir(options: &Options) -> PathBuf {
@@ -129,8 +133,14 @@ pub fn finish(child: Child, options: &Options, report: &mut Report) -> Result<()
         let [name, mode, family, pattern] = fields[..] else { continue };
         if mode == UPDATE {
             let each = instructions / UPDATES as f64;
-            println!("  IP{family}: {each:.0} instructions an update");
-            report.update_instructions.push((family.to_owned(), each));
+            let misses = [l1_misses, l2_misses].map(|misses| misses / UPDATES as f64);
+            println!("  IP{family}, {name}: {each:.0} instructions a change, misses {misses:.1?}");
+            report.change_counts.push(ChangeCounts {
+                family: family.to_owned(),
+                implementation: name.to_owned(),
+                instructions: each,
+                misses,
+            });
         } else {
             // Of these, other code is chosen there than here; all code for a table loads the same.
             let chosen = name.ends_with("avx512")

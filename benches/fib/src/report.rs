@@ -30,6 +30,15 @@ pub struct Counts {
     pub l2_misses: f64,
 }
 
+/// What callgrind counts for each change.
+pub struct ChangeCounts {
+    pub family: String,
+    pub implementation: String,
+    pub instructions: f64,
+    /// Loads that miss simulated caches of the first and the second level.
+    pub misses: [f64; 2],
+}
+
 pub struct VrfRow {
     pub implementation: &'static str,
     pub routes: usize,
@@ -45,7 +54,7 @@ pub struct Report {
     pub vrfs: Vec<VrfRow>,
     /// Microseconds a single update: p50, p99, p99.9, max.
     pub latency: Vec<(&'static str, [f64; 4])>,
-    pub update_instructions: Vec<(String, f64)>,
+    pub change_counts: Vec<ChangeCounts>,
     /// Why callgrind has not counted, or not all.
     pub not_counted: Option<String>,
     /// The longer of inserting and withdrawing a short prefix of this length, in microseconds.
@@ -125,7 +134,9 @@ impl Report {
             })).collect();
             let updates: Vec<_> = self.latency.iter().map(|(family, us)| json!({
                 "family": family, "p50_us": us[0], "p99_us": us[1], "p999_us": us[2], "max_us": us[3],
-                "instructions": self.update_instructions.iter().find(|(of, _)| of == family).map(|(_, each)| each),
+                "counts": self.change_counts.iter().filter(|counts| counts.family == *family).map(|counts| json!({
+                    "implementation": counts.implementation, "instructions": counts.instructions, "misses": counts.misses,
+                })).collect::<Vec<_>>(),
                 "batched_per_s": self.batched.iter().find(|(of, _)| of == family).map(|(_, rate)| rate),
             })).collect();
             let short: Vec<_> = self

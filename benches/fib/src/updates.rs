@@ -37,7 +37,11 @@ pub fn run(family: &Family, options: &Options, report: &mut Report) {
         let mut times = vec![("station", start.seconds())];
         if !options.only_ours {
             #[cfg(dpdk)]
-            times.extend(crate::dpdk::update(&family.updates[from..to]));
+            crate::dpdk::update(family.bits, &family.updates[from..to], |name, update| {
+                let start = Stopwatch::start();
+                update();
+                times.push((name, start.seconds()));
+            });
         }
         for (name, time) in times {
             match seconds.iter_mut().find(|(known, _)| *known == name) {

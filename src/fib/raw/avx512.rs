@@ -5,7 +5,7 @@
 //! entries of which only the low half counts) that the processor does whole, and loads are not reordered
 //! with the loads that their addresses come from.
 
-use super::Region;
+use super::View;
 use super::kernels::{LANES, Lanes};
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -129,7 +129,7 @@ fn store(lanes: &mut Lanes<u32>, group: usize, value: __m256i) {
 
 /// See `Kernels::root4`.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-pub(super) fn root4(region: &Region, table: u32, addrs: &Lanes<u32>, chunks: &mut Lanes<u32>) {
+pub(super) fn root4(region: View, table: u32, addrs: &Lanes<u32>, chunks: &mut Lanes<u32>) {
     let base = region.word(table);
     for group in 0..WIDE_GROUPS {
         let index = _mm512_srli_epi32::<14>(load_wide(addrs, group));
@@ -141,7 +141,7 @@ pub(super) fn root4(region: &Region, table: u32, addrs: &Lanes<u32>, chunks: &mu
 /// See `Kernels::flat4`.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
 pub(super) fn flat4(
-    region: &Region,
+    region: View,
     table: u32,
     addrs: &Lanes<u32>,
     defaults: &Lanes<u32>,
@@ -167,7 +167,7 @@ pub(super) fn flat4(
 
 /// See `Kernels::tables6`.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-pub(super) fn tables6(region: &Region, keys: &Lanes<u64>, entries: &mut Lanes<u32>, depth: u8) {
+pub(super) fn tables6(region: View, keys: &Lanes<u64>, entries: &mut Lanes<u32>, depth: u8) {
     let base = region.word(0);
     let shift = _mm_cvtsi32_si128(i32::from(depth));
     for group in 0..GROUPS {
@@ -195,7 +195,7 @@ macro_rules! kernels {
             /// See `Kernels::compact`.
             #[target_feature(enable = $features)]
             pub(in super::super) fn compact(
-                region: &Region,
+                region: View,
                 chunks: &Lanes<u32>,
                 addrs: &Lanes<u32>,
                 defaults: &Lanes<u32>,
@@ -233,7 +233,7 @@ macro_rules! kernels {
             /// See `Kernels::descend`.
             #[target_feature(enable = $features)]
             pub(in super::super) fn descend(
-                region: &Region,
+                region: View,
                 keys: &Lanes<u64>,
                 entries: &mut Lanes<u32>,
                 mut depth: u8,

@@ -1,10 +1,10 @@
 //! The steps of a burst, 64 lanes at a time, in the widest form that this processor has.
 
-use super::super::chunk::{LEAF, is_leaf, runs};
+use super::super::chunk::{is_leaf, runs};
 use super::super::compact::ESCAPE;
-use super::{Region, race};
 #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
-use super::{avx2, avx512};
+use super::avx512;
+use super::{View, race};
 use std::sync::OnceLock;
 
 /// Lanes of a burst.
@@ -13,13 +13,11 @@ pub(in crate::fib) const LANES: usize = 64;
 /// A value a lane.
 pub(in crate::fib) type Lanes<T> = [T; LANES];
 
-/// Which instructions to use; made only by `detect`, so having one proves that the processor has them.
+/// Which instructions a kind of step uses; made only by `available`, so having one proves that the processor has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {
-    Scalar,
-    /// Plain code, compiled for AVX2 and what comes with it.
-    #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
-    Avx2,
+    /// Those that `Kernels::run` has the code compiled for.
+    Plain,
     #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
     Avx512,
     /// With a vector population count.
@@ -27,33 +25,47 @@ pub(super) enum Level {
     Avx512Popcnt,
 }
 
+/// Something to compile for more than one kind of processor. `run` must be `#[inline(always)]`, and all that it calls, for only what is
+/// inlined is compiled so (which closures and functions as values are not).
+pub(in crate::fib) trait Task {
+    type Answer;
+    fn run(self) -> Self::Answer;
+}
+
 /// The steps of a burst, for this processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::fib) struct Kernels {
+    /// Whether plain code is compiled for AVX2 and what comes with it; made only by `available`.
+    pub(super) avx2: bool,
     /// For IPv4's flat tables.
     pub(super) flat: Level,
     /// For IPv4's root tables and compact chunks.
     pub(super) compact: Level,
-    /// For chunks below chunks.
+    /// For IPv6's tables, and chunks below chunks.
     pub(super) deep: Level,
 }
 
 impl Kernels {
-    fn all(level: Level) -> Kernels {
-        Kernels { flat: level, compact: level, deep: level }
+    fn all(avx2: bool, level: Level) -> Kernels {
+        Kernels { avx2, flat: level, compact: level, deep: level }
     }
 
-    /// The best that this processor has: found once by a race of some milliseconds, since gathers may be
+    /// The best that this processor has: where that may be AVX-512 by a race of some hundredths of a second, once, since gathers may be
     /// several times slower on one processor than on another of the same kind (by the microcode that keeps
     /// them from leaking data).
     pub(in crate::fib) fn detect() -> Kernels {
         static BEST: OnceLock<Kernels> = OnceLock::new();
-        *BEST.get_or_init(|| race::race(&Self::available()).unwrap_or(Kernels::all(Level::Scalar)))
+        *BEST.get_or_init(|| {
+            let mut rivals = Self::available();
+            // Without AVX2 is for tests where there is AVX2.
+            rivals.truncate((rivals.len() - 1).max(1));
+            race::race(&rivals).unwrap_or(rivals[rivals.len() - 1])
+        })
     }
 
-    /// All that this processor has.
+    /// All that this processor has, the most plain last.
     pub(in crate::fib) fn available() -> Vec<Kernels> {
-        let mut levels = vec![];
+        let mut kernels = vec![];
         #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
         {
             let avx2 = is_x86_feature_detected!("avx2")
@@ -66,25 +78,24 @@ impl Kernels {
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq");
             if avx512 && is_x86_feature_detected!("avx512vpopcntdq") {
-                levels.push(Kernels::all(Level::Avx512Popcnt));
+                kernels.push(Kernels::all(true, Level::Avx512Popcnt));
             }
             if avx512 {
-                levels.push(Kernels::all(Level::Avx512));
+                kernels.push(Kernels::all(true, Level::Avx512));
             }
             if avx2 {
-                levels.push(Kernels::all(Level::Avx2));
+                kernels.push(Kernels::all(true, Level::Plain));
             }
         }
-        levels.push(Kernels::all(Level::Scalar));
-        levels
+        kernels.push(Kernels::all(false, Level::Plain));
+        kernels
     }
 
     /// What these are called in benchmarks.
     pub(in crate::fib) fn name(self) -> &'static str {
         match self.deep {
-            Level::Scalar => "scalar",
-            #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
-            Level::Avx2 => "avx2",
+            Level::Plain if self.avx2 => "avx2",
+            Level::Plain => "scalar",
             #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
             Level::Avx512 => "avx512",
             #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
@@ -92,22 +103,27 @@ impl Kernels {
         }
     }
 
-    /// Calls `f` compiled for a processor with a population count, if this is one.
+    /// Does `task`, compiled for AVX2, its population count and its shifts if this processor has them. Everything plain is to be
+    /// done so.
     #[inline(always)]
-    pub(in crate::fib) fn with_avx2<T>(self, f: impl FnOnce() -> T) -> T {
+    pub(in crate::fib) fn run<T: Task>(self, task: T) -> T::Answer {
         #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
-        if self.deep != Level::Scalar {
-            // SAFETY: every level above scalar implies what AVX2's has, see `available`.
-            return unsafe { avx2::with(f) };
+        if self.avx2 {
+            #[target_feature(enable = "avx2,popcnt,bmi1,bmi2")]
+            fn with_avx2<T: Task>(task: T) -> T::Answer {
+                task.run()
+            }
+            // SAFETY: the processor has these, see `available`.
+            return unsafe { with_avx2(task) };
         }
-        f()
+        task.run()
     }
 
     /// `chunks[i]` becomes the entry of IPv4's root table for the first 18 bits of `addrs[i]`.
     #[inline(always)]
     pub(in crate::fib) fn root4(
         self,
-        region: &Region,
+        region: View,
         table: u32,
         addrs: &Lanes<u32>,
         chunks: &mut Lanes<u32>,
@@ -118,10 +134,7 @@ impl Kernels {
             Level::Avx512 | Level::Avx512Popcnt => unsafe {
                 avx512::root4(region, table, addrs, chunks);
             },
-            #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
-            // SAFETY: the processor has what the level says.
-            Level::Avx2 => unsafe { avx2::root4(region, table, addrs, chunks) },
-            Level::Scalar => root4(region, table, addrs, chunks),
+            Level::Plain => root4(region, table, addrs, chunks),
         }
     }
 
@@ -129,7 +142,7 @@ impl Kernels {
     #[inline(always)]
     pub(in crate::fib) fn flat4(
         self,
-        region: &Region,
+        region: View,
         table: u32,
         addrs: &Lanes<u32>,
         defaults: &Lanes<u32>,
@@ -141,33 +154,7 @@ impl Kernels {
             Level::Avx512 | Level::Avx512Popcnt => unsafe {
                 avx512::flat4(region, table, addrs, defaults, out)
             },
-            #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
-            // SAFETY: the processor has what the level says.
-            Level::Avx2 => unsafe { avx2::flat4(region, table, addrs, defaults, out) },
-            Level::Scalar => flat4(region, table, addrs, defaults, out),
-        }
-    }
-
-    /// Where `entries[i]` is no leaf but a table, it becomes that table's entry for the twelve bits of `keys[i]` from
-    /// `depth` on.
-    #[inline(always)]
-    pub(in crate::fib) fn tables6(
-        self,
-        region: &Region,
-        keys: &Lanes<u64>,
-        entries: &mut Lanes<u32>,
-        depth: u8,
-    ) {
-        match self.deep {
-            #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
-            // SAFETY: the processor has what the level says.
-            Level::Avx512 | Level::Avx512Popcnt => unsafe {
-                avx512::tables6(region, keys, entries, depth);
-            },
-            #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
-            // SAFETY: the processor has what the level says.
-            Level::Avx2 => unsafe { avx2::tables6(region, keys, entries, depth) },
-            Level::Scalar => tables6(region, keys, entries, depth),
+            Level::Plain => flat4(region, table, addrs, defaults, out),
         }
     }
 
@@ -176,7 +163,7 @@ impl Kernels {
     #[inline(always)]
     pub(in crate::fib) fn compact(
         self,
-        region: &Region,
+        region: View,
         chunks: &Lanes<u32>,
         addrs: &Lanes<u32>,
         defaults: &Lanes<u32>,
@@ -193,10 +180,30 @@ impl Kernels {
             Level::Avx512 => unsafe {
                 avx512::shuffle::compact(region, chunks, addrs, defaults, out)
             },
-            // SAFETY: the processor has what the level says.
+            Level::Plain => compact(region, chunks, addrs, defaults, out),
+        }
+    }
+
+    /// What the tables of a large IPv6 VRF and the chunks below lead to, from the root table at `table`, as in `descend`.
+    #[inline(always)]
+    pub(in crate::fib) fn large6(
+        self,
+        region: View,
+        table: u32,
+        keys: &Lanes<u64>,
+        entries: &mut Lanes<u32>,
+        end: u8,
+    ) {
+        match self.deep {
             #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
-            Level::Avx2 => unsafe { avx2::compact(region, chunks, addrs, defaults, out) },
-            Level::Scalar => compact(region, chunks, addrs, defaults, out),
+            // SAFETY: the processor has what the level says.
+            Level::Avx512 | Level::Avx512Popcnt => unsafe {
+                *entries = [table; LANES];
+                avx512::tables6(region, keys, entries, 0);
+                avx512::tables6(region, keys, entries, 12);
+                self.descend(region, keys, entries, 24, end);
+            },
+            Level::Plain => large6(region, table, keys, entries, end),
         }
     }
 
@@ -205,7 +212,7 @@ impl Kernels {
     #[inline(always)]
     pub(in crate::fib) fn descend(
         self,
-        region: &Region,
+        region: View,
         keys: &Lanes<u64>,
         entries: &mut Lanes<u32>,
         depth: u8,
@@ -222,39 +229,24 @@ impl Kernels {
             Level::Avx512 => unsafe {
                 avx512::shuffle::descend(region, keys, entries, depth, end);
             },
-            // SAFETY: the processor has what the level says.
-            #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
-            Level::Avx2 => unsafe {
-                avx2::descend(region, keys, entries, depth, end);
-            },
-            Level::Scalar => descend(region, keys, entries, depth, end),
+            Level::Plain => descend(region, keys, entries, depth, end),
         }
     }
 }
 
 /// See `Kernels::root4`.
 #[inline(always)]
-pub(super) fn root4(region: &Region, table: u32, addrs: &Lanes<u32>, chunks: &mut Lanes<u32>) {
+pub(super) fn root4(region: View, table: u32, addrs: &Lanes<u32>, chunks: &mut Lanes<u32>) {
     for (chunk, &addr) in chunks.iter_mut().zip(addrs) {
         *chunk = region.acquire32(table, (addr >> 14) as usize);
         region.prefetch(*chunk);
     }
 }
 
-/// See `Kernels::tables6`.
-#[inline(always)]
-pub(super) fn tables6(region: &Region, keys: &Lanes<u64>, entries: &mut Lanes<u32>, depth: u8) {
-    for (entry, &key) in entries.iter_mut().zip(keys) {
-        if !is_leaf(*entry) {
-            *entry = region.acquire32(*entry, (key << depth >> 52) as usize);
-        }
-    }
-}
-
 /// See `Kernels::compact`.
 #[inline(always)]
 pub(super) fn compact(
-    region: &Region,
+    region: View,
     chunks: &Lanes<u32>,
     addrs: &Lanes<u32>,
     defaults: &Lanes<u32>,
@@ -270,12 +262,16 @@ pub(super) fn compact(
 /// See `Kernels::flat4`.
 #[inline(always)]
 pub(super) fn flat4(
-    region: &Region,
+    region: View,
     table: u32,
     addrs: &Lanes<u32>,
     defaults: &Lanes<u32>,
     out: &mut Lanes<u32>,
 ) -> u64 {
+    // A prefetch retires at once, so that all lanes' misses overlap; loads that miss soon fill the reorder buffer.
+    for &addr in addrs {
+        region.prefetch_flat(table, (addr >> 8) as usize);
+    }
     for (out, &addr) in out.iter_mut().zip(addrs) {
         *out = u32::from(region.acquire_flat(table, (addr >> 8) as usize));
     }
@@ -297,39 +293,64 @@ fn finish(defaults: &Lanes<u32>, out: &mut Lanes<u32>) -> u64 {
     escapes
 }
 
-/// See `Kernels::descend`.
+/// The lanes that are at a chunk: a list, for a branch on each lane would be guessed wrong too often. As long as an index of 8 bits can
+/// reach, so that nothing has to be checked.
+type Open = [u8; 256];
+
+/// Adds `lane` to the `count` lanes in `open`, if `entry` leads to a chunk, and asks for that. Gives the new count.
 #[inline(always)]
-pub(super) fn descend(
-    region: &Region,
+fn add(region: View, open: &mut Open, count: u8, lane: u8, entry: u32) -> u8 {
+    open[usize::from(count)] = lane;
+    region.prefetch(if is_leaf(entry) { 0 } else { entry });
+    count + u8::from(!is_leaf(entry))
+}
+
+/// `Kernels::descend` for the first `count` lanes in `open`.
+#[inline(always)]
+fn follow(
+    region: View,
+    (mut open, mut count): (Open, u8),
     keys: &Lanes<u64>,
     entries: &mut Lanes<u32>,
     mut depth: u8,
     end: u8,
 ) {
-    if entries.iter().fold(LEAF, |all, entry| all & entry) != 0 {
-        return;
-    }
-    // The lanes with a chunk are kept in a list: a branch on each lane would be guessed wrong too often.
-    let mut open = [0u8; LANES];
-    let mut count = 0;
-    for (lane, &entry) in (0u8..).zip(&*entries) {
-        open[count % LANES] = lane;
-        count += usize::from(!is_leaf(entry));
-        region.prefetch(if is_leaf(entry) { 0 } else { entry });
-    }
     while depth < end && count > 0 {
         let mut left = 0;
         for n in 0..count {
-            let lane = open[n % LANES];
+            let lane = open[usize::from(n)];
             let i = usize::from(lane) % LANES;
-            let slot = ((keys[i] << depth) >> 58) as usize;
+            let slot = (keys[i] >> (58 - depth) & 63) as usize;
             let entry = region.acquire32(entries[i], 1 + runs(region.load64(entries[i]), slot));
             entries[i] = entry;
-            open[left % LANES] = lane;
-            left += usize::from(!is_leaf(entry));
-            region.prefetch(if is_leaf(entry) { 0 } else { entry });
+            left = add(region, &mut open, left, lane, entry);
         }
         count = left;
         depth += 6;
     }
+}
+
+/// See `Kernels::large6`.
+#[inline(always)]
+fn large6(region: View, table: u32, keys: &Lanes<u64>, entries: &mut Lanes<u32>, end: u8) {
+    let (mut open, mut count) = ([0; 256], 0);
+    for (lane, (entry, &key)) in (0..).zip(entries.iter_mut().zip(keys)) {
+        let first = region.acquire32(table, (key >> 52) as usize);
+        // A lane that has its leaf looks somewhere in the root table and is not listened to.
+        let second = if is_leaf(first) { table } else { first };
+        let second = region.acquire32(second, (key << 12 >> 52) as usize);
+        *entry = if is_leaf(first) { first } else { second };
+        count = add(region, &mut open, count, lane, *entry);
+    }
+    follow(region, (open, count), keys, entries, 24, end);
+}
+
+/// See `Kernels::descend`.
+#[inline(always)]
+fn descend(region: View, keys: &Lanes<u64>, entries: &mut Lanes<u32>, depth: u8, end: u8) {
+    let (mut open, mut count) = ([0; 256], 0);
+    for (lane, &entry) in (0..).zip(&*entries) {
+        count = add(region, &mut open, count, lane, entry);
+    }
+    follow(region, (open, count), keys, entries, depth, end);
 }

@@ -6,13 +6,11 @@
 #![allow(unsafe_code)]
 
 #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
-mod avx2;
-#[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
 mod avx512;
 mod kernels;
 mod race;
 #[cfg_attr(loom, path = "region_loom.rs")]
 mod region;
 
-pub(super) use kernels::{Kernels, LANES};
-pub(super) use region::Region;
+pub(super) use kernels::{Kernels, LANES, Task};
+pub(super) use region::{Region, View};

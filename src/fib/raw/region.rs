@@ -5,6 +5,7 @@
 //! more of it and no worker has to stop.
 
 use std::io;
+use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
@@ -45,63 +46,28 @@ impl Region {
         self.words
     }
 
-    /// The word at `word`; only meaningful for memory published before (so relaxed is enough).
+    /// What readers see of it.
+    #[inline(always)]
+    pub(in crate::fib) fn view(&self) -> View<'_> {
+        View { base: self.base, region: PhantomData }
+    }
+
+    /// As in `View`.
     #[inline(always)]
     pub(in crate::fib) fn load64(&self, word: u32) -> u64 {
-        let at = (word & OFFSET_MASK) as usize * 8;
-        // SAFETY: `at` is within the mapping (31 bits of words) and aligned; the memory lives as long as self.
-        unsafe { self.base.cast::<AtomicU64>().byte_add(at).as_ref() }.load(Ordering::Relaxed)
+        self.view().load64(word)
     }
 
-    /// The word at `word`, with everything its writer did before publishing it.
-    #[inline(always)]
-    pub(in crate::fib) fn acquire64(&self, word: u32) -> u64 {
-        let at = (word & OFFSET_MASK) as usize * 8;
-        // SAFETY: as in `load64`.
-        unsafe { self.base.cast::<AtomicU64>().byte_add(at).as_ref() }.load(Ordering::Acquire)
-    }
-
-    /// The `index`-th 32-bit entry of a table that starts at `word`, acquired. `index` is below 2^18.
+    /// As in `View`.
     #[inline(always)]
     pub(in crate::fib) fn acquire32(&self, word: u32, index: usize) -> u32 {
-        let at = (word & OFFSET_MASK) as usize * 8 + (index & 0x3_FFFF) * 4;
-        // SAFETY: `at` is at most the last word that an offset names plus the slack, all mapped; aligned.
-        unsafe { self.base.cast::<AtomicU32>().byte_add(at).as_ref() }.load(Ordering::Acquire)
+        self.view().acquire32(word, index)
     }
 
-    /// The `index`-th 16-bit entry of a table that starts at `word`. `index` is below 2^18.
+    /// As in `View`.
     #[inline(always)]
     pub(in crate::fib) fn acquire16(&self, word: u32, index: usize) -> u16 {
-        let at = (word & OFFSET_MASK) as usize * 8 + (index & 0x3_FFFF) * 2;
-        // SAFETY: as in `acquire32`.
-        unsafe { self.base.cast::<AtomicU16>().byte_add(at).as_ref() }.load(Ordering::Acquire)
-    }
-
-    /// The `index`-th entry of a flat table at `word`. `index` is below 2^24.
-    #[inline(always)]
-    pub(in crate::fib) fn acquire_flat(&self, word: u32, index: usize) -> u16 {
-        let at = (word & OFFSET_MASK) as usize * 8 + (index & 0xFF_FFFF) * 2;
-        // SAFETY: as in `acquire32`.
-        unsafe { self.base.cast::<AtomicU16>().byte_add(at).as_ref() }.load(Ordering::Acquire)
-    }
-
-    /// The address of a word, for gathers.
-    #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
-    pub(super) fn word(&self, word: u32) -> *const u8 {
-        self.base.as_ptr().wrapping_add((word & OFFSET_MASK) as usize * 8)
-    }
-
-    /// Asks for the cache line of a word that will be needed soon.
-    #[inline(always)]
-    pub(in crate::fib) fn prefetch(&self, word: u32) {
-        #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
-        // SAFETY: a prefetch has no effect that a program could see, whatever the address.
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(self.word(word).cast());
-        }
-        #[cfg(not(all(target_arch = "x86_64", not(any(miri, loom)))))]
-        let _ = word;
+        self.view().acquire16(word, index)
     }
 
     /// Writes a word that no reader can reach yet.
@@ -164,6 +130,80 @@ impl Region {
             unsafe { self.base.cast::<AtomicU16>().add(at).as_ref() }
                 .store(value, Ordering::Release);
         }
+    }
+}
+
+/// A region's memory, to read. Passed by value: behind a reference its address would be loaded anew after each acquiring load.
+#[derive(Clone, Copy)]
+pub(in crate::fib) struct View<'a> {
+    base: NonNull<u8>,
+    region: PhantomData<&'a Region>,
+}
+
+impl View<'_> {
+    /// The word at `word`; only meaningful for memory published before (so relaxed is enough).
+    #[inline(always)]
+    pub(in crate::fib) fn load64(self, word: u32) -> u64 {
+        let at = (word & OFFSET_MASK) as usize * 8;
+        // SAFETY: `at` is within the mapping (31 bits of words) and aligned; the memory lives as long as self.
+        unsafe { self.base.cast::<AtomicU64>().byte_add(at).as_ref() }.load(Ordering::Relaxed)
+    }
+
+    /// The word at `word`, with everything its writer did before publishing it.
+    #[inline(always)]
+    pub(in crate::fib) fn acquire64(self, word: u32) -> u64 {
+        let at = (word & OFFSET_MASK) as usize * 8;
+        // SAFETY: as in `load64`.
+        unsafe { self.base.cast::<AtomicU64>().byte_add(at).as_ref() }.load(Ordering::Acquire)
+    }
+
+    /// The `index`-th 32-bit entry of a table that starts at `word`, acquired. `index` is below 2^18.
+    #[inline(always)]
+    pub(in crate::fib) fn acquire32(self, word: u32, index: usize) -> u32 {
+        let at = (word & OFFSET_MASK) as usize * 8 + (index & 0x3_FFFF) * 4;
+        // SAFETY: `at` is at most the last word that an offset names plus the slack, all mapped; aligned.
+        unsafe { self.base.cast::<AtomicU32>().byte_add(at).as_ref() }.load(Ordering::Acquire)
+    }
+
+    /// The `index`-th 16-bit entry of a table that starts at `word`. `index` is below 2^18.
+    #[inline(always)]
+    pub(in crate::fib) fn acquire16(self, word: u32, index: usize) -> u16 {
+        let at = (word & OFFSET_MASK) as usize * 8 + (index & 0x3_FFFF) * 2;
+        // SAFETY: as in `acquire32`.
+        unsafe { self.base.cast::<AtomicU16>().byte_add(at).as_ref() }.load(Ordering::Acquire)
+    }
+
+    /// The `index`-th entry of a flat table at `word`. `index` is below 2^24.
+    #[inline(always)]
+    pub(in crate::fib) fn acquire_flat(self, word: u32, index: usize) -> u16 {
+        let at = (word & OFFSET_MASK) as usize * 8 + (index & 0xFF_FFFF) * 2;
+        // SAFETY: as in `acquire32`.
+        unsafe { self.base.cast::<AtomicU16>().byte_add(at).as_ref() }.load(Ordering::Acquire)
+    }
+
+    /// The address of a word, for gathers.
+    #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
+    pub(super) fn word(self, word: u32) -> *const u8 {
+        self.base.as_ptr().wrapping_add((word & OFFSET_MASK) as usize * 8)
+    }
+
+    /// Asks for the cache line of a word that will be needed soon.
+    #[inline(always)]
+    pub(in crate::fib) fn prefetch(self, word: u32) {
+        self.prefetch_flat(word, 0);
+    }
+
+    /// The same for the `index`-th entry of a flat table at `word`.
+    #[inline(always)]
+    pub(in crate::fib) fn prefetch_flat(self, word: u32, index: usize) {
+        #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
+        // SAFETY: a prefetch has no effect that a program could see, whatever the address.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(self.word(word).wrapping_add(index * 2).cast());
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(any(miri, loom)))))]
+        let _ = (word, index);
     }
 }
 

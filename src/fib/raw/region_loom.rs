@@ -10,6 +10,9 @@ use std::io;
 const PUBLISH: Ordering =
     if cfg!(loom_weaken = "publish") { Ordering::Relaxed } else { Ordering::Release };
 
+/// The same for a flat table's entries.
+const FLAT: Ordering = if cfg!(loom_weaken = "flat") { Ordering::Relaxed } else { PUBLISH };
+
 #[derive(Debug)]
 pub(in crate::fib) struct Region(Vec<AtomicU32>);
 
@@ -50,6 +53,12 @@ impl Region {
 
     pub(in crate::fib) fn prefetch(&self, _word: u32) {}
 
+    pub(in crate::fib) fn prefetch_flat(&self, _word: u32, _index: usize) {}
+
+    pub(in crate::fib) fn view(&self) -> View<'_> {
+        View(self)
+    }
+
     pub(in crate::fib) fn store64(&self, word: u32, value: u64) {
         self.0[word as usize * 2].store(value as u32, Ordering::Relaxed);
         self.0[word as usize * 2 + 1].store((value >> 32) as u32, Ordering::Relaxed);
@@ -62,22 +71,42 @@ impl Region {
     }
 
     pub(in crate::fib) fn publish32(&self, word: u32, index: usize, value: u32) {
+        self.store32(word, index, value, PUBLISH);
+    }
+
+    fn store32(&self, word: u32, index: usize, value: u32, order: Ordering) {
         let at = &self.0[word as usize * 2 + index];
         // SAFETY: only the writer, which this is, ever writes.
         if unsafe { at.unsync_load() } != value {
-            at.store(value, PUBLISH);
+            at.store(value, order);
         }
     }
 
     pub(in crate::fib) fn publish16(&self, word: u32, index: usize, value: u16) {
+        self.store16(word, index, value, PUBLISH);
+    }
+
+    fn store16(&self, word: u32, index: usize, value: u16, order: Ordering) {
         let shift = 16 * (index % 2);
         // SAFETY: only the writer, which this is, ever writes.
         let other =
             unsafe { self.0[word as usize * 2 + index / 2].unsync_load() } & !(0xFFFF << shift);
-        self.publish32(word, index / 2, other | u32::from(value) << shift);
+        self.store32(word, index / 2, other | u32::from(value) << shift, order);
     }
 
     pub(in crate::fib) fn fill16(&self, word: u32, index: usize, count: usize, value: u16) {
-        (index..index + count).for_each(|index| self.publish16(word, index, value));
+        (index..index + count).for_each(|index| self.store16(word, index, value, FLAT));
+    }
+}
+
+/// What readers see of a region.
+#[derive(Clone, Copy)]
+pub(in crate::fib) struct View<'a>(&'a Region);
+
+impl std::ops::Deref for View<'_> {
+    type Target = Region;
+
+    fn deref(&self) -> &Region {
+        self.0
     }
 }

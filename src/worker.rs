@@ -119,7 +119,7 @@ impl<P: Port> Worker<P> {
 
     /// Where the frame that came in this place of the last burst entered, and the path's verdict on it.
     pub fn verdict(&self, place: usize) -> (Option<VifId>, Verdict) {
-        let lane = self.burst.lane_of(place);
+        let lane = usize::from(self.burst.lane_of[place % BURST]);
         let verdict =
             if self.burst.live.has(lane) { Verdict::Forward } else { self.burst.verdicts[lane] };
         (self.burst.vif(lane), verdict)
@@ -190,8 +190,8 @@ impl<P: Port> Worker<P> {
         let mut punted = 0;
         let (mut id, mut egress) = (port, None);
         let (mut sent, mut octets) = (0, 0);
-        for (lane, frame) in frames.drain(..).enumerate() {
-            let lane = lane % BURST;
+        for (frame, &lane) in frames.drain(..).zip(&burst.lane_of) {
+            let lane = usize::from(lane) % BURST;
             if !live.has(lane) {
                 punted += usize::from(settle(burst, counters, exchange, pool, port, lane, &frame));
                 pool.give(frame);

@@ -27,13 +27,27 @@ impl<A: Copy + Default> Default for Addresses<A> {
     }
 }
 
+/// Every frame has the lane of its place.
+#[expect(clippy::cast_possible_truncation, reason = "there are 64 lanes")]
+const IN_ORDER: [u8; BURST] = {
+    let mut lanes = [0; BURST];
+    let mut lane = 0;
+    while lane < BURST {
+        lanes[lane] = lane as u8;
+        lane += 1;
+    }
+    lanes
+};
+
 /// Up to [`BURST`] frames.
 #[derive(Debug)]
 pub struct Burst {
-    /// The frames, a lane each.
+    /// The frames in the order in which they came.
     pub frames: Vec<Frame>,
-    /// In which place each lane's frame came: as many of both families are sorted by family.
-    came_as: [u8; BURST],
+    /// The lane of each frame: its place, unless the lanes have been sorted by family.
+    pub lane_of: [u8; BURST],
+    /// The frame of each lane.
+    frame_of: [u8; BURST],
     /// The verdict of each lane that is not live. Live lanes at the end are `Forward`.
     pub verdicts: [Verdict; BURST],
     /// Lanes without a verdict.
@@ -101,7 +115,8 @@ impl Default for Burst {
         const NONE: Column = [0; WIDTH];
         Burst {
             frames: Vec::with_capacity(BURST),
-            came_as: [0; BURST],
+            lane_of: [0; BURST],
+            frame_of: [0; BURST],
             verdicts: [Verdict::Forward; BURST],
             live: Lanes(0),
             known: Lanes(0),
@@ -150,9 +165,8 @@ impl Burst {
             self.at[lane] = frame.addr();
             self.octets[lane] = frame.len() as u32;
         }
-        for (lane, came_as) in (0..).zip(&mut self.came_as) {
-            *came_as = lane;
-        }
+        self.frame_of = IN_ORDER;
+        self.lane_of = IN_ORDER;
     }
 
     /// All lanes that have a frame.
@@ -161,8 +175,8 @@ impl Burst {
         Lanes::first(self.frames.len())
     }
 
-    /// Puts the lanes of either family together, and in the order in which they came. So each family's stages find
-    /// their lanes side by side, and no packet of a flow overtakes another.
+    /// Puts the lanes of either family together, so that each family's stages find their lanes side by side. The
+    /// frames stay in their order.
     #[inline(always)]
     pub fn sort(&mut self) {
         if self.v6 != Lanes(0) && self.v6.span().start < self.v4.span().end {
@@ -197,27 +211,23 @@ impl Burst {
             *new = verdicts[usize::from(lane) % BURST];
         }
         let sorted = |set: Lanes| {
-            let places = order.iter().enumerate();
+            let places = order.iter().enumerate().take(self.frames.len());
             places.fold(0, |bits, (i, &lane)| bits | u64::from(set.has(lane.into())) << i)
         };
         (self.live, self.known) = (Lanes(sorted(self.live)), Lanes(sorted(self.known)));
         let (v4, v6) = (self.v4.count(), self.v6.count());
         self.v4 = Lanes::first(v4);
         self.v6 = Lanes::first(v4 + v6).without(self.v4);
-        for place in 0..self.frames.len() {
-            // What has been moved away from where it came is where its own place's frame was put.
-            let mut from = usize::from(order[place]);
-            while from < place {
-                from = usize::from(order[from]);
-            }
-            self.frames.swap(place, from);
+        for (lane, &frame) in (0..).zip(&order).take(self.frames.len()) {
+            self.lane_of[usize::from(frame) % BURST] = lane;
         }
-        self.came_as = order;
+        self.frame_of = order;
     }
 
-    /// The lane of the frame that came in this place.
-    pub fn lane_of(&self, place: usize) -> usize {
-        self.came_as.iter().position(|&came| usize::from(came) == place).unwrap_or(0)
+    /// The packet of a lane.
+    #[inline(always)]
+    pub fn packet<'a>(&self, area: &'a Area, lane: usize) -> &'a [u8] {
+        area.packet(&self.frames[usize::from(self.frame_of[lane])])
     }
 
     /// The VIF by which a lane's frame entered; `None` until the tags are known.
@@ -281,7 +291,7 @@ impl Burst {
     /// The packet of a lane from its IP header on.
     #[inline(always)]
     pub fn l3<'a>(&self, area: &'a Area, lane: usize) -> &'a [u8] {
-        match area.packet(&self.frames[lane]).get(self.l3[lane] as usize..) {
+        match self.packet(area, lane).get(self.l3[lane] as usize..) {
             Some(packet) => packet,
             None => nothing(),
         }

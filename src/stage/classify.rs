@@ -111,7 +111,7 @@ const IPV6: u32 = ETHERTYPE_IPV6 as u32;
 /// Looks at a frame that is not ordinary.
 #[cold]
 fn examine(burst: &mut Burst, area: &Area, port: &Port, lane: usize) {
-    let tagged = match parse(area.packet(&burst.frames[lane]), port) {
+    let tagged = match parse(burst.packet(area, lane), port) {
         Ok(tagged) => tagged,
         Err(reason) => return burst.drop_unknown(lane, reason),
     };

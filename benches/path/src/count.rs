@@ -43,44 +43,57 @@ fn record(name: &str, run: impl FnOnce()) {
     crate::callgrind::count(&name, run);
 }
 
-/// Instructions a packet, by function: those of the source are taken off.
+/// Instructions a packet, by source file: those of the frames' source are taken off.
 #[derive(Clone)]
 pub struct Count {
-    functions: HashMap<String, f64>,
+    parts: HashMap<String, f64>,
 }
 
 impl Count {
     /// All of them.
     pub fn total(&self) -> f64 {
-        self.functions.values().sum()
+        self.parts.values().sum()
     }
 
-    /// Functions and what each has.
+    /// Files, and functions that are of none, and what each has.
     pub fn profile(&self) -> impl Iterator<Item = (&String, f64)> {
-        self.functions.iter().map(|(name, count)| (name, *count))
+        self.parts.iter().map(|(name, count)| (name, *count))
     }
 }
 
-/// The instructions of each function in a callgrind file: lines of `position cost` under `fn=(id) name`, where the
-/// line after `calls=` is the callee's.
-fn functions(text: &str) -> HashMap<String, f64> {
+/// The instructions of each of the station's source files in a callgrind file, and of each function that is of none.
+/// All stages are compiled as one function, so functions would not tell them apart. A line of `position cost` belongs
+/// to the file that the last `fl=`, `fi=` or `fe=` named; what the compiler inlined from elsewhere, to the one before.
+/// The line after `calls=` is the callee's.
+fn parts(text: &str) -> HashMap<String, f64> {
+    let station = env!("CARGO_MANIFEST_DIR").trim_end_matches("benches/path");
     let (mut names, mut found) = (HashMap::new(), HashMap::new());
-    let (mut function, mut of_callee) = ("", false);
+    let (mut part, mut of_callee) = (String::new(), false);
     for line in text.lines() {
         if let Some((key, name)) = line.split_once('=') {
-            if let (true, Some((id, name))) = (key.ends_with("fn"), name.split_once(')')) {
+            let kind = key.strip_prefix('c').unwrap_or(key);
+            if let (true, Some((id, name))) =
+                (matches!(kind, "fn" | "fl" | "fi" | "fe"), name.split_once(')'))
+            {
+                // Functions and files are numbered apart.
+                let id = (kind == "fn", id.to_owned());
                 if !name.is_empty() {
-                    names.insert(id, name.trim());
+                    names.insert(id.clone(), name.trim().to_owned());
                 }
-                if key == "fn" {
-                    function = names.get(id).copied().unwrap_or_default();
+                let name = names.get(&id).map_or("", String::as_str);
+                let own = name.strip_prefix(station).and_then(|file| file.strip_prefix("src/"));
+                match (key, own) {
+                    ("fn", _) if part.is_empty() => part = name.to_owned(),
+                    ("fl" | "fi" | "fe", Some(file)) => part = file.to_owned(),
+                    ("fl", None) => part.clear(),
+                    _ => {}
                 }
             }
             of_callee = key == "calls";
         } else if line.starts_with(|first: char| first.is_ascii_digit() || "+-*".contains(first)) {
             let cost = line.split(' ').nth(1).and_then(|cost| cost.parse::<f64>().ok());
             if !std::mem::take(&mut of_callee) {
-                *found.entry(function.to_owned()).or_insert(0.0) += cost.unwrap_or(0.0);
+                *found.entry(part.clone()).or_insert(0.0) += cost.unwrap_or(0.0);
             }
         }
     }
@@ -112,17 +125,17 @@ pub fn parent(dir: &Path, args: &[&str]) -> Result<Vec<Option<Count>>, String> {
         let request = value("desc: Trigger: Client Request: ");
         let Some((what, case)) = request.and_then(|name| name.split_once(' ')) else { continue };
         if let Ok(case) = case.parse::<usize>() {
-            found[usize::from(what == "source")][case] = Some(functions(&text));
+            found[usize::from(what == "source")][case] = Some(parts(&text));
         }
     }
     let [path, source] = found;
     let less = |path: HashMap<String, f64>, source: HashMap<String, f64>| {
-        let mut functions = path;
+        let mut parts = path;
         for (name, n) in source {
-            *functions.entry(name).or_insert(0.0) -= n;
+            *parts.entry(name).or_insert(0.0) -= n;
         }
-        functions.values_mut().for_each(|n| *n /= (TURNS * BURST) as f64);
-        Count { functions }
+        parts.values_mut().for_each(|n| *n /= (TURNS * BURST) as f64);
+        Count { parts }
     };
     Ok(path.into_iter().zip(source).map(|(path, source)| Some(less(path?, source?))).collect())
 }

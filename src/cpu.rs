@@ -65,7 +65,7 @@ fn avx2(work: impl Work) {
 
 /// Reads `W` words (up to [`WORDS`]) at each place of `at` in `memory`, eight places at a time, and gives them as columns:
 /// `columns[w][i]` for `at[i]`. For a place where there are fewer, the last words of `memory` are read; nothing is where
-/// it has not even these. What does not fill eight is left out.
+/// it has not even these. What does not fill eight may be left out.
 #[inline(always)]
 #[expect(
     clippy::cast_possible_truncation,
@@ -83,8 +83,18 @@ pub fn columns<const N: usize, const W: usize>(
         // SAFETY: the processor has AVX2, and `last` is a place with 32 octets.
         return unsafe { columns_avx2(memory.as_ptr(), last as u32, lanes, at, columns) };
     }
+    columns_plain(memory, last as u32, lanes, at, columns);
+}
+
+fn columns_plain<const N: usize, const W: usize>(
+    memory: &[u8],
+    last: u32,
+    lanes: Range<usize>,
+    at: &[u32; N],
+    columns: &mut [[u32; N]; W],
+) {
     for lane in lanes {
-        let (words, _) = memory[at[lane].min(last as u32) as usize..].as_chunks::<4>();
+        let (words, _) = memory[at[lane].min(last) as usize..].as_chunks::<4>();
         for (column, word) in columns.iter_mut().zip(words) {
             column[lane] = u32::from_ne_bytes(*word);
         }
@@ -149,6 +159,10 @@ pub fn zeros(numbers: &[u32; 64]) -> u64 {
         // SAFETY: the processor has AVX2.
         return unsafe { zeros_avx2(numbers) };
     }
+    zeros_plain(numbers)
+}
+
+fn zeros_plain(numbers: &[u32; 64]) -> u64 {
     numbers.iter().enumerate().fold(0, |bits, (i, &n)| bits | u64::from(n == 0) << i)
 }
 
@@ -181,14 +195,16 @@ mod tests {
             at in prop::array::uniform20(0u32..250),
             first in 0usize..20,
         ) {
-            let mut found = [[0; 20]; WORDS];
-            let end = first + (20 - first) / ROWS * ROWS;
-            columns(&memory, first..20, &at, &mut found);
+            let (mut here, mut plain) = ([[0; 20]; WORDS], [[0; 20]; WORDS]);
+            let (end, last) = (first + (20 - first) / ROWS * ROWS, memory.len() - 32);
+            columns(&memory, first..20, &at, &mut here);
+            columns_plain(&memory, u32::try_from(last).unwrap(), first..20, &at, &mut plain);
             for (lane, at) in at.into_iter().enumerate().take(end).skip(first) {
-                let at = (at as usize).min(memory.len() - 32);
-                for (word, column) in found.iter().enumerate() {
+                let at = (at as usize).min(last);
+                for (word, (here, plain)) in here.iter().zip(&plain).enumerate() {
                     let octets = memory[at + 4 * word..].first_chunk().unwrap();
-                    prop_assert_eq!(column[lane], u32::from_ne_bytes(*octets));
+                    prop_assert_eq!(here[lane], u32::from_ne_bytes(*octets));
+                    prop_assert_eq!(plain[lane], here[lane]);
                 }
             }
         }
@@ -197,6 +213,11 @@ mod tests {
     #[test]
     fn zeros_are_found() {
         let mut numbers = [1 << 31; 64];
+        let zeros = |numbers: &[u32; 64]| {
+            let found = zeros(numbers);
+            assert_eq!(found, zeros_plain(numbers));
+            found
+        };
         assert_eq!(zeros(&numbers), 0);
         for lane in [0, 7, 8, 40, 63] {
             numbers[lane] = 0;

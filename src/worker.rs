@@ -171,9 +171,6 @@ impl<P: Port> Worker<P> {
     /// Runs the burst through the path and carries out its verdicts; returns how many were punted.
     #[inline]
     fn process(&mut self, port: PortId, now: u64) -> usize {
-        for frame in &self.burst.frames {
-            self.pool.area().prefetch(frame);
-        }
         let mut context = Context {
             tables: self.tables.snapshot(),
             fib: &self.fib,
@@ -309,7 +306,9 @@ fn count_received<'a>(vifs: &'a [VifCounters], burst: &Burst, lane: usize) -> &'
 /// Counts frames as sent by a port.
 #[inline(always)]
 fn count_sent(counters: &WorkerCounters, port: PortId, frames: u64, octets: u64) {
-    let port = counters.port(port);
-    port.tx_frames.add(frames);
-    port.tx_octets.add(octets);
+    if frames > 0 {
+        let port = counters.port(port);
+        port.tx_frames.add(frames);
+        port.tx_octets.add(octets);
+    }
 }

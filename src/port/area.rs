@@ -115,7 +115,7 @@ impl Area {
     /// The system's, where there is not enough memory; more than 4 GiB are refused.
     pub fn new(frames: usize, frame_size: FrameSize) -> io::Result<Area> {
         let len = (frames * frame_size.octets()).next_multiple_of(HUGE_PAGE);
-        if u32::try_from(len - 1).is_err() {
+        if u32::try_from(len.saturating_sub(1)).is_err() {
             return Err(io::Error::other("the frames of a worker may take 4 GiB at most"));
         }
         if let Ok(base) = map(len, libc::MAP_HUGETLB | libc::MAP_POPULATE) {
@@ -219,13 +219,7 @@ impl Area {
         Editor { frame_size, last: bytes.len() - AROUND, bytes }
     }
 
-    /// Hints the processor that the packet's first line will be read.
-    #[inline(always)]
-    pub fn prefetch(&self, frame: &Frame) {
-        self.prefetch_at(frame.addr.into());
-    }
-
-    /// The same for a packet that a ring names. Any address is safe.
+    /// Hints the processor that the first line of the packet that a ring names will be read. Any address is safe.
     #[inline(always)]
     pub(super) fn prefetch_at(&self, addr: u64) {
         prefetch(self.base.as_ptr().wrapping_add(addr as usize));

@@ -23,7 +23,7 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     let mut editor = c.pool.editor();
     let (mut places, mut outside, mut priorities) = ([0; WIDTH], [0; WIDTH], 0);
     for i in burst.live.eights() {
-        let (place, len) = (burst.at[i] + burst.l3[i], burst.ip_len[i]);
+        let (place, len) = (burst.at[i].wrapping_add(burst.l3[i]), burst.ip_len[i]);
         let head = Facts::l2_len(burst.to_rules[i]);
         // Whatever the stages before have checked: no octet of another frame is touched or sent.
         let longer = burst.l3[i] + len > burst.octets[i];

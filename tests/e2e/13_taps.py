@@ -136,7 +136,8 @@ def test_sessions_are_counted_exactly():
     punted = it.vifs["a"]["punt bgp"]
     require(punted >= 5, f"{punted} punts")
     expect(it.slow("a")["to_kernel"], punted, "given to the kernel")
-    require(it.vifs["a"]["tap sent"] >= 5, "sent by the kernel")
+    # SYN and ACK, the answer, FIN, the last ACK; that of the peer's octets may come alone or with the answer.
+    require(it.vifs["a"]["tap sent"] >= 4, "sent by the kernel")
     expect(it.vifs["a"]["tap lost"], 0, "lost at the TAP")
     expect(it.vifs["b"]["punt bgp"], 0, "of another VIF")
 

@@ -68,7 +68,7 @@ def aims(rows):
         ("path: ns a packet", 30, "<=", ours, flat),
         ("path: packets/s to l3fwd-FIB's", 1.5, ">=", ratio(fib, ours), flat + "; l3fwd has one lookup and none of VLANs, VRFs, checks and counters per VIF"),
         ("path: 4,000 VIFs and small VRFs to one", 1.5, "<=", ratio(small[1], small[0]),
-         "the routes of 4,000 VRFs are some MiB and do not fit the L2 cache: what is left is probably the FIB's lines (not profiled)"),
+         "instructions hardly grow (path's table), so it is waiting for memory: the routes, adjacencies and counters of 4,000 VRFs are some MiB and do not fit the L2 cache"),
         ("wire: rate to l3fwd's", 1.0, ">=", ratio(rate, find(rows, "wire", "l3fwd", "64 B saturated", "mpps")), kernel),
         ("wire: rate to Linux ip_forward's", 1.5, ">=", ratio(rate, find(rows, "wire", "linux", "64 B saturated", "mpps")), kernel),
         ("wire: rate to in-kernel XDP's (the ceiling)", None, "", ratio(rate, find(rows, "wire", "xdp", "64 B saturated", "mpps")), ""),

@@ -243,6 +243,7 @@ def add_host(host):
     run("ip", "netns", "add", ns)
     sysctl(ns, ipv4__ip_forward=0, ipv6__conf__all__forwarding=0, ipv6__conf__default__accept_ra=0,
            ipv6__conf__default__accept_dad=0, ipv6__conf__default__router_solicitations=0,
+           ipv6__conf__default__mldv1_unsolicited_report_interval=1, ipv6__conf__default__mldv2_unsolicited_report_interval=1,
            ipv4__conf__all__rp_filter=0, ipv4__conf__default__rp_filter=0,
            ipv4__icmp_ratelimit=0, ipv6__icmp__ratelimit=0)
     run("ip", "link", "add", "name", "eth0", "address", host.mac, "mtu", 1504 if double else 1500, "netns", ns,

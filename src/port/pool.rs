@@ -32,12 +32,6 @@ impl Pool {
         &self.area
     }
 
-    /// The memory of the frames, to be edited.
-    #[inline(always)]
-    pub fn area_mut(&mut self) -> &mut Area {
-        &mut self.area
-    }
-
     /// Takes a free frame's start address, for a fill ring.
     #[inline(always)]
     pub(super) fn take_addr(&mut self) -> Option<u64> {

@@ -14,51 +14,71 @@ const BITS4: u8 = 36;
 /// Where the last chunk of an IPv6 address ends that is wholly in its first 64 bits.
 const END6: u8 = 60;
 
-/// Addresses and their VRFs, and where the answers go; the shortest counts.
-pub(super) struct Burst<'a, A> {
+/// Sets of addresses, a VRF for each lane of them, and where the answers go; the shortest counts.
+pub(super) struct Burst<'a, A, const SETS: usize> {
     pub(super) reader: &'a FibReader,
     pub(super) vrfs: &'a [u32],
-    pub(super) addrs: &'a [A],
-    pub(super) out: &'a mut [u32],
+    pub(super) addrs: [&'a [A]; SETS],
+    pub(super) out: [&'a mut [u32]; SETS],
 }
 
-/// Addresses of a family, as many as there are lanes.
-trait Lookup: Copy {
-    fn lookup(
+/// Addresses of a family.
+trait Lookup: Copy + Default {
+    /// Looks up the first `count` lanes of each set, which is filled up with lanes of the same kind.
+    fn lookup<const SETS: usize>(
         reader: &FibReader,
         vrfs: &[u32; LANES],
-        addrs: &[Self; LANES],
-        out: &mut [u32; LANES],
+        addrs: [&[Self; LANES]; SETS],
+        out: [&mut [u32; LANES]; SETS],
+        count: usize,
     );
 }
 
-impl<A: Lookup> Task for Burst<'_, A> {
+impl<A: Lookup, const SETS: usize> Task for Burst<'_, A, SETS> {
     type Answer = ();
 
     /// Looks `LANES` up at a time, the last ones filled up.
     #[inline(always)]
     fn run(self) {
-        let count = self.vrfs.len().min(self.addrs.len()).min(self.out.len());
-        let (vrfs, last_vrfs) = self.vrfs[..count].as_chunks();
-        let (addrs, last_addrs) = self.addrs[..count].as_chunks();
-        let (out, last_out) = self.out[..count].as_chunks_mut();
-        let mut last = match last_out.is_empty() {
-            true => None,
-            false => Some((filled(last_vrfs), filled(last_addrs), [0; LANES])),
-        };
-        let whole = vrfs.iter().zip(addrs).zip(out).map(|((vrfs, addrs), out)| (vrfs, addrs, out));
-        let filled = last.iter_mut().map(|(vrfs, addrs, out)| (&*vrfs, &*addrs, out));
-        for (vrfs, addrs, out) in whole.chain(filled) {
-            A::lookup(self.reader, vrfs, addrs, out);
+        let Burst { reader, vrfs, addrs, mut out } = self;
+        let mut count = vrfs.len();
+        for (addrs, out) in addrs.iter().zip(&out) {
+            count = count.min(addrs.len()).min(out.len());
         }
-        if let Some((_, _, answers)) = last {
-            last_out.copy_from_slice(&answers[..last_out.len()]);
+        let (vrfs, rest) = vrfs[..count].as_chunks();
+        let addrs = addrs.map(|set| set[..count].as_chunks());
+        let mut out = out.each_mut().map(|set| set[..count].as_chunks_mut());
+        let mut answers = [[0; LANES]; SETS];
+        let (last_vrfs, mut last_addrs);
+        let last = if rest.is_empty() {
+            None
+        } else {
+            last_vrfs = filled(rest);
+            last_addrs = [[A::default(); LANES]; SETS];
+            for (all, (_, rest)) in last_addrs.iter_mut().zip(&addrs) {
+                all[..rest.len()].copy_from_slice(rest);
+            }
+            Some((&last_vrfs, last_addrs.each_ref()))
+        };
+        for n in 0..count.div_ceil(LANES) {
+            let (vrfs, addrs, out, count) = match (vrfs.get(n), last) {
+                (Some(vrfs), _) => {
+                    let out = out.each_mut().map(|(whole, _)| &mut whole[n]);
+                    (vrfs, addrs.map(|(whole, _)| &whole[n]), out, LANES)
+                }
+                (None, Some((vrfs, addrs))) => (vrfs, addrs, answers.each_mut(), rest.len()),
+                (None, None) => return,
+            };
+            A::lookup(reader, vrfs, addrs, out, count);
+        }
+        for ((_, rest), answers) in out.iter_mut().zip(&answers) {
+            rest.copy_from_slice(&answers[..rest.len()]);
         }
     }
 }
 
-/// The first ones and then the very first again.
-fn filled<T: Copy>(some: &[T]) -> [T; LANES] {
+/// The first ones and then the very first again, so that a burst of one VRF stays one.
+fn filled(some: &[u32]) -> [u32; LANES] {
     let mut all = [some[0]; LANES];
     all[..some.len()].copy_from_slice(some);
     all
@@ -77,64 +97,105 @@ fn keys4(addrs: &[u32; LANES]) -> [u64; LANES] {
     addrs.map(|addr| u64::from(addr) << 32)
 }
 
+/// The first 64 bits.
+#[inline(always)]
+fn keys6(addrs: &[u128; LANES]) -> [u64; LANES] {
+    addrs.map(|addr| (addr >> 64) as u64)
+}
+
 impl Lookup for u32 {
     #[inline(always)]
-    fn lookup(
+    fn lookup<const SETS: usize>(
         reader: &FibReader,
         vrfs: &[u32; LANES],
-        addrs: &[u32; LANES],
-        out: &mut [u32; LANES],
+        addrs: [&[u32; LANES]; SETS],
+        out: [&mut [u32; LANES]; SETS],
+        count: usize,
     ) {
         let (region, kernels) = (reader.region.view(), reader.kernels);
+        let sets = addrs.into_iter().zip(out);
         if let Some(vrf) = single(vrfs) {
             let head = reader.heads.load4(region, vrf);
-            let defaults = uncovered(region, head, addrs);
             if head.has_flat() {
                 let table = flat_table(head.entry());
-                let mut escapes = kernels.flat4(region, table, addrs, &defaults, out);
-                while escapes != 0 {
-                    let i = escapes.trailing_zeros() as usize;
-                    escapes &= escapes - 1;
-                    let leaf = scalar::compact4(region, head, addrs[i]);
-                    out[i] = answer(leaf, defaults[i]);
+                for addrs in addrs {
+                    kernels.ask_flat4(region, table, addrs, count);
+                }
+                // The first set last: its misses overlap with the work on the others.
+                for (addrs, out) in sets.rev() {
+                    let defaults = uncovered(region, head, addrs);
+                    let mut escapes = kernels.flat4(region, table, addrs, &defaults, out, count);
+                    while escapes != 0 {
+                        let i = escapes.trailing_zeros() as usize;
+                        escapes &= escapes - 1;
+                        let leaf = scalar::compact4(region, head, addrs[i]);
+                        out[i] = answer(leaf, defaults[i]);
+                    }
                 }
             } else if head.has_table() {
-                let mut chunks = [0; LANES];
-                kernels.root4(region, head.entry(), addrs, &mut chunks);
-                compact4(region, kernels, &chunks, addrs, &defaults, out);
+                let mut chunks = [[0; LANES]; SETS];
+                for (addrs, chunks) in addrs.into_iter().zip(&mut chunks) {
+                    kernels.root4(region, head.entry(), addrs, chunks, count);
+                }
+                for ((addrs, out), chunks) in sets.zip(&chunks).rev() {
+                    let defaults = uncovered(region, head, addrs);
+                    compact4(region, kernels, chunks, addrs, &defaults, out, count);
+                }
             } else {
-                *out = [head.entry(); LANES];
-                kernels.descend(region, &keys4(addrs), out, 0, BITS4);
-                finish(out, &defaults);
+                let defaults = [head.default(); LANES];
+                for (addrs, out) in sets {
+                    *out = [head.entry(); LANES];
+                    kernels.descend(region, &keys4(addrs), out, (0, BITS4), count);
+                    finish(out, &defaults);
+                }
             }
             return;
         }
-        let mut defaults = [0; LANES];
-        // Lanes of small VRFs look at the chunk at 0, where none is, and are not listened to; lanes of large ones sit the descent out.
-        let mut chunks = [0; LANES];
-        let mut entries = [LEAF; LANES];
-        for i in 0..LANES {
-            let head = reader.heads.load4(region, vrfs[i]);
-            defaults[i] = head.default();
-            if head.has_table() {
-                defaults[i] = scalar::uncovered(region, head, addrs[i]);
-                let index = (addrs[i] >> (32 - ROOT4_BITS)) as usize;
-                chunks[i] = region.acquire32(head.entry(), index);
-                region.prefetch(chunks[i]);
-            } else {
-                entries[i] = head.entry();
-            }
+        let mut heads = [Head::none(); LANES];
+        for (head, &vrf) in heads.iter_mut().zip(vrfs) {
+            *head = reader.heads.load4(region, vrf);
         }
-        kernels.descend(region, &keys4(addrs), &mut entries, 0, BITS4);
-        finish(&mut entries, &defaults);
-        if chunks == [0; LANES] {
-            *out = entries;
-            return;
+        for (addrs, out) in sets {
+            mixed4(region, kernels, &heads, addrs, out, count);
         }
-        compact4(region, kernels, &chunks, addrs, &defaults, out);
-        for ((out, entry), chunk) in out.iter_mut().zip(entries).zip(chunks) {
-            *out = if chunk == 0 { entry } else { *out };
+    }
+}
+
+/// The answers in VRFs of any kind.
+#[inline(always)]
+fn mixed4(
+    region: View,
+    kernels: Kernels,
+    heads: &[Head; LANES],
+    addrs: &[u32; LANES],
+    out: &mut [u32; LANES],
+    count: usize,
+) {
+    let mut defaults = [0; LANES];
+    // Lanes of small VRFs look at the chunk at 0, where none is, and are not listened to; lanes of large ones sit the descent out.
+    let mut chunks = [0; LANES];
+    let mut entries = [LEAF; LANES];
+    for i in 0..count.min(LANES) {
+        let head = heads[i];
+        defaults[i] = head.default();
+        if head.has_table() {
+            defaults[i] = scalar::uncovered(region, head, addrs[i]);
+            let index = (addrs[i] >> (32 - ROOT4_BITS)) as usize;
+            chunks[i] = region.acquire32(head.entry(), index);
+            region.prefetch(chunks[i]);
+        } else {
+            entries[i] = head.entry();
         }
+    }
+    kernels.descend(region, &keys4(addrs), &mut entries, (0, BITS4), count);
+    finish(&mut entries, &defaults);
+    if chunks == [0; LANES] {
+        *out = entries;
+        return;
+    }
+    compact4(region, kernels, &chunks, addrs, &defaults, out, count);
+    for ((out, entry), chunk) in out.iter_mut().zip(entries).zip(chunks) {
+        *out = if chunk == 0 { entry } else { *out };
     }
 }
 
@@ -147,8 +208,9 @@ fn compact4(
     addrs: &[u32; LANES],
     defaults: &[u32; LANES],
     out: &mut [u32; LANES],
+    count: usize,
 ) {
-    let mut escapes = kernels.compact(region, chunks, addrs, defaults, out);
+    let mut escapes = kernels.compact(region, chunks, addrs, defaults, out, count);
     while escapes != 0 {
         let i = escapes.trailing_zeros() as usize;
         escapes &= escapes - 1;
@@ -161,59 +223,85 @@ fn compact4(
 
 impl Lookup for u128 {
     #[inline(always)]
-    fn lookup(
+    fn lookup<const SETS: usize>(
         reader: &FibReader,
         vrfs: &[u32; LANES],
-        addrs: &[u128; LANES],
-        out: &mut [u32; LANES],
+        addrs: [&[u128; LANES]; SETS],
+        out: [&mut [u32; LANES]; SETS],
+        count: usize,
     ) {
         let (region, kernels) = (reader.region.view(), reader.kernels);
-        let keys = addrs.map(|addr| (addr >> 64) as u64);
+        let sets = addrs.into_iter().zip(out);
         if let Some(vrf) = single(vrfs) {
             let head = reader.heads.load6(region, vrf);
-            let defaults = uncovered(region, head, addrs);
-            if head.has_table() {
-                kernels.large6(region, head.entry(), &keys, out, END6);
-            } else {
-                *out = [head.entry(); LANES];
-                kernels.descend(region, &keys, out, 0, END6);
+            for (addrs, out) in sets {
+                let defaults = uncovered(region, head, addrs);
+                let keys = keys6(addrs);
+                *out = [LEAF; LANES];
+                if head.has_table() {
+                    kernels.large6(region, head.entry(), &keys, out, END6, count);
+                } else {
+                    out.iter_mut().take(count).for_each(|entry| *entry = head.entry());
+                    kernels.descend(region, &keys, out, (0, END6), count);
+                }
+                finish6(region, addrs, out, count);
+                finish(out, &defaults);
             }
-            finish6(region, addrs, out);
-            finish(out, &defaults);
             return;
         }
-        let mut defaults = [0; LANES];
-        // Lanes of large VRFs sit the descent of the small ones out.
-        let mut large = [LEAF; LANES];
-        for i in 0..LANES {
-            let head = reader.heads.load6(region, vrfs[i]);
-            defaults[i] = head.default();
-            out[i] = head.entry();
-            if head.has_table() {
-                defaults[i] = scalar::uncovered(region, head, addrs[i]);
-                (large[i], _) = scalar::tables6(region, head.entry(), addrs[i]);
-                out[i] = LEAF;
-            }
+        let mut heads = [Head::none(); LANES];
+        for (head, &vrf) in heads.iter_mut().zip(vrfs) {
+            *head = reader.heads.load6(region, vrf);
         }
-        kernels.descend(region, &keys, out, 0, END6);
-        finish6(region, addrs, out);
-        if large != [LEAF; LANES] {
-            kernels.descend(region, &keys, &mut large, 2 * ROOT6_BITS, END6);
-            finish6(region, addrs, &mut large);
-            for (out, large) in out.iter_mut().zip(large) {
-                // At most one of the two is a value.
-                *out |= large;
-            }
+        for (addrs, out) in sets {
+            mixed6(region, kernels, &heads, addrs, out, count);
         }
-        finish(out, &defaults);
     }
+}
+
+/// The answers in VRFs of any kind.
+#[inline(always)]
+fn mixed6(
+    region: View,
+    kernels: Kernels,
+    heads: &[Head; LANES],
+    addrs: &[u128; LANES],
+    out: &mut [u32; LANES],
+    count: usize,
+) {
+    let keys = keys6(addrs);
+    let mut defaults = [0; LANES];
+    *out = [LEAF; LANES];
+    // Lanes of large VRFs sit the descent of the small ones out.
+    let mut large = [LEAF; LANES];
+    for i in 0..count.min(LANES) {
+        let head = heads[i];
+        defaults[i] = head.default();
+        if head.has_table() {
+            defaults[i] = scalar::uncovered(region, head, addrs[i]);
+            (large[i], _) = scalar::tables6(region, head.entry(), addrs[i]);
+        } else {
+            out[i] = head.entry();
+        }
+    }
+    kernels.descend(region, &keys, out, (0, END6), count);
+    finish6(region, addrs, out, count);
+    if large != [LEAF; LANES] {
+        kernels.descend(region, &keys, &mut large, (2 * ROOT6_BITS, END6), count);
+        finish6(region, addrs, &mut large, count);
+        for (out, large) in out.iter_mut().zip(large) {
+            // At most one of the two is a value.
+            *out |= large;
+        }
+    }
+    finish(out, &defaults);
 }
 
 /// The vector code sees the first 64 bits: the few lanes with longer prefixes finish one at a time.
 #[inline(always)]
-fn finish6(region: View, addrs: &[u128; LANES], entries: &mut [u32; LANES]) {
+fn finish6(region: View, addrs: &[u128; LANES], entries: &mut [u32; LANES], count: usize) {
     if entries.iter().fold(LEAF, |all, entry| all & entry) == 0 {
-        for (entry, &addr) in entries.iter_mut().zip(addrs) {
+        for (entry, &addr) in entries.iter_mut().zip(addrs).take(count) {
             *entry = scalar::descend(region, *entry, addr, END6);
         }
     }

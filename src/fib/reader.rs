@@ -53,11 +53,32 @@ impl FibReader {
 
     /// Looks up `addrs[i]` in `vrfs[i]` into `out[i]`. Slices of different lengths: the shortest counts.
     pub fn lookup4_burst(&self, vrfs: &[u32], addrs: &[u32], out: &mut [u32]) {
+        self.lookup4_sets(vrfs, [addrs], [out]);
+    }
+
+    /// Looks up sets of addresses, `addrs[set][i]` in `vrfs[i]` into `out[set][i]`: a burst's destinations and its sources, say. The
+    /// cache misses of the first set overlap with the work on the others.
+    pub fn lookup4_sets<const SETS: usize>(
+        &self,
+        vrfs: &[u32],
+        addrs: [&[u32]; SETS],
+        out: [&mut [u32]; SETS],
+    ) {
         self.kernels.run(Burst { reader: self, vrfs, addrs, out });
     }
 
     /// Looks up `addrs[i]` in `vrfs[i]` into `out[i]`. Slices of different lengths: the shortest counts.
     pub fn lookup6_burst(&self, vrfs: &[u32], addrs: &[u128], out: &mut [u32]) {
+        self.lookup6_sets(vrfs, [addrs], [out]);
+    }
+
+    /// As [`FibReader::lookup4_sets`].
+    pub fn lookup6_sets<const SETS: usize>(
+        &self,
+        vrfs: &[u32],
+        addrs: [&[u128]; SETS],
+        out: [&mut [u32]; SETS],
+    ) {
         self.kernels.run(Burst { reader: self, vrfs, addrs, out });
     }
 }

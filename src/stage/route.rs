@@ -9,19 +9,21 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     let (v4, v6) = (burst.v4.span(), burst.v6.span());
     let Burst { vrf, v4_addresses, v6_addresses, to_group, back_group, .. } = burst;
     if !v4.is_empty() {
-        let (vrfs, to, back) =
-            (&vrf[v4.clone()], &mut to_group[v4.clone()], &mut back_group[v4.clone()]);
-        c.fib.lookup4_burst(vrfs, &v4_addresses.destination[v4.clone()], to);
-        if checked {
-            c.fib.lookup4_burst(vrfs, &v4_addresses.source[v4], back);
+        let (vrfs, addresses) = (&vrf[v4.clone()], v4_addresses);
+        let (to, back) = (&mut to_group[v4.clone()], &mut back_group[v4.clone()]);
+        let (destinations, sources) = (&addresses.destination[v4.clone()], &addresses.source[v4]);
+        match checked {
+            true => c.fib.lookup4_sets(vrfs, [destinations, sources], [to, back]),
+            false => c.fib.lookup4_burst(vrfs, destinations, to),
         }
     }
     if !v6.is_empty() {
-        let (vrfs, to, back) =
-            (&vrf[v6.clone()], &mut to_group[v6.clone()], &mut back_group[v6.clone()]);
-        c.fib.lookup6_burst(vrfs, &v6_addresses.destination[v6.clone()], to);
-        if checked {
-            c.fib.lookup6_burst(vrfs, &v6_addresses.source[v6], back);
+        let (vrfs, addresses) = (&vrf[v6.clone()], v6_addresses);
+        let (to, back) = (&mut to_group[v6.clone()], &mut back_group[v6.clone()]);
+        let (destinations, sources) = (&addresses.destination[v6.clone()], &addresses.source[v6]);
+        match checked {
+            true => c.fib.lookup6_sets(vrfs, [destinations, sources], [to, back]),
+            false => c.fib.lookup6_burst(vrfs, destinations, to),
         }
     }
 }

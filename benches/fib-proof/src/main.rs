@@ -104,11 +104,13 @@ fn main() {
         scope.spawn(move || {
             while !stop.load(Ordering::Relaxed) {
                 let now = epoch.load(Ordering::Acquire);
-                let mut out = [0; 5];
-                reader.lookup4_burst(&[0, 1, 0, 3, 0], &[0x0A01_0180; 5], &mut out);
-                assert!(out.iter().all(|&value| value < 8), "{out:?}");
-                reader.lookup6_burst(&[0, 1, 0, 3, 0], &[0x2001_0DB8 << 96 | 1; 5], &mut out);
-                assert!(out.iter().all(|&value| value < 8), "{out:?}");
+                let (mut to, mut back) = ([0; 5], [0; 5]);
+                let ends = [&[0x0A01_0180; 5][..], &[0x0A01_0101; 5]];
+                reader.lookup4_sets(&[0, 1, 0, 3, 0], ends, [&mut to, &mut back]);
+                assert!(to.iter().chain(&back).all(|&value| value < 8), "{to:?} {back:?}");
+                let ends = [&[0x2001_0DB8 << 96 | 1; 5][..], &[0x2001_0DB8 << 96; 5]];
+                reader.lookup6_sets(&[0, 1, 0, 3, 0], ends, [&mut to, &mut back]);
+                assert!(to.iter().chain(&back).all(|&value| value < 8), "{to:?} {back:?}");
                 assert!(reader.lookup4(0, 0x0A01_0180) < 8);
                 seen.store(now, Ordering::Release);
             }

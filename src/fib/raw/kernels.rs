@@ -119,7 +119,8 @@ impl Kernels {
         task.run()
     }
 
-    /// `chunks[i]` becomes the entry of IPv4's root table for the first 18 bits of `addrs[i]`.
+    /// `chunks[i]` becomes the entry of IPv4's root table for the first 18 bits of `addrs[i]`. Here and below, only the first `count`
+    /// lanes need be done.
     #[inline(always)]
     pub(in crate::fib) fn root4(
         self,
@@ -127,6 +128,7 @@ impl Kernels {
         table: u32,
         addrs: &Lanes<u32>,
         chunks: &mut Lanes<u32>,
+        count: usize,
     ) {
         match self.compact {
             #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
@@ -134,7 +136,24 @@ impl Kernels {
             Level::Avx512 | Level::Avx512Popcnt => unsafe {
                 avx512::root4(region, table, addrs, chunks);
             },
-            Level::Plain => root4(region, table, addrs, chunks),
+            Level::Plain => root4(region, table, addrs, chunks, count),
+        }
+    }
+
+    /// Asks for what `flat4` will look at. A prefetch retires at once, so that all lanes' misses overlap; loads that miss
+    /// soon fill the reorder buffer. Gathers do without.
+    #[inline(always)]
+    pub(in crate::fib) fn ask_flat4(
+        self,
+        region: View,
+        table: u32,
+        addrs: &Lanes<u32>,
+        count: usize,
+    ) {
+        if self.flat == Level::Plain {
+            for &addr in addrs.iter().take(count) {
+                region.prefetch_flat(table, (addr >> 8) as usize);
+            }
         }
     }
 
@@ -147,6 +166,7 @@ impl Kernels {
         addrs: &Lanes<u32>,
         defaults: &Lanes<u32>,
         out: &mut Lanes<u32>,
+        count: usize,
     ) -> u64 {
         match self.flat {
             #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
@@ -154,7 +174,7 @@ impl Kernels {
             Level::Avx512 | Level::Avx512Popcnt => unsafe {
                 avx512::flat4(region, table, addrs, defaults, out)
             },
-            Level::Plain => flat4(region, table, addrs, defaults, out),
+            Level::Plain => flat4(region, table, addrs, defaults, out, count),
         }
     }
 
@@ -168,6 +188,7 @@ impl Kernels {
         addrs: &Lanes<u32>,
         defaults: &Lanes<u32>,
         out: &mut Lanes<u32>,
+        count: usize,
     ) -> u64 {
         match self.compact {
             // SAFETY: the processor has what the level says.
@@ -180,7 +201,7 @@ impl Kernels {
             Level::Avx512 => unsafe {
                 avx512::shuffle::compact(region, chunks, addrs, defaults, out)
             },
-            Level::Plain => compact(region, chunks, addrs, defaults, out),
+            Level::Plain => compact(region, chunks, addrs, defaults, out, count),
         }
     }
 
@@ -193,6 +214,7 @@ impl Kernels {
         keys: &Lanes<u64>,
         entries: &mut Lanes<u32>,
         end: u8,
+        count: usize,
     ) {
         match self.deep {
             #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
@@ -201,9 +223,9 @@ impl Kernels {
                 *entries = [table; LANES];
                 avx512::tables6(region, keys, entries, 0);
                 avx512::tables6(region, keys, entries, 12);
-                self.descend(region, keys, entries, 24, end);
+                self.descend(region, keys, entries, (24, end), count);
             },
-            Level::Plain => large6(region, table, keys, entries, end),
+            Level::Plain => large6(region, table, keys, entries, end, count),
         }
     }
 
@@ -215,8 +237,8 @@ impl Kernels {
         region: View,
         keys: &Lanes<u64>,
         entries: &mut Lanes<u32>,
-        depth: u8,
-        end: u8,
+        (depth, end): (u8, u8),
+        count: usize,
     ) {
         match self.deep {
             // SAFETY: the processor has what the level says.
@@ -229,15 +251,21 @@ impl Kernels {
             Level::Avx512 => unsafe {
                 avx512::shuffle::descend(region, keys, entries, depth, end);
             },
-            Level::Plain => descend(region, keys, entries, depth, end),
+            Level::Plain => descend(region, keys, entries, (depth, end), count),
         }
     }
 }
 
 /// See `Kernels::root4`.
 #[inline(always)]
-pub(super) fn root4(region: View, table: u32, addrs: &Lanes<u32>, chunks: &mut Lanes<u32>) {
-    for (chunk, &addr) in chunks.iter_mut().zip(addrs) {
+pub(super) fn root4(
+    region: View,
+    table: u32,
+    addrs: &Lanes<u32>,
+    chunks: &mut Lanes<u32>,
+    count: usize,
+) {
+    for (chunk, &addr) in chunks.iter_mut().zip(addrs).take(count) {
         *chunk = region.acquire32(table, (addr >> 14) as usize);
         region.prefetch(*chunk);
     }
@@ -251,8 +279,9 @@ pub(super) fn compact(
     addrs: &Lanes<u32>,
     defaults: &Lanes<u32>,
     out: &mut Lanes<u32>,
+    count: usize,
 ) -> u64 {
-    for i in 0..LANES {
+    for i in 0..count.min(LANES) {
         let slot = (addrs[i] >> 8 & 63) as usize;
         out[i] = u32::from(region.acquire16(chunks[i], 3 + runs(region.load64(chunks[i]), slot)));
     }
@@ -267,12 +296,9 @@ pub(super) fn flat4(
     addrs: &Lanes<u32>,
     defaults: &Lanes<u32>,
     out: &mut Lanes<u32>,
+    count: usize,
 ) -> u64 {
-    // A prefetch retires at once, so that all lanes' misses overlap; loads that miss soon fill the reorder buffer.
-    for &addr in addrs {
-        region.prefetch_flat(table, (addr >> 8) as usize);
-    }
-    for (out, &addr) in out.iter_mut().zip(addrs) {
+    for (out, &addr) in out.iter_mut().zip(addrs).take(count) {
         *out = u32::from(region.acquire_flat(table, (addr >> 8) as usize));
     }
     finish(defaults, out)
@@ -332,9 +358,16 @@ fn follow(
 
 /// See `Kernels::large6`.
 #[inline(always)]
-fn large6(region: View, table: u32, keys: &Lanes<u64>, entries: &mut Lanes<u32>, end: u8) {
+fn large6(
+    region: View,
+    table: u32,
+    keys: &Lanes<u64>,
+    entries: &mut Lanes<u32>,
+    end: u8,
+    lanes: usize,
+) {
     let (mut open, mut count) = ([0; 256], 0);
-    for (lane, (entry, &key)) in (0..).zip(entries.iter_mut().zip(keys)) {
+    for (lane, (entry, &key)) in (0..).zip(entries.iter_mut().zip(keys)).take(lanes) {
         let first = region.acquire32(table, (key >> 52) as usize);
         // A lane that has its leaf looks somewhere in the root table and is not listened to.
         let second = if is_leaf(first) { table } else { first };
@@ -347,9 +380,15 @@ fn large6(region: View, table: u32, keys: &Lanes<u64>, entries: &mut Lanes<u32>,
 
 /// See `Kernels::descend`.
 #[inline(always)]
-fn descend(region: View, keys: &Lanes<u64>, entries: &mut Lanes<u32>, depth: u8, end: u8) {
+fn descend(
+    region: View,
+    keys: &Lanes<u64>,
+    entries: &mut Lanes<u32>,
+    (depth, end): (u8, u8),
+    lanes: usize,
+) {
     let (mut open, mut count) = ([0; 256], 0);
-    for (lane, &entry) in (0..).zip(&*entries) {
+    for (lane, &entry) in (0..).zip(&*entries).take(lanes) {
         count = add(region, &mut open, count, lane, entry);
     }
     follow(region, (open, count), keys, entries, depth, end);

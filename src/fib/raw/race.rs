@@ -95,16 +95,17 @@ impl Task for Turn<'_> {
         for addrs in addrs {
             match kind {
                 Kind::Compact => {
-                    rival.root4(view, 0, addrs, &mut entries);
-                    rival.compact(view, &entries, addrs, &[0; LANES], &mut out);
+                    rival.root4(view, 0, addrs, &mut entries, LANES);
+                    rival.compact(view, &entries, addrs, &[0; LANES], &mut out, LANES);
                 }
                 Kind::Flat => {
-                    rival.flat4(view, FLAT, addrs, &[0; LANES], &mut out);
+                    rival.ask_flat4(view, FLAT, addrs, LANES);
+                    rival.flat4(view, FLAT, addrs, &[0; LANES], &mut out, LANES);
                 }
                 Kind::Deep => {
                     let keys = addrs.map(|addr| u64::from(addr) << 32 | u64::from(addr));
                     out = addrs.map(|addr| ROOT + 8 * (addr % (CHUNKS / LEVELS)));
-                    rival.descend(view, &keys, &mut out, 0, 60);
+                    rival.descend(view, &keys, &mut out, (0, 60), LANES);
                 }
             }
             std::hint::black_box(&out);

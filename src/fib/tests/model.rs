@@ -70,24 +70,38 @@ pub(super) fn check(
         };
         prop_assert_eq!(got, want, "one at a time, {}", addr);
     }
-    // A burst that mixes VRFs, most of which are not there, and one that does not: in all vector code there is.
+    // A burst that mixes VRFs, and one that does not; alone and with another set of addresses: in all vector code there is.
     let mixed =
         |len: usize| (0..len).map(|i| if i % 3 == 1 { vrf + 1 } else { vrf }).collect::<Vec<u32>>();
     for (name, reader) in reader.variants().chain([("chosen", fib.reader())]) {
         for vrfs in [vec![vrf; a4.len()], mixed(a4.len())] {
-            let mut out = vec![u32::MAX; a4.len()];
+            let (mut out, mut sets) = (vec![u32::MAX; a4.len()], vec![vec![u32::MAX; a4.len()]; 2]);
             reader.lookup4_burst(&vrfs, &a4, &mut out);
             let want: Vec<u32> = answers(&vrfs, vrf, &w4);
-            prop_assert_eq!(out, want, "{}", name);
+            prop_assert_eq!(&out, &want, "{}", name);
+            let [one, other] = &mut sets[..] else { unreachable!() };
+            reader.lookup4_sets(&vrfs, [&a4, &rotated(&a4)], [one, other]);
+            prop_assert_eq!(sets, [want, answers(&vrfs, vrf, &rotated(&w4))], "{}", name);
         }
         for vrfs in [vec![vrf; a6.len()], mixed(a6.len())] {
-            let mut out = vec![u32::MAX; a6.len()];
+            let (mut out, mut sets) = (vec![u32::MAX; a6.len()], vec![vec![u32::MAX; a6.len()]; 2]);
             reader.lookup6_burst(&vrfs, &a6, &mut out);
             let want: Vec<u32> = answers(&vrfs, vrf, &w6);
-            prop_assert_eq!(out, want, "{}", name);
+            prop_assert_eq!(&out, &want, "{}", name);
+            let [one, other] = &mut sets[..] else { unreachable!() };
+            reader.lookup6_sets(&vrfs, [&a6, &rotated(&a6)], [one, other]);
+            prop_assert_eq!(sets, [want, answers(&vrfs, vrf, &rotated(&w6))], "{}", name);
         }
     }
     Ok(())
+}
+
+/// The same from another place on.
+fn rotated<T: Copy>(all: &[T]) -> Vec<T> {
+    let mut all = all.to_vec();
+    let by = all.len() / 3;
+    all.rotate_left(by);
+    all
 }
 
 /// The oracle's answers where the lane's VRF is `vrf`; the neighbor VRF has but a default.

@@ -181,45 +181,27 @@ impl<P: Port> Worker<P> {
             now,
         };
         path::run(&mut self.burst, &mut context);
+        let only_port = self.burst.only_port();
         let mut frames = std::mem::take(&mut self.burst.frames);
         let Worker { pool, ports, burst, counters, exchange, .. } = self;
-        let (live, vifs) = (burst.live, counters.vifs());
         let mut punted = 0;
-        let (mut id, mut egress) = (port, None);
-        let (mut sent, mut octets) = (0, 0);
-        for (frame, &lane) in frames.drain(..).zip(&burst.lane_of) {
-            let lane = usize::from(lane) % BURST;
-            if !live.has(lane) {
-                punted += usize::from(settle(burst, counters, exchange, pool, port, lane, &frame));
-                pool.give(frame);
-                continue;
+        if let Some(id) = only_port {
+            let egress = ports.get_mut(id.index()).and_then(Option::as_mut);
+            transmit(burst, frames.drain(..).zip(&burst.lane_of), id, egress, counters, pool);
+        } else {
+            for (frame, lane) in frames.drain(..).zip(&burst.lane_of) {
+                let at = usize::from(*lane) % BURST;
+                if burst.live.has(at) {
+                    let id = Facts::port(burst.to_rules[at]);
+                    let egress = ports.get_mut(id.index()).and_then(Option::as_mut);
+                    transmit(burst, std::iter::once((frame, lane)), id, egress, counters, pool);
+                } else {
+                    punted +=
+                        usize::from(settle(burst, counters, exchange, pool, port, at, &frame));
+                    pool.give(frame);
+                }
             }
-            // Frames that leave by the same port mostly come together.
-            let to = Facts::port(burst.to_rules[lane]);
-            if to != id || egress.is_none() {
-                count_sent(counters, id, std::mem::take(&mut sent), std::mem::take(&mut octets));
-                (id, egress) = (to, ports.get_mut(to.index()).and_then(Option::as_mut));
-            }
-            let (at, len) = (burst.to_at[lane], burst.to_octets[lane]);
-            let frame = frame.with_packet(at, len);
-            let refused = match &mut egress {
-                Some(port) => port.tx(frame).err().map(|frame| (frame, DropReason::TxFull)),
-                None => Some((frame, DropReason::EgressDown)),
-            };
-            let ingress = count_received(vifs, burst, lane);
-            if let Some((frame, reason)) = refused {
-                ingress.rare.drops[reason.index()].add(1);
-                pool.give(frame);
-                continue;
-            }
-            ingress.forwarded.add(1);
-            let egress = &vifs[place_vif(burst.to_place[lane])];
-            egress.tx_frames.add(1);
-            egress.tx_octets.add(len.into());
-            sent += 1;
-            octets += u64::from(len);
         }
-        count_sent(counters, id, sent, octets);
         self.burst.frames = frames;
         punted
     }
@@ -259,6 +241,42 @@ impl<P: Port> Worker<P> {
         }
         count
     }
+}
+
+/// Puts frames that leave by the same port, and their lanes, on its ring.
+#[inline(always)]
+fn transmit<'a, P: Port>(
+    burst: &Burst,
+    frames: impl Iterator<Item = (Frame, &'a u8)>,
+    id: PortId,
+    mut egress: Option<&mut P>,
+    counters: &WorkerCounters,
+    pool: &mut Pool,
+) {
+    let vifs = counters.vifs();
+    let (mut sent, mut octets) = (0, 0);
+    for (frame, &lane) in frames {
+        let lane = usize::from(lane) % BURST;
+        let len = burst.to_octets[lane];
+        let frame = frame.with_packet(burst.to_at[lane], len);
+        let ingress = count_received(vifs, burst, lane);
+        let refused = match &mut egress {
+            Some(port) => port.tx(frame).err().map(|frame| (frame, DropReason::TxFull)),
+            None => Some((frame, DropReason::EgressDown)),
+        };
+        if let Some((frame, reason)) = refused {
+            ingress.rare.drops[reason.index()].add(1);
+            pool.give(frame);
+            continue;
+        }
+        ingress.forwarded.add(1);
+        let egress = &vifs[place_vif(burst.to_place[lane])];
+        egress.tx_frames.add(1);
+        egress.tx_octets.add(len.into());
+        sent += 1;
+        octets += u64::from(len);
+    }
+    count_sent(counters, id, sent, octets);
 }
 
 /// Carries out a drop or a punt; returns whether the frame went to the slow path.

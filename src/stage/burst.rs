@@ -4,7 +4,7 @@
 use super::{Flags, Lanes};
 use crate::cpu::{ROWS, WORDS};
 use crate::port::{Area, BURST, Frame};
-use crate::tables::{DropReason, Ingress, NOWHERE, Verdict, VifId};
+use crate::tables::{DropReason, Facts, Ingress, NOWHERE, PortId, Verdict, VifId};
 
 /// Lanes of a column: those of a burst, and room for the eight that its last one begins.
 pub const WIDTH: usize = BURST + ROWS;
@@ -175,8 +175,8 @@ impl Burst {
         Lanes::first(self.frames.len())
     }
 
-    /// Puts the lanes of either family together, so that each family's stages find their lanes side by side. The
-    /// frames stay in their order.
+    /// Puts the lanes of either family, which are the live ones, together, so that each family's stages find their lanes
+    /// side by side. The frames stay in their order.
     #[inline(always)]
     pub fn sort(&mut self) {
         if self.v6 != Lanes(0) && self.v6.span().start < self.v4.span().end {
@@ -210,14 +210,14 @@ impl Burst {
         for (new, &lane) in self.verdicts.iter_mut().zip(&order) {
             *new = verdicts[usize::from(lane) % BURST];
         }
-        let sorted = |set: Lanes| {
-            let places = order.iter().enumerate().take(self.frames.len());
-            places.fold(0, |bits, (i, &lane)| bits | u64::from(set.has(lane.into())) << i)
-        };
-        (self.live, self.known) = (Lanes(sorted(self.live)), Lanes(sorted(self.known)));
         let (v4, v6) = (self.v4.count(), self.v6.count());
+        let is_known = |&(_, &lane): &(usize, &u8)| self.known.has(lane.into());
+        let settled = order.iter().enumerate().take(self.frames.len()).skip(v4 + v6);
+        let known = settled.filter(is_known).fold(0, |known, (lane, _)| known | 1 << lane);
         self.v4 = Lanes::first(v4);
         self.v6 = Lanes::first(v4 + v6).without(self.v4);
+        self.live = Lanes::first(v4 + v6);
+        self.known = self.live.or(Lanes(known));
         for (lane, &frame) in (0..).zip(&order).take(self.frames.len()) {
             self.lane_of[usize::from(frame) % BURST] = lane;
         }
@@ -260,6 +260,15 @@ impl Burst {
     pub fn is_checked(&self, lane: usize) -> bool {
         let link_local = self.v6.has(lane) && self.flags(lane).has(Flags::LINK_LOCAL);
         self.rules[lane] & Ingress::CHECKED != 0 && !link_local
+    }
+
+    /// The port by which all frames leave, where none has a verdict and all leave by the same.
+    #[inline(always)]
+    pub fn only_port(&self) -> Option<PortId> {
+        let rules = &self.to_rules[self.all().span()];
+        let first = *rules.first()?;
+        let differ = rules.iter().fold(0, |differ, &rules| differ | (rules ^ first));
+        (self.live == self.all() && Facts::port(differ) == PortId(0)).then(|| Facts::port(first))
     }
 
     /// Ends a lane's way.

@@ -230,6 +230,12 @@ impl Burst {
         area.packet(&self.frames[usize::from(self.frame_of[lane])])
     }
 
+    /// Offset of a lane's IP header in the area.
+    #[inline(always)]
+    pub fn l3_at(&self, lane: usize) -> u32 {
+        self.at[lane].wrapping_add(self.l3[lane])
+    }
+
     /// The VIF by which a lane's frame entered; `None` until the tags are known.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "the lower half")]

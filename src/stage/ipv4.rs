@@ -18,7 +18,7 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     let lanes = burst.v4.eights();
     let mut places = [0; WIDTH];
     for i in lanes.clone() {
-        places[i] = burst.at[i].wrapping_add(burst.l3[i]);
+        places[i] = burst.l3_at(i);
     }
     let Some(words) = burst.words.first_chunk_mut::<5>() else { return };
     c.pool.area().columns(lanes.clone(), &places, words);

@@ -15,7 +15,7 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     let (area, lanes) = (c.pool.area(), burst.v6.eights());
     let mut places = [0; WIDTH];
     for i in lanes.clone() {
-        places[i] = burst.at[i].wrapping_add(burst.l3[i]);
+        places[i] = burst.l3_at(i);
     }
     area.columns(lanes.clone(), &places, &mut burst.words);
     let mut strange = [0; WIDTH];

@@ -8,6 +8,9 @@ use crate::tables::{AdjacencyId, AdjacencyKind, DropReason, Facts, MAX_L2, PuntR
 // The last two octets of the front are the packet's own ethertype, which stays.
 const _: () = assert!(FRONT == MAX_L2 + 2);
 
+/// Where the header with one tag starts in the room for one with two.
+const START: usize = MAX_L2 - 16;
+
 /// Makes each live lane's frame ready to transmit; punts those whose next hop has no MAC yet and those
 /// with options to process.
 #[inline(always)]
@@ -21,9 +24,9 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
         }
     }
     let mut editor = c.pool.editor();
-    let (mut places, mut outside, mut priorities) = ([0; WIDTH], [0; WIDTH], 0);
+    let (mut places, mut outside, mut priorities, mut longest) = ([0; WIDTH], [0; WIDTH], 0, 0);
     for i in burst.live.eights() {
-        let (place, len) = (burst.at[i].wrapping_add(burst.l3[i]), burst.ip_len[i]);
+        let (place, len) = (burst.l3_at(i), burst.ip_len[i]);
         let head = Facts::l2_len(burst.to_rules[i]);
         // Whatever the stages before have checked: no octet of another frame is touched or sent.
         let longer = burst.l3[i] + len > burst.octets[i];
@@ -32,6 +35,7 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
         burst.to_at[i] = place.wrapping_sub(head);
         burst.to_octets[i] = head + len;
         priorities |= burst.pcp[i];
+        longest = longest.max(head);
     }
     for lane in burst.live.without(Lanes::zero(&outside)) {
         burst.drop(lane, DropReason::FrameTooLong);
@@ -47,8 +51,19 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
                 burst.drop(lane, DropReason::FrameTooLong);
                 continue;
             };
-            around[..MAX_L2].copy_from_slice(&adjacency.front);
+            // Without the start that only two tags need: it would mostly be in the line before the packet's.
+            around[START..MAX_L2].copy_from_slice(&adjacency.front[START..]);
             around[FRONT + word..][..4].copy_from_slice(&burst.edit[lane].to_ne_bytes());
+        }
+    }
+    if longest as usize > FRONT - START {
+        for lane in burst.live {
+            let two_tags = Facts::l2_len(burst.to_rules[lane]) as usize > FRONT - START;
+            if let Some(adjacency) = adjacencies.get(burst.adjacency[lane] as usize)
+                && let Some(around) = editor.around(places[lane]).filter(|_| two_tags)
+            {
+                around[..START].copy_from_slice(&adjacency.front[..START]);
+            }
         }
     }
     if priorities != 0 {

@@ -54,8 +54,8 @@ impl AdjacencyKind {
     }
 }
 
-/// Room for what stands in front of an ethertype: MACs and two tags are 20 octets. All of it is copied at once.
-pub const MAX_L2: usize = 32;
+/// Octets of what stands in front of an ethertype at most: MACs and two tags.
+pub const MAX_L2: usize = 20;
 
 /// One egress. A cache line, so that a packet's rewrite touches one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,8 +79,7 @@ pub struct Adjacency {
     pub vrf: VrfId,
     /// Longest IP packet, in octets, without L2 header.
     pub mtu: u16,
-    /// What stands in front of the ethertype, at the end: whatever its length, a packet's rewrite copies all of it to
-    /// the place that ends there. See [`Adjacency::l2`].
+    /// What stands in front of the ethertype, at the end. See [`Adjacency::l2`].
     pub front: [u8; MAX_L2],
     /// The next hop (`Forward`, `Unresolved`) or the router's address (`Local`).
     pub address: IpAddr,

@@ -16,7 +16,8 @@ NOTES = {
             "(ours copies each packet, so does DPDK's net_pcap). Mpps follow from them. l3fwd does no VLAN, VRF, source check, "
             "checksum test or counters per VIF. Instructions are callgrind's, with the FIB's AVX2 code.",
     "wire": "NDR: the highest load without any loss; PDR: with at most 0.5 % (MLRsearch). Latencies are at parts of each device's own "
-            "NDR. On veth every AF_XDP router sends by copy: most of the time is the kernel's, the same for all of them.",
+            "NDR. On veth every AF_XDP router sends by copy, and the frame's way into the next interface is a part of sending it: most of the "
+            "time is the kernel's, the same for all of them. The profile is of samples of the device's CPU, 5,000 a second.",
     "scale": "As in path: nanoseconds of a thread's own processor time, less the frame source's. Memory is what the process grew by, "
              "packet buffers left out. Start is processor time from the configuration's text to a worker that forwards. Two workers have a "
              "core each but share caches, memory and, on a small machine, the cores with all else.",
@@ -48,6 +49,31 @@ def best_rival(rows, case, key):
     return max(values, default=None)
 
 
+def kernel_part(rows):
+    """What the profile says of a rate on veth."""
+    profile = find(rows, "wire", "station", "64 B profile", "profile")
+    if not profile:
+        return "most of a packet's time is the kernel's copying transmit, which all AF_XDP devices share (no profile in this run)"
+    total, own = sum(profile.values()), profile.get("forwarding", 0)
+    far = sum(value for name, value in profile.items() if name.startswith("far end"))
+    text = f"of a packet's {total:.0f} ns {own:.0f} are the station's own program; {far:.0f} are the wire's other end, which on veth runs within " \
+           f"the sender's call, and {total - own - far:.0f} are the kernel's copying transmit, which all AF_XDP devices share (profile below)"
+    linux = find(rows, "wire", "linux", "64 B saturated", "cpu_ns_per_packet")
+    ours = find(rows, "wire", "station", "64 B saturated", "cpu_ns_per_packet")
+    if linux and ours:
+        text += f"; a program that took no time would have {linux / (ours * (1 - own / total)):.2f} times Linux's rate"
+    return text
+
+
+def pauses_of(rows):
+    """What the machine adds to latencies."""
+    idle = {key: find(rows, "wire", "idle CPU", "pauses", key) for key in ("p99_us", "p999_us")}
+    if None in idle.values():
+        return "the hypervisor's and others' pauses are in all latencies"
+    return f"one run's luck as well: on this CPU a program that only reads the clock is kept from it for {idle['p99_us']:.0f} us where one packet in 100 " \
+           f"comes, {idle['p999_us']:.0f} us for one in 1,000"
+
+
 def aims(rows):
     """(what, the aim in words, what was measured, whether that meets it, why not): None where it was not measured."""
     headline = "full table, 100 VIFs, tagged IPv4, random"
@@ -60,7 +86,7 @@ def aims(rows):
     half = "64 B latency at 50% of ndr"
     flat = ("what is left is work for one packet at a time (profile below): a frame put on a ring and five counters, two FIB lookups, "
             "group and adjacency, VLAN map, rewrite; the checks, for eight packets at a time, are the smaller part")
-    kernel = "most of a packet's time is the kernel's copying transmit, which all AF_XDP devices share"
+    kernel, pauses = kernel_part(rows), pauses_of(rows)
     calls = find(rows, "wire", "station", "64 B system calls", "syscalls_per_packet")
     idle = find(rows, "wire", "station", "idle", "cpu")
     listed = [
@@ -76,9 +102,9 @@ def aims(rows):
         ("wire: system calls a packet at load", 1 / 32, "<=", calls, ""),
         ("wire: CPU when idle", 0.02, "<=", idle, ""),
         ("wire: p99 at 50 % of NDR to l3fwd's", 1.0, "<", ratio(find(rows, "wire", "station", half, "p99_us"), find(rows, "wire", "l3fwd", half, "p99_us")),
-         "not profiled; l3fwd polls without end, the station sleeps when there is little to do, and the hypervisor's and others' pauses are in both"),
+         pauses),
         ("wire: p99.9 at 50 % of NDR to l3fwd's", 1.0, "<", ratio(find(rows, "wire", "station", half, "p999_us"), find(rows, "wire", "l3fwd", half, "p999_us")),
-         "as p99"),
+         pauses),
         ("scale: cost of a packet, most routes to fewest", 1.6, "<=", ratio(routes[-1], routes[0]) if routes else None, ""),
     ]
     met = {"<=": lambda a, b: a <= b, ">=": lambda a, b: a >= b, "<": lambda a, b: a < b, ">": lambda a, b: a > b}
@@ -87,7 +113,7 @@ def aims(rows):
             good = None if aim is None else met[sign](value, aim)
             yield what, f"{sign} {svg.number(aim)}" if aim else "-", svg.number(value), good, "" if good is not False else why
     for row in rows:
-        if row["part"] == "control" and row.get("aim_ms"):
+        if row["part"] == "control" and row.get("aim_ms") and "max_ms" in row:
             yield (f"control: {row['case']}, worst of {row['runs']}", f"< {row['aim_ms']} ms", f"{row['max_ms']:.1f} ms",
                    row["max_ms"] < row["aim_ms"], "")
 
@@ -111,11 +137,29 @@ def path_plots(rows):
             break
 
 
+def profiles(rows, part):
+    """(implementation, its profile) of the first case that has any."""
+    found = [row for row in rows if row["part"] == part and row.get("profile")]
+    return [(row["implementation"], row["profile"]) for row in found if row["case"] == found[0]["case"]]
+
+
+def profile_table(rows, part):
+    found = profiles(rows, part)
+    total = {name: sum(profile.get(name, 0) for _, profile in found) for _, profile in found for name in profile}
+    lines = [[name, *(svg.number(profile[name]) if name in profile else "" for _, profile in found)]
+             for name in sorted(total, key=total.get, reverse=True) if total[name] >= 1]
+    return [PROFILES[part], *(implementation for implementation, _ in found)], lines
+
+
 def wire_plots(rows):
     yield svg.bars("million packets a second (more is better)",
                    grouped(rows, "wire", "mpps", lambda row: row["case"].endswith(("saturated", "ndr", "pdr"))))
     yield svg.bars("the device's processor time a packet, saturated, ns (less is better)",
                    grouped(rows, "wire", "cpu_ns_per_packet", lambda row: row["case"].endswith("saturated")))
+    found = profiles(rows, "wire")
+    names = dict.fromkeys(name for _, profile in found for name in profile)
+    yield svg.bars("where a device's processor time is, saturated, ns a packet",
+                   [(name, [(who, profile[name]) for who, profile in found if profile.get(name, 0) >= 1]) for name in names])
     for name, words in [("p50", "median"), ("p99", "99 %"), ("p999", "99.9 %")]:
         yield svg.bars(f"latency, {words}, microseconds, logarithmic (less is better)", grouped(rows, "wire", f"{name}_us"), log=True)
 
@@ -144,6 +188,8 @@ def control_plots(rows):
               for row in rows if row["part"] == "control" and "median_ms" in row]
     yield svg.bars("milliseconds without packets", groups, log=True)
 
+
+PROFILES = {"path": "instructions a packet", "wire": "ns of the device's CPU a packet"}
 
 PLOTS = {"path": path_plots, "wire": wire_plots, "scale": scale_plots, "fib": fib_plots, "control": control_plots}
 
@@ -190,6 +236,8 @@ def markdown(found):
     for part, title in TITLES.items():
         if any(row["part"] == part for row in found["rows"]):
             text += f"\n## {title}\n\n{NOTES[part]}\n\n" + markdown_table(*table(found["rows"], part))
+            if profiles(found["rows"], part):
+                text += "\n" + markdown_table(*profile_table(found["rows"], part))
     return text
 
 

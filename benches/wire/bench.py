@@ -11,6 +11,7 @@ import sys
 import time
 
 import devices
+import profile
 import wires
 from search import Search
 
@@ -132,6 +133,26 @@ class Bench:
                 log(f"  {device.name:10} {part:4.0%}: p50 {row['p50_us']:8.1f}  p99 {row['p99_us']:8.1f}  "
                     f"p99.9 {row['p999_us']:8.1f} us, CPU {row['cpu']:.0%}")
 
+    def profile(self, size):
+        """Where each device's processor time goes."""
+        if why := profile.missing():
+            log(f"  no profiles: {why}")
+            return
+        for device, links in self.running:
+            result, shares = profile.measure(lambda device=device, links=links: self.trial(device, links, size, seconds=2.5), 2)
+            row = self.row(device, f"{SIZES[size]} profile, saturated", result["received_pps"] / 1e6, [result])
+            row["profile"] = {part: share * row["cpu_ns_per_packet"] for part, share in shares.items()}
+            parts = sorted(row["profile"].items(), key=lambda found: -found[1])
+            log(f"  {device.name:10} ns a packet: " + ", ".join(f"{part} {ns:.0f}" for part, ns in parts if ns >= 10))
+
+    def pauses(self):
+        """What no device can do better than: how long the CPU is taken from a program that only reads the clock."""
+        found = json.loads(wires.run(wires.TOOL, "pauses", "--cpu", wires.DEVICE_CPU, "--seconds", 3))
+        row = {"part": "wire", "implementation": "idle CPU", "case": "pauses that a packet may meet", "mpps": None,
+               "ns_per_packet": None, "instructions_per_packet": None} | found
+        self.rows.append(row)
+        log(f"  pauses of an idle CPU: p50 {row['p50_us']:.1f}  p99 {row['p99_us']:.1f}  p99.9 {row['p999_us']:.1f} us")
+
     def station(self):
         """What only the station tells: system calls per frame at load, its CPU when idle."""
         for device, links in self.running:
@@ -187,7 +208,7 @@ def main():
     parser.add_argument("--json", metavar="FILE", help="write the rows there")
     parser.add_argument("--sizes", default=None, help="64,imix,1500 or some of them")
     parser.add_argument("--devices", default=None, help="station,l3fwd,testpmd,linux,xdp or some of them")
-    parser.add_argument("--parts", default="saturated,ndr,latency,station", help="which of these")
+    parser.add_argument("--parts", default="saturated,profile,ndr,latency,station", help="which of these")
     parser.add_argument("--rounds", type=int, default=None, help="trials of each device per case, medians of which count")
     parser.add_argument("--trial", type=float, default=None, help="length of a trial in seconds")
     options = parser.parse_args()
@@ -220,9 +241,12 @@ def main():
         for size in sizes:
             log(f"{SIZES[size]}:")
             first = bench.saturated(size)
+            if "profile" in parts and size == sizes[0]:
+                bench.profile(size)
             ndr = bench.loss_free(size, first) if "ndr" in parts else None
             if ndr and "latency" in parts:
                 bench.latency(size, ndr)
+                bench.pauses()
         if "station" in parts:
             bench.station()
     report = {"environment": environment(), "devices": about, "rows": bench.rows,

@@ -3,6 +3,7 @@
 //! outrun any router that is measured on the same machine; this program starts them and reads the result.
 
 mod forward;
+mod pauses;
 mod place;
 mod receiver;
 mod sender;
@@ -19,12 +20,15 @@ enum Command {
     Trial(trial::Options),
     /// Attaches the in-kernel XDP router that others are compared with, until standard input ends
     Forward(forward::Options),
+    /// Reads the clock without end on a CPU, and prints how long it was kept from that as JSON
+    Pauses(pauses::Options),
 }
 
 fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Trial(options) => trial::run(&options),
         Command::Forward(options) => forward::run(&options),
+        Command::Pauses(options) => pauses::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

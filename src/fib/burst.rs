@@ -45,34 +45,25 @@ impl<A: Lookup, const SETS: usize> Task for Burst<'_, A, SETS> {
         for (addrs, out) in addrs.iter().zip(&out) {
             count = count.min(addrs.len()).min(out.len());
         }
-        let (vrfs, rest) = vrfs[..count].as_chunks();
+        let (vrfs, last_vrfs) = vrfs[..count].as_chunks();
         let addrs = addrs.map(|set| set[..count].as_chunks());
         let mut out = out.each_mut().map(|set| set[..count].as_chunks_mut());
-        let mut answers = [[0; LANES]; SETS];
-        let (last_vrfs, mut last_addrs);
-        let last = if rest.is_empty() {
-            None
-        } else {
-            last_vrfs = filled(rest);
-            last_addrs = [[A::default(); LANES]; SETS];
-            for (all, (_, rest)) in last_addrs.iter_mut().zip(&addrs) {
-                all[..rest.len()].copy_from_slice(rest);
-            }
-            Some((&last_vrfs, last_addrs.each_ref()))
-        };
-        for n in 0..count.div_ceil(LANES) {
-            let (vrfs, addrs, out, count) = match (vrfs.get(n), last) {
-                (Some(vrfs), _) => {
-                    let out = out.each_mut().map(|(whole, _)| &mut whole[n]);
-                    (vrfs, addrs.map(|(whole, _)| &whole[n]), out, LANES)
-                }
-                (None, Some((vrfs, addrs))) => (vrfs, addrs, answers.each_mut(), rest.len()),
-                (None, None) => return,
-            };
-            A::lookup(reader, vrfs, addrs, out, count);
+        for (n, vrfs) in vrfs.iter().enumerate() {
+            let out = out.each_mut().map(|(whole, _)| &mut whole[n]);
+            // Compiled apart from the last ones, for the number of lanes that all loops then know.
+            A::lookup(reader, vrfs, addrs.map(|(whole, _)| &whole[n]), out, LANES);
         }
-        for ((_, rest), answers) in out.iter_mut().zip(&answers) {
-            rest.copy_from_slice(&answers[..rest.len()]);
+        if !last_vrfs.is_empty() {
+            let mut last_addrs = [[A::default(); LANES]; SETS];
+            for (all, (_, last)) in last_addrs.iter_mut().zip(&addrs) {
+                all[..last.len()].copy_from_slice(last);
+            }
+            let (vrfs, addrs) = (filled(last_vrfs), last_addrs.each_ref());
+            let mut answers = [[0; LANES]; SETS];
+            A::lookup(reader, &vrfs, addrs, answers.each_mut(), last_vrfs.len());
+            for ((_, last), answers) in out.iter_mut().zip(&answers) {
+                last.copy_from_slice(&answers[..last.len()]);
+            }
         }
     }
 }

@@ -23,7 +23,7 @@ QUICK = {
     "wire": (["--quick"], 300),
     "scale": (["--quick"], 120),
     "fib": (["--quick"], 180),
-    "control": (["--quick", "--only", "failover"], 120),
+    "control": (["--quick", "--only", "failover"], 240),
 }
 PINNED = {
     "path": "one thread on the last CPU, and l3fwd's on the same one: they take turns",

@@ -56,23 +56,20 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
             around[FRONT + word..][..4].copy_from_slice(&burst.edit[lane].to_ne_bytes());
         }
     }
-    if longest as usize > FRONT - START {
+    // What few bursts need: the start of a header with two tags, and priorities that are kept.
+    if longest as usize > FRONT - START || priorities != 0 {
         for lane in burst.live {
-            let two_tags = Facts::l2_len(burst.to_rules[lane]) as usize > FRONT - START;
-            if let Some(adjacency) = adjacencies.get(burst.adjacency[lane] as usize)
-                && let Some(around) = editor.around(places[lane]).filter(|_| two_tags)
-            {
+            let adjacency = adjacencies.get(burst.adjacency[lane] as usize);
+            let (Some(adjacency), Some(around)) = (adjacency, editor.around(places[lane])) else {
+                continue;
+            };
+            let head = Facts::l2_len(burst.to_rules[lane]) as usize;
+            if head > FRONT - START {
                 around[..START].copy_from_slice(&adjacency.front[..START]);
             }
-        }
-    }
-    if priorities != 0 {
-        for lane in burst.live {
-            let tags = (Facts::l2_len(burst.to_rules[lane]) as usize).saturating_sub(14);
-            if let Some(adjacency) = adjacencies.get(burst.adjacency[lane] as usize)
-                && let Some(around) = editor.around(places[lane]).filter(|_| adjacency.preserve_pcp)
-            {
+            if adjacency.preserve_pcp {
                 // In every tag, as where the VIF sets it.
+                let tags = head.saturating_sub(14);
                 for tag in around[MAX_L2 - tags..MAX_L2].chunks_exact_mut(4) {
                     tag[2] |= (burst.pcp[lane] << 5) as u8;
                 }

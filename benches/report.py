@@ -130,26 +130,23 @@ def grouped(rows, part, key, wanted=lambda row: True):
 def path_plots(rows):
     yield svg.bars("ns a packet, without the frame source (less is better)", grouped(rows, "path", "ns_per_packet"))
     yield svg.bars("instructions a packet (less is better)", grouped(rows, "path", "instructions_per_packet"))
-    for row in rows:
-        if row["part"] == "path" and row.get("profile"):
-            profile = sorted(row["profile"].items(), key=lambda found: -found[1])
-            found = [(name, [("instructions", value)]) for name, value in profile if value >= 0.5]
-            yield svg.bars(f"where the instructions are: {row['case']}", found)
-            break
+    for row in profiled(rows, "path"):
+        profile = sorted(row["profile"].items(), key=lambda found: -found[1])
+        found = [(name, [("instructions", value)]) for name, value in profile if value >= 0.5]
+        yield svg.bars(f"where the instructions are: {row['case']}", found)
 
 
-def profiles(rows, part):
-    """(implementation, its profile) of the first case that has any."""
+def profiled(rows, part):
+    """The rows with a profile, of the first case that has any."""
     found = [row for row in rows if row["part"] == part and row.get("profile")]
-    return [(row["implementation"], row["profile"]) for row in found if row["case"] == found[0]["case"]]
+    return [row for row in found if row["case"] == found[0]["case"]]
 
 
-def profile_table(rows, part):
-    found = profiles(rows, part)
-    total = {name: sum(profile.get(name, 0) for _, profile in found) for _, profile in found for name in profile}
-    lines = [[name, *(svg.number(profile[name]) if name in profile else "" for _, profile in found)]
+def profile_table(found):
+    total = {name: sum(row["profile"].get(name, 0) for row in found) for row in found for name in row["profile"]}
+    lines = [[name, *(svg.number(row["profile"][name]) if name in row["profile"] else "" for row in found)]
              for name in sorted(total, key=total.get, reverse=True) if total[name] >= 1]
-    return [PROFILES[part], *(implementation for implementation, _ in found)], lines
+    return [PROFILES[found[0]["part"]], *(row["implementation"] for row in found)], lines
 
 
 def wire_plots(rows):
@@ -157,10 +154,10 @@ def wire_plots(rows):
                    grouped(rows, "wire", "mpps", lambda row: row["case"].endswith(("saturated", "ndr", "pdr"))))
     yield svg.bars("the device's processor time a packet, saturated, ns (less is better)",
                    grouped(rows, "wire", "cpu_ns_per_packet", lambda row: row["case"].endswith("saturated")))
-    found = profiles(rows, "wire")
-    names = dict.fromkeys(name for _, profile in found for name in profile)
+    found = profiled(rows, "wire")
+    names = dict.fromkeys(name for row in found for name in row["profile"])
     yield svg.bars("where a device's processor time is, saturated, ns a packet",
-                   [(name, [(who, profile[name]) for who, profile in found if profile.get(name, 0) >= 1]) for name in names])
+                   [(name, [(row["implementation"], row["profile"][name]) for row in found if row["profile"].get(name, 0) >= 1]) for name in names])
     for name, words in [("p50", "median"), ("p99", "99 %"), ("p999", "99.9 %")]:
         yield svg.bars(f"latency, {words}, microseconds, logarithmic (less is better)", grouped(rows, "wire", f"{name}_us"), log=True)
 
@@ -237,8 +234,8 @@ def markdown(found):
     for part, title in TITLES.items():
         if any(row["part"] == part for row in found["rows"]):
             text += f"\n## {title}\n\n{NOTES[part]}\n\n" + markdown_table(*table(found["rows"], part))
-            if profiles(found["rows"], part):
-                text += "\n" + markdown_table(*profile_table(found["rows"], part))
+            if rows := profiled(found["rows"], part):
+                text += "\n" + markdown_table(*profile_table(rows))
     return text
 
 

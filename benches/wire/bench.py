@@ -246,7 +246,8 @@ def main():
             ndr = bench.loss_free(size, first) if "ndr" in parts else None
             if ndr and "latency" in parts:
                 bench.latency(size, ndr)
-                bench.pauses()
+        if "latency" in parts:
+            bench.pauses()
         if "station" in parts:
             bench.station()
     report = {"environment": environment(), "devices": about, "rows": bench.rows,

@@ -14,9 +14,12 @@ const RTNLGRP_LINK: u32 = 1;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_EXT_MASK: u16 = 29;
 const IFLA_NUM_TX_QUEUES: u16 = 31;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
 const IFLA_XDP: u16 = 43;
+/// Leaves out the statistics, which nobody here reads and which sum over CPUs.
+const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
 const XDP_ATTACHED_DRV: u8 = 1;
@@ -70,9 +73,34 @@ pub(super) enum Message {
 /// # Errors
 /// The kernel's.
 pub fn links() -> io::Result<Vec<Link>> {
-    // struct ifinfomsg: all of them.
-    let request = Request::new(RTM_GETLINK, 0, &[0; 16]);
-    request.dump(|kind, payload| link(payload).filter(|_| kind == RTM_NEWLINK))
+    get().dump(present)
+}
+
+/// The interface of this name, asked for alone: what it costs does not depend on how many others
+/// there are. `None` where there is no such interface.
+///
+/// # Errors
+/// The kernel's.
+pub fn link_named(name: &str) -> io::Result<Option<Link>> {
+    let mut terminated = name.as_bytes().to_vec();
+    terminated.push(0);
+    match get().with(IFLA_IFNAME, &terminated).get(present) {
+        Ok(link) => Ok(link),
+        // ERANGE: a name that is longer than any interface's.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENODEV | libc::ERANGE)) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// RTM_GETLINK with a `struct ifinfomsg` that names no interface.
+fn get() -> Request {
+    let mask = RTEXT_FILTER_SKIP_STATS.to_ne_bytes();
+    Request::new(RTM_GETLINK, 0, &[0; 16]).with(IFLA_EXT_MASK, &mask)
+}
+
+/// The interface of an answer.
+fn present(kind: u16, payload: &[u8]) -> Option<Link> {
+    link(payload).filter(|_| kind == RTM_NEWLINK)
 }
 
 /// A socket that receives the changes of all interfaces.
@@ -211,5 +239,14 @@ mod tests {
         let links = links().unwrap();
         let lo = links.iter().find(|link| link.name == "lo").expect("lo");
         assert!(lo.index > 0 && lo.mtu >= 1280);
+    }
+
+    #[test]
+    fn one_interface_is_asked_for_by_name() {
+        let lo = links().unwrap().into_iter().find(|link| link.name == "lo");
+        assert_eq!(link_named("lo").unwrap(), lo);
+        assert_eq!(link_named("nosuch0").unwrap(), None);
+        assert_eq!(link_named("a-name-that-no-interface-can-have").unwrap(), None);
+        assert_eq!(link_named("").unwrap(), None);
     }
 }

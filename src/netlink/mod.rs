@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)] // poll(2)
 
+mod carrier;
 mod link;
 mod request;
 mod watch;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-pub use link::{Link, LinkXdp, links};
+pub use link::{Link, LinkXdp, link_named, links};
 pub use request::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, Request};
 pub use watch::{LinkEvent, LinkWatcher};
 

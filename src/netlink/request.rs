@@ -74,6 +74,23 @@ impl Request {
         }
     }
 
+    /// Asks for one thing; `item` reads the answer, by type and payload.
+    ///
+    /// # Errors
+    /// The kernel's answer where it is one.
+    pub fn get<T>(self, item: impl Fn(u16, &[u8]) -> Option<T>) -> io::Result<Option<T>> {
+        let socket = open()?;
+        self.send(&socket)?;
+        let (datagram, _) = socket.recv_from_full()?;
+        match frames(&datagram).next() {
+            Some((Frame::Payload(kind, payload), _)) => Ok(item(kind, payload)),
+            Some((Frame::Error(errno), _)) if errno != 0 => {
+                Err(io::Error::from_raw_os_error(errno))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Lists everything of a kind; `item` reads one message, by type and payload.
     ///
     /// # Errors

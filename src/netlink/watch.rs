@@ -1,5 +1,9 @@
-//! Watches interfaces come, go, and gain or lose their carrier. Notifications are hints and a dump is
-//! the truth: where the kernel had to drop notifications, the watcher lists all interfaces again.
+//! Watches interfaces come, go, and gain or lose their carrier. Notifications are hints and answers are
+//! the truth: where the kernel had to drop notifications, the watcher asks for the interfaces again.
+//!
+//! The kernel collects losses of carrier for up to a second where there was another one before
+//! (`linkwatch`, for interfaces that it does not call urgent). So a watcher of named interfaces, which
+//! are a station's ports, looks at the carrier of those that are up every few milliseconds as well.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -7,8 +11,17 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
 use netlink_sys::Socket;
+use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 
+use super::carrier::Carriers;
 use super::link::{self, Link, Message};
+
+/// Between two looks at the carriers of the interfaces of a [`LinkWatcher::of`].
+const LOOK: Duration = Duration::from_millis(3);
+/// What there is between two looks for each of the interfaces: a look takes a few microseconds.
+const LOOK_EACH: Duration = Duration::from_micros(100);
+/// Octets of notifications that wait for a watcher of named interfaces, while others come in thousands.
+const BUFFER: usize = 4 << 20;
 
 /// What became of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +36,10 @@ pub enum LinkEvent {
         up: bool,
         /// Administratively up.
         admin_up: bool,
+        /// Its MAC address; zero where it has none of 6 octets.
+        mac: [u8; 6],
+        /// Its MTU in octets, L2 header not included.
+        mtu: u32,
     },
     /// The interface is gone, or has this name no more.
     Gone {
@@ -43,9 +60,33 @@ struct Told {
     mtu: u32,
 }
 
+impl Told {
+    fn event(&self, ifindex: u32) -> LinkEvent {
+        let Told { name, up, admin_up, mac, mtu } = self;
+        LinkEvent::Present {
+            interface: name.clone(),
+            ifindex,
+            up: *up,
+            admin_up: *admin_up,
+            mac: *mac,
+            mtu: *mtu,
+        }
+    }
+}
+
+/// Interfaces that are watched by name.
+struct Named {
+    names: Vec<String>,
+    carriers: Carriers,
+    /// When to look at the carriers.
+    look_at: Instant,
+}
+
 /// Tells of changes to the interfaces of the network namespace that it was made in.
 pub struct LinkWatcher {
     socket: Socket,
+    /// The names of those that are watched; all where there is none.
+    only: Option<Named>,
     /// What was told last, by index.
     known: HashMap<u32, Told>,
     events: VecDeque<LinkEvent>,
@@ -67,9 +108,26 @@ impl LinkWatcher {
     /// # Errors
     /// The kernel's.
     pub fn new() -> io::Result<LinkWatcher> {
+        LinkWatcher::start(link::subscribe()?, None)
+    }
+
+    /// Starts to watch the interfaces of these names, whatever becomes of how many others. The first
+    /// events tell of those that are there.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn of(names: Vec<String>) -> io::Result<LinkWatcher> {
         let socket = link::subscribe()?;
+        // It may not: then bursts of others' notifications are lost, and the watcher asks again.
+        let _ = set_socket_recv_buffer_size_force(&socket, BUFFER);
+        let named = Named { names, carriers: Carriers::new()?, look_at: Instant::now() };
+        LinkWatcher::start(socket, Some(named))
+    }
+
+    fn start(socket: Socket, only: Option<Named>) -> io::Result<LinkWatcher> {
         let mut watcher = LinkWatcher {
             socket,
+            only,
             known: HashMap::new(),
             events: VecDeque::new(),
             stale: false,
@@ -93,11 +151,32 @@ impl LinkWatcher {
                 self.reconcile()?;
                 continue;
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if !super::wait(&[self.socket.as_raw_fd()], left)? {
+            let now = Instant::now();
+            if self.only.as_ref().is_some_and(|named| named.look_at <= now) {
+                self.look(now);
+                continue;
+            }
+            let wake = self.only.as_ref().map_or(deadline, |named| named.look_at.min(deadline));
+            // poll(2) counts whole milliseconds: rounded down, the last one would be spent awake.
+            let left = wake.saturating_duration_since(now) + Duration::from_micros(999);
+            if super::wait(&[self.socket.as_raw_fd()], left)? {
+                self.receive()?;
+            } else if deadline <= Instant::now() {
                 return Ok(None);
             }
-            self.receive()?;
+        }
+    }
+
+    /// Looks at the carrier of those that are up. What cannot be told, the kernel will notify of.
+    fn look(&mut self, now: Instant) {
+        let Some(named) = &mut self.only else { return };
+        let count = u32::try_from(named.names.len()).unwrap_or(u32::MAX);
+        named.look_at = now + LOOK.max(LOOK_EACH * count);
+        for (&index, told) in self.known.iter_mut().filter(|(_, told)| told.up) {
+            if named.carriers.is_up(&told.name).is_ok_and(|up| !up) {
+                told.up = false;
+                self.events.push_back(told.event(index));
+            }
         }
     }
 
@@ -142,7 +221,13 @@ impl LinkWatcher {
     }
 
     fn reconcile(&mut self) -> io::Result<()> {
-        let links = link::links()?;
+        let links = match &self.only {
+            None => link::links()?,
+            Some(Named { names, .. }) => {
+                let links = names.iter().filter_map(|name| link::link_named(name).transpose());
+                links.collect::<io::Result<_>>()?
+            }
+        };
         let missing: Vec<u32> = self
             .known
             .keys()
@@ -161,15 +246,18 @@ impl LinkWatcher {
 
     fn present(&mut self, link: Link) {
         let Link { index, name, up, admin_up, mac, mtu, .. } = link;
+        if self.only.as_ref().is_some_and(|named| !named.names.contains(&name)) {
+            // It may have had a name that is watched.
+            return self.gone(index);
+        }
         let told = Told { name, up, admin_up, mac, mtu };
         match self.known.get(&index) {
             Some(known) if *known == told => return,
             Some(known) if known.name != told.name => self.gone(index),
             _ => {}
         }
-        let interface = told.name.clone();
+        self.events.push_back(told.event(index));
         self.known.insert(index, told);
-        self.events.push_back(LinkEvent::Present { interface, ifindex: index, up, admin_up });
     }
 
     fn gone(&mut self, index: u32) {
@@ -201,6 +289,8 @@ mod tests {
             ifindex,
             up,
             admin_up: true,
+            mac: [0; 6],
+            mtu: 0,
         };
         let gone =
             |interface: &str, ifindex| LinkEvent::Gone { interface: interface.into(), ifindex };
@@ -219,6 +309,25 @@ mod tests {
             gone("eth9", 3),
         ];
         assert_eq!(Vec::from(watcher.events), expected);
+    }
+
+    #[test]
+    fn a_watcher_of_named_interfaces_sees_no_others_and_follows_a_name() {
+        let mut watcher = LinkWatcher::of(vec!["eth1".into(), "lo".into()]).unwrap();
+        let names = |events: &mut VecDeque<LinkEvent>| -> Vec<String> {
+            let name = |event| match event {
+                LinkEvent::Present { interface, .. } => format!("+{interface}"),
+                LinkEvent::Gone { interface, .. } => format!("-{interface}"),
+            };
+            events.drain(..).map(name).collect()
+        };
+        assert_eq!(names(&mut watcher.events), ["+lo"]);
+        watcher.present(link(u32::MAX - 3, "eth0", true));
+        watcher.present(link(u32::MAX - 2, "eth1", true));
+        watcher.present(link(u32::MAX - 2, "eth9", true));
+        watcher.present(link(u32::MAX - 3, "eth1", false));
+        watcher.resync().unwrap();
+        assert_eq!(names(&mut watcher.events), ["+eth1", "-eth1", "+eth1", "-eth1"]);
     }
 
     #[test]

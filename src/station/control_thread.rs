@@ -47,7 +47,7 @@ pub(super) struct Control {
     applied: Vec<PortFacts>,
 }
 
-/// Whether the tables need not change but for the link.
+/// Whether the tables need not change but perhaps for the link.
 fn same_interface(old: PortFacts, new: PortFacts) -> bool {
     (old.mac, old.mtu) == (new.mac, new.mtu)
 }
@@ -91,7 +91,8 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     };
     control.commit(&config)?;
 
-    let links = watch_links().map_err(StationError::Thread)?;
+    let ports = config.ports.iter().map(|port| port.interface.clone()).collect();
+    let links = watch_links(ports).map_err(StationError::Thread)?;
     let signals = watch_signals().map_err(StationError::Thread)?;
     let ticks = tick(Duration::from_secs(1));
     let (sender, calls) = bounded(server::QUEUE);
@@ -205,8 +206,12 @@ impl Control {
             self.follow(id);
         }
         let ports = (0..=u8::MAX).map(PortId).zip(self.datapath.facts());
-        let stale =
-            |&(id, facts): &(PortId, PortFacts)| !same_interface(self.applied[id.index()], facts);
+        // Whatever lost or never had an event: the tables are to say what is known of the ports.
+        let applied = |id: PortId| {
+            let up = self.engine.tables().ports.get(id.index()).is_some_and(|port| port.up);
+            PortFacts { link_up: up, ..self.applied[id.index()] }
+        };
+        let stale = |&(id, facts): &(PortId, PortFacts)| applied(id) != facts;
         let stale: Vec<PortId> = ports.filter(stale).map(|(id, _)| id).collect();
         stale.into_iter().for_each(|id| self.follow(id));
     }
@@ -232,10 +237,10 @@ impl Control {
     }
 }
 
-/// Interfaces that come, go and change.
-fn watch_links() -> std::io::Result<Receiver<LinkEvent>> {
+/// Ports' interfaces that come, go and change.
+fn watch_links(ports: Vec<String>) -> std::io::Result<Receiver<LinkEvent>> {
     let (sender, events) = unbounded();
-    let mut watcher = LinkWatcher::new()?;
+    let mut watcher = LinkWatcher::of(ports)?;
     let watch = move || {
         loop {
             match watcher.next(Duration::from_secs(60)) {

@@ -13,7 +13,7 @@ use super::worker_thread::{self, Order, WorkerHandle};
 use crate::control::PortFacts;
 use crate::control::model::{Config, KernelProtocol, PortConfig, XdpMode, ZeroCopy};
 use crate::fib::FibReader;
-use crate::netlink::LinkEvent;
+use crate::netlink::{Link, LinkEvent};
 use crate::port::af_xdp::{
     self, AttachMode, Attached, Nic, NicError, SocketOptions, ToKernel, XdpCounters, XdpProgram,
     frames_for_ring,
@@ -37,6 +37,8 @@ const FROM_KERNEL: usize = 64;
 pub(super) struct PortState {
     pub config: PortConfig,
     pub facts: PortFacts,
+    /// The facts could not be read when something had changed: they are asked for again.
+    unread: bool,
     nic: Option<Nic>,
     program: Option<Arc<XdpProgram>>,
     zero_copy: bool,
@@ -45,17 +47,44 @@ pub(super) struct PortState {
 }
 
 impl PortState {
-    /// Reads what the engine must know of the interface.
+    /// A port that is not open, of whose interface nothing is known.
+    fn closed(config: PortConfig) -> PortState {
+        PortState {
+            config,
+            facts: PortFacts { mac: Mac::default(), mtu: u16::MAX, link_up: false },
+            unread: false,
+            nic: None,
+            program: None,
+            zero_copy: false,
+            trouble: None,
+        }
+    }
+
+    /// Asks what the engine must know of the interface.
     fn read_facts(&mut self) {
-        match af_xdp::link_of(&self.config.interface) {
-            Ok(link) => {
-                self.facts = PortFacts {
-                    mac: Mac(link.mac),
-                    mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
-                    link_up: link.up,
-                }
+        self.take_answer(af_xdp::link_of(&self.config.interface));
+    }
+
+    /// Takes in the kernel's answer. One that failed says nothing of the link: what is known stands, and
+    /// the question is asked again.
+    fn take_answer(&mut self, answer: Result<Link, NicError>) {
+        match answer {
+            Ok(link) => self.learn(link.mac, link.mtu, link.up),
+            Err(NicError::NoInterface(_)) => (self.facts.link_up, self.unread) = (false, false),
+            Err(error) => {
+                warn!(port = %self.config.name, %error, "the link's state is not known; it is asked for again");
+                self.unread = true;
             }
-            Err(_) => self.facts.link_up = false,
+        }
+    }
+
+    /// Takes in what the kernel says of the interface.
+    fn learn(&mut self, mac: [u8; 6], mtu: u32, link_up: bool) {
+        let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+        let before = std::mem::replace(&mut self.facts, PortFacts { mac: Mac(mac), mtu, link_up });
+        self.unread = false;
+        if before.link_up != link_up {
+            info!(port = %self.config.name, up = link_up, "link");
         }
     }
 
@@ -181,14 +210,7 @@ impl Datapath {
             counters.push(own);
         }
         slow.connect(peers);
-        let ports = config.ports.iter().map(|port| PortState {
-            config: port.clone(),
-            facts: PortFacts { mac: Mac::default(), mtu: u16::MAX, link_up: false },
-            nic: None,
-            program: None,
-            zero_copy: false,
-            trouble: None,
-        });
+        let ports = config.ports.iter().cloned().map(PortState::closed);
         let mut datapath = Datapath {
             ports: ports.collect(),
             workers,
@@ -226,7 +248,6 @@ impl Datapath {
         let found = self.ports.iter().position(|port| port.config.interface == *name)?;
         let id = PortId(u8::try_from(found).ok()?);
         let port = &mut self.ports[found];
-        let before = port.facts;
         match event {
             LinkEvent::Gone { ifindex, .. } => {
                 if port.program.as_ref().is_some_and(|program| program.ifindex() == *ifindex) {
@@ -234,11 +255,11 @@ impl Datapath {
                     self.detach(id);
                 }
             }
-            LinkEvent::Present { ifindex, .. } => {
+            LinkEvent::Present { ifindex, mac, mtu, up, .. } => {
                 let same =
                     port.program.as_ref().is_some_and(|program| program.ifindex() == *ifindex);
                 if same {
-                    port.read_facts();
+                    port.learn(*mac, *mtu, *up);
                 } else {
                     // Whether up or not: XDP comes first, so that the kernel sees nothing of it.
                     self.detach(id);
@@ -246,15 +267,13 @@ impl Datapath {
                 }
             }
         }
-        let after = self.ports[found].facts;
-        if after.link_up != before.link_up {
-            info!(port = %self.ports[found].config.name, up = after.link_up, "link");
-        }
         Some(id)
     }
 
-    /// Tries again to open the ports that could not be opened. Returns those that now are.
+    /// Asks again for facts that could not be read, and tries again to open the ports that could not be
+    /// opened. Returns those that now are.
     pub fn retry(&mut self) -> Vec<PortId> {
+        self.ports.iter_mut().filter(|port| port.unread).for_each(PortState::read_facts);
         let ids = (0..=u8::MAX).map(PortId).zip(&self.ports);
         let closed: Vec<PortId> =
             ids.filter(|(_, port)| port.program.is_none()).map(|(id, _)| id).collect();
@@ -325,7 +344,7 @@ impl Datapath {
         }
         let port = &mut self.ports[id.index()];
         (port.nic, port.program, port.zero_copy) = (None, None, false);
-        port.facts.link_up = false;
+        (port.facts.link_up, port.unread) = (false, false);
     }
 
     /// Ends all threads. XDP stays attached, with no sockets behind it: the ports stay closed.
@@ -345,5 +364,31 @@ fn to_kernel(protocols: &[KernelProtocol]) -> ToKernel {
         lldp: has(KernelProtocol::Lldp),
         eapol: has(KernelProtocol::Eapol),
         untagged: has(KernelProtocol::Untagged),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_that_fails_takes_no_link_down_and_is_asked_again() {
+        let text = "[station]\nname = \"s\"\n\n[[port]]\nname = \"p0\"\ninterface = \"eth0\"\nrole = \"core\"\n";
+        let config =
+            crate::control::config::parse(text, std::path::Path::new("/")).unwrap().ports.remove(0);
+        let mut port = PortState::closed(config);
+        let link = |up| Ok(Link { mac: [2, 0, 0, 0, 0, 1], mtu: 1500, up, ..Link::default() });
+        let failed = || {
+            let source = std::io::Error::from_raw_os_error(libc::ENOBUFS);
+            Err(NicError::System { interface: "eth0".into(), step: "ask for it", source })
+        };
+        port.take_answer(link(true));
+        port.take_answer(failed());
+        assert!(port.facts.link_up && port.facts.mtu == 1500 && port.unread);
+        port.take_answer(link(false));
+        assert!(!port.facts.link_up && !port.unread);
+        port.take_answer(link(true));
+        port.take_answer(Err(NicError::NoInterface("eth0".into())));
+        assert!(!port.facts.link_up && !port.unread, "one that is gone has no link");
     }
 }

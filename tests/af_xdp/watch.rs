@@ -77,3 +77,28 @@ fn after_an_overrun_the_watcher_knows_the_truth() {
         assert!(!up && !there);
     });
 }
+
+#[test]
+#[ignore = "needs root and network namespaces: run by scripts/test"]
+fn a_second_loss_within_a_second_is_told_at_once() {
+    let lab = Lab::new(1);
+    lab.in_station(|| {
+        let mut watcher = LinkWatcher::of(PORTS.map(String::from).to_vec()).unwrap();
+        wait(&mut watcher, carrier(PORTS[0], true));
+        wait(&mut watcher, carrier(PORTS[1], true));
+        // The kernel collects what happens within a second of the last loss.
+        for _ in 0..3 {
+            for (port, wire) in PORTS.iter().zip(WIRES) {
+                let before = Instant::now();
+                lab.wire_ip(&["link", "set", wire, "down"]);
+                wait(&mut watcher, carrier(port, false));
+                let took = before.elapsed();
+                assert!(took < Duration::from_millis(100), "{port}: {took:?}");
+            }
+            for (port, wire) in PORTS.iter().zip(WIRES) {
+                lab.wire_ip(&["link", "set", wire, "up"]);
+                wait(&mut watcher, carrier(port, true));
+            }
+        }
+    });
+}

@@ -124,10 +124,8 @@ impl Nic {
 /// # Errors
 /// [`NicError::NoInterface`], or the kernel's.
 pub fn link_of(interface: &str) -> Result<Link, NicError> {
-    netlink::links()
-        .map_err(system(interface, "list interfaces"))?
-        .into_iter()
-        .find(|link| link.name == interface)
+    netlink::link_named(interface)
+        .map_err(system(interface, "ask for it"))?
         .ok_or_else(|| NicError::NoInterface(interface.to_owned()))
 }
 

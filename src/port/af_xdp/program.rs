@@ -342,10 +342,8 @@ fn create(
 }
 
 fn find(interface: &str) -> Result<Link, XdpError> {
-    netlink::links()
+    netlink::link_named(interface)
         .map_err(|source| XdpError::Netlink { interface: interface.to_owned(), source })?
-        .into_iter()
-        .find(|link| link.name == interface)
         .ok_or_else(|| XdpError::NoInterface(interface.to_owned()))
 }
 

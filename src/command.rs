@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::replay::capture;
+use crate::replay::capture::{self, RoutesFrom};
 use crate::station::{self, StationError};
 use crate::wire::ethernet::Mac;
 
@@ -47,6 +47,12 @@ struct Replay {
     /// The MAC of a port; default: the most frequent unicast destination of its frames.
     #[arg(long, value_name = "PORT=MAC", value_parser = port_mac)]
     mac: Vec<(String, Mac)>,
+    /// Where the routes and neighbors come from that the configuration does not say: `live` asks the
+    /// running station; a file has what `stationctl --json show routes --vrf NAME` and `stationctl
+    /// --json show neighbors` print, one after another. Without, frames whose fate hangs on routes that
+    /// come by BGP are not judged.
+    #[arg(long, value_name = "live|FILE")]
+    routes: Option<RoutesFrom>,
     /// Prints the summary as JSON.
     #[arg(long)]
     json: bool,
@@ -110,7 +116,11 @@ fn explain(error: &StationError) -> String {
 }
 
 fn replay(replay: &Replay) -> Result<(), String> {
-    let options = capture::Options { port: replay.port.clone(), macs: replay.mac.clone() };
+    let options = capture::Options {
+        port: replay.port.clone(),
+        macs: replay.mac.clone(),
+        routes: replay.routes.clone(),
+    };
     let summary = capture::run(&replay.config, &replay.input, &replay.output, &options)
         .map_err(|error| error.to_string())?;
     if replay.json {

@@ -3,6 +3,7 @@
 
 mod addresses;
 pub mod answer;
+pub mod client;
 mod commit;
 mod compile;
 pub mod config;

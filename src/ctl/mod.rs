@@ -3,7 +3,6 @@
 
 mod args;
 mod bgp;
-mod client;
 mod failover;
 mod json_help;
 mod output;
@@ -18,14 +17,34 @@ use clap::{CommandFactory, Parser};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::control::client::{self, Client};
 use crate::control::protocol::Request;
 use crate::control::rows::{
     BgpRouteRow, BgpRow, ChangeResult, ConsistencyRow, CounterRow, LookupResult, NeighborRow,
     OutageRow, PortRow, RouteRow, SlaRow, VersionInfo, VifRow, VrfRow, WorkerRow,
 };
 use args::{Args, Command};
-use client::{Client, Failure};
 use output::Show;
+
+/// Why nothing is shown.
+enum Failure {
+    /// There is no answer.
+    Answer(client::Failure),
+    /// The answer cannot be written.
+    Output(io::Error),
+}
+
+impl From<client::Failure> for Failure {
+    fn from(failure: client::Failure) -> Self {
+        Failure::Answer(failure)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure::Output(error)
+    }
+}
 
 /// Runs the command line and gives the exit code: 0 done, 1 refused by the station, 2 wrong usage
 /// (given by the argument parser), 3 the station cannot be reached.
@@ -40,8 +59,11 @@ pub fn run() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(Failure::Output(error)) => (1, format!("cannot write: {error}")),
-        Err(Failure::Refused(refusal)) => (1, refusal.message),
-        Err(Failure::Unreachable(message)) => (3, message),
+        Err(Failure::Answer(failure)) => match &failure {
+            client::Failure::Refused(_) => (1, failure.to_string()),
+            client::Failure::Unreachable(_) => (3, failure.to_string()),
+            client::Failure::Absent(_) => (3, format!("{failure} (--socket PATH names another)")),
+        },
     };
     // Without standard error there is only the code.
     let _ = writeln!(io::stderr(), "stationctl: {message}");
@@ -118,7 +140,8 @@ fn result<R: Show + Serialize + DeserializeOwned>(
         results.extend(line.result);
     }
     let [result] = &results[..] else {
-        return Err(Failure::Unreachable("the answer of the station has no result".to_owned()));
+        let message = "the answer of the station has no result".to_owned();
+        return Err(client::Failure::Unreachable(message).into());
     };
     if args.json {
         output::json(out, result)?;

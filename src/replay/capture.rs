@@ -4,8 +4,12 @@
 //!
 //! The capture's timestamps are the clock: between two frames the slow path's timers run as they would
 //! have. A capture may be truncated or damaged like any input: what can be read is replayed.
+//!
+//! Routes that come by BGP are no part of the configuration. They are taken from the running station or
+//! from a file of them; without, the frames whose fate hangs on them are not judged.
 
 mod read;
+mod routes;
 mod summary;
 mod write;
 
@@ -20,9 +24,12 @@ use crate::control::config::{self, ConfigError};
 use crate::control::model::Config;
 use crate::port::FrameSize;
 use crate::tables::{PortId, Verdict, VifId};
-use crate::wire::ethernet::Mac;
+use crate::wire::ethernet::{ETHERTYPE_IPV6, ETHERTYPE_SERVICE_TAG, ETHERTYPE_VLAN, Mac, be16};
 use read::{Captured, Reader};
+use routes::Known;
+pub use routes::{LearnedRow, RoutesFrom};
 pub use summary::{MacSource, PortRow, Row, Summary};
+use summary::{NOT_JUDGED, ROUTES_UNKNOWN, ROUTES_UNKNOWN_HELP};
 use write::Writer;
 
 /// The longest frame that a worker's memory carries, in octets.
@@ -41,6 +48,8 @@ pub struct Options {
     pub port: Option<String>,
     /// MACs of ports by name; default: the most frequent unicast destination of the port's frames.
     pub macs: Vec<(String, Mac)>,
+    /// Where the routes and neighbors come from that the configuration does not say.
+    pub routes: Option<RoutesFrom>,
 }
 
 /// Why a capture could not be replayed.
@@ -96,6 +105,14 @@ pub enum CaptureError {
         /// What went wrong.
         why: String,
     },
+    /// Routes and neighbors could not be had.
+    #[error("routes from {from}: {why}")]
+    Routes {
+        /// Where they should have come from.
+        from: String,
+        /// What is wrong.
+        why: String,
+    },
     /// The station could not be made.
     #[error(transparent)]
     Station(#[from] ReplayError),
@@ -122,8 +139,11 @@ pub fn run(
     let macs = find_macs(&config, input, default, &given)?;
     let facts: Vec<PortFacts> =
         macs.iter().map(|&(mac, _)| PortFacts { mac, mtu: u16::MAX, link_up: true }).collect();
+    let mut station = MemoryStation::new(&config, &facts)?;
+    let known = routes::take(station.engine(), &config, options.routes.as_ref())?;
     let mut replay = Replay {
-        station: MemoryStation::new(&config, &facts)?,
+        station,
+        known,
         writer: Writer::create(output, &config, &macs)?,
         summary: Summary::new(&config, &macs),
         ports: ports_by_name(&config),
@@ -136,6 +156,7 @@ pub fn run(
         replay.captured(&captured)?;
     }
     replay.summary.damage = reader.damage();
+    replay.summary.learned = replay.known.rows(replay.station.engine());
     replay.writer.finish()?;
     replay.station.check_conservation().map_err(CaptureError::Conservation)?;
     Ok(replay.summary)
@@ -223,6 +244,7 @@ fn enters_by(ports: &HashMap<String, PortId>, default: PortId, captured: &Captur
 
 struct Replay {
     station: MemoryStation,
+    known: Known,
     writer: Writer,
     summary: Summary,
     ports: HashMap<String, PortId>,
@@ -251,6 +273,9 @@ impl Replay {
             // Lengths are checked above, and between frames the memory is free.
             return Err(CaptureError::Conservation("a frame found no memory".to_owned()));
         };
+        if let Some(comment) = self.not_judged(port, &captured.data, &report) {
+            return self.writer.input(port, captured, &comment);
+        }
         let comment = self.explain(port, &report);
         self.writer.input(port, captured, &comment)?;
         let cause = format!("because of frame {}", self.number);
@@ -295,6 +320,23 @@ impl Replay {
         Ok(())
     }
 
+    /// Counts a frame whose fate hangs on routes that are not known, and says so. What the station of
+    /// the configuration's routes alone sent because of it is left out.
+    fn not_judged(&mut self, port: PortId, frame: &[u8], report: &Report) -> Option<String> {
+        let vif = self.station.engine().tables().vif(report.vif?)?;
+        if !self.known.is_unknown(vif.vrf, is_ipv6(frame), report.verdict) {
+            return None;
+        }
+        let scope = self.scope(port, report.vif);
+        let (number, verdict) = (self.number, report.verdict);
+        let text = format!(
+            "frame {number}: {NOT_JUDGED}: {ROUTES_UNKNOWN} on {scope}: {ROUTES_UNKNOWN_HELP} \
+             The configuration's routes alone make it {verdict}"
+        );
+        self.summary.count(scope, NOT_JUDGED, ROUTES_UNKNOWN, None);
+        Some(text)
+    }
+
     /// Counts what became of a frame, and says it in words.
     fn explain(&mut self, port: PortId, report: &Report) -> String {
         let scope = self.scope(port, report.vif);
@@ -321,6 +363,18 @@ impl Replay {
         let vif = vif.and_then(|id| tables.vif(id)).map(|vif| format!("vif {}", vif.name));
         let port = tables.ports.get(port.index());
         vif.or_else(|| port.map(|port| format!("port {}", port.name))).unwrap_or_default()
+    }
+}
+
+/// Whether the ethertype after all tags is IPv6.
+fn is_ipv6(frame: &[u8]) -> bool {
+    let mut ethertypes = frame.get(12..).unwrap_or_default().chunks_exact(2);
+    loop {
+        let ethertype = ethertypes.next().map(|octets| be16(octets, 0));
+        match ethertype {
+            Some(ETHERTYPE_VLAN | ETHERTYPE_SERVICE_TAG) => drop(ethertypes.next()),
+            other => return other == Some(ETHERTYPE_IPV6),
+        }
     }
 }
 

@@ -6,9 +6,18 @@ use std::fmt;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
+use super::routes::LearnedRow;
 use crate::control::model::Config;
 use crate::tables::{DropReason, PortId, PuntReason, SlowOutcome};
 use crate::wire::ethernet::Mac;
+
+/// The verdict on a frame whose fate hangs on what is not known.
+pub(super) const NOT_JUDGED: &str = "not judged";
+/// The reason: routes that come by BGP.
+pub(super) const ROUTES_UNKNOWN: &str = "routes_unknown";
+/// What it means and what to do about it.
+pub(super) const ROUTES_UNKNOWN_HELP: &str = "Routes of this VRF come by BGP and are not known here: \
+    take them from the running station (--routes live) or from a file of them (--routes FILE).";
 
 /// Where a port's MAC came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -42,9 +51,9 @@ pub struct PortRow {
 pub struct Row {
     /// "vif NAME", or "port NAME" while no VIF was known.
     pub scope: String,
-    /// "forward", "punt", "drop" or "not deliverable".
+    /// "forward", "punt", "drop", "not judged" or "not deliverable".
     pub verdict: String,
-    /// The counter's name; empty for "forward".
+    /// The counter's name, or why there is no verdict; empty for "forward".
     pub reason: String,
     /// What the slow path did, for punts.
     pub outcome: Option<String>,
@@ -61,6 +70,8 @@ type Key = (String, &'static str, &'static str, Option<&'static str>);
 pub struct Summary {
     /// Ports in the configuration's order.
     pub ports: Vec<PortRow>,
+    /// The routes that come by BGP, by VRF and family.
+    pub learned: Vec<LearnedRow>,
     /// What ended the capture early, if something did.
     pub damage: Option<String>,
     counts: BTreeMap<Key, u64>,
@@ -122,15 +133,18 @@ fn help(verdict: &str, reason: &str, outcome: Option<&str>) -> String {
     let drop = DropReason::ALL.iter().find(|r| verdict == "drop" && r.name() == reason);
     let punt = PuntReason::ALL.iter().find(|r| verdict == "punt" && r.name() == reason);
     let outcome = SlowOutcome::ALL.iter().find(|o| outcome == Some(o.name()));
-    let texts = [drop.map(|r| r.help()), punt.map(|r| r.help()), outcome.map(|o| o.help())];
+    let unknown = (reason == ROUTES_UNKNOWN).then_some(ROUTES_UNKNOWN_HELP);
+    let texts =
+        [unknown, drop.map(|r| r.help()), punt.map(|r| r.help()), outcome.map(|o| o.help())];
     texts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 impl Serialize for Summary {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
-        let mut fields = serializer.serialize_struct("Summary", 3)?;
+        let mut fields = serializer.serialize_struct("Summary", 4)?;
         fields.serialize_field("ports", &self.ports)?;
+        fields.serialize_field("learned", &self.learned)?;
         fields.serialize_field("frames", &self.rows())?;
         fields.serialize_field("damage", &self.damage)?;
         fields.end()
@@ -160,11 +174,31 @@ impl fmt::Display for Summary {
             rows.add_row([row.scope, row.verdict, row.reason, outcome, row.frames.to_string()]);
         }
         writeln!(f, "{}\n\n{}", ports.trim_fmt(), rows.trim_fmt())?;
+        if !self.learned.is_empty() {
+            writeln!(f, "\n{}", learned(&self.learned).trim_fmt())?;
+        }
         if let Some(damage) = &self.damage {
             writeln!(f, "\n{damage}")?;
         }
         Ok(())
     }
+}
+
+/// The routes that come by BGP.
+fn learned(rows: &[LearnedRow]) -> Table {
+    let mut table = table(&["vrf", "family", "by bgp", "refused", "last error"], &[2, 3]);
+    for row in rows {
+        let routes = row.routes.map_or_else(|| "not known".to_owned(), |routes| routes.to_string());
+        let error = row.last_error.clone().unwrap_or_default();
+        table.add_row([
+            row.vrf.clone(),
+            row.family.clone(),
+            routes,
+            row.refused.to_string(),
+            error,
+        ]);
+    }
+    table
 }
 
 fn table(header: &[&str], right: &[usize]) -> Table {

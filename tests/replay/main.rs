@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_possible_truncation)]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod routes;
 
 use std::fs;
 use std::io::Write;

@@ -2,13 +2,13 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::control::answer::Line;
-use crate::control::protocol::{self, ErrorKind, Refusal, Request};
+use super::answer::Line;
+use super::protocol::{self, ErrorKind, Refusal, Request};
 
 /// Longer than the station takes for anything.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -16,31 +16,31 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const LONGEST: u64 = 64 << 20;
 
 /// Why there is no answer.
-#[derive(Debug)]
-pub(super) enum Failure {
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
     /// The station said no.
+    #[error("{}", .0.message)]
     Refused(Refusal),
+    /// Its socket is not there.
+    #[error("there is no {}: is stationd running?", .0.display())]
+    Absent(PathBuf),
     /// The station is not there, or does not speak as it should.
+    #[error("{0}")]
     Unreachable(String),
-    /// The answer cannot be shown.
-    Output(io::Error),
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Failure::Output(error)
-    }
 }
 
 /// One request's connection.
-pub(super) struct Client {
+pub struct Client {
     stream: BufReader<UnixStream>,
     ended: bool,
 }
 
 impl Client {
     /// Connects and sends a request.
-    pub(super) fn connect(socket: &Path, request: &Request) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn connect(socket: &Path, request: &Request) -> Result<Self, Failure> {
         let stream = UnixStream::connect(socket).map_err(|error| no_station(socket, &error))?;
         let broken = |error: io::Error| Failure::Unreachable(format!("cannot ask: {error}"));
         stream.set_read_timeout(Some(PATIENCE)).map_err(broken)?;
@@ -54,7 +54,10 @@ impl Client {
     }
 
     /// The next line of the answer; `None` after the last.
-    pub(super) fn line<R: DeserializeOwned>(&mut self) -> Result<Option<Line<R>>, Failure> {
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn line<R: DeserializeOwned>(&mut self) -> Result<Option<Line<R>>, Failure> {
         if self.ended {
             return Ok(None);
         }
@@ -82,18 +85,16 @@ impl Client {
 }
 
 fn no_station(socket: &Path, error: &io::Error) -> Failure {
-    let socket = socket.display();
+    let path = socket.display();
     match error.kind() {
         io::ErrorKind::PermissionDenied => Failure::Refused(Refusal::new(
             ErrorKind::Denied,
-            format!("permission denied on {socket}: be root or in the socket's group"),
+            format!("permission denied on {path}: be root or in the socket's group"),
         )),
-        io::ErrorKind::NotFound => Failure::Unreachable(format!(
-            "there is no {socket}: is stationd running? (--socket PATH names another)"
-        )),
+        io::ErrorKind::NotFound => Failure::Absent(socket.to_owned()),
         io::ErrorKind::ConnectionRefused => {
-            Failure::Unreachable(format!("nobody answers on {socket}: stationd is not running"))
+            Failure::Unreachable(format!("nobody answers on {path}: stationd is not running"))
         }
-        _ => Failure::Unreachable(format!("cannot connect to {socket}: {error}")),
+        _ => Failure::Unreachable(format!("cannot connect to {path}: {error}")),
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_possible_truncation)]
 
+mod cases;
 #[path = "../common/mod.rs"]
 mod common;
 mod routes;

@@ -98,23 +98,24 @@ impl Heap {
         self.stock.pop().unwrap_or_else(|| unreachable!("tables were put in stock beforehand"))
     }
 
-    /// Makes room for the shared one-run chunks, once.
+    /// Makes the shared one-run chunks, once. Recycled memory holds anything, so all of them are
+    /// written here, before the first entry leads to one.
     pub(super) fn make_uniform(&mut self) -> bool {
         if self.uniform == 0 {
-            self.uniform = self.slab.alloc_table(UNIFORM_WORDS).unwrap_or(0);
+            let Some(table) = self.slab.alloc_table(UNIFORM_WORDS) else { return false };
+            for value in 0..UNIFORM_WORDS / 2 {
+                self.region.store64(table + 2 * value, 1);
+                self.region.store64(table + 2 * value + 1, u64::from(value));
+            }
+            self.uniform = table;
         }
-        self.uniform != 0
+        true
     }
 
     /// The shared compact chunk whose slots all have `value`, below `compact::ESCAPE`.
     #[inline]
     pub(super) fn uniform(&self, value: u32) -> u32 {
-        let chunk = self.uniform + 2 * value;
-        if self.region.load64(chunk) != 1 {
-            self.region.store64(chunk + 1, u64::from(value));
-            self.region.store64(chunk, 1);
-        }
-        chunk
+        self.uniform + 2 * value
     }
 
     pub(super) fn is_uniform(&self, chunk: u32) -> bool {
@@ -172,6 +173,16 @@ impl Heap {
         pages * u64::from(PAGE_WORDS / LARGEST_CHUNK)
     }
 
+    /// Octets of pages that are in no use.
+    pub(super) fn free_octets(&self) -> u64 {
+        u64::from(self.slab.free_pages()) * u64::from(PAGE_WORDS) * 8
+    }
+
+    /// Chunks in use, and free ones beside them.
+    pub(super) fn blocks(&self) -> (u32, u32) {
+        self.slab.blocks()
+    }
+
     /// Octets ever handed out.
     pub(super) fn touched_octets(&self) -> u64 {
         u64::from(self.slab.touched_words()) * 8
@@ -183,5 +194,33 @@ impl Heap {
 
     pub(super) fn retired_octets(&self) -> u64 {
         self.retired_words * 8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::chunk::{LEAF, leaf};
+    use super::super::compact::{self, ESCAPE};
+    use super::*;
+
+    /// Values of short routes leave words of 1 behind, the word that a one-run chunk begins with.
+    #[test]
+    fn shared_chunks_are_right_in_recycled_memory() {
+        let mut heap = Heap::new(Arc::new(Region::new(1 << 18).unwrap()));
+        let used = heap.alloc(1 << 17).unwrap();
+        heap.retire(used, 1 << 17);
+        heap.reclaim(1, 1);
+        for word in used..used + (1 << 17) {
+            heap.region.store64(word, 1);
+        }
+        assert!(heap.make_uniform());
+        for value in 0..u32::from(ESCAPE) {
+            let chunk = heap.uniform(value);
+            assert!((used..used + (1 << 17)).contains(&chunk), "in what was recycled");
+            for slot in [0, 63] {
+                let entry = compact::entry(heap.region.view(), chunk, slot);
+                assert_eq!(entry, leaf(value), "value {value}, {}", entry & !LEAF);
+            }
+        }
     }
 }

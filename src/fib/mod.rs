@@ -102,23 +102,70 @@ pub enum FibError {
 pub struct FamilyStats {
     /// Routes in all VRFs.
     pub routes: usize,
+    /// VRFs that are large enough for a root table.
+    pub large_vrfs: usize,
     /// Octets of lookup structure that readers can reach.
     pub fib_bytes: u64,
     /// Octets of the routes as the writer holds them.
     pub rib_bytes: u64,
 }
 
-/// Sizes of a [`Fib`].
+/// Sizes of a [`Fib`], and how full it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// VRFs.
     pub vrfs: usize,
+    /// VRFs whose IPv4 routes have a flat table.
+    pub flat_vrfs: usize,
     /// IPv4.
     pub v4: FamilyStats,
     /// IPv6.
     pub v6: FamilyStats,
+    /// Octets that lookup structures may take in all: [`Limits::max_bytes`].
+    pub max_bytes: u64,
+    /// Octets of these that nothing uses, and that can serve any size.
+    pub free_bytes: u64,
     /// Octets of lookup structure that wait for readers to be quiescent.
     pub retired_bytes: u64,
     /// Octets of memory ever touched for lookup structures.
     pub touched_bytes: u64,
+    /// Chunks in use, retired ones included.
+    pub chunks: u32,
+    /// Chunks that have room beside these, without taking from `free_bytes`: as many of their sizes.
+    pub free_chunks: u32,
+}
+
+/// How a VRF's routes of one family are laid out for lookups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Chunks of six bits each: a small VRF.
+    Chunks,
+    /// A root table, and chunks below it.
+    Table,
+    /// The same, and a flat table beside it: the largest IPv4 VRFs.
+    Flat,
+}
+
+impl Layout {
+    /// The name in output for operators.
+    pub fn name(self) -> &'static str {
+        match self {
+            Layout::Chunks => "chunks",
+            Layout::Table => "table",
+            Layout::Flat => "flat",
+        }
+    }
+}
+
+/// One VRF's part of a [`Fib`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VrfStats {
+    /// IPv4 routes.
+    pub v4_routes: usize,
+    /// IPv6 routes.
+    pub v6_routes: usize,
+    /// Of the IPv4 routes.
+    pub v4_layout: Layout,
+    /// Of the IPv6 routes.
+    pub v6_layout: Layout,
 }

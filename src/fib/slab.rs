@@ -42,6 +42,9 @@ pub(super) struct Slab {
     /// Free runs of pages below `pages.len()`: first page and length.
     runs: BTreeMap<u32, u32>,
     free_in_runs: u32,
+    /// Blocks handed out, and free ones beside them in pages of their size.
+    used_blocks: u32,
+    free_blocks: u32,
 }
 
 #[expect(
@@ -76,6 +79,8 @@ impl Slab {
             max_pages: words / PAGE_WORDS,
             runs: BTreeMap::new(),
             free_in_runs: 0,
+            used_blocks: 0,
+            free_blocks: 0,
         }
     }
 
@@ -87,6 +92,11 @@ impl Slab {
     /// Pages that are in no use.
     pub(super) fn free_pages(&self) -> u32 {
         self.max_pages.saturating_sub(self.pages.len() as u32) + self.free_in_runs
+    }
+
+    /// Blocks handed out, and free ones beside them in pages of their size.
+    pub(super) fn blocks(&self) -> (u32, u32) {
+        (self.used_blocks, self.free_blocks)
     }
 
     /// One past the highest word ever handed out.
@@ -104,6 +114,7 @@ impl Slab {
             let page = &mut self.pages[at as usize];
             page.class = class;
             page.free = c.blocks;
+            self.free_blocks += u32::from(c.blocks);
             for (i, bits) in page.bits.iter_mut().enumerate() {
                 let left = (c.blocks as usize).saturating_sub(i * 64);
                 *bits = if left >= 64 { u64::MAX } else { (1 << left) - 1 };
@@ -115,6 +126,8 @@ impl Slab {
         let bit = page.bits[word].trailing_zeros();
         page.bits[word] &= page.bits[word] - 1;
         page.free -= 1;
+        self.free_blocks -= 1;
+        self.used_blocks += 1;
         if page.free == 0 {
             self.unlink(at);
         }
@@ -132,13 +145,17 @@ impl Slab {
         debug_assert_eq!(page.bits[block as usize / 64] >> (block % 64) & 1, 0, "freed twice");
         page.bits[block as usize / 64] |= 1 << (block % 64);
         page.free += 1;
-        let all = page.free == c.blocks;
+        self.free_blocks += 1;
+        self.used_blocks -= 1;
+        let blocks = c.blocks;
+        let all = page.free == blocks;
         if page.free == 1 {
             self.link(at);
         }
         // The last page with room stays, or a size that has one block would take and give a page each time.
         let page = &self.pages[at as usize];
         if all && (page.prev != NIL || page.next != NIL) {
+            self.free_blocks -= u32::from(blocks);
             self.unlink(at);
             self.free_run(at, 1);
         }
@@ -251,6 +268,9 @@ mod tests {
                 slab.free(at, words);
             }
             // At most one page a size is kept back.
+            let kept = CLASSES.iter().map(|&words| PAGE_WORDS / u32::from(words)).sum::<u32>();
+            let (used, free) = slab.blocks();
+            prop_assert!(used == 0 && free <= kept, "{} used, {} free", used, free);
             prop_assert!(slab.free_pages() as usize + CLASSES.len() >= full as usize);
         }
     }

@@ -1,5 +1,6 @@
 //! One family's routes of all VRFs, and how a batch of changes reaches the lookup structure.
 
+use super::Layout;
 use super::chunk::{self, LEAF};
 use super::head::Head;
 use super::heap::Heap;
@@ -34,6 +35,14 @@ pub(super) struct Routes {
 impl Routes {
     pub(super) const EMPTY: Routes =
         Routes { root: NONE, default: 0, count: 0, table: None, entry: LEAF };
+
+    pub(super) fn layout(&self) -> Layout {
+        match self.table {
+            None => Layout::Chunks,
+            Some(Root { flat: false, .. }) => Layout::Table,
+            Some(Root { flat: true, .. }) => Layout::Flat,
+        }
+    }
 }
 
 /// An inherited value like no other, so that all slots of the node count as changed.

@@ -6,7 +6,7 @@ use super::key::Key;
 use super::raw::Region;
 use super::slab::PAGE_WORDS;
 use super::tree::{Routes, Tree, Update};
-use super::{FamilyStats, FibError, FibReader, Limits, MAX_VALUE, Stats};
+use super::{FamilyStats, FibError, FibReader, Layout, Limits, MAX_VALUE, Stats, VrfStats};
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -221,23 +221,50 @@ impl Fib {
         v4.chain(v6)
     }
 
-    /// Sizes.
+    /// Sizes, and how full it is. It takes a step for each VRF, none for a route.
     pub fn stats(&self) -> Stats {
+        let (mut vrfs, mut flat_vrfs, mut large) = (0, 0, [0; 2]);
+        for vrf in self.vrfs.iter().flatten() {
+            vrfs += 1;
+            flat_vrfs += usize::from(vrf.v4.layout() == Layout::Flat);
+            large[0] += usize::from(vrf.v4.layout() != Layout::Chunks);
+            large[1] += usize::from(vrf.v6.layout() != Layout::Chunks);
+        }
+        let (chunks, free_chunks) = self.heap.blocks();
         Stats {
-            vrfs: self.vrfs.iter().flatten().count(),
+            vrfs,
+            flat_vrfs,
             v4: FamilyStats {
                 routes: self.v4.routes,
+                large_vrfs: large[0],
                 fib_bytes: self.v4.fib_octets,
                 rib_bytes: self.v4.rib_octets(),
             },
             v6: FamilyStats {
                 routes: self.v6.routes,
+                large_vrfs: large[1],
                 fib_bytes: self.v6.fib_octets,
                 rib_bytes: self.v6.rib_octets(),
             },
+            max_bytes: self.max_bytes,
+            free_bytes: self.heap.free_octets(),
             retired_bytes: self.heap.retired_octets(),
             touched_bytes: self.heap.touched_octets(),
+            chunks,
+            free_chunks,
         }
+    }
+
+    /// A VRF's number of routes and their layout, without a look at the routes. None if there is no
+    /// such VRF.
+    pub fn vrf_stats(&self, vrf: u32) -> Option<VrfStats> {
+        let Vrf { v4, v6 } = self.vrf(vrf).ok()?;
+        Some(VrfStats {
+            v4_routes: v4.count,
+            v6_routes: v6.count,
+            v4_layout: v4.layout(),
+            v6_layout: v6.layout(),
+        })
     }
 
     /// Frees what no reader can be reading.

@@ -1,6 +1,6 @@
 //! What the histories do not reach: VRFs, refusals, exhaustion.
 
-use super::super::{Fib, FibError, Limits, NO_ROUTE};
+use super::super::{Fib, FibError, Layout, Limits, NO_ROUTE};
 use super::model::SMALL;
 use ipnet::IpNet;
 
@@ -128,4 +128,39 @@ fn a_full_table_in_one_batch_is_in_the_large_shape() {
     assert!(before.v4.fib_bytes > 1 << 20, "the root table is there: {before:?}");
     fib.insert(0, net("20.0.0.0/24"), 250).unwrap();
     assert!(fib.stats().retired_bytes < 1024, "one change, not another shape");
+}
+
+#[test]
+fn stats_say_how_full_it_is_and_how_vrfs_are_laid_out() {
+    let mut fib = Fib::with_shapes(Limits { flat_at: 60, ..SMALL }, 20, 10);
+    fib.add_vrf(0).unwrap();
+    fib.add_vrf(1).unwrap();
+    let empty = fib.stats();
+    assert_eq!((empty.chunks, empty.free_chunks, empty.retired_bytes), (0, 0, 0));
+    let routes = |range: std::ops::Range<u32>, value: Option<u32>| -> Vec<_> {
+        range.map(|i| (net(&format!("10.{i}.0.0/20")), value)).collect()
+    };
+    fib.insert(1, net("2001:db8::/32"), 1).unwrap();
+    for (routes, layout) in [
+        (routes(0..15, Some(1)), Layout::Chunks),
+        (routes(15..50, Some(2)), Layout::Table),
+        (routes(50..70, Some(3)), Layout::Flat),
+        (routes(5..70, None), Layout::Chunks),
+    ] {
+        fib.apply(0, &routes).unwrap();
+        let vrf = fib.vrf_stats(0).unwrap();
+        assert_eq!((vrf.v4_layout, vrf.v6_layout), (layout, Layout::Chunks));
+        assert_eq!((vrf.v4_routes, vrf.v6_routes), (fib.routes(0).count(), 0));
+        let stats = fib.stats();
+        assert_eq!(stats.flat_vrfs, usize::from(layout == Layout::Flat));
+        assert_eq!(stats.v4.large_vrfs, usize::from(layout != Layout::Chunks));
+        assert!(stats.chunks > 0 && stats.free_bytes < empty.free_bytes, "{stats:?}");
+        assert!(stats.max_bytes >= stats.free_bytes + stats.v4.fib_bytes + stats.retired_bytes);
+    }
+    assert_eq!(fib.vrf_stats(2), None);
+    fib.apply(0, &routes(0..5, None)).unwrap();
+    fib.remove(1, net("2001:db8::/32")).unwrap();
+    fib.reclaim(1, 1);
+    let stats = fib.stats();
+    assert_eq!((stats.chunks, stats.retired_bytes), (0, 0));
 }

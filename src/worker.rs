@@ -12,7 +12,9 @@ use crate::publish::Subscriber;
 use crate::stage::police::Budgets;
 use crate::stage::{Burst, Context};
 use crate::tables::counters::{VifCounters, WorkerCounters};
-use crate::tables::{DropReason, Facts, PortId, PuntReason, Urgency, Verdict, VifId, place_vif};
+use crate::tables::{
+    DropReason, Facts, PortId, PuntReason, Snapshot, Urgency, Verdict, VifId, place_vif,
+};
 
 /// Most frames taken from the slow path in one turn.
 const INJECT: usize = 64;
@@ -62,7 +64,7 @@ pub struct Worker<P> {
     ports: Vec<Option<P>>,
     burst: Burst,
     fib: FibReader,
-    tables: Subscriber,
+    tables: Subscriber<Snapshot>,
     counters: Arc<WorkerCounters>,
     budgets: Budgets,
     exchange: Arc<Exchange>,
@@ -75,7 +77,7 @@ impl<P: Port> Worker<P> {
         ports: usize,
         vifs: usize,
         fib: FibReader,
-        tables: Subscriber,
+        tables: Subscriber<Snapshot>,
         counters: Arc<WorkerCounters>,
         exchange: Arc<Exchange>,
     ) -> Worker<P> {
@@ -113,7 +115,7 @@ impl<P: Port> Worker<P> {
     }
 
     /// The tables' end of this worker, to sleep and wake.
-    pub fn tables_mut(&mut self) -> &mut Subscriber {
+    pub fn tables_mut(&mut self) -> &mut Subscriber<Snapshot> {
         &mut self.tables
     }
 

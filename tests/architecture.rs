@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("stage", &["wire", "fib", "tables", "port", "limit", "cpu"]),
     ("path", &["wire", "fib", "tables", "stage", "port", "cpu"]),
     ("handoff", &["tables"]),
-    ("publish", &["fib", "tables"]),
+    ("publish", &[]),
     ("worker", &["wire", "fib", "tables", "stage", "path", "port", "publish", "handoff"]),
     ("slowpath", &["wire", "fib", "tables", "limit"]),
     ("mirror", &["netlink", "tables"]),

@@ -34,7 +34,7 @@ pub trait Publish {
     fn synchronize(&mut self);
 }
 
-impl Publish for Publisher {
+impl Publish for Publisher<Snapshot> {
     fn publish(&mut self, snapshot: Snapshot) {
         Publisher::publish(self, snapshot);
     }

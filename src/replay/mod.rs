@@ -55,10 +55,10 @@ pub enum ReplayError {
 
 /// A station in memory.
 pub struct MemoryStation {
-    engine: Engine<Publisher>,
+    engine: Engine<Publisher<Snapshot>>,
     worker: Worker<MemoryPort>,
     slow: SlowPath,
-    tables: Subscriber,
+    tables: Subscriber<Snapshot>,
     fib: FibReader,
     exchange: Arc<Exchange>,
     counters: Arc<WorkerCounters>,
@@ -123,7 +123,7 @@ impl MemoryStation {
     }
 
     /// The control engine.
-    pub fn engine(&mut self) -> &mut Engine<Publisher> {
+    pub fn engine(&mut self) -> &mut Engine<Publisher<Snapshot>> {
         &mut self.engine
     }
 

@@ -31,7 +31,7 @@ const EVENTS: usize = 1024;
 
 /// What the control thread holds.
 pub(super) struct Control {
-    pub engine: Engine<Publisher>,
+    pub engine: Engine<Publisher<Snapshot>>,
     pub datapath: Datapath,
     pub counters: Counters,
     /// The configuration file, and its text as it runs.

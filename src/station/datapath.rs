@@ -21,8 +21,8 @@ use crate::port::af_xdp::{
 use crate::port::{FrameSize, Pool};
 use crate::publish::Subscriber;
 use crate::slowpath::NeighborEvent;
-use crate::tables::PortId;
 use crate::tables::counters::{SlowCounters, WorkerCounters};
+use crate::tables::{PortId, Snapshot};
 use crate::tap::Devices;
 use crate::wire::ethernet::Mac;
 use crate::worker::{Exchange, Worker};
@@ -164,7 +164,7 @@ impl Datapath {
         config: &Config,
         plan: &Plan,
         fib: &FibReader,
-        mut subscribers: Vec<Subscriber>,
+        mut subscribers: Vec<Subscriber<Snapshot>>,
         events: Sender<NeighborEvent>,
         taps_changed: Sender<Vec<String>>,
     ) -> Result<Datapath, StationError> {

@@ -17,7 +17,7 @@ use crate::handoff::Label;
 use crate::publish::Subscriber;
 use crate::slowpath::{NeighborEvent, NeighborRow, Output, Punted, SlowPath, View, route};
 use crate::tables::counters::SlowCounters;
-use crate::tables::{TapEvent, VifId, VrfId};
+use crate::tables::{Snapshot, TapEvent, VifId, VrfId};
 use crate::tap::{Devices, Wire};
 use crate::worker::Exchange;
 
@@ -87,7 +87,7 @@ impl SlowHandle {
 /// The system's, where there is no thread left.
 pub(super) fn spawn(
     fib: FibReader,
-    tables: Subscriber,
+    tables: Subscriber<Snapshot>,
     counters: Arc<SlowCounters>,
     events: Sender<NeighborEvent>,
     taps: Taps,
@@ -109,7 +109,7 @@ pub(super) fn spawn(
 struct Body {
     slow: SlowPath,
     fib: FibReader,
-    tables: Subscriber,
+    tables: Subscriber<Snapshot>,
     counters: Arc<SlowCounters>,
     events: Sender<NeighborEvent>,
     taps: Taps,

@@ -18,7 +18,7 @@ use super::{facts, parse};
 
 /// A worker and what it is tied to.
 pub struct Rig<P> {
-    pub engine: Engine<Publisher>,
+    pub engine: Engine<Publisher<Snapshot>>,
     pub worker: Worker<P>,
     pub counters: Arc<WorkerCounters>,
     pub exchange: Arc<Exchange>,

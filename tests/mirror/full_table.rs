@@ -197,7 +197,7 @@ fn mirrored(prefixes: &[IpNet], family: &str, alone: Duration) {
         taps: [tap("v0.1", "vif1"), tap("v0.2", "vif2")].into(),
     });
     std::thread::sleep(Duration::from_millis(300));
-    let take = |engine: &mut Engine<Publisher>, update| match update {
+    let take = |engine: &mut Engine<Publisher<Snapshot>>, update| match update {
         Update::Changes(changes) => engine.learned(changes),
         Update::Range(range) => engine.learned_range(&range),
     };

@@ -1,26 +1,95 @@
-//! The FIB under checkers: `--cfg loom` models publication and reclamation; without it this is a short history with
-//! readers beside it, for miri.
+//! The FIB and the publication of tables under checkers: `--cfg loom` models them; without it this is a short history
+//! with readers beside it, for miri.
+//!
+//! As a model it takes the name of an ordering to weaken, and must then fail; and `long` for more preemptions.
 
 #[path = "../../../src/fib/mod.rs"]
 #[allow(dead_code, unused_imports)]
 mod fib;
+#[cfg(loom)]
+mod proof;
+#[cfg(loom)]
+#[path = "../../../src/publish.rs"]
+#[allow(dead_code)]
+mod publish;
 
-/// The real writer and the real reader: every order in which their accesses to shared memory can interleave
-/// and become visible, up to three preemptions.
+/// The real writers and the real readers: every order in which their accesses to shared memory can interleave
+/// and become visible, up to so many preemptions.
 #[cfg(loom)]
 fn main() {
-    check(small);
-    println!("publish, retire, quiesce: every interleaving is right");
-    check(flat);
-    println!("a flat table and the chunks that it repeats: every interleaving is right");
+    let mut preemptions = 3;
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "long" => preemptions = 5,
+            _ => proof::WEAKENED.set(argument).unwrap(),
+        }
+    }
+    let check = |model: fn(), what: &str| {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(preemptions);
+        builder.max_branches = 50_000;
+        builder.check(model);
+        println!("{what}: every interleaving of {preemptions} preemptions is right");
+    };
+    check(small, "publish, retire, quiesce");
+    check(flat, "a flat table and the chunks that it repeats");
+    check(generations, "snapshots, epochs, sleep");
 }
 
+/// A worker that starts asleep, and a publisher that unlinks a block and frees it and the first snapshot's data once
+/// the worker has passed. Loom's cells find an access that is not ordered after the free, or before it.
 #[cfg(loom)]
-fn check(model: fn()) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
-    builder.max_branches = 50_000;
-    builder.check(model);
+fn generations() {
+    use loom::cell::UnsafeCell;
+    use loom::sync::Arc;
+    use loom::sync::atomic::{AtomicUsize, Ordering};
+
+    /// What snapshots 0 and 1 lead to, a block that the FIB leads to, and where the FIB leads.
+    struct Memory {
+        tables: [UnsafeCell<u32>; 2],
+        block: UnsafeCell<u32>,
+        linked: AtomicUsize,
+    }
+    // SAFETY: that the cells are not used at once is what the model checks.
+    unsafe impl Sync for Memory {}
+
+    fn read(cell: &UnsafeCell<u32>) {
+        // SAFETY: loom answers for it.
+        let value = cell.with(|value| unsafe { *value });
+        assert_eq!(value, 7, "answered {value}");
+    }
+
+    fn burst(memory: &Memory, snapshot: usize) {
+        read(&memory.tables[snapshot]);
+        if memory.linked.load(Ordering::Acquire) == 1 {
+            read(&memory.block);
+        }
+    }
+
+    let cell = || UnsafeCell::new(7);
+    let memory =
+        Arc::new(Memory { tables: [cell(), cell()], block: cell(), linked: AtomicUsize::new(1) });
+    let (mut publisher, mut readers) = publish::Publisher::new(1, 0);
+    let mut reader = readers.remove(0);
+    let worker = loom::thread::spawn({
+        let memory = Arc::clone(&memory);
+        move || {
+            reader.wake();
+            burst(&memory, *reader.snapshot());
+            reader.enter();
+            burst(&memory, *reader.snapshot());
+            reader.sleep();
+        }
+    });
+    publisher.publish(1);
+    // After the mailbox is filled, so that only the epochs order it: a mailbox's own lock would hide their fault.
+    memory.linked.store(0, Ordering::Release);
+    publisher.synchronize();
+    for freed in [&memory.block, &memory.tables[0]] {
+        // SAFETY: loom answers for it.
+        freed.with_mut(|value| unsafe { *value = 9 });
+    }
+    worker.join().unwrap();
 }
 
 #[cfg(loom)]
@@ -45,7 +114,7 @@ fn small() {
     });
     fib.insert(0, "4.0.0.0/6".parse().unwrap(), 1).unwrap();
     fib.remove(0, "4.0.0.0/6".parse().unwrap()).unwrap();
-    let quiescent = if cfg!(loom_weaken = "quiesce") { 1 } else { seen.load(Ordering::Acquire) };
+    let quiescent = if proof::weakened("quiesce") { 1 } else { seen.load(Ordering::Acquire) };
     fib.reclaim(1, quiescent);
     // If the first chunk is free, this takes its place.
     fib.insert(0, "8.0.0.0/6".parse().unwrap(), 2).unwrap();

@@ -46,7 +46,7 @@ pub struct Shape {
 
 pub struct Station {
     /// Keeps what the workers read alive.
-    _engine: Engine<Publisher>,
+    _engine: Engine<Publisher<Snapshot>>,
     pub workers: Vec<Worker<Wire>>,
 }
 

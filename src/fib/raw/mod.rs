@@ -1,8 +1,9 @@
 //! The only place of the FIB where `unsafe` is allowed: the memory that workers read while the control
 //! thread writes it, and the vector code that reads it.
 //!
-//! Everything shared is accessed atomically and every offset that a reader can form is inside the mapping,
-//! so that a mistake elsewhere gives a wrong next hop, never a wild read.
+//! Everything shared is accessed entry by entry, each as a whole: through atomics, or by inline assembly that the
+//! processor executes so. Every offset that a reader can form is inside the mapping, so a mistake elsewhere gives a
+//! wrong next hop, never a wild read.
 #![allow(unsafe_code)]
 
 #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]

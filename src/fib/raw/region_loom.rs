@@ -3,15 +3,15 @@
 //! Loom has no accesses of mixed sizes, so all are 32 bits wide: a word is two, a short entry is half of one.
 //! Memory that was never written holds an entry that no route has.
 
+use crate::proof::weakened;
 use loom::sync::atomic::{AtomicU32, Ordering};
 use std::io;
 
-/// What publishing uses. Weakened, the model must find the reader that sees an entry before its chunk.
-const PUBLISH: Ordering =
-    if cfg!(loom_weaken = "publish") { Ordering::Relaxed } else { Ordering::Release };
-
-/// The same for a flat table's entries.
-const FLAT: Ordering = if cfg!(loom_weaken = "flat") { Ordering::Relaxed } else { PUBLISH };
+/// The ordering of a store that publishes at `place`. Too weak, the model must find the reader that
+/// sees an entry before its chunk ("publish"), or a flat table's escape before what it stands for ("flat").
+fn publishing(place: &str) -> Ordering {
+    if weakened(place) { Ordering::Relaxed } else { Ordering::Release }
+}
 
 #[derive(Debug)]
 pub(in crate::fib) struct Region(Vec<AtomicU32>);
@@ -71,7 +71,7 @@ impl Region {
     }
 
     pub(in crate::fib) fn publish32(&self, word: u32, index: usize, value: u32) {
-        self.store32(word, index, value, PUBLISH);
+        self.store32(word, index, value, publishing("publish"));
     }
 
     fn store32(&self, word: u32, index: usize, value: u32, order: Ordering) {
@@ -83,7 +83,7 @@ impl Region {
     }
 
     pub(in crate::fib) fn publish16(&self, word: u32, index: usize, value: u16) {
-        self.store16(word, index, value, PUBLISH);
+        self.store16(word, index, value, publishing("publish"));
     }
 
     fn store16(&self, word: u32, index: usize, value: u16, order: Ordering) {
@@ -95,7 +95,8 @@ impl Region {
     }
 
     pub(in crate::fib) fn fill16(&self, word: u32, index: usize, count: usize, value: u16) {
-        (index..index + count).for_each(|index| self.store16(word, index, value, FLAT));
+        (index..index + count)
+            .for_each(|index| self.store16(word, index, value, publishing("flat")));
     }
 }
 

@@ -16,6 +16,7 @@
 //!  control   configuration -> tables and FIB, as transactions; the admin socket  |  observe: counters
 //!  mirror    the kernel's routes as changes for control  |  ledger: outages and availability
 //!  slowpath  what workers punt: ARP, ND, ICMP, fragmentation, options  |  limit: token buckets
+//!  shares    pools that tenants share: the list of them, and the rule
 //!  tap       a TAP per VIF with routing peers, where BIRD's sockets are
 //!  worker    rx burst -> path -> tx; the verdicts carried out and counted  |  handoff, publish
 //!  path      the way of a burst, one line per stage
@@ -73,6 +74,7 @@ pub mod path;
 pub mod port;
 pub mod publish;
 pub mod replay;
+pub mod shares;
 pub mod slowpath;
 pub mod stage;
 pub mod station;

@@ -34,10 +34,10 @@ use write::Writer;
 
 /// The longest frame that a worker's memory carries, in octets.
 const LONGEST: usize = FrameSize::Large.capacity();
-/// Between two ticks of the slow path.
-const TICK_NS: u64 = 100_000_000;
+/// Between two ticks of the slow path, as in the daemon.
+const TICK_NS: u64 = 10_000_000;
 /// Ticks in one gap of the capture at most: the timers of 10 s, then the clock jumps.
-const MAX_TICKS: u32 = 100;
+const MAX_TICKS: u32 = 1_000;
 /// The clock at the first frame. Not 0, so that nothing looks as old as the clock itself.
 const START_NS: u64 = 1_000_000_000;
 

@@ -1,12 +1,14 @@
-//! ARP (RFC 826) and its use against conflicts (RFC 5227).
+//! ARP (RFC 826) and its use against conflicts (RFC 5227). Who asks is answered; learned is only
+//! where a neighbor on one of the VIF's subnets is.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use etherparse::{ArpEthIpv4Packet, ArpOperation, ArpPacketSlice};
 
-use super::egress::{Ingress, live, static_mac, transmit};
-use super::neighbor::Heard;
-use super::packet::{is_on_link, is_ours, own_address};
+use super::egress::{Ingress, live, transmit};
+use super::heard::is_looped;
+use super::neighbor::{Heard, Said};
+use super::packet::{is_host, is_on_link, is_ours, is_subnet_broadcast, own_address};
 use super::{Output, SlowPath};
 use crate::tables::{SlowOutcome, Vif};
 use crate::wire::ethernet::{ETHERTYPE_ARP, Mac};
@@ -24,16 +26,16 @@ pub fn request(vif: &Vif, own: Mac, target: Ipv4Addr) -> Option<[u8; 28]> {
     Some(packet.to_bytes())
 }
 
-/// Ethernet and IPv4, a request or a reply, and a sender that is a station.
-fn parse(from: &Ingress<'_>, bytes: &[u8]) -> Option<ArpEthIpv4Packet> {
+/// Ethernet and IPv4, a request or a reply, and a sender that is a station. The Ethernet source may
+/// be another MAC: a VRRP router answers with its virtual MAC from its own (RFC 9568 8.1.2), and RFC
+/// 826 compares nothing with the frame.
+fn parse(bytes: &[u8]) -> Option<ArpEthIpv4Packet> {
     let arp = ArpPacketSlice::from_slice(bytes).ok()?.to_packet();
     let packet = ArpEthIpv4Packet::try_from(arp).ok()?;
     let sender = Mac(packet.sender_mac);
     let sound = matches!(packet.operation, ArpOperation::REQUEST | ArpOperation::REPLY)
         && !sender.is_group()
-        && sender != Mac::default()
-        // Two senders in one frame: a proxy that we do not serve, or poison.
-        && sender == from.sender;
+        && sender != Mac::default();
     sound.then_some(packet)
 }
 
@@ -45,12 +47,16 @@ impl SlowPath {
         bytes: &[u8],
         out: &mut Vec<Output>,
     ) -> SlowOutcome {
-        let Some(arp) = parse(from, bytes) else { return SlowOutcome::BadArp };
+        let Some(arp) = parse(bytes) else { return SlowOutcome::BadArp };
         let mac = Mac(arp.sender_mac);
         let sender = Ipv4Addr::from(arp.sender_ipv4);
         let target = Ipv4Addr::from(arp.target_ipv4);
         let for_us = is_ours(from.vif, target.into());
         let request = arp.operation == ArpOperation::REQUEST;
+        let claims_ours = is_ours(from.vif, sender.into());
+        if is_looped(from, claims_ours, mac) {
+            return SlowOutcome::Looped;
+        }
         if sender.is_unspecified() {
             // A probe (RFC 5227 1.1): whether somebody has the address. Nothing is learned from it.
             return match request && for_us {
@@ -59,42 +65,31 @@ impl SlowPath {
                 false => SlowOutcome::BadArp,
             };
         }
-        if is_ours(from.vif, sender.into()) {
+        if claims_ours {
             return SlowOutcome::AddressConflict;
         }
         if !is_on_link(from.vif, sender.into()) {
-            return SlowOutcome::ArpOffSubnet;
+            // A router that asks from its loopback or a secondary address is told, as RFC 826 has
+            // it: the target is what counts.
+            let unicast = is_host(sender.into()) && !is_subnet_broadcast(from.vif, sender.into());
+            return match request && for_us && unicast {
+                true => reply(from, &arp, out),
+                false => SlowOutcome::ArpOffSubnet,
+            };
         }
-        let heard = self.heard_from(from, sender.into(), mac, for_us && !request, out);
+        let said = if for_us && !request { Said::Answer } else { Said::Claim };
+        let heard = self.heard_from(from, sender.into(), mac, said, out);
         if request && for_us {
             return reply(from, &arp, out);
         }
         match heard {
-            Heard::Contested => SlowOutcome::UnsolicitedReply,
+            Heard::Contested => SlowOutcome::NeighborClaimed,
+            Heard::Refused => SlowOutcome::UnsolicitedReply,
             Heard::Unknown if for_us => SlowOutcome::UnsolicitedReply,
             // An announcement (RFC 5227 3) of somebody's own address concerns everybody.
             _ if for_us || target == sender => SlowOutcome::Consumed,
             _ => SlowOutcome::NotForUs,
         }
-    }
-
-    /// Takes in where a neighbor is. Nothing that it says changes a static neighbor.
-    pub(super) fn heard_from(
-        &mut self,
-        from: &Ingress<'_>,
-        address: IpAddr,
-        mac: Mac,
-        answer: bool,
-        out: &mut Vec<Output>,
-    ) -> Heard {
-        let key = (from.id, address);
-        if let Some(known) = static_mac(from.view.snapshot, key) {
-            return if known == mac { Heard::Taken } else { Heard::Contested };
-        }
-        let mut actions = Vec::new();
-        let heard = self.neighbors.heard(from.view.now_ns, key, mac, answer, &mut actions);
-        self.act(from.view, actions, out);
-        heard
     }
 }
 

@@ -64,7 +64,7 @@ impl SlowPath {
                 SlowOutcome::NeighborFailed
             }
             Lookup::Queued => SlowOutcome::Queued,
-            Lookup::QueueFull => SlowOutcome::NeighborQueueFull,
+            Lookup::Replaced => SlowOutcome::NeighborQueueFull,
             Lookup::Limit => SlowOutcome::NeighborLimit,
         }
     }
@@ -111,7 +111,7 @@ impl SlowPath {
                 if sent { SlowOutcome::Answered } else { SlowOutcome::NoEgress }
             }
             Lookup::Queued => SlowOutcome::Queued,
-            Lookup::QueueFull => SlowOutcome::NeighborQueueFull,
+            Lookup::Replaced => SlowOutcome::NeighborQueueFull,
             Lookup::Limit => SlowOutcome::NeighborLimit,
             Lookup::Failed(_) => SlowOutcome::NeighborFailed,
         }

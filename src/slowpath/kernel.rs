@@ -80,8 +80,8 @@ impl SlowPath {
                 transmit_ip(view.snapshot, id, mac, &waiting.packet, priority, out);
                 TapEvent::Sent
             }
-            Lookup::Queued => TapEvent::Queued,
-            Lookup::QueueFull | Lookup::Limit | Lookup::Failed(_) => TapEvent::Unresolved,
+            Lookup::Queued | Lookup::Replaced => TapEvent::Queued,
+            Lookup::Limit | Lookup::Failed(_) => TapEvent::Unresolved,
         }
     }
 }

@@ -12,6 +12,7 @@ mod arp;
 mod egress;
 mod forward;
 mod fragment;
+mod heard;
 mod icmp;
 mod kernel;
 mod local;
@@ -124,7 +125,8 @@ pub enum NeighborState {
     Incomplete,
     /// Answers.
     Reachable,
-    /// Being asked whether it is still there; its MAC stays in use.
+    /// Being asked whether it is still there, at times because another MAC claims its address; its
+    /// MAC stays in use.
     Probing,
     /// A next hop of a route that does not answer; asked again every few seconds.
     Failed,
@@ -221,7 +223,7 @@ impl SlowPath {
         }
     }
 
-    /// Runs what is due by now; call it at least every 100 ms, and at once where a new snapshot has
+    /// Runs what is due by now; call it at least every 10 ms, and at once where a new snapshot has
     /// been published: it forgets what left and starts to resolve every unresolved next hop.
     pub fn tick(&mut self, view: &View<'_>, out: &mut Vec<Output>) {
         self.refresh(view, out);
@@ -260,7 +262,7 @@ impl SlowPath {
         );
         // What was lost is told even where the control plane deleted it itself: an event from before
         // may reach it only after that, and would stay for ever.
-        self.neighbors.drop_waiting(|ingress| !same(ingress));
+        self.neighbors.forget_ingress(|ingress| !same(ingress));
         self.resolve_next_hops(view, &mut actions);
         self.seen = new.clone();
         self.act(view, actions, out);

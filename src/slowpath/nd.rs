@@ -4,9 +4,10 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::egress::{Ingress, live, transmit};
+use super::heard::is_looped;
 use super::icmp::{Message, build};
-use super::neighbor::Heard;
-use super::packet::{ICMPV6, Packet, ipv6_at, is_on_link, is_ours, own_address};
+use super::neighbor::{Heard, Said};
+use super::packet::{ICMPV6, Packet, ipv6_at, is_host, is_on_link, is_ours, own_address};
 use super::{Output, SlowPath};
 use crate::tables::{SlowOutcome, Vif};
 use crate::wire::ethernet::{ETHERTYPE_IPV6, Mac};
@@ -142,6 +143,10 @@ impl SlowPath {
     ) -> Option<SlowOutcome> {
         let nd = parse(packet, message, SOURCE_LINK_LAYER)?;
         let for_us = is_ours(from.vif, nd.target.into());
+        let claims_ours = is_ours(from.vif, packet.source);
+        if is_looped(from, claims_ours, nd.mac.unwrap_or(from.sender)) {
+            return Some(SlowOutcome::Looped);
+        }
         if packet.source == IpAddr::from(Ipv6Addr::UNSPECIFIED) {
             // Duplicate address detection (RFC 4862 5.4): nothing to learn, all may know.
             if !for_us {
@@ -149,15 +154,18 @@ impl SlowPath {
             }
             return Some(advertise(from, nd.target, ALL_NODES, group_mac(ALL_NODES), 0, out));
         }
-        if is_ours(from.vif, packet.source) {
+        if claims_ours {
             return Some(SlowOutcome::AddressConflict);
         }
         let IpAddr::V6(source) = packet.source else { return None };
-        if !is_on_link(from.vif, packet.source) {
+        if !is_host(packet.source) {
             return None;
         }
-        let heard = match nd.mac {
-            Some(mac) => self.heard_from(from, packet.source, mac, false, out),
+        // Of a router that asks from its loopback nothing is learned; it is answered (RFC 4861
+        // 7.1.1 and 7.2.4 ask for no subnet).
+        let mac = nd.mac.filter(|_| is_on_link(from.vif, packet.source));
+        let heard = match mac {
+            Some(mac) => self.heard_from(from, packet.source, mac, Said::Claim, out),
             None => Heard::Taken,
         };
         if for_us {
@@ -165,7 +173,8 @@ impl SlowPath {
             return Some(advertise(from, nd.target, source, mac, SOLICITED, out));
         }
         match heard {
-            Heard::Contested => Some(SlowOutcome::UnsolicitedReply),
+            Heard::Contested => Some(SlowOutcome::NeighborClaimed),
+            Heard::Refused => Some(SlowOutcome::UnsolicitedReply),
             Heard::Unknown | Heard::Taken => Some(SlowOutcome::NotForUs),
         }
     }
@@ -179,18 +188,30 @@ impl SlowPath {
         out: &mut Vec<Output>,
     ) -> Option<SlowOutcome> {
         let nd = parse(packet, message, TARGET_LINK_LAYER)?;
-        if is_ours(from.vif, nd.target.into()) {
+        let claims_ours = is_ours(from.vif, nd.target.into());
+        if is_looped(from, claims_ours, nd.mac.unwrap_or(from.sender)) {
+            return Some(SlowOutcome::Looped);
+        }
+        if claims_ours {
             return Some(SlowOutcome::AddressConflict);
         }
         if !is_on_link(from.vif, nd.target.into()) {
             return None;
         }
         let solicited = message[4] & SOLICITED != 0;
-        // The answer to a question that was sent to its MAC alone may leave the MAC out.
         let known = self.neighbors.mac((from.id, nd.target.into()));
-        let Some(mac) = nd.mac.or(known) else { return Some(SlowOutcome::Consumed) };
-        match self.heard_from(from, nd.target.into(), mac, solicited, out) {
-            Heard::Contested => Some(SlowOutcome::UnsolicitedReply),
+        let (mac, said) = match (nd.mac, known) {
+            (Some(mac), _) if solicited => (mac, Said::Answer),
+            (Some(mac), _) if message[4] & OVERRIDE != 0 => (mac, Said::Claim),
+            (Some(mac), _) => (mac, Said::Doubt),
+            // The answer to a question that was sent to its MAC alone may leave the MAC out.
+            (None, Some(known)) if solicited => (known, Said::Answer),
+            (None, Some(_)) => (from.sender, Said::Doubt),
+            (None, None) => return Some(SlowOutcome::Consumed),
+        };
+        match self.heard_from(from, nd.target.into(), mac, said, out) {
+            Heard::Contested => Some(SlowOutcome::NeighborClaimed),
+            Heard::Refused => Some(SlowOutcome::UnsolicitedReply),
             Heard::Unknown if solicited => Some(SlowOutcome::UnsolicitedReply),
             Heard::Unknown | Heard::Taken => Some(SlowOutcome::Consumed),
         }

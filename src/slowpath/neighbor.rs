@@ -1,39 +1,35 @@
 //! What is known of neighbors: a state machine that knows neither packets nor tables. Time comes in,
-//! actions go out; `arp` and `nd` speak the protocols.
+//! actions go out; `arp` and `nd` speak the protocols. Its transitions are in `timers`.
 //!
 //! A new neighbor is asked for three times, a second apart. One that answers is asked again about
 //! every 30 s: three times at its MAC, then three times everybody, then it is lost. Next hops of
 //! routes are asked for for ever; other neighbors that do not answer are forgotten.
 //!
-//! One who answers later with another MAC does not simply take an entry over: the old MAC is asked
-//! first, and only if it is silent everybody is asked and the first answer taken.
+//! Another MAC that claims a neighbor's address does not simply take it over: the known MAC is asked
+//! three times within 60 ms and keeps the address if it answers. If it is silent the claimant has the
+//! address at once, and is asked itself. So a router that fails over is followed in less than 100 ms,
+//! and one that merely claims to be another changes nothing. See `timers` for how flaps are damped.
 //!
 //! Each VIF has its own limits (RFC 6583): a scan of one tenant's subnet evicts nobody's neighbors.
+//! Those who send to a VIF that many use share its limits: see [`crate::shares`].
+
+mod timers;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 
 use super::{NeighborEvent, NeighborRow, NeighborState};
+use crate::limit::TokenBucket;
+use crate::shares::Pool;
 use crate::tables::VifId;
 use crate::wire::ethernet::Mac;
+use timers::RETRY;
 
-/// Most neighbors of a VIF that are being asked for and are no route's next hop.
-pub const MAX_INCOMPLETE: usize = 64;
-/// Most neighbors of a VIF that are no route's next hop.
-pub const MAX_LEARNED: usize = 1024;
-const TRIES: u8 = 3;
-const MILLISECOND: u64 = 1_000_000;
-/// Between two tries (RFC 4861 RETRANS_TIMER).
-const RETRY: u64 = 1_000 * MILLISECOND;
-/// Between two tries at a MAC that another one contests: a router that took over its peer's address
-/// should not wait for seconds.
-const CONTESTED_RETRY: u64 = 200 * MILLISECOND;
-/// Between two tries for a next hop that does not answer.
-const FAILED_RETRY: u64 = 5_000 * MILLISECOND;
-/// RFC 4861 REACHABLE_TIME, times 5/6 to 7/6.
-const REACHABLE: u64 = 25_000 * MILLISECOND;
-const REACHABLE_JITTER: u64 = 10_000 * MILLISECOND;
+/// Most neighbors of a VIF that are being asked for and are no route's next hop. Who alone sends to
+/// the VIF gets half of them.
+const MAX_INCOMPLETE: usize = 128;
+/// Most neighbors of a VIF that are no route's next hop, likewise.
+const MAX_LEARNED: usize = 2048;
 
 /// A neighbor: the same address on another VIF is another neighbor.
 pub type Key = (VifId, IpAddr);
@@ -71,12 +67,23 @@ pub enum Lookup {
     Known(Mac, Waiting),
     /// It waits.
     Queued,
-    /// Another one waits already.
-    QueueFull,
+    /// It waits in place of an older packet (RFC 1122 2.3.2.2, RFC 4861 7.2.2).
+    Replaced,
     /// The VIF has too many neighbors.
     Limit,
     /// The neighbor does not answer.
     Failed(Waiting),
+}
+
+/// What a message says of a neighbor's MAC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// It answers a question of ours, so frames pass both ways.
+    Answer,
+    /// The neighbor is there, or has moved there.
+    Claim,
+    /// The neighbor may no longer be where it was.
+    Doubt,
 }
 
 /// What a message from a neighbor meant.
@@ -86,15 +93,31 @@ pub enum Heard {
     Unknown,
     /// As known, or news that was taken.
     Taken,
-    /// Another MAC than the known one, which is asked now.
+    /// Another MAC than the known one, which is asked first.
     Contested,
+    /// Another MAC than the one that the operator configured.
+    Refused,
 }
 
 #[derive(Debug)]
 enum State {
-    Incomplete { tries: u8, waiting: Option<Waiting> },
-    Reachable { mac: Mac },
-    Probing { mac: Mac, tries: u8, contested: bool },
+    Incomplete {
+        tries: u8,
+        waiting: Option<Waiting>,
+    },
+    Reachable {
+        mac: Mac,
+    },
+    Probing {
+        mac: Mac,
+        tries: u8,
+    },
+    /// The MAC is in use and is being asked, because of another one that may have taken over.
+    Contested {
+        mac: Mac,
+        claimant: Option<Mac>,
+        tries: u8,
+    },
     Failed,
 }
 
@@ -109,14 +132,29 @@ struct Entry {
     wanted: bool,
     /// When the control plane was last told its MAC.
     told: u64,
+    /// The VIF whose packet made the station ask: the neighbor counts against its share.
+    asker: VifId,
+    /// How often another MAC may claim the address.
+    claims: TokenBucket,
+}
+
+impl State {
+    fn mac(&self) -> Option<Mac> {
+        match *self {
+            State::Reachable { mac }
+            | State::Probing { mac, .. }
+            | State::Contested { mac, .. } => Some(mac),
+            State::Incomplete { .. } | State::Failed => None,
+        }
+    }
 }
 
 impl Entry {
-    fn mac(&self) -> Option<Mac> {
-        match self.state {
-            State::Reachable { mac } | State::Probing { mac, .. } => Some(mac),
-            State::Incomplete { .. } | State::Failed => None,
-        }
+    /// One that is being asked for, because of a packet or from the next timer on.
+    fn incomplete(waiting: Option<Waiting>, asker: VifId, now: u64, due: u64) -> Entry {
+        let state = State::Incomplete { tries: u8::from(waiting.is_some()), waiting };
+        let claims = TokenBucket::default();
+        Entry { state, since: now, due, wanted: false, told: 0, asker, claims }
     }
 }
 
@@ -141,37 +179,44 @@ impl Neighbors {
 
     /// The MAC of a neighbor.
     pub fn mac(&self, key: Key) -> Option<Mac> {
-        self.entries.get(&key)?.mac()
+        self.entries.get(&key)?.state.mac()
     }
 
     /// A packet for a neighbor: what to do with it. Starts to ask where nobody did.
     pub fn send(&mut self, now: u64, key: Key, packet: Waiting, act: &mut Vec<Action>) -> Lookup {
         if let Some(entry) = self.entries.get_mut(&key) {
             return match &mut entry.state {
-                State::Reachable { mac } | State::Probing { mac, .. } => {
-                    Lookup::Known(*mac, packet)
-                }
+                State::Reachable { mac }
+                | State::Probing { mac, .. }
+                | State::Contested { mac, .. } => Lookup::Known(*mac, packet),
                 State::Failed => Lookup::Failed(packet),
-                State::Incomplete { waiting: Some(_), .. } => Lookup::QueueFull,
-                State::Incomplete { waiting, .. } => {
-                    *waiting = Some(packet);
-                    Lookup::Queued
-                }
+                State::Incomplete { waiting, .. } => match waiting.replace(packet) {
+                    None => Lookup::Queued,
+                    Some(_) => Lookup::Replaced,
+                },
             };
         }
-        let (mut learned, mut incomplete) = (0, 0);
-        for (_, entry) in self.on_vif(key.0).filter(|(_, entry)| !entry.wanted) {
-            learned += 1;
-            incomplete += usize::from(matches!(entry.state, State::Incomplete { .. }));
-        }
-        if learned >= MAX_LEARNED || incomplete >= MAX_INCOMPLETE {
+        if !self.has_room(key.0, packet.ingress) {
             return Lookup::Limit;
         }
-        let state = State::Incomplete { tries: 1, waiting: Some(packet) };
-        let due = now.saturating_add(RETRY);
-        self.put(key, Entry { state, since: now, due, wanted: false, told: 0 });
+        let (asker, due) = (packet.ingress, now.saturating_add(RETRY));
+        self.put(key, Entry::incomplete(Some(packet), asker, now, due));
         act.push(Action::Ask(key, None));
         Lookup::Queued
+    }
+
+    /// Whether a VIF may have one more neighbor because of a packet that came by `asker`.
+    fn has_room(&self, vif: VifId, asker: VifId) -> bool {
+        let (mut held, mut held_by_all, mut asked, mut asked_by_all) = (0, 0, 0, 0);
+        for (_, entry) in self.on_vif(vif).filter(|(_, entry)| !entry.wanted) {
+            let own = usize::from(entry.asker == asker);
+            let incomplete = usize::from(matches!(entry.state, State::Incomplete { .. }));
+            (held, held_by_all) = (held + own, held_by_all + 1);
+            (asked, asked_by_all) = (asked + own * incomplete, asked_by_all + incomplete);
+        }
+        Pool::Neighbors.may_take(held, MAX_LEARNED.saturating_sub(held_by_all))
+            && Pool::UnresolvedNeighbors
+                .may_take(asked, MAX_INCOMPLETE.saturating_sub(asked_by_all))
     }
 
     /// The neighbor is a next hop of a route and has no MAC there. It is asked for from `start` on.
@@ -180,13 +225,13 @@ impl Neighbors {
         match self.entries.get_mut(&key) {
             Some(entry) => {
                 entry.wanted = true;
-                if let Some(mac) = entry.mac() {
+                if let Some(mac) = entry.state.mac() {
                     act.push(resolved(key, mac));
                 }
             }
             None => {
-                let state = State::Incomplete { tries: 0, waiting: None };
-                self.put(key, Entry { state, since: now, due: start, wanted: true, told: 0 });
+                let entry = Entry::incomplete(None, key.0, now, start);
+                self.put(key, Entry { wanted: true, ..entry });
             }
         }
     }
@@ -201,115 +246,12 @@ impl Neighbors {
     /// again, at most once a second.
     pub fn tell_again(&mut self, now: u64, key: Key, act: &mut Vec<Action>) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
-        if let Some(mac) = entry.mac()
+        if let Some(mac) = entry.state.mac()
             && now.saturating_sub(entry.told) >= RETRY
         {
             entry.told = now;
             act.push(resolved(key, mac));
         }
-    }
-
-    /// Something came from the neighbor. `answer`: it answers a question of ours, so frames pass
-    /// both ways.
-    pub fn heard(
-        &mut self,
-        now: u64,
-        key: Key,
-        from: Mac,
-        answer: bool,
-        act: &mut Vec<Action>,
-    ) -> Heard {
-        let Some(entry) = self.take(key) else { return Heard::Unknown };
-        let Entry { wanted, told, .. } = entry;
-        let reachable = Entry {
-            state: State::Reachable { mac: from },
-            since: now,
-            due: now.saturating_add(REACHABLE + jitter(now, key)),
-            wanted,
-            told: now,
-        };
-        match entry.state {
-            State::Incomplete { waiting, .. } => {
-                act.push(resolved(key, from));
-                act.extend(waiting.map(|packet| Action::Send(key, from, packet)));
-                self.put(key, reachable);
-            }
-            State::Failed => {
-                act.push(resolved(key, from));
-                self.put(key, reachable);
-            }
-            State::Reachable { mac } | State::Probing { mac, .. } if mac == from => {
-                self.put(key, if answer { Entry { told, ..reachable } } else { entry });
-            }
-            // The old MAC was silent: the first to answer everybody's question has the address.
-            State::Probing { tries, .. } if tries > TRIES => {
-                act.push(resolved(key, from));
-                self.put(key, reachable);
-            }
-            State::Probing { mac, tries, .. } => {
-                let state = State::Probing { mac, tries, contested: true };
-                let due = entry.due.min(now.saturating_add(CONTESTED_RETRY));
-                self.put(key, Entry { state, due, ..entry });
-                return Heard::Contested;
-            }
-            State::Reachable { mac } => {
-                act.push(Action::Ask(key, Some(mac)));
-                let state = State::Probing { mac, tries: 1, contested: true };
-                let due = now.saturating_add(CONTESTED_RETRY);
-                self.put(key, Entry { state, due, ..entry });
-                return Heard::Contested;
-            }
-        }
-        Heard::Taken
-    }
-
-    /// Runs the timers that are due.
-    pub fn expire(&mut self, now: u64, act: &mut Vec<Action>) {
-        let due: Vec<Key> =
-            self.timers.iter().take_while(|(due, _)| *due <= now).map(|&(_, key)| key).collect();
-        for key in due {
-            if let Some(entry) = self.take(key) {
-                self.expired(now, key, entry, act);
-            }
-        }
-    }
-
-    fn expired(&mut self, now: u64, key: Key, entry: Entry, act: &mut Vec<Action>) {
-        let Entry { since, wanted, told, .. } = entry;
-        let (state, wait) = match entry.state {
-            State::Incomplete { tries, waiting } if tries < TRIES => {
-                act.push(Action::Ask(key, None));
-                (State::Incomplete { tries: tries + 1, waiting }, RETRY)
-            }
-            State::Incomplete { waiting, .. } => {
-                act.extend(waiting.map(Action::GiveUp));
-                if !wanted {
-                    return;
-                }
-                (State::Failed, FAILED_RETRY)
-            }
-            State::Failed => {
-                act.push(Action::Ask(key, None));
-                (State::Failed, FAILED_RETRY)
-            }
-            State::Reachable { mac } => {
-                act.push(Action::Ask(key, Some(mac)));
-                (State::Probing { mac, tries: 1, contested: false }, RETRY)
-            }
-            State::Probing { mac, tries, contested } if tries < 2 * TRIES => {
-                act.push(Action::Ask(key, (tries < TRIES).then_some(mac)));
-                let wait = if contested && tries < TRIES { CONTESTED_RETRY } else { RETRY };
-                (State::Probing { mac, tries: tries + 1, contested }, wait)
-            }
-            State::Probing { .. } => {
-                act.push(lost(key));
-                if !wanted {
-                    return;
-                }
-                (State::Failed, FAILED_RETRY)
-            }
-        };
-        self.put(key, Entry { state, since, due: now.saturating_add(wait), wanted, told });
     }
 
     /// Keeps what `keep` says yes to; the others are lost without a question. `wanted` says which
@@ -327,7 +269,7 @@ impl Neighbors {
             let stays = keep(key) && (entry.wanted || !failed);
             if !stays {
                 timers.remove(&(entry.due, key));
-                if entry.mac().is_some() {
+                if entry.state.mac().is_some() {
                     act.push(lost(key));
                 }
             }
@@ -335,11 +277,15 @@ impl Neighbors {
         });
     }
 
-    /// Forgets waiting packets that came by a VIF which is no longer what it was.
-    pub fn drop_waiting(&mut self, gone: impl Fn(VifId) -> bool) {
-        for entry in self.entries.values_mut() {
+    /// Forgets what came by a VIF which is no longer what it was: packets that wait, and that a
+    /// neighbor counts against its share.
+    pub fn forget_ingress(&mut self, gone: impl Fn(VifId) -> bool) {
+        for (key, entry) in &mut self.entries {
             if let State::Incomplete { waiting, .. } = &mut entry.state {
                 waiting.take_if(|packet| gone(packet.ingress));
+            }
+            if gone(entry.asker) {
+                entry.asker = key.0;
             }
         }
     }
@@ -355,11 +301,11 @@ impl Neighbors {
         self.entries.iter().map(move |(&(vif, address), entry)| NeighborRow {
             vif,
             address,
-            mac: entry.mac(),
+            mac: entry.state.mac(),
             state: match entry.state {
                 State::Incomplete { .. } => NeighborState::Incomplete,
                 State::Reachable { .. } => NeighborState::Reachable,
-                State::Probing { .. } => NeighborState::Probing,
+                State::Probing { .. } | State::Contested { .. } => NeighborState::Probing,
                 State::Failed => NeighborState::Failed,
             },
             age_ns: now.saturating_sub(entry.since),
@@ -373,12 +319,4 @@ fn resolved((vif, address): Key, mac: Mac) -> Action {
 
 fn lost((vif, address): Key) -> Action {
     Action::Event(NeighborEvent::Lost { vif, address })
-}
-
-/// Keeps neighbors that were learned together from being asked together. Needs no secret, so that
-/// the same input gives the same output.
-fn jitter(now: u64, key: Key) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (now, key).hash(&mut hasher);
-    hasher.finish() % REACHABLE_JITTER
 }

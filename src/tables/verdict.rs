@@ -188,9 +188,11 @@ reasons! {
         Forwarded = "slow_forwarded", "Forwarded in software (options, fragmentation, first frame to a new neighbor).";
         Queued = "queued", "Waits for its next hop to be resolved.";
         BadArp = "bad_arp", "Malformed ARP (hardware or protocol length, operation, addresses).";
-        ArpOffSubnet = "arp_off_subnet", "ARP sender outside the VIF's subnets.";
+        ArpOffSubnet = "arp_off_subnet", "ARP from a sender outside the VIF's subnets that does not ask for the router.";
+        Looped = "looped", "The router's own ARP or neighbor discovery came back: a loop in the circuit or at the customer's end.";
         AddressConflict = "address_conflict", "SECURITY: a neighbor claims the router's own address.";
-        UnsolicitedReply = "unsolicited_reply", "A reply that nobody asked for tried to change a neighbor entry.";
+        NeighborClaimed = "neighbor_claimed", "Another MAC announced a neighbor's address: the known one is asked, and keeps the address if it answers.";
+        UnsolicitedReply = "unsolicited_reply", "A reply that nobody asked for, or one that contradicts a configured neighbor.";
         NotForUs = "not_for_us", "ARP or ND for an address that is not the router's.";
         BadNd = "bad_nd", "Malformed neighbor discovery (hop limit, checksum, length, option length 0).";
         RouterAdvertisement = "router_advertisement", "A router advertisement or redirect: never accepted from a customer.";
@@ -199,8 +201,8 @@ reasons! {
         NoService = "no_service", "For the router's address, but nothing here answers it.";
         IcmpNotAllowed = "icmp_not_allowed", "No ICMP error may answer this packet (RFC 1122 3.2.2, RFC 4443 2.4).";
         IcmpRate = "icmp_rate", "The VIF's rate limit for ICMP answers was reached.";
-        NeighborLimit = "neighbor_limit", "The VIF has too many unresolved or learned neighbors (RFC 6583).";
-        NeighborQueueFull = "neighbor_queue_full", "Another frame already waits for this neighbor.";
+        NeighborLimit = "neighbor_limit", "The VIF, or the part of it that this ingress VIF may use, has too many unresolved or learned neighbors (RFC 6583).";
+        NeighborQueueFull = "neighbor_queue_full", "Waits for its next hop in place of an older frame, which was dropped.";
         NeighborFailed = "neighbor_failed", "The next hop does not answer ARP/ND.";
         BadOptions = "bad_options", "Malformed IPv4 options.";
         PeerIsolation = "slow_peer_isolation", "One customer's VIF tried to reach another's through a public VRF by a packet that needed software.";
@@ -213,7 +215,7 @@ reasons! {
     /// four.
     TapEvent {
         Sent = "sent", "From the kernel to the peer.";
-        Queued = "queued", "From the kernel: waits for the peer's MAC.";
+        Queued = "queued", "From the kernel: waits for the peer's MAC, in place of an older one if there is one.";
         Unresolved = "unresolved", "From the kernel: the peer does not answer ARP/ND, or the VIF is down.";
         Refused = "refused", "From the kernel, and not BGP or BFD between the VIF's address and its configured peer (such as the kernel's own multicast).";
         Lost = "lost", "For the kernel, but the TAP was not there or did not take it.";

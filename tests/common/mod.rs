@@ -144,7 +144,7 @@ impl Lab {
             if self.now >= end {
                 break;
             }
-            self.now = (self.now + SECOND / 10).min(end);
+            self.now = (self.now + SECOND / 100).min(end);
         }
         self.named(sent)
     }

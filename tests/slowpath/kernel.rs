@@ -142,7 +142,7 @@ fn what_the_kernel_sends_waits_for_the_peers_mac_and_leaves_as_it_is() {
     assert_eq!(done.result, TapEvent::Queued);
     let asked: Vec<IpAddr> = done.sent.iter().map(target).collect();
     assert_eq!(asked, [ip(PEER4), ip(PEER6), ip("fe80::99")], "the peers are asked for, once");
-    assert_eq!(world.kernel(A, &frame_of(&bytes)).result, TapEvent::Unresolved, "one waits");
+    assert_eq!(world.kernel(A, &frame_of(&bytes)).result, TapEvent::Queued, "the newest");
     let reply = arp(ArpOperation::REPLY, PEER, PEER4, OWN4);
     let waited = world.punt(A, PuntReason::Arp, &reply).one(SlowOutcome::Consumed);
     assert_eq!((waited.vif, waited.to, waited.priority, &waited.l3), (A, PEER, 6, &bytes));

@@ -13,4 +13,5 @@ mod local;
 mod nd;
 mod neighbors;
 mod packets;
+mod takeovers;
 mod world;

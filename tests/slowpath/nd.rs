@@ -1,6 +1,6 @@
 //! Neighbor discovery: FACTS rows 51, 57, 58.
 
-use station::slowpath::{NeighborEvent, NeighborState};
+use station::slowpath::NeighborEvent;
 use station::tables::{PuntReason, SlowOutcome};
 use station::wire::ethernet::Mac;
 
@@ -82,13 +82,6 @@ fn our_question_and_its_answer() {
     assert_eq!(done.events, [NeighborEvent::Resolved { vif: A, address, mac: PEER }]);
     let sent = done.one(SlowOutcome::Consumed);
     assert_eq!((sent.vif, sent.to, sent.l3[7]), (A, PEER, 63));
-
-    // Another MAC: the old one is asked, at its own MAC.
-    let other = nd(136, "fd00:100::2:3", "ff02::1", 0x20, "fd00:100::2:3", Some(OTHER));
-    let probe = heard(&mut world, &other).one(SlowOutcome::UnsolicitedReply);
-    assert_eq!((probe.to, probe.addresses().1), (PEER, "fd00:100::2:3".into()));
-    assert_eq!(heard(&mut world, &no_mac).result, SlowOutcome::Consumed);
-    assert_eq!(world.rows()[0].state, NeighborState::Reachable, "an answer without a MAC confirms");
 }
 
 #[test]
@@ -107,6 +100,47 @@ fn claims_of_our_address_are_conflicts() {
     assert_eq!(heard(&mut World::new(), &claim).silent(), SlowOutcome::AddressConflict);
     let asked = nd(135, "fd00:100::1", "ff02::1:ff00:7", 0, "fd00:100::7", Some(PEER));
     assert_eq!(heard(&mut World::new(), &asked).silent(), SlowOutcome::AddressConflict);
+}
+
+#[test]
+fn solicitations_from_outside_the_subnets_are_answered_and_nothing_is_learned() {
+    let mut world = World::new();
+    for (to, option, reason) in [
+        (SOLICITED_NODE, Some(OTHER), PuntReason::NeighborDiscovery),
+        (SOLICITED_NODE, None, PuntReason::NeighborDiscovery),
+        ("fd00:100::1", Some(OTHER), PuntReason::Local),
+        ("fd00:100::1", None, PuntReason::Local),
+    ] {
+        let asked = nd(135, "fd10:1::10", to, 0, "fd00:100::1", option);
+        let sent = world.punt(A, reason, &asked).one(SlowOutcome::Answered);
+        assert_eq!(sent.to, option.unwrap_or(PEER), "the MAC that asked");
+        assert_eq!(sent.addresses(), ("fd00:100::1".into(), "fd10:1::10".into()));
+        assert_eq!(flags(&sent), 0xe0);
+    }
+    let other = nd(135, "fd10:1::10", "ff02::1:ff00:7", 0, "fd00:100::7", Some(PEER));
+    assert_eq!(heard(&mut world, &other).silent(), SlowOutcome::NotForUs);
+    assert_eq!(world.rows(), []);
+}
+
+#[test]
+fn our_own_discovery_that_comes_back_is_a_loop_and_no_conflict() {
+    let own = port_mac(World::new().vif(A).port);
+    let question = |option| nd(135, "fd00:100::1", "ff02::1:ff00:2", 0, "fd00:100::2", option);
+    let answer = |option| nd(136, "fd00:100::1", "ff02::1", 0xa0, "fd00:100::1", option);
+    let mut world = World::new();
+    for bytes in [question(Some(own)), question(None), answer(Some(own)), answer(None)] {
+        let done = world.punt_from(A, PuntReason::NeighborDiscovery, own, &bytes);
+        assert_eq!(done.silent(), SlowOutcome::Looped);
+    }
+    for bytes in [question(Some(own)), answer(Some(own))] {
+        let done = world.punt_from(A, PuntReason::NeighborDiscovery, OTHER, &bytes);
+        assert_eq!(done.silent(), SlowOutcome::Looped, "behind a bridge's MAC");
+    }
+    for bytes in [question(Some(OTHER)), question(None), answer(Some(OTHER)), answer(None)] {
+        let done = world.punt_from(A, PuntReason::NeighborDiscovery, OTHER, &bytes);
+        assert_eq!(done.silent(), SlowOutcome::AddressConflict);
+    }
+    assert_eq!(world.rows(), []);
 }
 
 #[test]
@@ -155,12 +189,12 @@ fn other_malformed_messages() {
     checksum[43] ^= 1;
     let group_target = nd(135, "fd00:100::9", SOLICITED_NODE, 0, "ff02::1", Some(PEER));
     let group_mac = nd(135, "fd00:100::9", SOLICITED_NODE, 0, "fd00:100::1", Some(Mac::BROADCAST));
-    let off_link = nd(135, "2001:db8::9", SOLICITED_NODE, 0, "fd00:100::1", Some(PEER));
+    let no_host = nd(135, "::1", SOLICITED_NODE, 0, "fd00:100::1", Some(PEER));
     let to_all = nd(136, "fd00:100::9", "ff02::1", 0x60, "fd00:100::9", Some(PEER));
     let off_link_target = nd(136, "fd00:100::9", "ff02::1", 0x20, "2001:db8::9", Some(PEER));
     let code = icmp("fd00:100::9", SOLICITED_NODE, 255, (135, 1), [0; 4], &good[48..]);
     let short = icmp("fd00:100::9", SOLICITED_NODE, 255, (135, 0), [0; 4], &good[48..63]);
-    for bytes in [checksum, group_target, group_mac, off_link, to_all, off_link_target, code, short]
+    for bytes in [checksum, group_target, group_mac, no_host, to_all, off_link_target, code, short]
     {
         assert_eq!(heard(&mut World::new(), &bytes).silent(), SlowOutcome::BadNd);
     }

@@ -34,20 +34,23 @@ fn state(world: &World) -> Vec<(IpAddr, NeighborState)> {
 }
 
 #[test]
-fn one_frame_waits_and_is_forwarded() {
+fn the_newest_frame_waits_and_is_forwarded() {
     let mut world = World::new();
     let asked = world.punt(CORE, UNRESOLVED, &to("10.0.0.2")).one(SlowOutcome::Queued);
     assert_eq!((asked.vif, asked.to), (A, Mac::BROADCAST));
     assert_eq!(IpAddr::from(asked.arp().sender_ipv4), ip("10.0.0.1"));
     assert_eq!(IpAddr::from(asked.arp().target_ipv4), ip("10.0.0.2"));
-    let second = world.punt(CORE, UNRESOLVED, &to("10.0.0.2")).silent();
-    assert_eq!(second, SlowOutcome::NeighborQueueFull);
+    for size in [20, 30] {
+        let newer = udp("172.16.0.1", "10.0.0.2", 64, size);
+        let outcome = world.punt(CORE, UNRESOLVED, &newer).silent();
+        assert_eq!(outcome, SlowOutcome::NeighborQueueFull, "one for each that was dropped");
+    }
     world.pass(0.3);
     let done = answer(&mut world, "10.0.0.2");
     assert_eq!(done.events, [resolved("10.0.0.2")]);
     let sent = done.one(SlowOutcome::Consumed);
     assert_eq!((sent.vif, sent.to, sent.priority), (A, PEER, 5));
-    let mut expected = to("10.0.0.2");
+    let mut expected = udp("172.16.0.1", "10.0.0.2", 64, 30);
     expected[8] = 63;
     reseal(&mut expected);
     assert_eq!(sent.l3, expected, "as the fast path would");

@@ -243,7 +243,18 @@ impl World {
 
     /// Punts a packet that came in by a VIF from [`PEER`].
     pub fn punt(&mut self, vif: VifId, reason: PuntReason, l3: &[u8]) -> Done<SlowOutcome> {
-        let (frame, at) = frame(&self.vif(vif), PEER, l3);
+        self.punt_from(vif, reason, PEER, l3)
+    }
+
+    /// Punts a frame from another MAC than [`PEER`].
+    pub fn punt_from(
+        &mut self,
+        vif: VifId,
+        reason: PuntReason,
+        sender: Mac,
+        l3: &[u8],
+    ) -> Done<SlowOutcome> {
+        let (frame, at) = frame(&self.vif(vif), sender, l3);
         self.punt_frame(vif, reason, &frame, at)
     }
 
@@ -289,13 +300,13 @@ impl World {
         self.call(|slow, view, out| slow.tick(view, out))
     }
 
-    /// Lets time pass in steps of 100 ms.
+    /// Lets time pass in steps of 10 ms, as the daemon's ticks do.
     pub fn pass(&mut self, seconds: f64) -> Done<()> {
         let end = self.now + (seconds * 1e9) as u64;
         let mut all =
             Done { result: (), sent: Vec::new(), events: Vec::new(), to_kernel: Vec::new() };
         while self.now < end {
-            self.now = end.min(self.now + SECOND / 10);
+            self.now = end.min(self.now + SECOND / 100);
             let Done { sent, events, .. } = self.tick();
             all.sent.extend(sent);
             all.events.extend(events);

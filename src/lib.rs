@@ -17,7 +17,7 @@
 //!  mirror    the kernel's routes as changes for control  |  ledger: outages and availability
 //!  slowpath  what workers punt: ARP, ND, ICMP, fragmentation, options  |  limit: token buckets
 //!  shares    pools that tenants share: the list of them, and the rule
-//!  tap       a TAP per VIF with routing peers, where BIRD's sockets are
+//!  tap       a TAP per VIF with routing peers, where BIRD's sockets are  |  netns: their network namespace
 //!  worker    rx burst -> path -> tx; the verdicts carried out and counted  |  handoff, publish
 //!  path      the way of a burst, one line per stage
 //!  stage     one packet stage per file
@@ -69,6 +69,7 @@ pub mod ledger;
 pub mod limit;
 pub mod mirror;
 pub mod netlink;
+pub mod netns;
 pub mod observe;
 pub mod path;
 pub mod port;

@@ -13,6 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("fib", &[]),
     ("netlink", &[]),
+    ("netns", &[]),
     ("cpu", &[]),
     ("port", &["netlink", "cpu"]),
     ("limit", &[]),
@@ -30,7 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tap", &["wire", "tables", "netlink"]),
     ("control", &["wire", "fib", "tables", "publish", "slowpath", "mirror", "ledger", "shares"]),
     ("observe", &["tables"]),
-    ("bird", &["tables", "control"]),
+    ("bird", &["tables", "control", "netns"]),
     ("ctl", &["wire", "tables", "control"]),
     ("replay", BELOW_STATION),
     ("station", BELOW_STATION),
@@ -40,7 +41,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// What the two that put the parts together may use.
 const BELOW_STATION: &[&str] = &[
     "wire", "fib", "tables", "netlink", "port", "publish", "handoff", "worker", "slowpath",
-    "mirror", "ledger", "control", "observe", "bird", "tap",
+    "mirror", "ledger", "control", "observe", "bird", "tap", "netns",
 ];
 
 /// Files in which `unsafe` may stand, and why.
@@ -58,6 +59,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("port/af_xdp/ethtool.rs", "ioctl(2)"),
     ("netlink/mod.rs", "poll(2)"),
     ("netlink/carrier.rs", "ioctl(2)"),
+    ("netns.rs", "unshare(2)"),
     ("tap/device.rs", "ioctl(2)"),
     ("port/af_xdp/nic.rs", "sockets and if_indextoname(3)"),
 ];

@@ -125,6 +125,7 @@ fn answer(request: Request) -> Answer {
             uptime_s: 90_000,
             generation: 4,
             config: "/etc/station.toml".into(),
+            namespace: "stationd-station".into(),
         }),
         Request::VifDel(_) => Answer::refused(ErrorKind::Conflict, "vif \"a\" is still used"),
         Request::Reload { dry_run } => {
@@ -216,9 +217,13 @@ fn tables_are_aligned_and_have_units() {
          VIF  NEXT HOP       MAC                STATE      WEIGHT\n\
          a    169.254.100.2  02:00:00:00:01:02  reachable       1\n"
     );
-    assert!(
-        station.text("version").contains("fra1-a, up 1d 1h, generation 4 of /etc/station.toml")
-    );
+    let version = station.text("version");
+    for line in [
+        "fra1-a, up 1d 1h, generation 4 of /etc/station.toml\n",
+        "network namespace stationd-station: ip netns exec stationd-station ip addr\n",
+    ] {
+        assert!(version.contains(line), "{version}");
+    }
     assert_eq!(
         station.text("reload --dry-run"),
         "+ vif n\nthe above would change; generation 4 runs\n"

@@ -315,7 +315,7 @@ def write_routes(prefixes):
     ways = {name: f"via {peer(HOSTS[name])} dev {tap} onlink" for name, tap in [("a", "v0.100"), ("a2", "v1.100")]}
     for number, via in [(10_000, ways["a"]), (10_001, " ".join(f"nexthop {way}" for way in ways.values()))]:
         lines = "".join(f"route add {prefix} table {number} proto bird metric 32 {via}\n" for prefix in prefixes)
-        lab.run("ip", "-n", "st-station", "-batch", "-", stdin=lines, timeout=300)
+        lab.run("ip", "-n", lab.TAPS_NS, "-batch", "-", stdin=lines, timeout=300)
 
 
 def failover(rows, full, runs, bgp_runs):

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::geteuid;
 
 use super::Rendered;
+use crate::netns;
 
 /// The user that BIRD runs as where the system has it (Debian's package makes it). BIRD keeps the
 /// capabilities that it needs and drops the others.
@@ -93,8 +94,14 @@ impl Place {
         fs::symlink_metadata(self.socket()).is_ok()
     }
 
-    /// Starts BIRD with the configuration that was written; it goes on without us. `recover`: it takes
-    /// over the routes that a dead one left in the kernel.
+    /// Whether the BIRD that runs here is in another network namespace than this thread: it sees no TAP.
+    pub fn is_elsewhere(&self) -> bool {
+        let id = fs::read_to_string(self.directory.join("pid")).ok();
+        id.and_then(|id| id.trim().parse().ok()).is_some_and(netns::is_elsewhere)
+    }
+
+    /// Starts BIRD with the configuration that was written; it goes on without us, in this thread's network
+    /// namespace. `recover`: it takes over the routes that a dead one left in the kernel.
     pub fn start(&self, recover: bool) -> Result<(), ProcessError> {
         let mut command = Command::new(&self.program);
         command.arg("-c").arg(self.config()).arg("-s").arg(self.socket());

@@ -46,8 +46,8 @@ pub struct Bird {
 }
 
 impl Bird {
-    /// Starts the thread. BIRD itself is started when a configuration needs it. Its files are in
-    /// `directory`; peers that come and go are told to `events`.
+    /// Starts the thread. BIRD itself is started when a configuration needs it, in the network namespace
+    /// of the thread that calls. Its files are in `directory`; peers that come and go are told to `events`.
     ///
     /// # Errors
     /// The system's, where there is no thread left.
@@ -278,7 +278,10 @@ impl Supervisor {
     /// Takes over a BIRD that runs, or starts one.
     fn bring_up(&mut self) -> Result<(), Failure> {
         let Some(wanted) = self.wanted.clone() else { return Ok(()) };
-        if let Ok(client) = Client::connect(&self.place.socket()) {
+        if self.place.is_elsewhere() {
+            info!("the running BIRD is in another network namespace");
+            self.end();
+        } else if let Ok(client) = Client::connect(&self.place.socket()) {
             self.watch(client)?;
             info!("took over the running BIRD");
             return self.reconfigure(&wanted);

@@ -1,6 +1,8 @@
-//! What the station's things are called in the kernel: the TAP of a VIF, and the tables that the
-//! routing daemon writes a VRF's routes to. The names follow from the tables' ids alone, so that they
-//! mean the same after a restart.
+//! What the station's things are called in the kernel: the network namespace of its TAPs, the TAP of a
+//! VIF, and the tables that the routing daemon writes a VRF's routes to. The names follow from the admin
+//! socket's directory and the tables' ids alone, so that they mean the same after a restart.
+
+use std::path::Path;
 
 use crate::tables::{PortId, Tags, VrfId};
 
@@ -9,6 +11,19 @@ const FIRST_TABLE: u32 = 10_000;
 
 /// What the routing daemon is called in a kernel route (`RTPROT_BIRD` of linux/rtnetlink.h).
 pub const ROUTE_PROTOCOL: u8 = 12;
+
+/// The network namespace of the station's TAPs and of its BIRD, whose files are in the directory of the
+/// admin socket: `stationd-station` for `/run/station/stationd.sock`.
+pub fn namespace_name(socket: &Path) -> String {
+    let directory = socket.parent().unwrap_or(Path::new("/"));
+    let directory = directory.strip_prefix("/run").unwrap_or(directory).to_string_lossy();
+    let mut name = "stationd".to_owned();
+    for part in directory.split('/').filter(|part| !part.is_empty()) {
+        name.push('-');
+        name.push_str(part);
+    }
+    name
+}
 
 /// The TAP of the VIF with these tags on a port: `v0.100`, `v1.500.10`.
 pub fn tap_name(port: PortId, tags: Tags) -> String {
@@ -55,6 +70,18 @@ mod tests {
         assert_eq!(tap_name(PortId(1), tags(500, Some(10))), "v1.500.10");
         // IFNAMSIZ leaves 15 octets for a name.
         assert_eq!(tap_name(PortId(255), tags(4094, Some(4094))).len(), 14);
+    }
+
+    #[test]
+    fn a_namespace_is_named_after_the_directory_of_the_socket() {
+        for (socket, name) in [
+            ("/run/station/stationd.sock", "stationd-station"),
+            ("/run/station/b/stationd.sock", "stationd-station-b"),
+            ("/run/stationd.sock", "stationd"),
+            ("/var/lib/station/s", "stationd-var-lib-station"),
+        ] {
+            assert_eq!(namespace_name(Path::new(socket)), name);
+        }
     }
 
     #[test]

@@ -310,6 +310,8 @@ pub struct VersionInfo {
     pub generation: u64,
     /// The configuration file.
     pub config: String,
+    /// The network namespace of the TAPs and of BIRD, as `ip netns` names it.
+    pub namespace: String,
 }
 
 /// A change, a reload or `clear counters`.

@@ -280,6 +280,8 @@ impl Show for VersionInfo {
                 station.generation,
                 station.config
             )?;
+            let name = &station.namespace;
+            writeln!(out, "BIRD, TAPs in network namespace {name}: ip netns exec {name} ip addr")?;
         }
         Ok(())
     }

@@ -37,7 +37,7 @@ impl Mirror {
     }
 }
 
-/// Starts the thread. It ends when the mirror is dropped, or the updates' receiver.
+/// Starts the thread, in the network namespace of the thread that calls. It ends when the mirror is dropped, or the updates' receiver.
 ///
 /// # Errors
 /// The system's.

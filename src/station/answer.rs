@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::control_thread::Control;
 use crate::control::answer::Answer;
+use crate::control::kernel::namespace_name;
 use crate::control::protocol::{ErrorKind, LookupRequest, Refusal, RouteFilter, VERSION};
 use crate::control::rows::{
     KernelStatistics, LookupResult, Member, Named, NeighborRow, PortRow, RouteRow, Row, Traffic,
@@ -27,6 +28,7 @@ pub(super) fn version(control: &Control) -> Answer {
         uptime_s: control.started.elapsed().as_secs(),
         generation: control.engine.tables().generation,
         config: control.file.display().to_string(),
+        namespace: namespace_name(&control.config().station.socket),
     })
 }
 

@@ -17,9 +17,10 @@ use crate::control::answer::Answer;
 use crate::control::model::Config;
 use crate::control::protocol::Request;
 use crate::control::server::{self, Call, Server};
-use crate::control::{CommitError, Diff, Engine, Limits, PortFacts, config};
+use crate::control::{CommitError, Diff, Engine, Limits, PortFacts, config, kernel};
 use crate::fib::{self, Fib};
 use crate::netlink::{LinkEvent, LinkWatcher};
+use crate::netns::Namespace;
 use crate::observe::Counters;
 use crate::port::af_xdp;
 use crate::publish::Publisher;
@@ -62,19 +63,26 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let plan = datapath::plan(&config)?;
     // Before anything is touched: a second station would take the ports from the first.
     let _claim = af_xdp::claim(&config.station.bpffs)?;
+    let namespace = Namespace::open(&kernel::namespace_name(&config.station.socket))?;
+    info!(name = namespace.name(), "network namespace of TAPs and BIRD");
     let fib = Fib::new(fib::Limits::default())?;
     let reader = fib.reader();
     let (publisher, subscribers) = Publisher::new(plan.cpus.len() + 1, Snapshot::default());
     let (events, neighbors) = unbounded();
     let (taps_changed, taps) = unbounded();
-    let datapath = Datapath::start(&config, &plan, &reader, subscribers, events, taps_changed)?;
+    let datapath =
+        Datapath::start(&config, &plan, &namespace, &reader, subscribers, events, taps_changed)?;
     let engine = Engine::new(fib, publisher, Limits::for_vifs(config.station.max_vifs));
     let counters = Counters::new(datapath.counters.clone(), datapath.slow_counters.clone());
     let (sender, peers) = unbounded();
-    let bird = Bird::start(config.station.bird.clone(), bgp::directory(&config.station), sender)
+    let (program, directory) = (config.station.bird.clone(), bgp::directory(&config.station));
+    let bird = namespace
+        .within(|| Bird::start(program, directory, sender))
         .map_err(StationError::Thread)?;
     let (sender, learned) = bounded(failover::UPDATES);
-    let failover = Failover::start(&config.station.state, sender).map_err(StationError::Thread)?;
+    let failover = namespace
+        .within(|| Failover::start(&config.station.state, sender))
+        .map_err(StationError::Thread)?;
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let mut control = Control {
         applied: datapath.facts(),
@@ -125,6 +133,9 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     // While packets still flow, so that peers hear of it and move away.
     drop(control.bird);
     control.datapath.stop();
+    if let Err(error) = namespace.remove() {
+        warn!(%error, "cannot remove the network namespace; the next start takes it over");
+    }
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use crate::control::PortFacts;
 use crate::control::model::{Config, KernelProtocol, PortConfig, XdpMode, ZeroCopy};
 use crate::fib::FibReader;
 use crate::netlink::{Link, LinkEvent};
+use crate::netns::Namespace;
 use crate::port::af_xdp::{
     self, AttachMode, Attached, Nic, NicError, SocketOptions, ToKernel, XdpCounters, XdpProgram,
     frames_for_ring,
@@ -159,10 +160,11 @@ pub(super) fn plan(config: &Config) -> Result<Plan, StationError> {
 impl Datapath {
     /// Attaches XDP to every port and starts all threads. Ports whose interface is not there are
     /// started when it appears. The workers run, and drop everything, until the first publication. `taps_changed`
-    /// is told of new TAPs and of carriers.
+    /// is told of new TAPs, which are in `namespace`, and of carriers.
     pub fn start(
         config: &Config,
         plan: &Plan,
+        namespace: &Namespace,
         fib: &FibReader,
         mut subscribers: Vec<Subscriber<Snapshot>>,
         events: Sender<NeighborEvent>,
@@ -180,7 +182,8 @@ impl Datapath {
             slow_thread::spawn(fib.clone(), slow_tables, slow_counters.clone(), events, taps)
                 .map_err(StationError::Thread)?;
         let socket = &config.station.socket;
-        let taps = tap_threads::spawn(devices, from_kernel, slow.thread(), socket, taps_changed)
+        let waker = slow.thread();
+        let taps = tap_threads::spawn(devices, from_kernel, waker, namespace, socket, taps_changed)
             .map_err(StationError::Thread)?;
         let (mut workers, mut counters, mut peers) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (&cpu, tables)) in plan.cpus.iter().zip(subscribers).enumerate() {

@@ -19,6 +19,7 @@ use crate::bird::ProcessError;
 use crate::control::CommitError;
 use crate::control::config::{self, ConfigError};
 use crate::fib::FibError;
+use crate::netns::NamespaceError;
 use crate::port::af_xdp::{self, BpffsError, NicError, PrivilegeError, XdpError, XskError};
 
 /// Checks a configuration file without starting anything, and says what it holds.
@@ -84,6 +85,9 @@ pub enum StationError {
     /// A socket.
     #[error(transparent)]
     Xsk(#[from] XskError),
+    /// The network namespace of TAPs and BIRD.
+    #[error(transparent)]
+    Namespace(#[from] NamespaceError),
     /// No memory for frames.
     #[error("cannot get memory for frames: {0}; lower [station] frames or ring")]
     Memory(std::io::Error),

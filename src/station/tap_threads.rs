@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle, Thread};
 
 use crossbeam::channel::{Sender, unbounded};
+use tracing::{info, warn};
 
 use crate::control::kernel::tap_name;
+use crate::netns::Namespace;
 use crate::tables::Snapshot;
-use crate::tap::{Devices, Keeper, Reader, Stop, Wanted, Wire};
+use crate::tap::{self, Devices, Keeper, Reader, Stop, Wanted, Wire};
 
 /// A frame that the kernel sent.
 pub(super) type FromKernel = (Wire, Vec<u8>);
@@ -23,8 +25,8 @@ pub(super) struct TapHandle {
 }
 
 /// Starts the threads. What the kernel sends goes into `frames`, and wakes the slow path; where that
-/// does not keep up, it waits in the kernel. The admin socket is what tells stations apart. `taps_changed`
-/// is told of new TAPs and of carriers.
+/// does not keep up, it waits in the kernel. The TAPs are in `namespace`. The admin socket is what tells
+/// stations apart. `taps_changed` is told of new TAPs and of carriers.
 ///
 /// # Errors
 /// The system's, where there is no thread or file descriptor left.
@@ -32,14 +34,23 @@ pub(super) fn spawn(
     devices: Arc<Devices>,
     frames: Sender<FromKernel>,
     slow_path: Thread,
+    namespace: &Namespace,
     socket: &Path,
     taps_changed: Sender<Vec<String>>,
 ) -> std::io::Result<TapHandle> {
+    let station = socket.display().to_string();
+    // Those of a killed station that had them where its ports are.
+    match tap::remove_all(&station) {
+        Ok(0) => {}
+        Ok(count) => info!(count, "removed TAPs outside their network namespace"),
+        Err(error) => warn!(%error, "cannot remove TAPs outside their network namespace"),
+    }
     let (reader, stop) = Reader::new(devices)?;
-    let keeper = Keeper::new(&reader, &socket.display().to_string(), taps_changed);
+    let keeper = Keeper::new(&reader, &station, taps_changed);
     let (orders, their_orders) = unbounded();
-    let keeper =
-        Builder::new().name("tap-keeper".into()).spawn(move || keeper.run(&their_orders))?;
+    let keeper = namespace.within(|| {
+        Builder::new().name("tap-keeper".into()).spawn(move || keeper.run(&their_orders))
+    })?;
     let take = move |wire: Wire, frame: &[u8]| {
         let sent = frames.send((wire, frame.to_vec())).is_ok();
         slow_path.unpark();

@@ -13,7 +13,6 @@ use tracing::{info, warn};
 use super::links::{self, Link};
 use super::reader::Registry;
 use super::{Device, Devices, Reader, Wanted, sysctl};
-use crate::wire::ipv6::is_link_local;
 
 /// How soon what failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -22,7 +21,7 @@ const AUDIT: Duration = Duration::from_secs(5);
 /// TAPs brought up before new orders are looked for.
 const STEP: usize = 32;
 
-/// The keeper of all TAPs.
+/// The keeper of all TAPs. Its thread's network namespace is theirs.
 #[derive(Debug)]
 pub struct Keeper {
     devices: Arc<Devices>,
@@ -43,8 +42,6 @@ struct Kernel {
     links: HashMap<String, Link>,
     /// Addresses of the station's TAPs, by index.
     addresses: HashMap<u32, Vec<IpNet>>,
-    /// Addresses of other interfaces that mean something beyond them.
-    others: Vec<IpNet>,
     /// Indices of the station's TAPs.
     ours: HashSet<u32>,
 }
@@ -57,7 +54,7 @@ impl Keeper {
         Keeper {
             devices: reader.devices(),
             registry: reader.registry(),
-            mark: format!("stationd {station}: VIF "),
+            mark: mark(station),
             changed,
             wanted: Vec::new(),
             trouble: HashMap::new(),
@@ -111,8 +108,7 @@ impl Keeper {
                 return false;
             }
         };
-        let obstacle = sysctl::obstacle().filter(|_| !self.wanted.is_empty());
-        self.note("", obstacle.map_or(Ok(()), |text| Err(io::Error::other(text))));
+        self.note("", sysctl::prepare_all().and_then(|()| kernel.alone()));
         self.remove_others(&kernel);
         let (mut made, mut done) = (Vec::new(), true);
         for number in 0..self.wanted.len() {
@@ -156,12 +152,6 @@ impl Keeper {
         if open.is_none() && link.is_some_and(|link| !kernel.ours.contains(&link.index)) {
             return Err(io::Error::other("there is an interface of this name already: remove it"));
         }
-        if let Some((net, other)) = kernel.conflict(want) {
-            return Err(io::Error::other(format!(
-                "{net} and {other} of another interface of this server overlap: run the station in a \
-                 network namespace of its own"
-            )));
-        }
         let (device, new) = match open {
             Some(device) => (device, false),
             None => (Arc::new(Device::open(&want.name)?), true),
@@ -175,6 +165,7 @@ impl Keeper {
             alias: format!("{}{}", self.mark, want.vif),
             mac: want.mac,
             mtu: want.mtu.into(),
+            up: true,
             ready: true,
         };
         if link != Some(&set) {
@@ -210,33 +201,49 @@ impl Keeper {
     }
 }
 
+/// What the aliases of a station's TAPs begin with.
+fn mark(station: &str) -> String {
+    format!("stationd {station}: VIF ")
+}
+
+/// Removes the TAPs of a station from this thread's network namespace. Returns how many there were.
+///
+/// # Errors
+/// The kernel's.
+pub fn remove_all(station: &str) -> io::Result<usize> {
+    let kernel = Kernel::read(&mark(station))?;
+    let ours: Vec<u32> = kernel.ours.into_iter().collect();
+    if !ours.is_empty() {
+        links::delete(&ours)?;
+    }
+    Ok(ours.len())
+}
+
 impl Kernel {
     fn read(mark: &str) -> io::Result<Kernel> {
         let links = links::links()?;
         let ours = links.iter().filter(|link| link.alias.starts_with(mark));
         let ours: HashSet<u32> = ours.map(|link| link.index).collect();
         let links = links.into_iter().map(|link| (link.name.clone(), link)).collect();
-        let (mut addresses, mut others) = (HashMap::<u32, Vec<IpNet>>::new(), Vec::new());
+        let mut addresses = HashMap::<u32, Vec<IpNet>>::new();
         for (index, net) in links::addresses()? {
             if ours.contains(&index) {
                 addresses.entry(index).or_default().push(net);
-            } else if !is_link_local(net.addr()) && !net.addr().is_loopback() {
-                others.push(net);
             }
         }
-        Ok(Kernel { links, addresses, others, ours })
+        Ok(Kernel { links, addresses, ours })
     }
 
-    /// An address of a TAP whose subnet overlaps that of an interface that is not the station's: the
-    /// server would lose its own network to a customer's.
-    fn conflict(&self, want: &Wanted) -> Option<(IpNet, IpNet)> {
-        let overlaps = |net: &IpNet, other: &IpNet| {
-            net.contains(&other.network()) || other.contains(&net.network())
-        };
-        self.others.iter().find_map(|other| {
-            let net = want.addresses.iter().find(|net| overlaps(net, other))?;
-            Some((*net, *other))
-        })
+    /// Nothing else is in the namespace: TAPs and an interface to somewhere else would be what the
+    /// namespace keeps apart. Tunnels that some kernels make in every namespace are down.
+    fn alone(&self) -> io::Result<()> {
+        let strange =
+            |link: &&Link| link.up && link.name != "lo" && !self.ours.contains(&link.index);
+        let Some(link) = self.links.values().find(strange) else { return Ok(()) };
+        Err(io::Error::other(format!(
+            "interface {} is in the network namespace of the station's TAPs, and not the station's: remove it",
+            link.name
+        )))
     }
 
     /// Gives an interface the addresses of its VIF, and no others.

@@ -47,6 +47,8 @@ pub struct Link {
     pub mac: Mac,
     /// Its MTU.
     pub mtu: u32,
+    /// Administratively up.
+    pub up: bool,
     /// Up, and `NOARP`.
     pub ready: bool,
 }
@@ -64,8 +66,12 @@ pub fn links() -> io::Result<Vec<Link>> {
 /// `struct ifinfomsg` and its attributes.
 fn link(payload: &[u8]) -> Option<Link> {
     let flags = u32_at(payload, 8)?;
-    let mut link =
-        Link { index: u32_at(payload, 4)?, ready: flags & FLAGS == FLAGS, ..Link::default() };
+    let mut link = Link {
+        index: u32_at(payload, 4)?,
+        up: flags & libc::IFF_UP.cast_unsigned() != 0,
+        ready: flags & FLAGS == FLAGS,
+        ..Link::default()
+    };
     let text = |value: &[u8]| {
         let text = value.strip_suffix(&[0]).unwrap_or(value);
         String::from_utf8_lossy(text).into_owned()

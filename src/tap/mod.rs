@@ -8,9 +8,10 @@
 //! TAP in either direction. (Answering the kernel's ARP would need a second one with timers of its own;
 //! permanent entries would have to follow the first.)
 //!
-//! **What the kernel may do.** Many TAPs have the same addresses and subnets, also crosswise (one
-//! VIF's peer has the address that another VIF's own is), so sockets must be bound to their TAP. The
-//! kernel does not forward, answer or announce anything here: see `sysctl.rs`.
+//! **What the kernel may do.** TAPs are in a network namespace of their own, with the routing daemon and
+//! nothing else: see [`crate::netns`]. Many have the same addresses and subnets, also crosswise (one VIF's
+//! peer has the address that another VIF's own is), so sockets must be bound to their TAP. The kernel does
+//! not forward, answer or announce anything here: see `sysctl.rs`.
 //!
 //! **Lives.** A TAP is named after its port and tags and is persistent: it outlives a killed `stationd`
 //! with its addresses and the sockets bound to it, and the next one takes it over. (Its carrier goes
@@ -25,7 +26,7 @@ mod reader;
 mod sysctl;
 
 pub use device::Device;
-pub use keeper::Keeper;
+pub use keeper::{Keeper, remove_all};
 pub use reader::{Reader, Stop};
 
 use std::collections::HashMap;

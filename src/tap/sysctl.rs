@@ -1,5 +1,5 @@
-//! What the kernel may and may not do on a TAP. Only `conf/<TAP>` is written, never `all` or `default`,
-//! which are the operator's.
+//! What the kernel may and may not do in the TAPs' network namespace. `all` and `default` are the
+//! station's there, as everything is.
 
 use std::io;
 use std::path::Path;
@@ -36,36 +36,38 @@ const IPV6: &[(&str, &str)] = &[
     ("disable_ipv6", "0"),
 ];
 
+/// Prepares this thread's namespace: what holds for all interfaces, and for those that come.
+///
+/// # Errors
+/// The file that could not be written.
+pub fn prepare_all() -> io::Result<()> {
+    prepare("default")?;
+    prepare("all")
+}
+
 /// Prepares an interface, before it is up. A kernel without IPv6 is well: an IPv6 address is refused
 /// later.
 ///
 /// # Errors
 /// The file that could not be written.
 pub fn prepare(interface: &str) -> io::Result<()> {
-    write("/proc/sys/net/ipv4/conf", interface, IPV4)?;
+    set("/proc/sys/net/ipv4/conf", interface, IPV4)?;
     if Path::new("/proc/sys/net/ipv6").exists() {
-        write("/proc/sys/net/ipv6/conf", interface, IPV6)?;
+        set("/proc/sys/net/ipv6/conf", interface, IPV6)?;
     }
     Ok(())
 }
 
-fn write(directory: &str, interface: &str, values: &[(&str, &str)]) -> io::Result<()> {
+fn set(directory: &str, interface: &str, values: &[(&str, &str)]) -> io::Result<()> {
     for (name, value) in values {
         let path = Path::new(directory).join(interface).join(name);
-        std::fs::write(&path, value).map_err(|error| {
-            io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-        })?;
+        // Most are right already, and to write some takes the kernel's lock of all interfaces.
+        let right = std::fs::read_to_string(&path).is_ok_and(|has| has.trim_end() == *value);
+        if !right {
+            std::fs::write(&path, value).map_err(|error| {
+                io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+            })?;
+        }
     }
     Ok(())
-}
-
-/// What stands above every interface and keeps sessions from working, and what to do about it.
-pub fn obstacle() -> Option<String> {
-    let path = "/proc/sys/net/ipv4/conf/all/rp_filter";
-    let strict = std::fs::read_to_string(path).is_ok_and(|value| value.trim() == "1");
-    strict.then(|| {
-        "net.ipv4.conf.all.rp_filter is 1: BGP and BFD fail where VIFs share a subnet; \
-         `sysctl -w net.ipv4.conf.all.rp_filter=0`, or run the station in a network namespace of its own"
-            .to_owned()
-    })
 }

@@ -7,6 +7,7 @@ import threading
 import time
 
 import case
+import lab
 import ledger
 import station
 from case import HOSTS, expect, require
@@ -29,7 +30,7 @@ class Heartbeat:
 
     def __init__(self, name, six=False):
         own, peer = (OWN6, PEER6) if six else (OWN4, PEER4)
-        self.ways = [(bound("st-station", socket.SOCK_DGRAM, own, BFD, TAPS[name]), peer),
+        self.ways = [(bound(lab.TAPS_NS, socket.SOCK_DGRAM, own, BFD, TAPS[name]), peer),
                      (bound(HOSTS[name].ns, socket.SOCK_DGRAM, peer, BFD), own)]
         self.sent, self.got, self.worst = 0, [0, 0], [0.0, 0.0]
         self.stop = threading.Event()

@@ -233,15 +233,15 @@ def go_on():
 
 def addresses_go(tap):
     """Somebody takes the addresses off a TAP, and with them its routes, in silence."""
-    lab.ip("st-station", f"addr flush dev {tap}")
+    lab.ip(lab.TAPS_NS, f"addr flush dev {tap}")
 
 
 def tap_goes_down(tap):
-    lab.ip("st-station", f"link set {tap} down")
+    lab.ip(lab.TAPS_NS, f"link set {tap} down")
 
 
 def tap_goes_away(tap):
-    lab.run("ip", "-n", "st-station", "link", "del", tap, check=False)
+    lab.run("ip", "-n", lab.TAPS_NS, "link", "del", tap, check=False)
 
 
 def port_flaps(ns, port):
@@ -258,7 +258,7 @@ def overflow(count=250_000):
     os.kill(pid, signal.SIGSTOP)
     try:
         others = [f"100.{64 + (n >> 16)}.{n >> 8 & 255}.{n & 255}/32" for n in range(count)]
-        lab.ip("st-station", *[f"route add blackhole {prefix} table 99" for prefix in others],
+        lab.ip(lab.TAPS_NS, *[f"route add blackhole {prefix} table 99" for prefix in others],
                *[f"route del {prefix} table 10000" for prefix in mine], "route flush table 99")
     finally:
         os.kill(pid, signal.SIGCONT)

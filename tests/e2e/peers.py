@@ -33,7 +33,7 @@ def established(*names):
 
 def kernel_routes(table, family):
     """What the kernel's table has: prefix -> {(interface, gateway, weight)}; `unreachable` and the like count too."""
-    output = lab.run("ip", f"-{family}", "-n", "st-station", "-j", "route", "show", "table", table, check=False)
+    output = lab.run("ip", f"-{family}", "-n", lab.TAPS_NS, "-j", "route", "show", "table", table, check=False)
     routes = {}
     for row in json.loads(output) if output.startswith("[") else []:
         legs = row.get("nexthops", [row])

@@ -31,7 +31,7 @@ def config(**changes):
 
 
 def link(tap):
-    output = lab.run("ip", "-n", "st-station", "-j", "-d", "addr", "show", "dev", tap, check=False)
+    output = lab.run("ip", "-n", lab.TAPS_NS, "-j", "-d", "addr", "show", "dev", tap, check=False)
     return json.loads(output)[0] if output.startswith("[") else None
 
 
@@ -41,9 +41,11 @@ def ready(tap):
 
 
 def taps():
-    """The TAPs of st-station: name -> addresses."""
+    """The TAPs: name -> addresses; none where their namespace is gone."""
+    if lab.TAPS_NS not in lab.namespaces():
+        return {}
     # `ip` says so first where links came and went meanwhile.
-    links = json.loads(lab.run("ip", "-n", "st-station", "-j", "addr").splitlines()[-1])
+    links = json.loads(lab.run("ip", "-n", lab.TAPS_NS, "-j", "addr").splitlines()[-1])
     return {each["ifname"]: {f"{a['local']}/{a['prefixlen']}" for a in each["addr_info"]}
             for each in links if each["ifname"].startswith("v")}
 
@@ -80,7 +82,7 @@ def stream(server, client, target):
 def session(name, six=False, active=False, own=None, peer=None):
     """BGP's connection between the kernel and a host: (kernel's end, host's end). `active`: the kernel connects."""
     own, peer = (own or (OWN6 if six else OWN4)), (peer or (PEER6 if six else PEER4))
-    kernel = bound("st-station", socket.SOCK_STREAM, own, 0 if active else BGP, TAPS[name])
+    kernel = bound(lab.TAPS_NS, socket.SOCK_STREAM, own, 0 if active else BGP, TAPS[name])
     host = bound(HOSTS[name].ns, socket.SOCK_STREAM, peer, BGP if active else 0)
     if active:
         there, here = stream(host, kernel, peer)

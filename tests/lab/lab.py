@@ -6,9 +6,11 @@
              |                   |                             |
            cust0               cust1                         core0                 veth pairs
     [                            st-station: stationd                           ]
+    [                 stationd-station-lab: TAPs, and stationd's BIRD           ]
 
 Every host is a Linux TCP/IP stack of its own; a switch is a bridge that takes no notice of tags.
-Needs root. All names start with `st-`; `down` removes them all, also after a crash.
+Needs root. All names start with `st-`, but for the namespace that stationd makes itself; `down` removes them all,
+also after a crash.
 
     python3 tests/lab/lab.py up | down      (use `scripts/demo --keep` and `scripts/demo --down`)
 """
@@ -31,6 +33,7 @@ RUN = pathlib.Path("/run/station-lab")  # everything the lab writes
 BPFFS = pathlib.Path("/sys/fs/bpf")
 PINS = BPFFS / "station-lab"
 LOCK = pathlib.Path("/run/station-lab.lock")
+TAPS_NS = "stationd-station-lab"  # what stationd makes for its TAPs and BIRD
 PORTS = {"cust0": "02:53:00:00:00:01", "cust1": "02:53:00:00:00:02", "core0": "02:53:00:00:00:03"}
 PORT_MTU = 1600  # room for 1500 and two tags at both ends of a veth
 MARK = b"STN!"  # tag.bpf.c counts datagrams that start with this, and drops them
@@ -135,10 +138,14 @@ def reaches(x, y):
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def ours(ns):
+    return ns.startswith("st-") or ns == TAPS_NS
+
+
 @contextlib.contextmanager
 def inside(ns):
     """This thread, and the processes and sockets it makes, are in the namespace `ns`."""
-    if not ns.startswith("st-"):
+    if not ours(ns):
         raise ValueError(f"{ns}: not a namespace of the lab")
     back = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     there = os.open(f"/run/netns/{ns}", os.O_RDONLY)
@@ -286,7 +293,7 @@ def up():
 
 
 def namespaces():
-    return [line.split()[0] for line in run("ip", "netns", "list").splitlines() if line.startswith("st-")]
+    return [line.split()[0] for line in run("ip", "netns", "list").splitlines() if ours(line.split()[0])]
 
 
 def down():

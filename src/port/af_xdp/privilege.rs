@@ -4,10 +4,11 @@
 use std::io;
 
 /// Names and bits of linux/capability.h, and what each is for.
-const NEEDED: [(&str, u32, &str); 3] = [
+const NEEDED: [(&str, u32, &str); 4] = [
     ("CAP_NET_ADMIN", 12, "to attach XDP and set the NIC up"),
     ("CAP_NET_RAW", 13, "to open AF_XDP sockets"),
     ("CAP_BPF", 39, "to load the XDP program"),
+    ("CAP_SYS_ADMIN", CAP_SYS_ADMIN, "to enter the network namespace of TAPs and BIRD"),
 ];
 const CAP_IPC_LOCK: u32 = 14;
 const CAP_SYS_ADMIN: u32 = 21;
@@ -19,7 +20,7 @@ const CAP_BPF: u32 = 39;
 pub enum PrivilegeError {
     /// Capabilities.
     #[error(
-        "missing {}: start the station as root, or give its unit AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW CAP_BPF CAP_IPC_LOCK", .0.join(", ")
+        "missing {}: start the station as root, or give its unit AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW CAP_BPF CAP_SYS_ADMIN CAP_IPC_LOCK", .0.join(", ")
     )]
     Capabilities(Vec<String>),
     /// Memory that may be locked.
@@ -91,22 +92,24 @@ mod tests {
     #[test]
     fn names_what_is_missing_and_only_that() {
         let error = check(&status(&[12, 14]), LIMITS, 0).unwrap_err().to_string();
-        assert!(error.contains("CAP_NET_RAW (") && error.contains("CAP_BPF ("), "{error}");
+        for name in ["CAP_NET_RAW (", "CAP_BPF (", "CAP_SYS_ADMIN ("] {
+            assert!(error.contains(name), "{error}");
+        }
         assert!(!error.contains("CAP_NET_ADMIN ("), "{error}");
-        assert!(check(&status(&[12, 13, 39]), LIMITS, 0).is_ok());
+        assert!(check(&status(&[12, 13, 21, 39]), LIMITS, 0).is_ok());
         assert!(check(&status(&[12, 13, 21]), LIMITS, 0).is_ok(), "CAP_SYS_ADMIN implies CAP_BPF");
         assert!(check("Name:\tx\n", LIMITS, 0).is_err());
     }
 
     #[test]
     fn locked_memory_counts_only_without_cap_ipc_lock() {
-        let without = status(&[12, 13, 39]);
+        let without = status(&[12, 13, 21, 39]);
         assert!(check(&without, LIMITS, 8_388_608).is_ok());
         assert!(matches!(
             check(&without, LIMITS, 8_388_609),
             Err(PrivilegeError::LockedMemory { needed: 8_388_609, limit: 8_388_608 })
         ));
-        assert!(check(&status(&[12, 13, 14, 39]), LIMITS, u64::MAX).is_ok());
+        assert!(check(&status(&[12, 13, 14, 21, 39]), LIMITS, u64::MAX).is_ok());
         let unlimited = LIMITS.replace("8388608", "unlimited");
         assert!(check(&without, &unlimited, u64::MAX - 1).is_ok());
     }

@@ -19,14 +19,14 @@ const BFD_HOPS: u8 = 255;
 /// The routing protocol of a whole packet without options or extension headers.
 fn routing(vif: &Vif, packet: &Packet<'_>, inbound: bool) -> Option<Routing> {
     let (protocol, at) = packet.upper?;
-    let plain = at == if packet.source.is_ipv4() { 20 } else { 40 };
-    let ports = packet.payload().first_chunk::<4>().filter(|_| plain && !packet.fragment)?;
-    let ports = (be16(ports, 0), be16(ports, 2));
+    if packet.fragment || at != if packet.source.is_ipv4() { 20 } else { 40 } {
+        return None;
+    }
     let (own, peer) = match inbound {
         true => (packet.destination, packet.source),
         false => (packet.source, packet.destination),
     };
-    vif.routing(own, peer, protocol, ports)
+    vif.routing(own, peer, protocol, packet.payload())
 }
 
 impl SlowPath {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::{Burst, Context};
 use crate::tables::{PuntReason, Routing, Verdict, Vif};
 use crate::wire::ipv4::Ipv4;
-use crate::wire::ipv6::Ipv6;
+use crate::wire::ipv6::{self, Ipv6};
 
 /// The TTL that proves that a packet crossed no router (RFC 5082, RFC 5881 section 5).
 const ON_LINK: u8 = 255;
@@ -31,23 +31,26 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
 /// Packets with options, extension headers or in fragments are never routing's: their ports cannot be
 /// seen here.
 fn reason(vif: &Vif, l3: &[u8]) -> Option<PuntReason> {
-    let (peer, own, protocol, ports, hops): (IpAddr, IpAddr, _, _, _) = match l3.first()? >> 4 {
+    let (peer, own, protocol, hops, upper): (IpAddr, IpAddr, _, _, _) = match l3.first()? >> 4 {
         4 => {
-            let packet = Ipv4::parse(l3).ok().filter(|packet| packet.options().is_empty())?;
+            let packet = Ipv4::parse(l3).ok()?;
+            if !packet.options().is_empty() || packet.is_fragment() {
+                return None;
+            }
             let (peer, own) = (packet.source(), packet.destination());
             let addresses = (Ipv4Addr::from_bits(peer).into(), Ipv4Addr::from_bits(own).into());
-            (addresses.0, addresses.1, packet.protocol(), packet.ports(), packet.ttl())
+            let upper = l3.get(packet.header_len()..packet.total_len());
+            (addresses.0, addresses.1, packet.protocol(), packet.ttl(), upper)
         }
         _ => {
             let packet = Ipv6::parse(l3).ok()?;
             let (peer, own) = (packet.source(), packet.destination());
             let addresses = (Ipv6Addr::from_bits(peer).into(), Ipv6Addr::from_bits(own).into());
-            (addresses.0, addresses.1, packet.next_header(), packet.ports(), packet.hop_limit())
+            let upper = l3.get(ipv6::HEADER_LEN..packet.total_len());
+            (addresses.0, addresses.1, packet.next_header(), packet.hop_limit(), upper)
         }
     };
-    let [a, b, c, d] = ports.to_be_bytes();
-    let ports = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
-    match vif.routing(own, peer, protocol, ports)? {
+    match vif.routing(own, peer, protocol, upper?)? {
         Routing::Bgp => Some(PuntReason::Bgp),
         Routing::Bfd => (hops == ON_LINK).then_some(PuntReason::Bfd),
     }

@@ -176,23 +176,41 @@ pub enum Routing {
 }
 
 impl Vif {
-    /// Which routing protocol a packet between one of the VIF's addresses and `peer` belongs to; `None`
-    /// for everybody else and everything else. `ports`: source and destination, in either direction.
+    /// Which routing protocol a packet between one of the VIF's addresses and `peer`, in either direction,
+    /// belongs to; `None` for everybody else and everything else. `upper`: what follows the packet's IP
+    /// header, of any length.
     pub fn routing(
         &self,
         own: IpAddr,
         peer: IpAddr,
         protocol: u8,
-        ports: (u16, u16),
+        upper: &[u8],
     ) -> Option<Routing> {
         const BGP: u16 = 179;
         const BFD: u16 = 3784;
-        let routing = match (protocol, ports) {
-            (TCP, (BGP, _) | (_, BGP)) => Routing::Bgp,
-            (UDP, (_, BFD)) => Routing::Bfd,
+        let &[a, b, c, d] = upper.first_chunk()?;
+        let (from, to) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+        let routing = match protocol {
+            TCP if opens_to(BGP, from, to, *upper.get(TCP_FLAGS)?) => Routing::Bgp,
+            UDP if to == BFD => Routing::Bfd,
             _ => return None,
         };
         let ours = self.peers.contains(&peer) && self.addresses.iter().any(|net| net.addr() == own);
         ours.then_some(routing)
+    }
+}
+
+/// Offset of the flags in a TCP header (RFC 9293 3.1).
+const TCP_FLAGS: usize = 13;
+
+/// Whether a TCP segment may be of a connection that was opened to port `service`. From that port to
+/// another one no connection begins: it would be one to whatever else listens.
+fn opens_to(service: u16, from: u16, to: u16, flags: u8) -> bool {
+    const SYN: u8 = 0x02;
+    const ACK: u8 = 0x10;
+    match flags & (SYN | ACK) {
+        SYN => to == service,
+        both if both == SYN | ACK => from == service,
+        _ => from == service || to == service,
     }
 }

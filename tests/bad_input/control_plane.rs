@@ -96,6 +96,26 @@ fn row_60_floods_at_the_ports_of_bgp_and_bfd_leave_the_peers_sessions() {
     lab.check();
 }
 
+/// From BGP's port to another one a peer opens no connection: the fast path does not take it for BGP, and
+/// nothing answers.
+#[test]
+fn a_peer_opens_connections_to_bgps_port_alone() {
+    let mut lab = with_sessions();
+    let segment = |ports, flags| {
+        let plain = udp_flow("169.254.100.2", "169.254.100.1", ports, 60);
+        A.frame(&edited(plain, |p| (p[9], p[33]) = (6, flags)))
+    };
+    let (syn, ack) = (0x02, 0x10);
+    for (ports, flags) in [((40_000, 179), syn), ((179, 40_000), syn | ack), ((179, 40_000), ack)] {
+        let grown = ["vif a punt bgp", "vif a outcome to_kernel"];
+        assert_eq!(lab.expect("cust0", &segment(ports, flags), &grown), []);
+    }
+    for (ports, flags) in [((179, 22), syn), ((179, 40_000), syn), ((22, 179), syn | ack)] {
+        lab.ignores(A, &segment(ports, flags), "punt local", "outcome no_service");
+    }
+    lab.check();
+}
+
 #[test]
 fn row_61_no_error_about_an_error() {
     let mut lab = Lab::new();

@@ -31,9 +31,18 @@ fn new_world() -> World {
     world
 }
 
-/// A packet with a DSCP of CS6 and a little payload.
+/// A packet with a DSCP of CS6 and a little payload; as TCP, of an open connection.
 pub fn segment(from: &str, to: &str, hops: u8, protocol: u8, ports: (u16, u16)) -> Vec<u8> {
-    let payload = [&ports.0.to_be_bytes()[..], &ports.1.to_be_bytes(), &[7; 20]].concat();
+    flagged(from, to, hops, protocol, ports, ACK)
+}
+
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
+
+/// The same with some flags of TCP's.
+fn flagged(from: &str, to: &str, hops: u8, protocol: u8, ports: (u16, u16), flags: u8) -> Vec<u8> {
+    let ports = [ports.0.to_be_bytes(), ports.1.to_be_bytes()].concat();
+    let payload = [&ports[..], &[7; 8], &[0x50, flags], &[7; 10]].concat();
     let mut bytes = packet(from, to, hops, protocol, &payload);
     match bytes[0] >> 4 {
         4 => {
@@ -130,6 +139,38 @@ fn nothing_else_goes_to_the_kernel() {
             let done = world().punt(vif, reason, &bytes);
             assert_eq!(done.to_kernel, [], "{name}");
             assert_ne!(done.result, SlowOutcome::ToKernel, "{name}");
+        }
+    }
+}
+
+/// What opens a connection is sent to BGP's port, and what agrees comes from it, whoever begins: the other
+/// way round it would be a connection with whatever else listens, of the kernel's or of the peer's.
+#[test]
+fn connections_are_opened_to_bgps_port_alone() {
+    const RST: u8 = 0x04;
+    for (own, peer) in [(OWN4, PEER4), (OWN6, PEER6)] {
+        for (ports, flags, may) in [
+            ((40_000, 179), SYN, true),
+            ((179, 40_000), SYN | ACK, true),
+            ((179, 40_000), ACK, true),
+            ((179, 40_000), ACK | RST, true),
+            ((179, 179), SYN, true),
+            ((179, 22), SYN, false),
+            ((179, 40_000), SYN, false),
+            ((179, 40_000), SYN | RST, false),
+            ((22, 179), SYN | ACK, false),
+            ((40_000, 179), SYN | ACK, false),
+        ] {
+            let what = format!("{ports:?} {flags:#x} from {peer}");
+            let bytes = flagged(peer, own, 64, TCP, ports, flags);
+            for reason in [PuntReason::Local, PuntReason::Bgp] {
+                let done = world().punt(A, reason, &bytes);
+                assert_eq!(done.to_kernel.len(), usize::from(may), "{what}");
+                assert!(may || done.result == SlowOutcome::NoService, "{what}: {:?}", done.result);
+            }
+            let bytes = flagged(own, peer, 1, TCP, ports, flags);
+            let result = world().kernel(A, &frame_of(&bytes)).result;
+            assert_eq!(result == TapEvent::Refused, !may, "to {peer}: {ports:?} {flags:#x}");
         }
     }
 }

@@ -240,6 +240,7 @@ The lab is still up. Things to try:
   ip netns list          (the hosts are st-a, st-b, ... st-tgw; the wires are in st-wire)
   nsenter --net=/run/netns/st-a ping {HOSTS['vpc-a'].addr4}
   nsenter --net=/run/netns/st-wire tcpdump -eni cust0
+  ip netns exec {lab.TAPS_NS} birdc -s {lab.RUN}/bird/ctl show protocols
   {bin_}/stationctl --socket {station.SOCKET} show counters
   {bin_}/stationctl --socket {station.SOCKET} lookup --vif a {HOSTS['vpc-a'].addr4}
 The configuration is {station.CONFIG}, the log {station.LOG}.

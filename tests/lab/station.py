@@ -94,15 +94,18 @@ def running():
 _children = {}
 
 
-def start(text=None, wait=True):
+# nsenter, not `ip netns exec`: that would mount another /sys, and the pinned links would go with it.
+ENTER = ("nsenter", "--net=/run/netns/st-station", "--")
+
+
+def start(text=None, wait=True, enter=ENTER):
     """Starts stationd in its namespace and waits until it answers. `text`: another configuration."""
     if text is not None or not CONFIG.exists():
         write_config(text)
-    # nsenter, not `ip netns exec`: that would mount another /sys, and the pinned links would go with it.
-    command = ["nsenter", "--net=/run/netns/st-station", "--", str(BIN / "stationd"), "--config", str(CONFIG)]
+    command = [*enter, str(BIN / "stationd"), "--config", str(CONFIG)]
     with LOG.open("ab") as log:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    PIDFILE.write_text(f"{child.pid}\n")  # nsenter becomes stationd
+    PIDFILE.write_text(f"{child.pid}\n")  # what enters the namespace becomes stationd
     _children[child.pid] = child
     if wait:
         wait_ready(child)

@@ -262,7 +262,7 @@ def test_the_carrier_follows_the_vif_and_the_link():
             if f": {name}" in line and "NO-CARRIER" in line:
                 when.setdefault(name, float(line[1:line.index("]")].rpartition(":")[2]))
     require(set(when) == {"cust0", "v0.100"}, f"no events: {lines}")
-    late = (when["v0.100"] - when["cust0"]) % 60
+    late = (when["v0.100"] - when["cust0"] + 30) % 60 - 30  # two watchers: either may be the first to be woken
     print(f"        carrier of the TAP {1000 * late:.1f} ms after that of the port")
     require(late < 0.1, f"the TAP's carrier went {late:.3f} s after the port's")
 

@@ -44,6 +44,8 @@ fn answer(request: Request) -> Answer {
             xdp_mode: "native".into(),
             zero_copy: false,
             queues: 1,
+            trouble: "eth1 has 4 receive and 1 transmit queues".into(),
+            repairs: 2,
             traffic: TRAFFIC,
             drops: [("unknown_vlan".to_owned(), 3)].into(),
             kernel: KernelStatistics { rx_ring_full: 7, ..KernelStatistics::default() },
@@ -193,6 +195,7 @@ fn tables_are_aligned_and_have_units() {
     );
     let ports = station.text("show ports");
     assert!(ports.contains("1,234,567  98.7 MB"), "{ports}");
+    assert!(ports.ends_with("\n\ncust0: eth1 has 4 receive and 1 transmit queues\n"), "{ports}");
     let vifs = station.text("show vifs");
     for part in ["100.200", "private", "port-down", "169.254.100.1/30"] {
         assert!(vifs.contains(part), "{vifs}");
@@ -240,11 +243,12 @@ fn json_has_the_documented_shape() {
         json!([{
             "name": "cust0", "interface": "eth1", "role": "customer", "mac": "02:00:00:00:00:01",
             "mtu": 1500, "link": "up", "xdp_mode": "native", "zero_copy": false, "queues": 1,
+            "trouble": "eth1 has 4 receive and 1 transmit queues", "repairs": 2,
             "rx_frames": 1_234_567, "rx_octets": 98_765_432, "tx_frames": 12, "tx_octets": 900,
             "drops": {"unknown_vlan": 3},
             "kernel": {"rx_dropped": 0, "rx_ring_full": 7, "rx_invalid_descs": 0,
                 "tx_invalid_descs": 0, "fill_ring_empty": 0, "tx_ring_empty": 0},
-            "xdp": {"to_kernel": 0, "no_socket": 0, "malformed": 0},
+            "xdp": {"to_kernel": 0, "no_socket": 0, "malformed": 0, "bypassed": 0},
         }])
     );
     assert_eq!(

@@ -7,7 +7,7 @@
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use aya::maps::{PerCpuArray, XskMap};
-use aya::programs::{ProgramError, TestRun, TestRunOptions, Xdp};
+use aya::programs::{ProgramError, SchedClassifier, TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use station::port::af_xdp::{PROGRAM, ToKernel};
 
@@ -63,10 +63,10 @@ fn run(ebpf: &Ebpf, frame: &[u8]) -> Result<u32, ProgramError> {
     Ok(program.test_run(options)?.return_value)
 }
 
-fn counters(ebpf: &Ebpf) -> [u64; 4] {
+fn counters(ebpf: &Ebpf) -> [u64; 5] {
     let counters: PerCpuArray<_, u64> =
         PerCpuArray::try_from(ebpf.map("counters").unwrap()).unwrap();
-    [0, 1, 2, 3].map(|index| counters.get(&index, 0).unwrap().iter().sum())
+    [0, 1, 2, 3, 4].map(|index| counters.get(&index, 0).unwrap().iter().sum())
 }
 
 /// What it is, what is listed, whether there is a socket, the frame; verdict and counter.
@@ -77,7 +77,7 @@ fn check(name: &str, to_kernel: ToKernel, socket: bool, frame: &[u8], expected: 
     let _socket = socket.then(|| add_socket(&mut ebpf));
     let (verdict, counter) = expected;
     assert_eq!(run(&ebpf, frame).unwrap(), verdict, "verdict: {name}");
-    let mut counts = [0; 4];
+    let mut counts = [0; 5];
     counts[counter as usize] = 1;
     assert_eq!(counters(&ebpf), counts, "counters: {name}");
 }
@@ -131,6 +131,43 @@ fn each_kind_of_frame_has_one_verdict_and_one_counter() {
     }
 }
 
+/// What the guard does with a frame that has reached the kernel's stack.
+fn guard(to_kernel: ToKernel, frame: &[u8]) -> (u32, [u64; 5]) {
+    let mut ebpf = load(to_kernel);
+    let program: &mut SchedClassifier = ebpf.program_mut("guard").unwrap().try_into().unwrap();
+    program.load().unwrap();
+    let mut options = TestRunOptions::new();
+    options.data_in = Some(frame);
+    let verdict = program.test_run(options).unwrap().return_value;
+    (verdict, counters(&ebpf))
+}
+
+#[test]
+#[ignore = "needs root: run by scripts/test"]
+fn the_guard_lets_pass_what_is_listed_and_nothing_else() {
+    const NEXT: u32 = u32::MAX; // -1
+    const STOP: u32 = 2;
+    let ipv4 = frame(&[0x0800]);
+    let lacp = frame(&[0x8809]);
+    let tagged = frame(&[0x8100, 100, 0x0800]);
+    let rows: &[(&str, ToKernel, &[u8], u32)] = &[
+        ("IPv4", NONE, &ipv4, STOP),
+        ("ARP", NONE, &frame(&[0x0806]), STOP),
+        ("LACP, not listed", NONE, &lacp, STOP),
+        ("LACP, listed", LACP, &lacp, NEXT),
+        ("LLDP, listed", LLDP, &frame(&[0x88cc]), NEXT),
+        ("EAPOL, listed", EAPOL, &frame(&[0x888e]), NEXT),
+        ("IPv4 where LACP is listed", LACP, &ipv4, STOP),
+        ("untagged, listed", UNTAGGED, &ipv4, NEXT),
+        ("tagged, with everything listed", ALL, &tagged, STOP),
+        ("802.1ad, with everything listed", ALL, &frame(&[0x88a8, 1, 0x8100, 2, 0x0800]), STOP),
+    ];
+    for (name, to_kernel, frame, expected) in rows {
+        let counts = [0, 0, 0, 0, u64::from(*expected == STOP)];
+        assert_eq!(guard(*to_kernel, frame), (*expected, counts), "{name}");
+    }
+}
+
 #[test]
 #[ignore = "needs root: run by scripts/test"]
 fn a_frame_shorter_than_its_header_is_dropped_whatever_is_listed() {
@@ -140,7 +177,7 @@ fn a_frame_shorter_than_its_header_is_dropped_whatever_is_listed() {
     match run(&ebpf, &frame[..13]) {
         Ok(verdict) => {
             assert_eq!(verdict, DROP);
-            assert_eq!(counters(&ebpf), [0, 0, 0, 1]);
+            assert_eq!(counters(&ebpf), [0, 0, 0, 1, 0]);
         }
         Err(_) => println!("skipped: this kernel runs no program on fewer than 14 octets"),
     }
@@ -155,5 +192,5 @@ fn a_socket_that_closes_leaves_the_map_and_the_queue_drops() {
     assert_eq!(run(&ebpf, &tagged).unwrap(), REDIRECT);
     drop(socket);
     assert_eq!(run(&ebpf, &tagged).unwrap(), DROP);
-    assert_eq!(counters(&ebpf), [1, 0, 1, 0]);
+    assert_eq!(counters(&ebpf), [1, 0, 1, 0, 0]);
 }

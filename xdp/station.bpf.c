@@ -2,6 +2,10 @@
 // operator listed its protocol, or nowhere. It fails closed: a frame that no live socket wants is
 // dropped, because a kernel that forwards would carry it from one tenant to another.
 //
+// `station` runs in XDP. `guard` runs behind it, where the kernel's stack begins (tcx ingress): whatever
+// reaches that point without being on the operator's list has missed `station` (its link was taken off,
+// or the frame came by a receive queue that has no program), and is dropped there.
+//
 // Needs only clang and the kernel's own headers (linux-libc-dev).
 
 #include <linux/bpf.h>
@@ -48,12 +52,19 @@ enum {
 
 const volatile __u32 to_kernel = 0;
 
+// Verdicts of tcx (linux/bpf.h has them since Linux 6.6).
+enum {
+	GUARD_NEXT = -1,
+	GUARD_DROP = 2,
+};
+
 // One entry per verdict; src/port/af_xdp/program.rs reads them in this order.
 enum counter {
 	COUNT_REDIRECTED,
 	COUNT_TO_KERNEL,
 	COUNT_NO_SOCKET,
 	COUNT_MALFORMED,
+	COUNT_BYPASSED,
 	COUNTERS,
 };
 
@@ -119,6 +130,18 @@ int station(struct xdp_md *context)
 
 	// The station is dead, starting, or has no socket on this queue: fail closed.
 	return verdict(XDP_DROP, COUNT_NO_SOCKET);
+}
+
+SEC("classifier")
+int guard(struct __sk_buff *frame)
+{
+	// The kernel has taken the outer tag out of a tagged frame by now, whoever received it. `protocol`
+	// is then that of what stood behind the tag.
+	if (!frame->vlan_present && is_for_kernel((__u16)frame->protocol))
+		return GUARD_NEXT;
+
+	// It missed the program: fail closed.
+	return verdict(GUARD_DROP, COUNT_BYPASSED);
 }
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

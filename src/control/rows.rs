@@ -57,6 +57,9 @@ pub struct XdpCounters {
     pub no_socket: u64,
     /// Frames dropped because they were too short to have an ethertype.
     pub malformed: u64,
+    /// Frames dropped behind the program because they had missed it, so that the kernel would have
+    /// forwarded them: another hand took it off, or added queues.
+    pub bypassed: u64,
 }
 
 /// `show ports`.
@@ -80,6 +83,10 @@ pub struct PortRow {
     pub zero_copy: bool,
     /// Queues in use, one per worker.
     pub queues: u32,
+    /// Why the port is closed, or what is wrong with it, and what to do; empty where all is well.
+    pub trouble: String,
+    /// Times that something another hand had changed of the port was put right.
+    pub repairs: u64,
     /// Frames and octets.
     #[serde(flatten)]
     pub traffic: Traffic,

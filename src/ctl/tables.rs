@@ -41,6 +41,7 @@ impl Show for PortRow {
             ">DROPS",
             ">MISSED",
         ];
+        let troubled: Vec<&PortRow> = rows.iter().filter(|port| !port.trouble.is_empty()).collect();
         let rows = rows.iter().map(|port| {
             let kernel = &port.kernel;
             vec![
@@ -62,7 +63,8 @@ impl Show for PortRow {
                 count(kernel.rx_dropped + kernel.rx_ring_full + port.xdp.no_socket),
             ]
         });
-        table::write(out, &headings, rows)
+        table::write(out, &headings, rows)?;
+        troubled.iter().try_for_each(|port| writeln!(out, "\n{}: {}", port.name, port.trouble))
     }
 }
 

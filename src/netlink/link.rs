@@ -15,6 +15,7 @@ const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_EXT_MASK: u16 = 29;
+const IFLA_PROMISCUITY: u16 = 30;
 const IFLA_NUM_TX_QUEUES: u16 = 31;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
 const IFLA_XDP: u16 = 43;
@@ -44,6 +45,8 @@ pub struct Link {
     pub rx_queues: u32,
     /// Transmit queues that it may have at most.
     pub tx_queues: u32,
+    /// How many have asked for frames to all MACs.
+    pub promiscuity: u32,
     /// The XDP program on it.
     pub xdp: Option<LinkXdp>,
 }
@@ -147,6 +150,7 @@ fn link(payload: &[u8]) -> Option<Link> {
             }
             IFLA_ADDRESS => link.mac = value.try_into().unwrap_or_default(),
             IFLA_MTU => link.mtu = u32_at(value, 0)?,
+            IFLA_PROMISCUITY => link.promiscuity = u32_at(value, 0)?,
             IFLA_NUM_TX_QUEUES => link.tx_queues = u32_at(value, 0)?,
             IFLA_NUM_RX_QUEUES => link.rx_queues = u32_at(value, 0)?,
             IFLA_XDP => link.xdp = xdp(value),
@@ -225,6 +229,7 @@ mod tests {
             admin_up: true,
             rx_queues: 4,
             tx_queues: 0,
+            promiscuity: 0,
             xdp: Some(LinkXdp { native: false, program: 9 }),
         };
         let gone = Link { index: 8, name: "eth2".into(), admin_up: true, ..Link::default() };

@@ -60,6 +60,8 @@ pub(super) fn ports(control: &Control) -> Answer {
             .into(),
             zero_copy: state.zero_copy(),
             queues: u32::try_from(control.datapath.workers.len()).unwrap_or(u32::MAX),
+            trouble: state.trouble.clone().unwrap_or_default(),
+            repairs: state.repairs,
             traffic: Traffic {
                 rx_frames: totals.rx_frames,
                 rx_octets: totals.rx_octets,
@@ -79,6 +81,7 @@ pub(super) fn ports(control: &Control) -> Answer {
                 to_kernel: xdp.to_kernel,
                 no_socket: xdp.no_socket,
                 malformed: xdp.malformed,
+                bypassed: xdp.bypassed,
             },
         }
     });

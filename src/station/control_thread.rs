@@ -9,6 +9,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
 
+use super::audit_thread::Finding;
 use super::datapath::{self, Datapath};
 use super::failover::{self, Failover};
 use super::{StationError, answer, bgp, change, counters};
@@ -61,17 +62,16 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let started = Instant::now();
     let (config, text) = config::load(file).map_err(|e| StationError::Config(Box::new(e)))?;
     let plan = datapath::plan(&config)?;
-    // Before anything is touched: a second station would take the ports from the first.
-    let _claim = af_xdp::claim(&config.station.bpffs)?;
+    let workers = plan.cpus.len();
     let namespace = Namespace::open(&kernel::namespace_name(&config.station.socket))?;
     info!(name = namespace.name(), "network namespace of TAPs and BIRD");
     let fib = Fib::new(fib::Limits::default())?;
     let reader = fib.reader();
-    let (publisher, subscribers) = Publisher::new(plan.cpus.len() + 1, Snapshot::default());
+    let (publisher, subscribers) = Publisher::new(workers + 1, Snapshot::default());
     let (events, neighbors) = unbounded();
     let (taps_changed, taps) = unbounded();
     let datapath =
-        Datapath::start(&config, &plan, &namespace, &reader, subscribers, events, taps_changed)?;
+        Datapath::start(&config, plan, &namespace, &reader, subscribers, events, taps_changed)?;
     let engine = Engine::new(fib, publisher, Limits::for_vifs(config.station.max_vifs));
     let counters = Counters::new(datapath.counters.clone(), datapath.slow_counters.clone());
     let (sender, peers) = unbounded();
@@ -99,6 +99,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     };
     control.commit(&config)?;
 
+    let findings = control.datapath.findings.clone();
     let ports = config.ports.iter().map(|port| port.interface.clone()).collect();
     let links = watch_links(ports).map_err(StationError::Thread)?;
     let signals = watch_signals().map_err(StationError::Thread)?;
@@ -107,7 +108,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let path = config.station.socket.clone();
     let server = Server::start(&path, sender, server::Limits::default())
         .map_err(|error| StationError::Socket { path, error })?;
-    info!(station = config.station.name, workers = plan.cpus.len(), "forwarding");
+    info!(station = config.station.name, workers, "forwarding");
     // Without systemd there is no one to notify.
     drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
     loop {
@@ -115,6 +116,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
             recv(calls) -> call => control.call(call.ok()),
             recv(neighbors) -> event => control.neighbors(event.ok(), &neighbors),
             recv(links) -> event => control.links(event.ok()),
+            recv(findings) -> finding => control.audited(finding.ok()),
             recv(peers) -> event => control.peers(event.ok(), &peers),
             recv(taps) -> changed => if let Ok(taps) = changed { control.bird.renew(taps) },
             recv(learned) -> update => control.learned(update.ok()),
@@ -206,6 +208,12 @@ impl Control {
     fn links(&mut self, event: Option<LinkEvent>) {
         let Some(event) = event else { return };
         if let Some(id) = self.datapath.link_event(&event) {
+            self.follow(id);
+        }
+    }
+
+    fn audited(&mut self, finding: Option<Finding>) {
+        if let Some(id) = finding.and_then(|finding| self.datapath.audited(finding)) {
             self.follow(id);
         }
     }

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Sender, bounded, unbounded};
+use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use tracing::{info, warn};
 
 use super::StationError;
+use super::audit_thread::{self, Finding, Open};
 use super::slow_thread::{self, Peer, SlowHandle, Taps};
 use super::tap_threads::{self, TapHandle};
 use super::worker_thread::{self, Order, WorkerHandle};
@@ -16,8 +18,8 @@ use crate::fib::FibReader;
 use crate::netlink::{Link, LinkEvent};
 use crate::netns::Namespace;
 use crate::port::af_xdp::{
-    self, AttachMode, Attached, Nic, NicError, SocketOptions, ToKernel, XdpCounters, XdpProgram,
-    frames_for_ring,
+    self, AttachMode, Attached, Claim, Nic, NicError, SocketOptions, ToKernel, XdpCounters,
+    XdpProgram, frames_for_ring,
 };
 use crate::port::{FrameSize, Pool};
 use crate::publish::Subscriber;
@@ -34,17 +36,23 @@ const PARCELS: usize = 2048;
 /// Frames of the kernel that wait for the slow path; more wait in their TAPs.
 const FROM_KERNEL: usize = 64;
 
+/// Repairs of a port are logged this far apart at least: another hand may insist.
+const TOLD: Duration = Duration::from_secs(1);
+
 /// One port's interface.
 pub(super) struct PortState {
     pub config: PortConfig,
     pub facts: PortFacts,
     /// The facts could not be read when something had changed: they are asked for again.
     unread: bool,
-    nic: Option<Nic>,
+    /// Why it could not be opened, or what is wrong with it though it is open, as logged.
+    pub trouble: Option<String>,
+    /// Times that something another hand had changed was put right.
+    pub repairs: u64,
     program: Option<Arc<XdpProgram>>,
     zero_copy: bool,
-    /// Why it could not be opened, as logged.
-    trouble: Option<String>,
+    /// When a repair was logged last.
+    told: Option<Instant>,
 }
 
 impl PortState {
@@ -54,10 +62,11 @@ impl PortState {
             config,
             facts: PortFacts { mac: Mac::default(), mtu: u16::MAX, link_up: false },
             unread: false,
-            nic: None,
+            trouble: None,
+            repairs: 0,
             program: None,
             zero_copy: false,
-            trouble: None,
+            told: None,
         }
     }
 
@@ -115,6 +124,9 @@ pub(super) struct Datapath {
     pub slow_counters: Arc<SlowCounters>,
     /// Frames of each worker's memory.
     pub frames: usize,
+    /// What the audits of the open ports find.
+    pub findings: Receiver<Finding>,
+    audits: audit_thread::Orders,
     bpffs: PathBuf,
     ring: u32,
     frame_size: FrameSize,
@@ -125,9 +137,12 @@ pub(super) struct Plan {
     pub cpus: Vec<usize>,
     pub frame_size: FrameSize,
     pub frames: usize,
+    /// The right to touch the ports.
+    claim: Claim,
 }
 
-/// Chooses the number of workers, their CPUs and their memory, and checks privileges.
+/// Chooses the number of workers, their CPUs and their memory, checks privileges, and claims the ports:
+/// before anything is touched, for a second station would take them from the first.
 pub(super) fn plan(config: &Config) -> Result<Plan, StationError> {
     let mut queues = u32::MAX;
     let mut mtu = 0;
@@ -154,7 +169,8 @@ pub(super) fn plan(config: &Config) -> Result<Plan, StationError> {
     let frames = config.station.frames.unwrap_or(config.ports.len() * per_port);
     let memory = frames * frame_size.octets() * cpus.len() * config.ports.len();
     af_xdp::check_privileges(memory as u64)?;
-    Ok(Plan { cpus, frame_size, frames })
+    let claim = af_xdp::claim(&config.station.bpffs)?;
+    Ok(Plan { cpus, frame_size, frames, claim })
 }
 
 impl Datapath {
@@ -163,7 +179,7 @@ impl Datapath {
     /// is told of new TAPs, which are in `namespace`, and of carriers.
     pub fn start(
         config: &Config,
-        plan: &Plan,
+        plan: Plan,
         namespace: &Namespace,
         fib: &FibReader,
         mut subscribers: Vec<Subscriber<Snapshot>>,
@@ -214,6 +230,7 @@ impl Datapath {
         }
         slow.connect(peers);
         let ports = config.ports.iter().cloned().map(PortState::closed);
+        let (audits, findings) = audit_thread::spawn(plan.claim).map_err(StationError::Thread)?;
         let mut datapath = Datapath {
             ports: ports.collect(),
             workers,
@@ -222,6 +239,8 @@ impl Datapath {
             taps,
             slow_counters,
             frames: plan.frames,
+            findings,
+            audits,
             bpffs: config.station.bpffs.clone(),
             ring: config.station.ring,
             frame_size: plan.frame_size,
@@ -273,6 +292,45 @@ impl Datapath {
         Some(id)
     }
 
+    /// Takes in what an audit found. Returns the port where it is closed because of that.
+    pub fn audited(&mut self, finding: Finding) -> Option<PortId> {
+        let Finding { port: id, program, audit } = finding;
+        let port = self.ports.get_mut(id.index())?;
+        // It may have been closed, or opened anew, since.
+        port.program.as_ref().filter(|current| Arc::ptr_eq(current, &program))?;
+        let name = port.config.name.clone();
+        match audit {
+            Ok(audit) => {
+                if !audit.restored.is_empty() {
+                    port.repairs += 1;
+                    let now = Instant::now();
+                    if port.told.is_none_or(|told| now - told > TOLD) {
+                        port.told = Some(now);
+                        let wrong = audit.restored.join("; ");
+                        warn!(port = %name, wrong, repairs = port.repairs, "another hand changed the port; it is put right");
+                    }
+                }
+                if port.trouble != audit.trouble {
+                    match &audit.trouble {
+                        Some(trouble) => {
+                            warn!(port = %name, trouble, "the port is not as it should be")
+                        }
+                        None => info!(port = %name, "the port is well again"),
+                    }
+                    port.trouble = audit.trouble;
+                }
+                None
+            }
+            Err(error) => {
+                let text = error.to_string();
+                warn!(port = %name, error = text, "another hand changed the port: it is closed, and tried again");
+                port.trouble = Some(text);
+                self.detach(id);
+                Some(id)
+            }
+        }
+    }
+
     /// Asks again for facts that could not be read, and tries again to open the ports that could not be
     /// opened. Returns those that now are.
     pub fn retry(&mut self) -> Vec<PortId> {
@@ -309,7 +367,8 @@ impl Datapath {
         let to_kernel = to_kernel(&port.config.to_kernel);
         // Closed first: from here on the kernel sees nothing of the port but what is listed.
         let program = XdpProgram::attach(interface, mode, to_kernel, &self.bpffs, queues);
-        let nic = Nic::prepare(interface, queues, self.frame_size)?;
+        let attached = program.as_ref().ok().map(XdpProgram::mode);
+        let nic = Arc::new(Nic::prepare(interface, queues, self.frame_size, attached)?);
         let program = Arc::new(program?);
         if let Some(reason) = program.fallback() {
             warn!(interface, reason, "no native XDP: attached in generic mode");
@@ -331,9 +390,11 @@ impl Datapath {
         }
         info!(
             port = %port.config.name, interface, mode = ?program.mode(), zero_copy,
-            taken_over = program.taken_over(), "port open"
+            taken_over = program.taken_over(), guarded = program.is_guarded(), "port open"
         );
-        (port.nic, port.program, port.zero_copy) = (Some(nic), Some(program), zero_copy);
+        // It ends only with the process.
+        drop(self.audits.send((id, Some(Open { program: program.clone(), nic }))));
+        (port.program, port.zero_copy) = (Some(program), zero_copy);
         port.trouble = None;
         // A NIC may bounce its link after an attach: what counts is how it is now.
         port.read_facts();
@@ -345,8 +406,9 @@ impl Datapath {
         for worker in &self.workers {
             worker.order(Order::Detach { port: id });
         }
+        drop(self.audits.send((id, None)));
         let port = &mut self.ports[id.index()];
-        (port.nic, port.program, port.zero_copy) = (None, None, false);
+        (port.program, port.zero_copy) = (None, false);
         (port.facts.link_up, port.unread) = (false, false);
     }
 

@@ -1,6 +1,7 @@
 //! The daemon: starts the threads, joins them, and runs the control thread.
 
 mod answer;
+mod audit_thread;
 mod bgp;
 mod change;
 mod control_thread;

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)] // in helpers of tests, as in tests
 
 mod attach;
+mod audit;
 mod forward;
 mod lab;
 mod nic;

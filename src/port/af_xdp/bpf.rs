@@ -1,4 +1,4 @@
-//! XDP links through bpf(2). The loader's crate has links too, but does not tell which interface a
+//! Links of BPF programs to interfaces through bpf(2). The loader's crate has links too, but does not tell which interface a
 //! pinned one is attached to, and quietly attaches without a link (which cannot be pinned) where
 //! the kernel refuses one.
 
@@ -22,10 +22,21 @@ const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_LINK_UPDATE: libc::c_int = 29;
 const BPF_LINK_DETACH: libc::c_int = 34;
 const BPF_XDP: u32 = 37;
+/// The beginning of the kernel's stack, behind XDP (since Linux 6.6).
+const BPF_TCX_INGRESS: u32 = 46;
+
+/// Where a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hook {
+    /// XDP, in the mode that these flags say.
+    Xdp(u32),
+    /// The beginning of the kernel's stack.
+    TcxIngress,
+}
 
 /// A program's attachment to an interface, which lives as long as a descriptor or a pin refers to it.
 #[derive(Debug)]
-pub(super) struct XdpLink(OwnedFd);
+pub(super) struct BpfLink(OwnedFd);
 
 /// What the kernel says of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +47,9 @@ pub(super) struct LinkInfo {
     pub(super) ifindex: u32,
 }
 
-impl XdpLink {
+impl BpfLink {
     /// Attaches a program.
-    pub(super) fn create(program: BorrowedFd<'_>, ifindex: u32, flags: u32) -> io::Result<XdpLink> {
+    pub(super) fn create(program: BorrowedFd<'_>, ifindex: u32, hook: Hook) -> io::Result<BpfLink> {
         /// `link_create` of `union bpf_attr`.
         #[repr(C)]
         struct Create {
@@ -47,21 +58,25 @@ impl XdpLink {
             attach_type: u32,
             flags: u32,
         }
-        let create = Create { program: program.as_raw_fd(), ifindex, attach_type: BPF_XDP, flags };
+        let (attach_type, flags) = match hook {
+            Hook::Xdp(flags) => (BPF_XDP, flags),
+            Hook::TcxIngress => (BPF_TCX_INGRESS, 0),
+        };
+        let create = Create { program: program.as_raw_fd(), ifindex, attach_type, flags };
         // SAFETY: plain integers, and a descriptor that lives.
         let fd = unsafe { bpf(BPF_LINK_CREATE, &create) }?;
         // SAFETY: a new file descriptor, owned by nothing else.
-        Ok(XdpLink(unsafe { OwnedFd::from_raw_fd(fd) }))
+        Ok(BpfLink(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
     /// Opens a pinned link.
-    pub(super) fn open(pin: &Path) -> io::Result<XdpLink> {
+    pub(super) fn open(pin: &Path) -> io::Result<BpfLink> {
         let path = CString::new(pin.as_os_str().as_bytes())?;
         let object = Object { path: path.as_ptr() as u64, fd: 0, flags: 0 };
         // SAFETY: the path lives through the call.
         let fd = unsafe { bpf(BPF_OBJ_GET, &object) }?;
         // SAFETY: a new file descriptor, owned by nothing else.
-        Ok(XdpLink(unsafe { OwnedFd::from_raw_fd(fd) }))
+        Ok(BpfLink(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
     /// Pins the link: it outlives this process.
@@ -103,7 +118,7 @@ impl XdpLink {
         unsafe { bpf(BPF_LINK_DETACH, &Detach { link: self.0.as_raw_fd() }) }.map(drop)
     }
 
-    /// What the link joins. An error where it is not an XDP link.
+    /// What the link joins. An error where it is no link of a program to an interface.
     pub(super) fn info(&self) -> io::Result<LinkInfo> {
         let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", self.0.as_raw_fd()))?;
         parse_info(&text).ok_or_else(|| {
@@ -112,18 +127,18 @@ impl XdpLink {
     }
 }
 
-impl AsFd for XdpLink {
+impl AsFd for BpfLink {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }
 
-/// The lines that `bpf_link_show_fdinfo` and `bpf_xdp_link_show_fdinfo` write.
+/// The lines that `bpf_link_show_fdinfo`, `bpf_xdp_link_show_fdinfo` and `tcx_link_fdinfo` write.
 fn parse_info(text: &str) -> Option<LinkInfo> {
     let field = |name: &str| {
         text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim))
     };
-    if field("link_type")? != "xdp" {
+    if !matches!(field("link_type")?, "xdp" | "tcx") {
         return None;
     }
     Some(LinkInfo {
@@ -158,10 +173,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_the_kernel_says_of_an_xdp_link_and_of_no_other() {
+    fn reads_what_the_kernel_says_of_links_to_interfaces_and_of_no_others() {
         let text = "pos:\t0\nflags:\t02000000\nlink_type:\txdp\nlink_id:\t7\nprog_tag:\tabc\n\
                     prog_id:\t42\nifindex:\t3\n";
         assert_eq!(parse_info(text), Some(LinkInfo { program: 42, ifindex: 3 }));
+        assert!(parse_info(&text.replace("\txdp", "\ttcx")).is_some());
         assert_eq!(parse_info(&text.replace("\txdp", "\txdpx")), None);
         assert_eq!(parse_info("pos:\t0\n"), None);
     }

@@ -4,9 +4,10 @@
 #![allow(unsafe_code)] // statfs(2) and mount(2)
 
 use std::ffi::CString;
-use std::fs::{File, TryLockError};
+use std::fs::{File, Metadata, TryLockError};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Why there is no directory to pin links in.
@@ -49,7 +50,26 @@ pub enum BpffsError {
 /// The right to touch the ports that are pinned in a directory; given back when the process ends,
 /// however it ends.
 #[derive(Debug)]
-pub struct Claim(#[expect(dead_code, reason = "held for its lock")] File);
+pub struct Claim {
+    dir: PathBuf,
+    /// Held for its lock.
+    file: File,
+}
+
+impl Claim {
+    /// Claims the directory again where another hand removed it.
+    ///
+    /// # Errors
+    /// [`BpffsError::Claimed`] where another process was faster.
+    pub fn renew(&mut self) -> Result<(), BpffsError> {
+        let identity = |meta: Metadata| (meta.dev(), meta.ino());
+        let ours = self.file.metadata().map(identity).ok();
+        if ours.is_none() || std::fs::metadata(&self.dir).map(identity).ok() != ours {
+            *self = claim(&self.dir)?;
+        }
+        Ok(())
+    }
+}
 
 /// Claims a directory of pins, and makes it where there is none.
 ///
@@ -60,7 +80,7 @@ pub fn claim(dir: &Path) -> Result<Claim, BpffsError> {
     let failed = |source| BpffsError::Make { path: dir.to_owned(), source };
     let file = File::open(dir).map_err(failed)?;
     match file.try_lock() {
-        Ok(()) => Ok(Claim(file)),
+        Ok(()) => Ok(Claim { dir: dir.to_owned(), file }),
         Err(TryLockError::WouldBlock) => Err(BpffsError::Claimed(dir.to_owned())),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }

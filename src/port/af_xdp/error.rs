@@ -3,8 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::attachment::Attached;
 use super::bpffs::BpffsError;
-use super::program::Attached;
 
 /// Why the program is not attached.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +70,14 @@ pub enum XdpError {
         interface: String,
         /// The mode.
         mode: Attached,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The kernel refused to attach the guard.
+    #[error("cannot attach the guard behind XDP to {interface}: {source}")]
+    Guard {
+        /// The interface.
+        interface: String,
         /// The kernel's answer.
         source: io::Error,
     },

@@ -32,12 +32,11 @@ pub(super) struct Channels {
     pub(super) combined: u32,
 }
 
-/// A feature that is on or off.
+/// A feature that is on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Feature {
     pub(super) name: String,
     pub(super) index: usize,
-    pub(super) active: bool,
 }
 
 impl Ethtool {
@@ -95,8 +94,8 @@ impl Ethtool {
         unsafe { self.call(&mut words) }
     }
 
-    /// All features by name.
-    pub(super) fn features(&self) -> io::Result<Vec<Feature>> {
+    /// The features of these names that are on.
+    pub(super) fn active(&self, wanted: &[&str]) -> io::Result<Vec<Feature>> {
         let count = self.feature_count()?;
         let mut names = vec![0u32; 3 + count * NAME / 4];
         (names[0], names[1]) = (ETHTOOL_GSTRINGS, ETH_SS_FEATURES);
@@ -110,17 +109,18 @@ impl Ethtool {
         words[1] = u32::try_from(blocks).map_err(io::Error::other)?;
         // SAFETY: the kernel writes 2 words and at most the 4-word blocks that word 1 says.
         unsafe { self.call(&mut words) }?;
-        let features = names.chunks_exact(NAME).enumerate().map(|(index, name)| {
+        let features = names.chunks_exact(NAME).enumerate().filter_map(|(index, name)| {
             let end = name.iter().position(|&octet| octet == 0).unwrap_or(NAME);
+            let name = wanted.iter().find(|wanted| wanted.as_bytes() == &name[..end])?;
             // Each block: available, requested, active, never changed.
             let active = words[2 + index / 32 * 4 + 2] & (1 << (index % 32)) != 0;
-            Feature { name: String::from_utf8_lossy(&name[..end]).into_owned(), index, active }
+            active.then(|| Feature { name: (*name).to_owned(), index })
         });
         Ok(features.collect())
     }
 
     /// Switches features off. The kernel may do less than it is asked: look again.
-    pub(super) fn switch_off(&self, features: &[&Feature]) -> io::Result<()> {
+    pub(super) fn switch_off(&self, features: &[Feature]) -> io::Result<()> {
         let blocks = self.feature_count()?.div_ceil(32);
         let mut words = vec![0u32; 2 + blocks * 2];
         words[0] = ETHTOOL_SFEATURES;

@@ -4,8 +4,11 @@
 //!   with what to do about it;
 //! - [`XdpProgram`]: sends each queue's frames to its socket, and keeps the port closed while there is
 //!   none;
+//! - [`audit`]: puts right what another hand undid of it;
 //! - [`XskPort`]: one queue of a NIC as a [`Port`](super::Port), on rings of our own over `libc`.
 
+mod attachment;
+mod audit;
 mod backoff;
 mod bpf;
 mod bpffs;
@@ -19,10 +22,12 @@ mod program;
 mod ring;
 mod socket;
 
+pub use attachment::{AttachMode, Attached, detach};
+pub use audit::{Audit, AuditError, audit};
 pub use bpffs::{BpffsError, Claim, claim};
 pub use error::{XdpError, XskError};
 pub use nic::{Nic, NicError, frame_size_for_mtu, link_of, queue_count};
 pub use port::{SocketOptions, XskPort, ZeroCopy, frames_for_ring};
 pub use privilege::{PrivilegeError, check_privileges};
-pub use program::{AttachMode, Attached, PROGRAM, ToKernel, XdpCounters, XdpProgram, detach};
+pub use program::{PROGRAM, ToKernel, XdpCounters, XdpProgram};
 pub use socket::XskStatistics;

@@ -1,13 +1,15 @@
-//! What must hold of an interface before a station works on it: queue counts, tag offload, MTU,
-//! promiscuous reception. What can be switched is; what cannot is refused with what to do.
+//! What must hold of an interface before a station works on it, and as long as it does: queue counts,
+//! offloads, MTU, promiscuous reception. What can be switched is; what cannot is refused with what to do.
 
 #![allow(unsafe_code)] // sockets and if_indextoname(3)
 
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 
 use super::super::FrameSize;
+use super::attachment::Attached;
 use super::ethtool::{Channels, Ethtool, Feature};
 use crate::netlink::{self, Link};
 
@@ -18,6 +20,12 @@ const L2_HEADER: u32 = 14 + 2 * 4;
 /// an XDP program does not see them. With `ethtool -K` they have the same names.
 const TAG_OFFLOADS: [&str; 4] =
     ["rx-vlan-hw-parse", "tx-vlan-hw-insert", "rx-vlan-stag-hw-parse", "tx-vlan-stag-hw-insert"];
+
+/// Features of a NIC that merge frames before an XDP program sees them.
+const MERGE_OFFLOADS: [&str; 2] = ["rx-lro", "rx-gro-hw"];
+
+/// What merges frames in front of a program in generic mode alone.
+const GENERIC_MERGE: &str = "rx-gro";
 
 /// Why an interface cannot be a port.
 #[derive(Debug, thiserror::Error)]
@@ -58,11 +66,11 @@ pub enum NicError {
         /// What sets it.
         command: String,
     },
-    /// It hides VLAN tags, and that cannot be switched off.
+    /// It hides VLAN tags or merges frames, and that cannot be switched off.
     #[error(
-        "{interface} takes VLAN tags out of frames ({features}), so VIFs cannot be told apart, and it cannot be switched off here ({reason}): `{command}`"
+        "{interface} takes VLAN tags out of frames, or merges frames ({features}), so VIFs or packets cannot be told apart, and it cannot be switched off here ({reason}): `{command}`"
     )]
-    TagOffload {
+    Offload {
         /// The interface.
         interface: String,
         /// Which features are on.
@@ -88,16 +96,25 @@ pub enum NicError {
 #[derive(Debug)]
 pub struct Nic {
     link: Link,
-    _promiscuous: OwnedFd,
+    queues: u32,
+    frame_size: FrameSize,
+    mode: Option<Attached>,
+    promiscuous: Mutex<OwnedFd>,
 }
 
 impl Nic {
-    /// Makes the interface ready: exactly `queues` receive and transmit queues, no tag offload, an MTU
-    /// that frames of `frame_size` carry, all MACs and VLANs received. It must be up.
+    /// Makes the interface ready: exactly `queues` receive and transmit queues, no tag offload and
+    /// nothing that merges frames, an MTU that frames of `frame_size` carry, all MACs and VLANs received.
+    /// It must be up. `mode`: how the XDP program is attached.
     ///
     /// # Errors
     /// [`NicError`]: what does not hold and how to make it hold.
-    pub fn prepare(interface: &str, queues: u32, frame_size: FrameSize) -> Result<Nic, NicError> {
+    pub fn prepare(
+        interface: &str,
+        queues: u32,
+        frame_size: FrameSize,
+        mode: Option<Attached>,
+    ) -> Result<Nic, NicError> {
         let link = link_of(interface)?;
         if !link.admin_up {
             return Err(NicError::Down(interface.to_owned()));
@@ -107,15 +124,45 @@ impl Nic {
         }
         check_mtu(&link, frame_size)?;
         set_queues(&link, queues)?;
-        stop_tag_offload(interface)?;
-        let promiscuous = promiscuous(link.index)
-            .map_err(system(interface, "make it promiscuous (it needs CAP_NET_RAW)"))?;
-        Ok(Nic { link, _promiscuous: promiscuous })
+        stop_offloads(interface, mode)?;
+        let promiscuous = Mutex::new(promiscuous(&link)?);
+        Ok(Nic { link, queues, frame_size, mode, promiscuous })
     }
 
     /// The interface as it was when it was made ready.
     pub fn link(&self) -> &Link {
         &self.link
+    }
+
+    /// Makes right again what another hand changed since. `state`: the interface now. Returns what was
+    /// wrong.
+    ///
+    /// # Errors
+    /// [`NicError`]: what cannot be made right, and endangers that VIFs are told apart.
+    pub(super) fn restore(&self, state: &Link) -> Result<Vec<String>, NicError> {
+        let mut restored = Vec::new();
+        if let Some(names) = stop_offloads(&state.name, self.mode)? {
+            restored.push(format!("offloads had been switched on ({names})"));
+        }
+        if let Some(has) = set_queues(state, self.queues)? {
+            restored.push(format!("its queues had been changed ({has})"));
+        }
+        if state.promiscuity == 0 {
+            *self.promiscuous.lock().unwrap_or_else(PoisonError::into_inner) = promiscuous(state)?;
+            restored.push("it was not promiscuous any more".to_owned());
+        }
+        Ok(restored)
+    }
+
+    /// What is lost by the MTU that the interface has now: packets that frames do not carry.
+    pub(super) fn excess(&self, state: &Link) -> Option<String> {
+        let most = longest_mtu(self.frame_size);
+        (state.mtu > most).then(|| {
+            format!(
+                "{0} has MTU {1}, and received packets of more than {most} octets are lost: `ip link set dev {0} mtu {most}`, or start stationd again with the larger MTU",
+                state.name, state.mtu
+            )
+        })
     }
 }
 
@@ -145,9 +192,13 @@ pub fn frame_size_for_mtu(mtu: u32) -> Option<FrameSize> {
     FrameSize::for_packet(usize::try_from(mtu.checked_add(L2_HEADER)?).ok()?)
 }
 
+/// The longest packet of a frame, without its L2 header.
+fn longest_mtu(frame_size: FrameSize) -> u32 {
+    u32::try_from(frame_size.capacity()).unwrap_or(u32::MAX) - L2_HEADER
+}
+
 fn check_mtu(link: &Link, frame_size: FrameSize) -> Result<(), NicError> {
-    let capacity = u32::try_from(frame_size.capacity()).unwrap_or(u32::MAX);
-    let most = capacity - L2_HEADER;
+    let most = longest_mtu(frame_size);
     if link.mtu > most {
         return Err(NicError::Mtu { interface: link.name.clone(), mtu: link.mtu, most });
     }
@@ -169,13 +220,15 @@ fn totals(channels: &Channels) -> (u32, u32) {
     (channels.rx + channels.combined, channels.tx + channels.combined)
 }
 
-fn set_queues(link: &Link, wanted: u32) -> Result<(), NicError> {
+/// Gives the interface the wanted queues; what it had, where it had others.
+fn set_queues(link: &Link, wanted: u32) -> Result<Option<String>, NicError> {
     let interface = &link.name;
     let channels = queues(link)?;
     let (rx, tx) = channels.map_or((link.rx_queues, link.tx_queues), |c| totals(&c));
     if (rx, tx) == (wanted, wanted) {
-        return Ok(());
+        return Ok(None);
     }
+    let has = format!("{rx} receive and {tx} transmit queues");
     let combined = channels.is_none_or(|c| c.max_combined > 0);
     let command = if combined {
         format!("ethtool -L {interface} combined {wanted}")
@@ -184,7 +237,7 @@ fn set_queues(link: &Link, wanted: u32) -> Result<(), NicError> {
     };
     let refused = |reason: String| NicError::Queues {
         interface: interface.clone(),
-        has: format!("{rx} receive and {tx} transmit queues"),
+        has: has.clone(),
         wanted,
         reason,
         command: command.clone(),
@@ -203,39 +256,47 @@ fn set_queues(link: &Link, wanted: u32) -> Result<(), NicError> {
             ethtool.set_channels(wanted, wanted, channels.combined)
         }
     };
-    Ethtool::new(interface).and_then(set).map_err(|e| refused(e.to_string()))
+    Ethtool::new(interface).and_then(set).map_err(|e| refused(e.to_string()))?;
+    Ok(Some(has))
 }
 
-fn stop_tag_offload(interface: &str) -> Result<(), NicError> {
+/// Switches off what takes tags out of frames or merges frames; what was on.
+fn stop_offloads(interface: &str, mode: Option<Attached>) -> Result<Option<String>, NicError> {
+    let mut wanted = [&TAG_OFFLOADS[..], &MERGE_OFFLOADS].concat();
+    if mode == Some(Attached::Generic) {
+        wanted.push(GENERIC_MERGE);
+    }
     let ethtool = Ethtool::new(interface).map_err(system(interface, "open a socket"))?;
-    let active = || -> Result<Vec<Feature>, NicError> {
-        let features =
-            ethtool.features().map_err(system(interface, "read its offload features"))?;
-        let hides = |f: &Feature| f.active && TAG_OFFLOADS.contains(&f.name.as_str());
-        Ok(features.into_iter().filter(hides).collect())
+    let active = || ethtool.active(&wanted).map_err(system(interface, "read its offload features"));
+    let names = |features: &[Feature], switch: &str| {
+        let names: Vec<String> = features.iter().map(|f| format!("{}{switch}", f.name)).collect();
+        names.join(if switch.is_empty() { ", " } else { " " })
     };
     let before = active()?;
     if before.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
-    let result = ethtool.switch_off(&before.iter().collect::<Vec<_>>());
+    let result = ethtool.switch_off(&before);
     let left = active()?;
     if left.is_empty() {
-        return Ok(());
+        return Ok(Some(names(&before, "")));
     }
-    let names: Vec<&str> = left.iter().map(|feature| feature.name.as_str()).collect();
-    let switches: Vec<String> = names.iter().map(|name| format!("{name} off")).collect();
-    Err(NicError::TagOffload {
+    Err(NicError::Offload {
         interface: interface.to_owned(),
-        features: names.join(", "),
+        features: names(&left, ""),
         reason: result.err().map_or_else(|| "the driver keeps it on".to_owned(), |e| e.to_string()),
-        command: format!("ethtool -K {interface} {}", switches.join(" ")),
+        command: format!("ethtool -K {interface} {}", names(&left, " off")),
     })
 }
 
 /// Receives frames for all MACs as long as the socket lives. It makes drivers stop their VLAN
 /// filters too, which would drop VIDs that the kernel has no device for.
-fn promiscuous(ifindex: u32) -> io::Result<OwnedFd> {
+fn promiscuous(link: &Link) -> Result<OwnedFd, NicError> {
+    packet_socket(link.index)
+        .map_err(system(&link.name, "make it promiscuous (it needs CAP_NET_RAW)"))
+}
+
+fn packet_socket(ifindex: u32) -> io::Result<OwnedFd> {
     // SAFETY: a new file descriptor, owned by nothing else. Protocol 0: it receives nothing itself.
     let socket = unsafe {
         let fd = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0);

@@ -5,10 +5,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use super::super::{BURST, Frame, Pool, Port};
+use super::attachment::Attached;
 use super::backoff::Backoff;
 use super::error::XskError;
 use super::held::Held;
-use super::program::{Attached, XdpProgram};
+use super::program::XdpProgram;
 use super::socket::{Socket, Step, StepError, XskStatistics};
 
 /// Most system calls that one flush makes to drain the transmit ring: in copy mode a call may send

@@ -2,24 +2,23 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use tracing::{info, warn};
 
 use super::StationError;
 use super::audit_thread::{self, Finding, Open};
+use super::port_state::PortState;
 use super::slow_thread::{self, Peer, SlowHandle, Taps};
 use super::tap_threads::{self, TapHandle};
 use super::worker_thread::{self, Order, WorkerHandle};
 use crate::control::PortFacts;
-use crate::control::model::{Config, KernelProtocol, PortConfig, XdpMode, ZeroCopy};
+use crate::control::model::{Config, KernelProtocol, XdpMode, ZeroCopy};
 use crate::fib::FibReader;
-use crate::netlink::{Link, LinkEvent};
+use crate::netlink::LinkEvent;
 use crate::netns::Namespace;
 use crate::port::af_xdp::{
-    self, AttachMode, Attached, Claim, Nic, NicError, SocketOptions, ToKernel, XdpCounters,
-    XdpProgram, frames_for_ring,
+    self, AttachMode, Claim, Nic, NicError, SocketOptions, ToKernel, XdpProgram, frames_for_ring,
 };
 use crate::port::{FrameSize, Pool};
 use crate::publish::Subscriber;
@@ -27,7 +26,6 @@ use crate::slowpath::NeighborEvent;
 use crate::tables::counters::{SlowCounters, WorkerCounters};
 use crate::tables::{PortId, Snapshot};
 use crate::tap::Devices;
-use crate::wire::ethernet::Mac;
 use crate::worker::{Exchange, Worker};
 
 /// Frames between a worker and the slow path, each way.
@@ -35,84 +33,6 @@ const PARCELS: usize = 2048;
 
 /// Frames of the kernel that wait for the slow path; more wait in their TAPs.
 const FROM_KERNEL: usize = 64;
-
-/// Repairs of a port are logged this far apart at least: another hand may insist.
-const TOLD: Duration = Duration::from_secs(1);
-
-/// One port's interface.
-pub(super) struct PortState {
-    pub config: PortConfig,
-    pub facts: PortFacts,
-    /// The facts could not be read when something had changed: they are asked for again.
-    unread: bool,
-    /// Why it could not be opened, or what is wrong with it though it is open, as logged.
-    pub trouble: Option<String>,
-    /// Times that something another hand had changed was put right.
-    pub repairs: u64,
-    program: Option<Arc<XdpProgram>>,
-    zero_copy: bool,
-    /// When a repair was logged last.
-    told: Option<Instant>,
-}
-
-impl PortState {
-    /// A port that is not open, of whose interface nothing is known.
-    fn closed(config: PortConfig) -> PortState {
-        PortState {
-            config,
-            facts: PortFacts { mac: Mac::default(), mtu: u16::MAX, link_up: false },
-            unread: false,
-            trouble: None,
-            repairs: 0,
-            program: None,
-            zero_copy: false,
-            told: None,
-        }
-    }
-
-    /// Asks what the engine must know of the interface.
-    fn read_facts(&mut self) {
-        self.take_answer(af_xdp::link_of(&self.config.interface));
-    }
-
-    /// Takes in the kernel's answer. One that failed says nothing of the link: what is known stands, and
-    /// the question is asked again.
-    fn take_answer(&mut self, answer: Result<Link, NicError>) {
-        match answer {
-            Ok(link) => self.learn(link.mac, link.mtu, link.up),
-            Err(NicError::NoInterface(_)) => (self.facts.link_up, self.unread) = (false, false),
-            Err(error) => {
-                warn!(port = %self.config.name, %error, "the link's state is not known; it is asked for again");
-                self.unread = true;
-            }
-        }
-    }
-
-    /// Takes in what the kernel says of the interface.
-    fn learn(&mut self, mac: [u8; 6], mtu: u32, link_up: bool) {
-        let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
-        let before = std::mem::replace(&mut self.facts, PortFacts { mac: Mac(mac), mtu, link_up });
-        self.unread = false;
-        if before.link_up != link_up {
-            info!(port = %self.config.name, up = link_up, "link");
-        }
-    }
-
-    /// How XDP is attached; `None` while the interface is gone.
-    pub fn mode(&self) -> Option<Attached> {
-        self.program.as_ref().map(|program| program.mode())
-    }
-
-    /// Whether every worker's socket got zero-copy.
-    pub fn zero_copy(&self) -> bool {
-        self.zero_copy
-    }
-
-    /// What the XDP program counted.
-    pub fn xdp_counters(&self) -> Option<XdpCounters> {
-        self.program.as_ref()?.counters().ok()
-    }
-}
 
 /// The running data path.
 pub(super) struct Datapath {
@@ -298,37 +218,11 @@ impl Datapath {
         let port = self.ports.get_mut(id.index())?;
         // It may have been closed, or opened anew, since.
         port.program.as_ref().filter(|current| Arc::ptr_eq(current, &program))?;
-        let name = port.config.name.clone();
-        match audit {
-            Ok(audit) => {
-                if !audit.restored.is_empty() {
-                    port.repairs += 1;
-                    let now = Instant::now();
-                    if port.told.is_none_or(|told| now - told > TOLD) {
-                        port.told = Some(now);
-                        let wrong = audit.restored.join("; ");
-                        warn!(port = %name, wrong, repairs = port.repairs, "another hand changed the port; it is put right");
-                    }
-                }
-                if port.trouble != audit.trouble {
-                    match &audit.trouble {
-                        Some(trouble) => {
-                            warn!(port = %name, trouble, "the port is not as it should be")
-                        }
-                        None => info!(port = %name, "the port is well again"),
-                    }
-                    port.trouble = audit.trouble;
-                }
-                None
-            }
-            Err(error) => {
-                let text = error.to_string();
-                warn!(port = %name, error = text, "another hand changed the port: it is closed, and tried again");
-                port.trouble = Some(text);
-                self.detach(id);
-                Some(id)
-            }
+        if port.audited(audit) {
+            return None;
         }
+        self.detach(id);
+        Some(id)
     }
 
     /// Asks again for facts that could not be read, and tries again to open the ports that could not be
@@ -429,31 +323,5 @@ fn to_kernel(protocols: &[KernelProtocol]) -> ToKernel {
         lldp: has(KernelProtocol::Lldp),
         eapol: has(KernelProtocol::Eapol),
         untagged: has(KernelProtocol::Untagged),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_question_that_fails_takes_no_link_down_and_is_asked_again() {
-        let text = "[station]\nname = \"s\"\n\n[[port]]\nname = \"p0\"\ninterface = \"eth0\"\nrole = \"core\"\n";
-        let config =
-            crate::control::config::parse(text, std::path::Path::new("/")).unwrap().ports.remove(0);
-        let mut port = PortState::closed(config);
-        let link = |up| Ok(Link { mac: [2, 0, 0, 0, 0, 1], mtu: 1500, up, ..Link::default() });
-        let failed = || {
-            let source = std::io::Error::from_raw_os_error(libc::ENOBUFS);
-            Err(NicError::System { interface: "eth0".into(), step: "ask for it", source })
-        };
-        port.take_answer(link(true));
-        port.take_answer(failed());
-        assert!(port.facts.link_up && port.facts.mtu == 1500 && port.unread);
-        port.take_answer(link(false));
-        assert!(!port.facts.link_up && !port.unread);
-        port.take_answer(link(true));
-        port.take_answer(Err(NicError::NoInterface("eth0".into())));
-        assert!(!port.facts.link_up && !port.unread, "one that is gone has no link");
     }
 }

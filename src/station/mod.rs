@@ -8,6 +8,7 @@ mod control_thread;
 mod counters;
 mod datapath;
 mod failover;
+mod port_state;
 mod slow_thread;
 mod tap_threads;
 mod worker_thread;
@@ -36,6 +37,9 @@ pub fn check(file: &Path) -> Result<(), StationError> {
             println!("{program} is not here: whether it takes the BGP sessions is not checked");
         }
         checked => checked?,
+    }
+    if let Some(exposed) = config::exposure(file, &config) {
+        println!("warning: {exposed}");
     }
     let listed: usize = config.route_lists.iter().map(|list| list.prefixes.len()).sum();
     println!(

@@ -1,11 +1,13 @@
 //! The ledger on disk: lines of JSON, appended; and when the station was last alive, as the time of a
 //! file. A line is handed to the kernel at once: it survives the station, not a power cut.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::fs::{Mode, OFlags, fchmod, open};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -46,7 +48,7 @@ pub(super) struct File {
 impl File {
     /// Opens or makes the file. Gives its lines, and when the station was last alive.
     pub fn open(directory: &Path) -> io::Result<(File, Vec<Line>, Option<u64>)> {
-        fs::create_dir_all(directory)?;
+        prepare(directory)?;
         let path = directory.join("outages.jsonl");
         let beat = directory.join("alive");
         let last = fs::metadata(&beat).and_then(|meta| meta.modified()).ok();
@@ -79,7 +81,13 @@ impl File {
     pub fn rewrite(&mut self, lines: impl Iterator<Item = Line>) {
         let new = self.path.with_extension("new");
         let replace = || {
-            let mut file = fs::File::create(&new)?;
+            // What a crash left there, or another hand put there, is not written to.
+            match fs::remove_file(&new) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file =
+                fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
             let mut octets = 0;
             for line in lines {
                 let text = text(&line);
@@ -117,8 +125,22 @@ impl File {
     }
 }
 
+/// Makes the directory, for the station alone whatever the umask.
+fn prepare(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = open(directory, flags, Mode::empty())?;
+    fchmod(opened, Mode::RWXU)?;
+    Ok(())
+}
+
+/// Opens or makes a file to append to. A symbolic link is refused: it may lead to any file of root's.
 fn append(path: &Path) -> io::Result<fs::File> {
-    fs::OpenOptions::new().create(true).append(true).open(path)
+    let nofollow = OFlags::NOFOLLOW.bits().cast_signed();
+    let mut options = fs::OpenOptions::new();
+    let file = options.create(true).append(true).mode(0o600).custom_flags(nofollow).open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    Ok(file)
 }
 
 fn text(line: &Line) -> String {

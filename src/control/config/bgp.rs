@@ -55,8 +55,6 @@ pub(super) fn sessions(
         vif.refuse(&extra.span, "bgp", message, help);
     }
     for fields in tables.into_iter().take(MAX_SESSIONS) {
-        // Before anything is reported of this table.
-        fields.keep_secret("password");
         sessions.extend(session(&fields, addresses, kind, &mut peers));
         fields.finish();
     }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 
+use super::secrets;
+
 /// Problems that are listed; the rest is only counted.
 const LISTED: usize = 100;
 
@@ -161,7 +163,6 @@ pub(super) struct Problems<'t> {
     line_ends: OnceCell<Vec<usize>>,
     listed: RefCell<Vec<Problem>>,
     found: Cell<usize>,
-    secrets: RefCell<Vec<Range<usize>>>,
 }
 
 impl<'t> Problems<'t> {
@@ -171,21 +172,6 @@ impl<'t> Problems<'t> {
             line_ends: OnceCell::new(),
             listed: RefCell::default(),
             found: Cell::new(0),
-            secrets: RefCell::default(),
-        }
-    }
-
-    /// Keeps what stands at `span` out of the text that errors show.
-    pub(super) fn keep_secret(&self, span: Range<usize>) {
-        self.secrets.borrow_mut().push(span);
-    }
-
-    /// Keeps secret what looks like a password in a text that is no TOML.
-    pub(super) fn hide_passwords(&self) {
-        for (start, key) in self.text.match_indices("password") {
-            let from = start + key.len();
-            let length = self.text[from..].find('\n').unwrap_or(self.text.len() - from);
-            self.keep_secret(from..from + length);
         }
     }
 
@@ -231,12 +217,7 @@ impl<'t> Problems<'t> {
 
     /// The error that lists them, in the text's order.
     pub(super) fn into_error(self, file: &str) -> ConfigError {
-        let mut text = self.text.to_owned();
-        for secret in self.secrets.into_inner() {
-            let stars = "*".repeat(secret.len());
-            text.replace_range(secret, &stars);
-        }
-        let source = Arc::new(NamedSource::new(file, text));
+        let source = Arc::new(NamedSource::new(file, secrets::mask(self.text)));
         let mut problems = self.listed.into_inner();
         problems.sort_by_key(|problem| problem.place.as_ref().map(|(span, _)| span.start));
         for problem in &mut problems {

@@ -64,13 +64,6 @@ impl<'a> Fields<'a> {
         self.problems.add(span, self.path(key), message, help);
     }
 
-    /// Keeps the value of a field out of everything that errors show of the text.
-    pub(super) fn keep_secret(&self, key: &str) {
-        if let Some(value) = self.table.get(key) {
-            self.problems.keep_secret(value.span());
-        }
-    }
-
     fn get(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.asked.borrow_mut().push(key);
         self.table.get(key)

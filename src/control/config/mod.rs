@@ -12,6 +12,7 @@ mod names;
 mod next_hops;
 mod replace;
 mod routes;
+mod secrets;
 mod station;
 mod tags;
 mod vifs;
@@ -25,6 +26,7 @@ use toml::de::DeTable;
 pub use error::{ConfigError, Problem};
 pub use lists::MAX_FILE;
 pub use replace::replace;
+pub use secrets::exposure;
 
 use super::model::Config;
 use error::Problems;
@@ -89,7 +91,6 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
         problems.add(&span, "", error.message(), "see https://toml.io for the syntax");
     }
     if !errors.is_empty() {
-        problems.hide_passwords();
         return None;
     }
     let root = Fields::document(document.get_ref(), problems);

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::log;
 use crate::replay::capture::{self, RoutesFrom};
 use crate::station::{self, StationError};
 use crate::wire::ethernet::Mac;
@@ -81,21 +82,21 @@ pub fn run() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("stationd: {error}");
+            // Not by `eprintln`, which waits for who does not read.
+            let words = format!("stationd: {error}");
+            if !log::last_words(&words) {
+                eprintln!("{words}");
+            }
             ExitCode::FAILURE
         }
     }
 }
 
 fn daemon(config: &Path) -> Result<(), String> {
-    let colors = std::io::stderr().is_terminal();
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|_| "info".into()))
-        .with_ansi(colors)
-        .with_writer(std::io::stderr)
-        .init();
-    station::run(config).map_err(|error| explain(&error))
+    log::collect(std::io::stderr().is_terminal());
+    station::run(config).map_err(|error| explain(&error))?;
+    log::last_words("");
+    Ok(())
 }
 
 /// What is wrong, in words. A person at a terminal sees the lines of the configuration that are

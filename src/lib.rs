@@ -23,7 +23,7 @@
 //!  stage     one packet stage per file
 //!  tables    ports, VIFs, VRFs, next-hop groups, adjacencies, counters, verdicts
 //!  wire, fib headers; longest-prefix match  |  port: queues of frames  |  netlink: messages by hand
-//!  cpu       prefetches, vector code
+//!  cpu       prefetches, vector code  |  log: lines to standard error, by a thread of its own
 //! ```
 //!
 //! ## The way of a frame
@@ -67,6 +67,7 @@ pub mod fib;
 pub mod handoff;
 pub mod ledger;
 pub mod limit;
+pub mod log;
 pub mod mirror;
 pub mod netlink;
 pub mod netns;

@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("port", &["netlink", "cpu"]),
     ("limit", &[]),
     ("shares", &[]),
+    ("log", &[]),
     ("tables", &["wire", "fib"]),
     // `port` for the frames themselves, which a stage reads and rewrites in place.
     ("stage", &["wire", "fib", "tables", "port", "limit", "shares", "cpu"]),
@@ -35,13 +36,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ctl", &["wire", "tables", "control"]),
     ("replay", BELOW_STATION),
     ("station", BELOW_STATION),
-    ("command", &["wire", "replay", "station"]),
+    ("command", &["wire", "replay", "station", "log"]),
 ];
 
 /// What the two that put the parts together may use.
 const BELOW_STATION: &[&str] = &[
     "wire", "fib", "tables", "netlink", "port", "publish", "handoff", "worker", "slowpath",
-    "mirror", "ledger", "control", "observe", "bird", "tap", "netns",
+    "mirror", "ledger", "control", "observe", "bird", "tap", "netns", "log",
 ];
 
 /// Files in which `unsafe` may stand, and why.

@@ -128,6 +128,7 @@ fn answer(request: Request) -> Answer {
             generation: 4,
             config: "/etc/station.toml".into(),
             namespace: "stationd-station".into(),
+            log_lines_lost: 3,
         }),
         Request::VifDel(_) => Answer::refused(ErrorKind::Conflict, "vif \"a\" is still used"),
         Request::Reload { dry_run } => {
@@ -227,6 +228,7 @@ fn tables_are_aligned_and_have_units() {
     ] {
         assert!(version.contains(line), "{version}");
     }
+    assert!(version.ends_with("\nlog        3 lines lost\n"), "{version}");
     assert_eq!(
         station.text("reload --dry-run"),
         "+ vif n\nthe above would change; generation 4 runs\n"
@@ -283,6 +285,7 @@ fn json_has_the_documented_shape() {
     );
     assert_eq!(station.json("show neighbors"), json!([]));
     assert_eq!(station.json("version")["uptime_s"], 90_000);
+    assert_eq!(station.json("version")["log_lines_lost"], 3);
     assert_eq!(station.json("show workers")[0]["syscalls_per_frame"], 0.03125);
     let routes = station.json("show routes --vrf big");
     assert_eq!(routes.as_array().map(Vec::len), Some(30_000));

@@ -319,6 +319,8 @@ pub struct VersionInfo {
     pub config: String,
     /// The network namespace of the TAPs and of BIRD, as `ip netns` names it.
     pub namespace: String,
+    /// Lines of the log that were lost because standard error did not take them in time.
+    pub log_lines_lost: u64,
 }
 
 /// A change, a reload or `clear counters`.

@@ -284,6 +284,9 @@ impl Show for VersionInfo {
             )?;
             let name = &station.namespace;
             writeln!(out, "BIRD, TAPs in network namespace {name}: ip netns exec {name} ip addr")?;
+            if station.log_lines_lost > 0 {
+                writeln!(out, "log        {} lines lost", station.log_lines_lost)?;
+            }
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use crate::control::rows::{
     VersionInfo, VifRow, VrfRow, WorkerRow, XdpCounters,
 };
 use crate::control::{Route, Source};
+use crate::log;
 use crate::port::af_xdp::Attached;
 use crate::slowpath::NeighborState;
 use crate::tables::{
@@ -29,6 +30,7 @@ pub(super) fn version(control: &Control) -> Answer {
         generation: control.engine.tables().generation,
         config: control.file.display().to_string(),
         namespace: namespace_name(&control.config().station.socket),
+        log_lines_lost: log::lost(),
     })
 }
 
@@ -58,7 +60,7 @@ pub(super) fn ports(control: &Control) -> Answer {
                 None => "none",
             }
             .into(),
-            zero_copy: state.zero_copy(),
+            zero_copy: state.zero_copy,
             queues: u32::try_from(control.datapath.workers.len()).unwrap_or(u32::MAX),
             trouble: state.trouble.clone().unwrap_or_default(),
             repairs: state.repairs,

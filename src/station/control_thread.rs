@@ -20,10 +20,10 @@ use crate::control::protocol::Request;
 use crate::control::server::{self, Call, Server};
 use crate::control::{CommitError, Diff, Engine, Limits, PortFacts, config, kernel};
 use crate::fib::{self, Fib};
+use crate::log;
 use crate::netlink::{LinkEvent, LinkWatcher};
 use crate::netns::Namespace;
 use crate::observe::Counters;
-use crate::port::af_xdp;
 use crate::publish::Publisher;
 use crate::slowpath::NeighborEvent;
 use crate::tables::{PortId, Snapshot};
@@ -61,8 +61,12 @@ fn same_interface(old: PortFacts, new: PortFacts) -> bool {
 pub fn run(file: &Path) -> Result<(), StationError> {
     let started = Instant::now();
     let (config, text) = config::load(file).map_err(|e| StationError::Config(Box::new(e)))?;
+    if let Some(exposed) = config::exposure(file, &config) {
+        warn!("{exposed}");
+    }
     let plan = datapath::plan(&config)?;
     let workers = plan.cpus.len();
+    log::start().map_err(StationError::Thread)?;
     let namespace = Namespace::open(&kernel::namespace_name(&config.station.socket))?;
     info!(name = namespace.name(), "network namespace of TAPs and BIRD");
     let fib = Fib::new(fib::Limits::default())?;

@@ -384,4 +384,9 @@ impl<K: Key> Tree<K> {
     pub(super) fn walk(&self, vrf: &Routes) -> Walk<'_, K> {
         Walk::new(&self.rib, vrf)
     }
+
+    /// The routes from the prefix `key`, `len` on.
+    pub(super) fn walk_from(&self, vrf: &Routes, key: K, len: u8) -> Walk<'_, K> {
+        Walk::from(&self.rib, vrf, key, len)
+    }
 }

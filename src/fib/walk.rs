@@ -28,6 +28,34 @@ impl<'a, K: Key> Walk<'a, K> {
         walk
     }
 
+    /// A walk that begins with the prefix `key`, `len`, whether it is there or not.
+    pub(super) fn from(rib: &'a Rib, vrf: &Routes, key: K, len: u8) -> Walk<'a, K> {
+        let mut walk = Walk::new(rib, vrf);
+        if len == 0 {
+            return walk;
+        }
+        walk.default = 0;
+        let mut rest = len;
+        while let Some(place) = walk.places.last_mut() {
+            place.slot = key.slot(place.depth);
+            if rest <= STRIDE {
+                place.len = rest;
+                break;
+            }
+            rest -= STRIDE;
+            // What is shorter comes before, the child's prefixes next, and then the slots after it.
+            let (node, depth, slot) = (place.node, place.depth, place.slot);
+            let at = place.key.with_slot(depth, slot);
+            place.slot += 1;
+            let child = rib.child(node, slot);
+            if child == NONE {
+                break;
+            }
+            walk.enter(child, depth + STRIDE, at);
+        }
+        walk
+    }
+
     fn enter(&mut self, node: NodeRef, depth: u8, key: K) {
         if node != NONE {
             self.places.push(Place { node, depth, key, slot: 0, len: 1 });

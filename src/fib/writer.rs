@@ -221,6 +221,25 @@ impl Fib {
         v4.chain(v6)
     }
 
+    /// As [`Fib::routes`], from a prefix of one family on and without the other family.
+    pub fn routes_from(
+        &self,
+        vrf: u32,
+        from: IpNet,
+    ) -> Box<dyn Iterator<Item = (IpNet, u32)> + '_> {
+        let Ok(routes) = self.vrf(vrf) else { return Box::new(std::iter::empty()) };
+        let len = from.prefix_len();
+        match from {
+            IpNet::V4(net) => Box::new(self.v4.walk_from(&routes.v4, net.network().to_bits(), len)),
+            IpNet::V6(net) => Box::new(self.v6.walk_from(&routes.v6, net.network().to_bits(), len)),
+        }
+    }
+
+    /// How many IPv4 and IPv6 routes a VRF has.
+    pub fn counts(&self, vrf: u32) -> (usize, usize) {
+        self.vrf(vrf).map_or((0, 0), |routes| (routes.v4.count, routes.v6.count))
+    }
+
     /// Sizes, and how full it is. It takes a step for each VRF, none for a route.
     pub fn stats(&self) -> Stats {
         let (mut vrfs, mut flat_vrfs, mut large) = (0, 0, [0; 2]);

@@ -214,7 +214,20 @@ fn follow(mut fib: Fib, history: &[Vec<Change>]) -> Result<(), TestCaseError> {
     prop_assert_eq!(fib.stats().v4.routes + fib.stats().v6.routes, oracle.0.len() + 2);
     let mut routes: Vec<_> = oracle.0.iter().map(|(net, value)| (*net, *value)).collect();
     routes.sort_by_key(|(net, _)| (net.addr(), net.prefix_len()));
-    prop_assert_eq!(fib.routes(7).collect::<Vec<_>>(), routes);
+    prop_assert_eq!(fib.routes(7).collect::<Vec<_>>(), routes.clone());
+    let v4 = routes.iter().filter(|(net, _)| net.addr().is_ipv4()).count();
+    prop_assert_eq!(fib.counts(7), (v4, routes.len() - v4));
+    // From prefixes that are there, and from others.
+    let others = addrs.iter().map(|&addr| IpNet::from(addr));
+    let starts: Vec<IpNet> = oracle.0.keys().copied().chain(others).take(64).collect();
+    for from in starts {
+        let after = |net: &IpNet| {
+            net.addr().is_ipv4() == from.addr().is_ipv4()
+                && (net.addr(), net.prefix_len()) >= (from.addr(), from.prefix_len())
+        };
+        let rest: Vec<_> = routes.iter().filter(|(net, _)| after(net)).copied().collect();
+        prop_assert_eq!(fib.routes_from(7, from).collect::<Vec<_>>(), rest);
+    }
     for (net, value) in &oracle.0 {
         prop_assert_eq!(fib.get(7, net), Some(*value));
     }

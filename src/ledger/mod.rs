@@ -2,10 +2,14 @@
 //! memory and on disk, and how available that makes it.
 //!
 //! A VIF is out while at least one fault stands: from the first to the end of the last. The outage has the
-//! cause of the first fault, and names the others. The station's own absence is an outage of all VIFs.
+//! cause of the first fault, and names the others. The station's own absence is an outage of all VIFs, and
+//! so is a time in which a thread did not run that all of them need.
 //! Times are the wall clock's, in milliseconds since 1970.
 
 mod file;
+mod keeper;
+
+pub use keeper::{Entry, Keeper};
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -36,6 +40,8 @@ pub enum Cause {
     Restart,
     /// The station ended without being told to.
     Crash,
+    /// The station was there, but did not run: stopped, or without a CPU.
+    Stall,
 }
 
 impl Cause {
@@ -49,6 +55,7 @@ impl Cause {
             Cause::Neighbor => "neighbor",
             Cause::Restart => "restart",
             Cause::Crash => "crash",
+            Cause::Stall => "stall",
         }
     }
 
@@ -78,6 +85,21 @@ pub struct Outage {
     /// Frames lost, as counted; none while it lasts, or where the station did not count.
     #[serde(default)]
     pub frames_lost: Option<u64>,
+}
+
+impl Outage {
+    /// One of the station, and so of all VIFs.
+    fn of_station(cause: Cause, start_ms: u64, end_ms: u64) -> Outage {
+        Outage {
+            vif: None,
+            cause,
+            also: Vec::new(),
+            start_ms,
+            end_ms: Some(end_ms),
+            detection_ms: None,
+            frames_lost: None,
+        }
+    }
 }
 
 /// A fault that stands: its cause, and how long it may have stood before it was noticed.
@@ -126,6 +148,8 @@ pub struct Ledger {
     /// When each VIF was first seen.
     seen: BTreeMap<String, u64>,
     file: Option<File>,
+    /// The last stall, which may grow: its threads notice it one after the other.
+    stall: Option<Outage>,
 }
 
 impl Ledger {
@@ -159,15 +183,7 @@ impl Ledger {
                 ledger.close(&name, start_ms, None);
             }
             let start_ms = start_ms.min(now_ms);
-            let outage = Outage {
-                vif: None,
-                cause,
-                also: Vec::new(),
-                start_ms,
-                end_ms: Some(now_ms),
-                detection_ms: None,
-                frames_lost: None,
-            };
+            let outage = Outage::of_station(cause, start_ms, now_ms);
             ledger.write(&Line::Outage(outage.clone()));
             ledger.remember(outage);
         }
@@ -246,6 +262,29 @@ impl Ledger {
         self.open.contains_key(vif)
     }
 
+    /// A thread that all VIFs need did not run from one moment to another. What several threads say of
+    /// the same time is one outage.
+    pub fn stalled(&mut self, from_ms: u64, to_ms: u64) {
+        match &mut self.stall {
+            Some(stall) if from_ms <= stall.end_ms.unwrap_or(0) && to_ms >= stall.start_ms => {
+                stall.start_ms = stall.start_ms.min(from_ms);
+                stall.end_ms = stall.end_ms.max(Some(to_ms));
+            }
+            _ => {
+                self.note_stall();
+                self.stall = Some(Outage::of_station(Cause::Stall, from_ms, to_ms.max(from_ms)));
+            }
+        }
+    }
+
+    /// The last stall is over: no thread says more of it.
+    fn note_stall(&mut self) {
+        if let Some(stall) = self.stall.take() {
+            self.write(&Line::Outage(stall.clone()));
+            self.remember(stall);
+        }
+    }
+
     fn close(&mut self, vif: &str, now_ms: u64, frames_lost: Option<u64>) {
         let Some(Open { mut outage, .. }) = self.open.remove(vif) else { return };
         outage.end_ms = Some(now_ms.max(outage.start_ms));
@@ -264,6 +303,10 @@ impl Ledger {
 
     /// Notes that the station is alive: call it every second.
     pub fn alive(&mut self, now_ms: u64) {
+        if self.stall.as_ref().and_then(|stall| stall.end_ms).is_some_and(|end| end + 1000 < now_ms)
+        {
+            self.note_stall();
+        }
         if let Some(file) = &mut self.file {
             file.alive(now_ms);
         }
@@ -271,6 +314,7 @@ impl Ledger {
 
     /// Notes that the station is about to end because it was told to.
     pub fn stop(&mut self, now_ms: u64) {
+        self.note_stall();
         self.write(&Line::Stop { at_ms: now_ms });
     }
 
@@ -292,14 +336,20 @@ impl Ledger {
 
     /// The outages of a VIF, or of all, that did not end before `since_ms`: oldest first.
     pub fn outages(&self, vif: Option<&str>, since_ms: u64) -> Vec<Outage> {
-        let past = self.past.values().flatten();
-        let all = past.chain(self.open.values().map(|open| &open.outage));
-        let of = |outage: &&Outage| match (vif, &outage.vif) {
-            (Some(wanted), Some(vif)) => wanted == vif,
-            _ => true,
-        };
         let recent = |outage: &&Outage| outage.end_ms.is_none_or(|end| end >= since_ms);
-        let mut outages: Vec<Outage> = all.filter(of).filter(recent).cloned().collect();
+        let mut outages: Vec<Outage> = match vif {
+            Some(vif) => {
+                let past = [Some(vif.to_owned()), None];
+                let past = past.iter().filter_map(|of| self.past.get(of)).flatten();
+                let open = self.open.get(vif).map(|open| &open.outage);
+                past.chain(open).chain(&self.stall).filter(recent).cloned().collect()
+            }
+            None => {
+                let open = self.open.values().map(|open| &open.outage);
+                let past = self.past.values().flatten();
+                past.chain(open).chain(&self.stall).filter(recent).cloned().collect()
+            }
+        };
         outages.sort_by(|a, b| (a.start_ms, &a.vif).cmp(&(b.start_ms, &b.vif)));
         outages
     }

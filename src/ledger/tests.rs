@@ -140,3 +140,43 @@ fn a_file_written_anew_says_the_same() {
     assert_eq!(ledger.outages(Some("a"), 0)[..before.len()], before);
     assert_eq!(ledger.outages(Some("b"), 0)[0].end_ms, Some(9500));
 }
+
+#[test]
+fn a_stall_is_one_outage_of_all_whichever_threads_say_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut ledger = Ledger::open(directory.path(), 0).unwrap();
+    ledger.update("a", &faults(&[]), 0, || 0);
+    // Stopped from 10,000 to 22,000: each thread knows its own part.
+    ledger.stalled(10_000, 21_990);
+    ledger.stalled(9_900, 22_000);
+    ledger.stalled(40_000, 40_150);
+    let expected = [
+        Outage::of_station(Cause::Stall, 9_900, 22_000),
+        Outage::of_station(Cause::Stall, 40_000, 40_150),
+    ];
+    assert_eq!(ledger.outages(Some("a"), 0), expected);
+    let availability = ledger.availability("a", 0, 100_000);
+    assert_eq!((availability.down_ms, availability.longest_ms), (12_250, 12_100));
+    assert_eq!(availability.outages, 2);
+    ledger.alive(42_000);
+    ledger.stop(50_000);
+    drop(ledger);
+    let ledger = Ledger::open(directory.path(), 50_000).unwrap();
+    assert_eq!(ledger.outages(None, 0)[..2], expected);
+}
+
+#[test]
+fn the_keeper_takes_notes_in_order_and_answers() {
+    let (keeper, thread) = Keeper::start(Ledger::in_memory()).unwrap();
+    let entry =
+        |causes: &[Cause], counted| Entry { vif: "a".into(), faults: faults(causes), counted };
+    keeper.update(vec![entry(&[], 0)], 0);
+    keeper.update(vec![entry(&[Cause::Link], 3)], 100);
+    assert_eq!(keeper.ask(|ledger| ledger.is_out("a")), Some(true));
+    keeper.update(vec![entry(&[], 10)], 150);
+    let lost = keeper.ask(|ledger| ledger.outages(Some("a"), 0)[0].frames_lost);
+    assert_eq!(lost, Some(Some(7)));
+    keeper.stop(200);
+    thread.join().unwrap();
+    assert_eq!(keeper.ask(|ledger| ledger.is_out("a")), None, "it has ended");
+}

@@ -46,8 +46,8 @@ pub struct ConsistencyRow {
 pub struct OutageRow {
     /// Name of the VIF; `null` for an outage of the whole station, and so of all VIFs.
     pub vif: Option<String>,
-    /// The first fault's: `link`, `bfd`, `bgp`, `neighbor`, `admin` (the operator's), `restart` or `crash`
-    /// (the station's).
+    /// The first fault's: `link`, `bfd`, `bgp`, `neighbor`, `admin` (the operator's), `restart`, `crash`
+    /// or `stall` (the station's).
     pub cause: Cause,
     /// Causes that came to it.
     pub also: Vec<Cause>,

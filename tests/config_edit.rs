@@ -181,7 +181,7 @@ fn a_file_is_replaced_with_its_mode_through_its_link() {
     fs::write(&path, "old").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
     symlink("real.toml", &link).unwrap();
-    replace(&link, "new").unwrap();
+    replace(&link, "new").unwrap().keep();
     assert_eq!(fs::read_to_string(&path).unwrap(), "new");
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
@@ -192,13 +192,29 @@ fn a_file_is_replaced_with_its_mode_through_its_link() {
 }
 
 #[test]
+fn a_replaced_file_can_be_taken_back_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("station.toml");
+    fs::write(&path, "old").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o604)).unwrap();
+    let inode = fs::metadata(&path).unwrap().ino();
+    let replaced = replace(&path, "new").unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+    replaced.take_back().unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    let meta = fs::metadata(&path).unwrap();
+    assert_eq!((meta.ino(), meta.mode() & 0o7777), (inode, 0o604));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+}
+
+#[test]
 #[ignore = "needs root: run by scripts/test"]
 fn a_file_keeps_its_owner() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("station.toml");
     fs::write(&path, "old").unwrap();
     std::os::unix::fs::chown(&path, Some(1234), Some(4321)).unwrap();
-    replace(&path, "new").unwrap();
+    replace(&path, "new").unwrap().keep();
     let meta = fs::metadata(&path).unwrap();
     assert_eq!((meta.uid(), meta.gid()), (1234, 4321));
 }

@@ -25,7 +25,7 @@ use toml::de::DeTable;
 
 pub use error::{ConfigError, Problem};
 pub use lists::MAX_FILE;
-pub use replace::replace;
+pub use replace::{Replaced, replace};
 pub use secrets::exposure;
 
 use super::model::Config;

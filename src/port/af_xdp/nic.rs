@@ -16,6 +16,9 @@ use crate::netlink::{self, Link};
 /// Octets of an Ethernet header with two tags.
 const L2_HEADER: u32 = 14 + 2 * 4;
 
+/// The largest MTU that any frame carries.
+const LARGEST_MTU: u32 = 3818;
+
 /// Features of a NIC that take tags out of frames or put them in, beside the frame's bytes, where
 /// an XDP program does not see them. With `ethtool -K` they have the same names.
 const TAG_OFFLOADS: [&str; 4] =
@@ -42,7 +45,8 @@ pub enum NicError {
     NotEthernet(String),
     /// Its MTU is too large for a frame's memory.
     #[error(
-        "{interface} has MTU {mtu}, and this version carries at most {most}: `ip link set dev {interface} mtu {most}`"
+        "{interface} has MTU {mtu}, and the station's frames carry at most {most}: `ip link set dev {interface} mtu {most}`{}",
+        if *mtu <= LARGEST_MTU { ", or start the station again, which then takes larger ones" } else { "" }
     )]
     Mtu {
         /// The interface.
@@ -65,6 +69,18 @@ pub enum NicError {
         reason: String,
         /// What sets it.
         command: String,
+    },
+    /// It cannot have as many queues as the station has workers.
+    #[error(
+        "{interface} can have at most {most} receive and transmit queues, and the station runs {wanted} workers, a number that it chose at its start without this interface: list {most} CPUs as cpus in [station], and start it again"
+    )]
+    FewQueues {
+        /// The interface.
+        interface: String,
+        /// The most that it can have.
+        most: u32,
+        /// How many workers there are.
+        wanted: u32,
     },
     /// It hides VLAN tags or merges frames, and that cannot be switched off.
     #[error(
@@ -247,7 +263,7 @@ fn set_queues(link: &Link, wanted: u32) -> Result<Option<String>, NicError> {
     };
     let most = if combined { channels.max_combined } else { channels.max_rx.min(channels.max_tx) };
     if wanted > most {
-        return Err(refused(format!("it can have at most {most}")));
+        return Err(NicError::FewQueues { interface: interface.clone(), most, wanted });
     }
     let set = |ethtool: Ethtool| {
         if combined {
@@ -357,6 +373,14 @@ mod tests {
         let link = Link { name: "eth1".into(), mtu: 9000, ..Link::default() };
         let error = check_mtu(&link, FrameSize::Large).unwrap_err().to_string();
         assert!(error.contains("ip link set dev eth1 mtu 3818"), "{error}");
+        assert!(!error.contains("start the station again"), "{error}");
+        // An interface that came or grew later: the frames were chosen without it.
+        let link = Link { name: "eth1".into(), mtu: 3000, ..Link::default() };
+        let error = check_mtu(&link, FrameSize::Small).unwrap_err().to_string();
+        assert!(error.contains("or start the station again"), "{error}");
+        assert_eq!(check_mtu(&link, FrameSize::Large).ok(), Some(()));
+        assert_eq!(frame_size_for_mtu(LARGEST_MTU), Some(FrameSize::Large));
+        assert_eq!(frame_size_for_mtu(LARGEST_MTU + 1), None);
     }
 
     #[test]

@@ -13,12 +13,13 @@ use serde_json::Value;
 use station::control::answer::Answer;
 use station::control::protocol::{ErrorKind, Request};
 use station::control::rows::{ChangeResult, RouteRow, VrfRow};
-use station::control::server::{Call, Limits, MAX_CONNECTIONS, QUEUE, Server};
+use station::control::server::{Call, Limits, MAX_CONNECTIONS, MAX_OWN, QUEUE, Server};
 use station::tables::VrfKind;
 
 const LIMITS: Limits = Limits {
     request: Duration::from_millis(300),
     idle: Duration::from_millis(1500),
+    first: Duration::from_millis(1000),
     write: Duration::from_millis(500),
     answer: Duration::from_millis(800),
 };
@@ -64,7 +65,8 @@ fn station() -> Station {
     let path = dir.path().join("run/station/stationd.sock");
     let (sender, receiver) = crossbeam::channel::bounded::<Call>(QUEUE);
     thread::spawn(move || receiver.iter().for_each(control));
-    Station { _server: Server::start(&path, sender, LIMITS).unwrap(), _dir: dir, path }
+    let server = Server::bind(&path).unwrap().serve(sender, LIMITS).unwrap();
+    Station { _server: server, _dir: dir, path }
 }
 
 struct Client(BufReader<UnixStream>);
@@ -254,7 +256,7 @@ fn a_thousand_requests_in_a_row() {
 #[test]
 fn sixteen_at_once_and_not_one_more() {
     let station = station();
-    let mut clients: Vec<Client> = (0..MAX_CONNECTIONS).map(|_| station.client()).collect();
+    let mut clients: Vec<Client> = (0..MAX_OWN).map(|_| station.client()).collect();
     thread::scope(|scope| {
         for client in &mut clients {
             scope.spawn(|| (0..50).for_each(|_| assert_eq!(client.ask("show_vrfs")["end"], true)));
@@ -278,7 +280,7 @@ fn sixteen_at_once_and_not_one_more() {
 
 fn start(path: &std::path::Path) -> std::io::Result<Server> {
     let (sender, _) = crossbeam::channel::bounded::<Call>(1);
-    Server::start(path, sender, LIMITS)
+    Server::bind(path)?.serve(sender, LIMITS)
 }
 
 #[test]
@@ -291,6 +293,32 @@ fn the_socket_has_its_mode_and_goes_with_the_server() {
     let path = station.path.clone();
     drop(station._server);
     assert!(!path.exists());
+}
+
+#[test]
+fn a_client_that_asks_for_nothing_gives_its_place_back_soon() {
+    let station = station();
+    let started = Instant::now();
+    let mut silent: Vec<Client> = (0..MAX_OWN).map(|_| station.client()).collect();
+    assert_eq!(station.client().error_kind(), "busy");
+    assert!(silent.iter_mut().all(Client::is_closed));
+    assert!(started.elapsed() < LIMITS.idle, "as late as one that has asked");
+    assert_eq!(station.client().ask("show_vrfs")["end"], true);
+}
+
+#[test]
+fn a_socket_is_taken_before_it_is_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("stationd.sock");
+    let bound = Server::bind(&path).unwrap();
+    let error = Server::bind(&path).err().expect("a second one is refused");
+    assert!(error.to_string().contains("another process answers"), "{error}");
+    let mut early = Client(BufReader::new(UnixStream::connect(&path).unwrap()));
+    early.send(b"{\"v\":1,\"request\":\"show_vrfs\"}\n");
+    let (sender, receiver) = crossbeam::channel::bounded::<Call>(QUEUE);
+    thread::spawn(move || receiver.iter().for_each(control));
+    let _server = bound.serve(sender, LIMITS).unwrap();
+    assert_eq!(early.line()["end"], true, "who comes early is served later");
 }
 
 #[test]
@@ -328,6 +356,31 @@ fn let_in(station: &Station, uid: u32, gid: u32, groups: &str) -> bool {
     let denied = String::from_utf8_lossy(&output.stderr).contains("is not in the group of");
     assert_eq!(output.status.success(), !denied, "{output:?}");
     output.status.success()
+}
+
+#[test]
+#[ignore = "needs root: run by scripts/test"]
+fn the_group_cannot_lock_out_root() {
+    let station = station();
+    for dir in station.path.ancestors().skip(1).take(3) {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    std::os::unix::fs::chown(&station.path, None, Some(4242)).unwrap();
+    let script = format!(
+        "import socket, time\nall = [socket.socket(socket.AF_UNIX) for _ in range({MAX_CONNECTIONS})]\n\
+         for one in all: one.connect({:?})\nprint(flush=True)\ntime.sleep(60)",
+        station.path
+    );
+    let mut silent = std::process::Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=4242", "--clear-groups", "python3", "-c", &script])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut connected = [0];
+    silent.stdout.take().unwrap().read_exact(&mut connected).unwrap();
+    assert_eq!(station.client().ask("show_vrfs")["end"], true);
+    silent.kill().unwrap();
+    silent.wait().unwrap();
 }
 
 #[test]

@@ -129,6 +129,8 @@ fn answer(request: Request) -> Answer {
             config: "/etc/station.toml".into(),
             namespace: "stationd-station".into(),
             log_lines_lost: 3,
+            longest_hold_us: 850,
+            longest_hold: "work".into(),
         }),
         Request::VifDel(_) => Answer::refused(ErrorKind::Conflict, "vif \"a\" is still used"),
         Request::Reload { dry_run } => {
@@ -153,7 +155,7 @@ fn station() -> Station {
             call.reply.send(answer(call.request));
         }
     });
-    let server = Server::start(&path, sender, Limits::default()).unwrap();
+    let server = Server::bind(&path).unwrap().serve(sender, Limits::default()).unwrap();
     Station { _server: server, _dir: dir, path, requests }
 }
 

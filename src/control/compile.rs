@@ -373,7 +373,8 @@ impl Compiler {
     }
 }
 
-fn same_place(old: &State, new: &State, id: VifId) -> bool {
+/// Whether a VIF is on the same wire of the same VRF in both.
+pub(super) fn same_place(old: &State, new: &State, id: VifId) -> bool {
     match (old.tables.vif(id), new.tables.vif(id)) {
         (Some(old), Some(new)) => {
             (old.port, old.tags, old.vrf, &old.name) == (new.port, new.tags, new.vrf, &new.name)

@@ -3,6 +3,7 @@
 
 mod addresses;
 pub mod answer;
+mod candidate;
 pub mod client;
 mod commit;
 mod compile;
@@ -21,6 +22,7 @@ pub mod rows;
 pub mod server;
 mod state;
 
+pub use candidate::{Base, Candidate, difference};
 pub use commit::{CommitError, Engine, Limits, PortFacts, Publish};
 pub use diff::{Change, Diff, Op};
 pub use learn::{Learning, MAX_NEXT_HOPS};

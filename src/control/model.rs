@@ -321,6 +321,18 @@ pub struct RouteListConfig {
     pub via6: Vec<NextHop>,
 }
 
+impl Config {
+    /// Takes over the prefix lists that `running` has too: what both share costs a commit nothing.
+    pub fn share_lists(&mut self, running: &Config) {
+        for list in &mut self.route_lists {
+            let same = running.route_lists.iter().find(|old| old.prefixes == list.prefixes);
+            if let Some(same) = same {
+                list.prefixes = same.prefixes.clone();
+            }
+        }
+    }
+}
+
 /// `[[neighbor]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NeighborConfig {

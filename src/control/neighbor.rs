@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::commit::{CommitError, Engine, Publish, VrfUpdates};
+use super::compile::same_place;
 use super::rib::Host;
 use super::state::{Egress, Neighbor, State};
 use crate::slowpath::NeighborEvent;
@@ -32,6 +33,7 @@ impl<P: Publish> Engine<P> {
     /// An error says that a neighbor got no host route, or was not taken in at all, for lack of
     /// room. It is still the slow path's neighbor: its packets go there.
     pub fn neighbor_events(&mut self, events: &[NeighborEvent]) -> Result<(), CommitError> {
+        self.moves += 1;
         let stuck = self.state.stuck.iter().map(|(&at, &group)| (at, Some(group)));
         let mut touched = Touched { hosts: stuck.collect(), ..Touched::default() };
         let mut result = Ok(());
@@ -108,6 +110,9 @@ impl<P: Publish> Engine<P> {
         for (name, address, up) in peers {
             if let Some(vif) = self.vif(name) {
                 touched.extend(self.state.set_peer((vif, address), up));
+                if let Some(commit) = &mut self.commit {
+                    commit.next.follow_peer(&self.state, (vif, address));
+                }
             }
         }
         if !touched.is_empty() {
@@ -119,6 +124,9 @@ impl<P: Publish> Engine<P> {
 
     /// Takes a port's link up or down: one publication, whatever the number of routes.
     pub fn link_changed(&mut self, id: PortId, up: bool) {
+        if let Some(commit) = &mut self.commit {
+            commit.next.set_link(id, up);
+        }
         if self.state.set_link(id, up) {
             self.publish();
         }
@@ -228,7 +236,7 @@ impl State {
     }
 
     /// False if the port was so already, or is not there.
-    fn set_link(&mut self, id: PortId, up: bool) -> bool {
+    pub(super) fn set_link(&mut self, id: PortId, up: bool) -> bool {
         let mut ports = self.tables.ports.to_vec();
         let Some(port) = ports.get_mut(id.index()).filter(|port| port.up != up) else {
             return false;
@@ -244,6 +252,14 @@ impl State {
         self.render_adjacencies(&adjacencies);
         self.render_groups_of(&adjacencies);
         true
+    }
+
+    /// Takes over what `now` says of a peer, where its VIF is the same.
+    pub(super) fn follow_peer(&mut self, now: &State, peer: (VifId, IpAddr)) {
+        if same_place(now, self, peer.0) {
+            let touched = self.set_peer(peer, !now.silent.contains(&peer));
+            self.render_groups_of(touched.as_slice());
+        }
     }
 
     /// The adjacency to look at again; `None` if the peer was so already, or is no next hop.

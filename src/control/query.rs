@@ -25,7 +25,7 @@ pub struct Route {
 impl<P: Publish> Engine<P> {
     /// The running configuration; none before the first commit.
     pub fn config(&self) -> Option<&Config> {
-        self.config.as_ref()
+        self.config.as_deref()
     }
 
     /// The tables as last published.
@@ -66,6 +66,17 @@ impl<P: Publish> Engine<P> {
     pub fn routes(&self, vrf: VrfId) -> impl Iterator<Item = Route> + '_ {
         let routes = self.fib.routes(u32::from(vrf.0));
         routes.map(move |(prefix, group)| self.route(vrf, prefix, group))
+    }
+
+    /// The routes of one family in the FIB of a VRF, from a prefix on.
+    pub fn routes_from(&self, vrf: VrfId, from: IpNet) -> impl Iterator<Item = Route> + '_ {
+        let routes = self.fib.routes_from(u32::from(vrf.0), from);
+        routes.map(move |(prefix, group)| self.route(vrf, prefix, group))
+    }
+
+    /// How many IPv4 and IPv6 routes the FIB of a VRF has.
+    pub fn route_counts(&self, vrf: VrfId) -> (usize, usize) {
+        self.fib.counts(u32::from(vrf.0))
     }
 
     /// The route that packets for `address` take.

@@ -321,6 +321,13 @@ pub struct VersionInfo {
     pub namespace: String,
     /// Lines of the log that were lost because standard error did not take them in time.
     pub log_lines_lost: u64,
+    /// The longest that the control thread did one thing since the start, while links waited:
+    /// microseconds.
+    #[serde(default)]
+    pub longest_hold_us: u64,
+    /// What that was.
+    #[serde(default)]
+    pub longest_hold: String,
 }
 
 /// A change, a reload or `clear counters`.

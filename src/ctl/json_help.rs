@@ -26,6 +26,7 @@ milliseconds.
   sla        vif state since_ms until_ms availability outages down_ms longest_ms planned_ms frames_lost
   lookup     vrf address prefix via[{vif next_hop mac state weight backup}] verdict help
   version    station version protocol uptime_s generation config namespace log_lines_lost
+             longest_hold_us longest_hold
   changes    generation dry_run changes[]
 
 Exit codes: 0 done; 1 refused by the station; 2 wrong usage; 3 the station cannot be reached.";

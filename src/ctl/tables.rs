@@ -287,6 +287,8 @@ impl Show for VersionInfo {
             if station.log_lines_lost > 0 {
                 writeln!(out, "log        {} lines lost", station.log_lines_lost)?;
             }
+            let (us, hold) = (station.longest_hold_us, &station.longest_hold);
+            writeln!(out, "control    busy with one thing for {us} us at most ({hold})")?;
         }
         Ok(())
     }

@@ -9,14 +9,21 @@ use std::sync::Arc;
 use crate::tables::counters::{SlowCounters, WorkerCounters};
 use crate::tables::{PortId, Snapshot, VifId};
 
-/// All counters of the station, as an operator sees them.
-#[derive(Debug)]
+/// All counters of the station, as an operator sees them. A clone shares them, and shows what is counted
+/// later too.
+#[derive(Clone, Debug)]
 pub struct Counters {
     workers: Vec<Arc<WorkerCounters>>,
     slow: Arc<SlowCounters>,
+    base: Arc<Base>,
+}
+
+/// From where on an operator sees them.
+#[derive(Clone, Debug, Default)]
+struct Base {
     /// What had been counted at the last clear, or when the id was given to its present VIF.
-    vif_base: Vec<VifTotals>,
-    port_base: Vec<PortTotals>,
+    vifs: Vec<VifTotals>,
+    ports: Vec<PortTotals>,
     /// Whose id it is.
     names: Vec<Option<Arc<str>>>,
 }
@@ -24,7 +31,7 @@ pub struct Counters {
 impl Counters {
     /// The counters of these workers and the slow path.
     pub fn new(workers: Vec<Arc<WorkerCounters>>, slow: Arc<SlowCounters>) -> Counters {
-        Counters { workers, slow, vif_base: Vec::new(), port_base: Vec::new(), names: Vec::new() }
+        Counters { workers, slow, base: Arc::default() }
     }
 
     /// Frames of the slow path that found a worker's queue full.
@@ -39,34 +46,38 @@ impl Counters {
 
     /// Takes notice of new tables: a VIF that got the id of a deleted one starts from zero.
     pub fn adopt(&mut self, tables: &Snapshot) {
+        let mut base = std::mem::take(&mut self.base);
+        let Base { vifs, names, .. } = Arc::make_mut(&mut base);
         for (index, vif) in tables.vifs.iter().enumerate() {
             let name = vif.as_ref().map(|vif| vif.name.clone());
-            if self.names.len() <= index {
-                self.names.resize(index + 1, None);
-                self.vif_base.resize(index + 1, VifTotals::default());
+            if names.len() <= index {
+                names.resize(index + 1, None);
+                vifs.resize(index + 1, VifTotals::default());
             }
-            if name.is_some() && self.names[index] != name {
+            if name.is_some() && names[index] != name {
                 // An id that nobody had before has counted nothing but what is its VIF's own.
-                if let (Some(_), Ok(id)) = (&self.names[index], u16::try_from(index)) {
-                    self.vif_base[index] = self.sum_vif(VifId(id));
+                if let (Some(_), Ok(id)) = (&names[index], u16::try_from(index)) {
+                    vifs[index] = self.sum_vif(VifId(id));
                 }
-                self.names[index] = name;
+                names[index] = name;
             }
         }
+        self.base = base;
     }
 
     /// Makes everything count from zero. Workers notice nothing.
     pub fn clear(&mut self, ports: usize) {
-        let vifs = (0..=u16::MAX).map(VifId).take(self.vif_base.len());
-        self.vif_base = vifs.map(|id| self.sum_vif(id)).collect();
+        let vifs = (0..=u16::MAX).map(VifId).take(self.base.vifs.len());
+        let vifs = vifs.map(|id| self.sum_vif(id)).collect();
         let ports = (0..=u8::MAX).map(PortId).take(ports);
-        self.port_base = ports.map(|id| self.sum_port(id)).collect();
+        let ports = ports.map(|id| self.sum_port(id)).collect();
+        self.base = Arc::new(Base { vifs, ports, names: self.base.names.clone() });
     }
 
     /// A VIF's counters.
     pub fn vif(&self, id: VifId) -> VifTotals {
         let sum = self.sum_vif(id);
-        match self.vif_base.get(id.index()) {
+        match self.base.vifs.get(id.index()) {
             Some(base) => sum.since(base),
             None => sum,
         }
@@ -75,7 +86,7 @@ impl Counters {
     /// A port's counters.
     pub fn port(&self, id: PortId) -> PortTotals {
         let sum = self.sum_port(id);
-        match self.port_base.get(id.index()) {
+        match self.base.ports.get(id.index()) {
             Some(base) => sum.since(base),
             None => sum,
         }

@@ -1,23 +1,20 @@
 //! Answers to an operator's questions. Nothing here changes anything.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::control_thread::Control;
+use super::view;
 use crate::control::answer::Answer;
 use crate::control::kernel::namespace_name;
-use crate::control::protocol::{ErrorKind, LookupRequest, Refusal, RouteFilter, VERSION};
+use crate::control::protocol::{ErrorKind, LookupRequest, Refusal, VERSION};
 use crate::control::rows::{
-    KernelStatistics, LookupResult, Member, Named, NeighborRow, PortRow, RouteRow, Row, Traffic,
-    VersionInfo, VifRow, VrfRow, WorkerRow, XdpCounters,
+    KernelStatistics, LookupResult, Member, Named, PortRow, Traffic, VersionInfo, WorkerRow,
+    XdpCounters,
 };
-use crate::control::{Route, Source};
 use crate::log;
 use crate::port::af_xdp::Attached;
-use crate::slowpath::NeighborState;
 use crate::tables::{
-    self, Adjacency, AdjacencyKind, DropReason, GroupId, PortId, Verdict, Vif, VifId, VrfId,
+    self, Adjacency, AdjacencyKind, DropReason, GroupId, PortId, Verdict, Vif, VifId, Vrf, VrfId,
 };
 
 /// `version`.
@@ -31,6 +28,8 @@ pub(super) fn version(control: &Control) -> Answer {
         config: control.file.display().to_string(),
         namespace: namespace_name(&control.config().station.socket),
         log_lines_lost: log::lost(),
+        longest_hold_us: control.holds.longest_us(),
+        longest_hold: control.holds.longest_of().into(),
     })
 }
 
@@ -88,116 +87,6 @@ pub(super) fn ports(control: &Control) -> Answer {
         }
     });
     Answer::rows(rows.collect::<Vec<_>>())
-}
-
-/// `show vifs`.
-pub(super) fn vifs(control: &Control) -> Answer {
-    let rows = control.vifs().map(|(id, vif)| {
-        let totals = control.counters.vif(id);
-        VifRow {
-            name: vif.name.to_string(),
-            port: control.port_name(vif.port),
-            vlan: vif.tags.to_string(),
-            service_tag: vif.tags.service,
-            kind: vif.kind,
-            vrf: control.vrf_name(vif.vrf),
-            mtu: vif.mtu,
-            state: match (vif.up, control.port_up(vif.port)) {
-                (false, _) => "down",
-                (true, false) => "port-down",
-                (true, true) => "up",
-            }
-            .into(),
-            addresses: vif.addresses.to_vec(),
-            source_check: vif.source_check,
-            traffic: Traffic {
-                rx_frames: totals.rx_frames,
-                rx_octets: totals.rx_octets,
-                tx_frames: totals.tx_frames,
-                tx_octets: totals.tx_octets,
-            },
-            forwarded: totals.forwarded,
-            punted: totals.punted.iter().sum(),
-            dropped: totals.drops.iter().sum(),
-        }
-    });
-    Answer::rows(rows.collect::<Vec<_>>())
-}
-
-/// `show vrfs`.
-pub(super) fn vrfs(control: &Control) -> Answer {
-    let rows = control.vrfs().map(|(id, vrf)| {
-        let (mut ipv4_routes, mut ipv6_routes) = (0, 0);
-        for route in control.engine.routes(id) {
-            match route.prefix.addr() {
-                IpAddr::V4(_) => ipv4_routes += 1,
-                IpAddr::V6(_) => ipv6_routes += 1,
-            }
-        }
-        let vifs = control.vifs().filter(|(_, vif)| vif.vrf == id).count() as u64;
-        VrfRow { name: vrf.name.to_string(), kind: vrf.kind, vifs, ipv4_routes, ipv6_routes }
-    });
-    Answer::rows(rows.collect::<Vec<_>>())
-}
-
-/// `show routes`. The rows of a full table are made by the connection's thread, a few at a time.
-pub(super) fn routes(control: &Control, filter: &RouteFilter) -> Answer {
-    let Some(vrf) = control.engine.vrf(&filter.vrf) else { return no("vrf", &filter.vrf) };
-    let routes: Vec<Route> =
-        control.engine.routes(vrf).filter(|route| filter.matches(&route.prefix)).collect();
-    let mut groups: HashMap<GroupId, (AdjacencyKind, Arc<[Member]>)> = HashMap::new();
-    for route in &routes {
-        groups.entry(route.group).or_insert_with(|| control.group(route.group));
-    }
-    let name = filter.vrf.clone();
-    let rows = routes.into_iter().map(move |route| {
-        let (kind, via) = match groups.get(&route.group) {
-            Some((kind, members)) => (*kind, members.to_vec()),
-            None => (AdjacencyKind::NoRoute, Vec::new()),
-        };
-        Row::from(RouteRow {
-            vrf: name.clone(),
-            prefix: route.prefix,
-            origin: origin(route.source).into(),
-            action: action(kind).into(),
-            via,
-        })
-    });
-    Answer::Rows(Box::new(rows))
-}
-
-/// `show neighbors`: the configured ones and those that the slow path knows.
-pub(super) fn neighbors(control: &Control) -> Answer {
-    let mut rows = Vec::new();
-    let tables = control.engine.tables();
-    let mut row = |id: VifId, address, mac, state: &str, age_s| {
-        let Some(vif) = tables.vif(id) else { return };
-        rows.push(NeighborRow {
-            vif: vif.name.to_string(),
-            vrf: control.vrf_name(vif.vrf),
-            address,
-            mac,
-            state: state.into(),
-            age_s,
-        });
-    };
-    for (&(vif, address), &id) in &*tables.neighbors {
-        let adjacency = tables.adjacency(id);
-        if adjacency.static_neighbor {
-            row(vif, address, mac(adjacency), "static", 0);
-        }
-    }
-    for known in control.datapath.slow.neighbors() {
-        let state = match known.state {
-            NeighborState::Incomplete => "unresolved",
-            NeighborState::Reachable | NeighborState::Probing => "reachable",
-            NeighborState::Failed => "failed",
-        };
-        let mac = known.mac.map(|mac| mac.to_string());
-        row(known.vif, known.address, mac, state, known.age_ns / 1_000_000_000);
-    }
-    rows.sort_by(|a, b| (&a.vif, a.address).cmp(&(&b.vif, b.address)));
-    Answer::rows(rows)
 }
 
 /// `show workers`.
@@ -266,22 +155,11 @@ pub(super) fn lookup(control: &Control, request: &LookupRequest) -> Answer {
 
 impl Control {
     pub(super) fn vifs(&self) -> impl Iterator<Item = (VifId, &Vif)> {
-        let vifs = (0..=u16::MAX).map(VifId).zip(self.engine.tables().vifs.iter());
-        vifs.filter_map(|(id, vif)| Some((id, vif.as_ref()?)))
+        view::vifs(self.engine.tables())
     }
 
-    pub(super) fn vrfs(&self) -> impl Iterator<Item = (VrfId, &crate::tables::Vrf)> {
-        let vrfs = (0..=u16::MAX).map(VrfId).zip(&*self.engine.tables().vrfs);
-        vrfs.filter_map(|(id, vrf)| Some((id, vrf.as_ref()?)))
-    }
-
-    pub(super) fn port_name(&self, id: PortId) -> String {
-        let state = self.datapath.ports.get(id.index());
-        state.map(|state| state.config.name.to_string()).unwrap_or_default()
-    }
-
-    fn port_up(&self, id: PortId) -> bool {
-        self.datapath.ports.get(id.index()).is_some_and(|state| state.facts.link_up)
+    pub(super) fn vrfs(&self) -> impl Iterator<Item = (VrfId, &Vrf)> {
+        view::vrfs(self.engine.tables())
     }
 
     fn vrf_name(&self, id: VrfId) -> String {
@@ -292,7 +170,7 @@ impl Control {
     }
 
     /// What packets meet at a group, and its members.
-    fn group(&self, id: GroupId) -> (AdjacencyKind, Arc<[Member]>) {
+    pub(super) fn group(&self, id: GroupId) -> (AdjacencyKind, Arc<[Member]>) {
         let mut kind = AdjacencyKind::NoRoute;
         let mut members = Vec::new();
         for (adjacency, member) in self.engine.members(id) {
@@ -338,30 +216,8 @@ pub(super) fn no_such(what: &str, name: &str) -> Refusal {
     Refusal::new(ErrorKind::NotFound, format!("there is no {what} \"{name}\""))
 }
 
-fn mac(adjacency: &Adjacency) -> Option<String> {
+pub(super) fn mac(adjacency: &Adjacency) -> Option<String> {
     adjacency.next_hop().map(|mac| mac.to_string())
-}
-
-fn origin(source: Source) -> &'static str {
-    match source {
-        Source::Local => "local",
-        Source::Connected => "connected",
-        Source::Static => "static",
-        Source::List => "list",
-        Source::Neighbor => "neighbor",
-        Source::Bgp => "bgp",
-    }
-}
-
-fn action(kind: AdjacencyKind) -> &'static str {
-    match kind {
-        AdjacencyKind::Local => "local",
-        AdjacencyKind::Broadcast => "broadcast",
-        AdjacencyKind::Blackhole => "blackhole",
-        AdjacencyKind::Unreachable => "unreachable",
-        AdjacencyKind::Prohibited => "prohibit",
-        _ => "forward",
-    }
 }
 
 fn named<'a>(values: impl Iterator<Item = (&'a str, u64)>) -> Named {

@@ -35,26 +35,38 @@ pub(super) fn check(config: &Config) -> Result<(), bird::ProcessError> {
     }
 }
 
+/// What BIRD is to run with a configuration, with these ids of VRFs and while these ports are dead; checked by
+/// BIRD if it is not what it runs already. It may take BIRD long.
+pub(super) fn prepare(
+    config: &Config,
+    vrfs: &HashMap<Arc<str>, VrfId>,
+    dead_ports: &BTreeSet<Arc<str>>,
+    running: Option<&Rendered>,
+) -> Result<Option<Rendered>, CommitError> {
+    let around = Surroundings { vrfs, dead_ports, directory: &directory(&config.station) };
+    let rendered = bird::render(config, &around);
+    if let Some(new) = rendered.as_ref().filter(|new| Some(*new) != running) {
+        bird::check(&config.station.bird, new)
+            .map_err(|error| CommitError::Routing(error.to_string()))?;
+    }
+    Ok(rendered)
+}
+
 impl Control {
     /// What BIRD is to run with a configuration, as the ports are now.
     fn render(&self, config: &Config) -> Option<Rendered> {
-        let dead = self.datapath.ports.iter().filter(|port| !port.facts.link_up);
         let around = Surroundings {
             vrfs: &self.engine.vrf_ids(config),
-            dead_ports: &dead.map(|port| port.config.name.clone()).collect(),
+            dead_ports: &self.dead_ports(),
             directory: &directory(&config.station),
         };
         bird::render(config, &around)
     }
 
-    /// What BIRD is to run with a configuration, checked by BIRD if it is not what it runs already.
-    pub(super) fn prepare_bgp(&self, config: &Config) -> Result<Option<Rendered>, CommitError> {
-        let rendered = self.render(config);
-        if let Some(new) = rendered.as_ref().filter(|_| rendered != self.bgp) {
-            bird::check(&config.station.bird, new)
-                .map_err(|error| CommitError::Routing(error.to_string()))?;
-        }
-        Ok(rendered)
+    /// The ports without a link.
+    pub(super) fn dead_ports(&self) -> BTreeSet<Arc<str>> {
+        let dead = self.datapath.ports.iter().filter(|port| !port.facts.link_up);
+        dead.map(|port| port.config.name.clone()).collect()
     }
 
     /// Gives BIRD what it is to run.

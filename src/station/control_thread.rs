@@ -1,28 +1,29 @@
 //! The control thread: the only writer of tables and routes. It answers operators, and follows
 //! neighbors and links.
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-use crossbeam::channel::{Receiver, Sender, bounded, tick, unbounded};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use crossbeam::channel::{Receiver, Sender};
 use tracing::{error, info, warn};
 
 use super::audit_thread::Finding;
-use super::datapath::{self, Datapath};
+use super::change::Job;
+use super::datapath::Datapath;
+use super::desk::{Desk, Pause};
+use super::events::{Event, Events};
 use super::failover::{self, Failover};
-use super::{StationError, answer, bgp, change, counters};
+use super::holds::Holds;
+use super::{answer, bgp, change, counters, routes, view};
 use crate::bird::{Bird, Rendered};
-use crate::control::answer::Answer;
 use crate::control::model::Config;
 use crate::control::protocol::Request;
-use crate::control::server::{self, Call, Server};
-use crate::control::{CommitError, Diff, Engine, Limits, PortFacts, config, kernel};
-use crate::fib::{self, Fib};
-use crate::log;
-use crate::netlink::{LinkEvent, LinkWatcher};
-use crate::netns::Namespace;
+use crate::control::server::{Call, Reply};
+use crate::control::{Candidate, CommitError, Diff, Engine, PortFacts};
+use crate::netlink::LinkEvent;
 use crate::observe::Counters;
 use crate::publish::Publisher;
 use crate::slowpath::NeighborEvent;
@@ -38,15 +39,58 @@ pub(super) struct Control {
     pub counters: Counters,
     /// The configuration file, and its text as it runs.
     pub file: PathBuf,
-    pub text: String,
+    pub text: Arc<str>,
     pub started: Instant,
     pub failover: Failover,
     pub bird: Bird,
     /// What BIRD runs.
     pub bgp: Option<Rendered>,
-    config: Config,
+    /// Where other threads leave what the control thread is to do.
+    pub desk: Desk,
+    /// What waits until nothing urgent does.
+    pub work: BTreeSet<Work>,
+    pub holds: Holds,
+    pub config: Arc<Config>,
     /// What the tables say of the ports' interfaces.
-    applied: Vec<PortFacts>,
+    pub applied: Vec<PortFacts>,
+    /// The thread for changes of the configuration.
+    pub changes: Sender<Job>,
+    /// The change that is being committed.
+    pub change: Option<Change>,
+    /// Neighbors and routes wait for a candidate: see [`Pause`].
+    pub paused: Arc<AtomicBool>,
+}
+
+/// What the control thread does in pieces, when nothing urgent waits; the first named here first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Work {
+    /// Goes on with a commit.
+    Commit,
+    /// Brings the TAPs to what the tables say.
+    Taps,
+    /// Brings the mirror and the ledger to what is configured.
+    Configuration,
+    /// Tells the ledger what stands.
+    Account,
+}
+
+/// A configuration that is ready to be committed.
+pub(super) struct Prepared {
+    pub candidate: Candidate,
+    pub config: Arc<Config>,
+    pub text: Arc<str>,
+    pub bird: Option<Rendered>,
+    pub reply: Sender<Result<Diff, CommitError>>,
+    /// Since its base neither neighbors nor routes have changed.
+    pub pause: Pause,
+}
+
+/// What follows a commit that is under way.
+pub(super) struct Change {
+    config: Arc<Config>,
+    text: Arc<str>,
+    bird: Option<Rendered>,
+    reply: Sender<Result<Diff, CommitError>>,
 }
 
 /// Whether the tables need not change but perhaps for the link.
@@ -54,132 +98,134 @@ fn same_interface(old: PortFacts, new: PortFacts) -> bool {
     (old.mac, old.mtu) == (new.mac, new.mtu)
 }
 
-/// Runs the station until it is told to stop.
-///
-/// # Errors
-/// [`StationError`]; where it started at all, its ports stay closed behind it.
-pub fn run(file: &Path) -> Result<(), StationError> {
-    let started = Instant::now();
-    let (config, text) = config::load(file).map_err(|e| StationError::Config(Box::new(e)))?;
-    if let Some(exposed) = config::exposure(file, &config) {
-        warn!("{exposed}");
-    }
-    let plan = datapath::plan(&config)?;
-    let workers = plan.cpus.len();
-    log::start().map_err(StationError::Thread)?;
-    let namespace = Namespace::open(&kernel::namespace_name(&config.station.socket))?;
-    info!(name = namespace.name(), "network namespace of TAPs and BIRD");
-    let fib = Fib::new(fib::Limits::default())?;
-    let reader = fib.reader();
-    let (publisher, subscribers) = Publisher::new(workers + 1, Snapshot::default());
-    let (events, neighbors) = unbounded();
-    let (taps_changed, taps) = unbounded();
-    let datapath =
-        Datapath::start(&config, plan, &namespace, &reader, subscribers, events, taps_changed)?;
-    let engine = Engine::new(fib, publisher, Limits::for_vifs(config.station.max_vifs));
-    let counters = Counters::new(datapath.counters.clone(), datapath.slow_counters.clone());
-    let (sender, peers) = unbounded();
-    let (program, directory) = (config.station.bird.clone(), bgp::directory(&config.station));
-    let bird = namespace
-        .within(|| Bird::start(program, directory, sender))
-        .map_err(StationError::Thread)?;
-    let (sender, learned) = bounded(failover::UPDATES);
-    let failover = namespace
-        .within(|| Failover::start(&config.station.state, sender))
-        .map_err(StationError::Thread)?;
-    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    let mut control = Control {
-        applied: datapath.facts(),
-        engine,
-        datapath,
-        counters,
-        file,
-        text,
-        started,
-        failover,
-        bird,
-        bgp: None,
-        config: config.clone(),
-    };
-    control.commit(&config)?;
-
-    let findings = control.datapath.findings.clone();
-    let ports = config.ports.iter().map(|port| port.interface.clone()).collect();
-    let links = watch_links(ports).map_err(StationError::Thread)?;
-    let signals = watch_signals().map_err(StationError::Thread)?;
-    let ticks = tick(Duration::from_secs(1));
-    let (sender, calls) = bounded(server::QUEUE);
-    let path = config.station.socket.clone();
-    let server = Server::start(&path, sender, server::Limits::default())
-        .map_err(|error| StationError::Socket { path, error })?;
-    info!(station = config.station.name, workers, "forwarding");
-    // Without systemd there is no one to notify.
-    drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
-    loop {
-        crossbeam::select! {
-            recv(calls) -> call => control.call(call.ok()),
-            recv(neighbors) -> event => control.neighbors(event.ok(), &neighbors),
-            recv(links) -> event => control.links(event.ok()),
-            recv(findings) -> finding => control.audited(finding.ok()),
-            recv(peers) -> event => control.peers(event.ok(), &peers),
-            recv(taps) -> changed => if let Ok(taps) = changed { control.bird.renew(taps) },
-            recv(learned) -> update => control.learned(update.ok()),
-            recv(ticks) -> _ => control.tick(),
-            recv(signals) -> signal => match signal {
-                Ok(SIGHUP) => control.hang_up(),
-                _ => break,
-            },
+impl Control {
+    /// Serves what comes until the station is told to stop.
+    pub fn serve(&mut self, events: &mut Events) {
+        loop {
+            let event = events.next(self.rests(), !self.work.is_empty());
+            let (began, what) = (Instant::now(), event.word());
+            match event {
+                Event::Link(event) => self.links(&event),
+                Event::Peer(event) => self.peers(event, &events.peers),
+                Event::Neighbor(event) => self.neighbors(event, &events.neighbors),
+                Event::Taps(taps) => self.bird.renew(taps),
+                Event::Audit(finding) => self.audited(finding),
+                Event::Learned(update) => self.learned(update),
+                Event::Task(task) => task(self),
+                Event::Call(call) => self.call(call),
+                Event::Tick => self.tick(),
+                Event::Work => self.work(),
+                Event::Reload => self.change_for(Request::Reload { dry_run: false }, None),
+                Event::Stop => return,
+            }
+            self.holds.note(what, began, &self.failover.ledger);
         }
     }
-    info!("stopping; the ports stay closed");
-    control.failover.ledger.stop(failover::now_ms());
-    drop(sd_notify::notify(&[sd_notify::NotifyState::Stopping]));
-    drop(calls);
-    drop(server);
-    // While packets still flow, so that peers hear of it and move away.
-    drop(control.bird);
-    control.datapath.stop();
-    if let Err(error) = namespace.remove() {
-        warn!(%error, "cannot remove the network namespace; the next start takes it over");
-    }
-    Ok(())
-}
 
-impl Control {
     /// The running configuration.
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &Arc<Config> {
         &self.config
     }
 
-    /// Takes a configuration into use, or leaves everything as it is.
-    pub fn commit(&mut self, config: &Config) -> Result<Diff, CommitError> {
+    /// Takes a configuration into use at once, as at the start and for another interface under a port's name;
+    /// or leaves everything as it is.
+    pub fn commit(
+        &mut self,
+        config: &Arc<Config>,
+        bird: Option<Rendered>,
+    ) -> Result<(), CommitError> {
         let facts = self.datapath.facts();
-        let bgp = self.prepare_bgp(config)?;
-        let diff = self.engine.commit(config, &facts)?;
-        self.applied = facts;
-        self.config = config.clone();
-        self.apply_bgp(bgp);
+        self.engine.commit(config, &facts)?;
+        self.committed(config.clone(), bird);
+        Ok(())
+    }
+
+    /// Keeps neighbors and routes waiting, so that a candidate stays true to its base.
+    pub fn pause(&self) -> Pause {
+        Pause::begin(&self.paused, &self.desk)
+    }
+
+    /// Whether neighbors and routes have to wait.
+    fn rests(&self) -> bool {
+        self.paused.load(Ordering::Relaxed) || self.engine.is_committing()
+    }
+
+    /// Begins to commit what was prepared.
+    pub fn begin(&mut self, prepared: Prepared) {
+        let Prepared { candidate, config, text, bird, reply, pause } = prepared;
+        match self.engine.begin(candidate, &self.datapath.facts()) {
+            Ok(()) => {
+                self.change = Some(Change { config, text, bird, reply });
+                self.work.insert(Work::Commit);
+            }
+            // Who waits for it may have gone.
+            Err(error) => drop(reply.send(Err(error))),
+        }
+        drop(pause);
+    }
+
+    /// Goes on with a commit; true where it is done.
+    fn step(&mut self) -> bool {
+        let done = match self.engine.step() {
+            Ok(None) => return false,
+            Ok(Some(diff)) => Ok(diff),
+            Err(error) => Err(error),
+        };
+        if let Some(Change { config, text, bird, reply }) = self.change.take() {
+            if let Ok(diff) = &done {
+                self.text = text;
+                self.committed(config, bird);
+                let generation = self.engine.tables().generation;
+                info!(generation, changes = diff.changes.len(), "commit");
+            }
+            drop(reply.send(done));
+        }
+        true
+    }
+
+    /// Everything else follows a configuration that was committed.
+    fn committed(&mut self, config: Arc<Config>, bird: Option<Rendered>) {
+        self.applied = self.datapath.facts();
+        self.config = config;
+        self.apply_bgp(bird);
         self.counters.adopt(self.engine.tables());
         for (vif, mtu, limit) in self.engine.misfits() {
             warn!(%vif, mtu, limit, "the VIF is down: its MTU no longer fits its port's interface");
         }
         // There may be next hops to resolve.
         self.datapath.slow.look();
-        self.datapath.taps.follow(self.engine.tables());
-        self.follow_configuration();
-        info!(generation = self.engine.tables().generation, changes = diff.changes.len(), "commit");
-        Ok(diff)
+        self.work.extend([Work::Taps, Work::Configuration]);
     }
 
-    fn call(&mut self, call: Option<Call>) {
-        let Some(Call { request, reply }) = call else { return };
-        reply.send(match &request {
+    /// Does one piece of what need not be done at once.
+    fn work(&mut self) {
+        let Some(work) = self.work.pop_first() else { return };
+        let done = match work {
+            Work::Commit => self.step(),
+            Work::Taps => {
+                self.datapath.taps.follow(self.engine.tables());
+                true
+            }
+            Work::Configuration => {
+                self.follow_configuration();
+                true
+            }
+            Work::Account => self.account_some(),
+        };
+        if !done {
+            self.work.insert(work);
+        }
+    }
+
+    fn call(&mut self, call: Call) {
+        let Call { request, reply } = call;
+        let answer = match &request {
             Request::Version => answer::version(self),
             Request::ShowPorts => answer::ports(self),
-            Request::ShowVifs => answer::vifs(self),
-            Request::ShowVrfs => answer::vrfs(self),
-            Request::ShowRoutes(filter) => answer::routes(self, filter),
-            Request::ShowNeighbors => answer::neighbors(self),
+            Request::ShowVifs => view::show_vifs(self),
+            Request::ShowVrfs => view::show_vrfs(self),
+            Request::ShowRoutes(filter) => routes::show(self, filter),
+            Request::ShowNeighbors => view::show_neighbors(self),
             Request::ShowCounters(filter) => counters::show(self, filter),
             Request::ShowWorkers => answer::workers(self),
             Request::ShowConsistency => failover::consistency(self),
@@ -190,34 +236,33 @@ impl Control {
             Request::BgpReset { vif, peer } => bgp::reset(self, vif, *peer),
             Request::Lookup(request) => answer::lookup(self, request),
             Request::ClearCounters => change::clear_counters(self),
-            Request::Reload { dry_run } => change::reload(self, *dry_run),
-            edit => change::edit_file(self, edit),
-        });
+            _ => return self.change_for(request, Some(reply)),
+        };
+        reply.send(answer);
     }
 
-    fn hang_up(&mut self) {
-        if let Answer::Refused(refusal) = change::reload(self, false) {
-            error!(%refusal, "the configuration stays as it was");
-        }
+    /// Leaves a change to the thread for changes.
+    fn change_for(&self, request: Request, reply: Option<Reply>) {
+        // It ends only with the station; then the reply is refused by being dropped.
+        drop(self.changes.send(Job { request, reply }));
     }
 
-    fn neighbors(&mut self, first: Option<NeighborEvent>, more: &Receiver<NeighborEvent>) {
-        let events: Vec<_> = first.into_iter().chain(more.try_iter().take(EVENTS)).collect();
+    fn neighbors(&mut self, first: NeighborEvent, more: &Receiver<NeighborEvent>) {
+        let events: Vec<_> = std::iter::once(first).chain(more.try_iter().take(EVENTS)).collect();
         if let Err(error) = self.engine.neighbor_events(&events) {
             warn!(%error, "a neighbor is served by the slow path");
         }
         self.account_neighbors(&events);
     }
 
-    fn links(&mut self, event: Option<LinkEvent>) {
-        let Some(event) = event else { return };
-        if let Some(id) = self.datapath.link_event(&event) {
+    fn links(&mut self, event: &LinkEvent) {
+        if let Some(id) = self.datapath.link_event(event) {
             self.follow(id);
         }
     }
 
-    fn audited(&mut self, finding: Option<Finding>) {
-        if let Some(id) = finding.and_then(|finding| self.datapath.audited(finding)) {
+    fn audited(&mut self, finding: Finding) {
+        if let Some(id) = self.datapath.audited(finding) {
             self.follow(id);
         }
     }
@@ -242,59 +287,26 @@ impl Control {
     /// Brings the tables to what a port's interface is now.
     fn follow(&mut self, id: PortId) {
         let facts = self.datapath.facts()[id.index()];
-        if same_interface(self.applied[id.index()], facts) {
-            self.engine.link_changed(id, facts.link_up);
+        let same = same_interface(self.applied[id.index()], facts);
+        if same || self.engine.is_committing() {
+            // Another interface waits for the end of the commit; meanwhile nothing leaves by its port.
+            let up = facts.link_up && same;
+            self.engine.link_changed(id, up);
+            if !up {
+                self.port_lost(id);
+            }
             self.account();
-            self.datapath.taps.follow(self.engine.tables());
+            self.work.insert(Work::Taps);
             self.refresh_bgp();
             return;
         }
         // Another interface under the name: its MAC is in every adjacency of the port.
-        if let Err(error) = self.commit(&self.config.clone()) {
+        if let Err(error) = self.commit(&self.config.clone(), self.bgp.clone()) {
             let port = &self.datapath.ports[id.index()].config.name;
             error!(%port, %error, "the port's interface does not fit the configuration: the port is down");
             self.engine.link_changed(id, false);
-            self.datapath.taps.follow(self.engine.tables());
+            self.work.insert(Work::Taps);
             self.account();
         }
     }
-}
-
-/// Ports' interfaces that come, go and change.
-fn watch_links(ports: Vec<String>) -> std::io::Result<Receiver<LinkEvent>> {
-    let (sender, events) = unbounded();
-    let mut watcher = LinkWatcher::of(ports)?;
-    let watch = move || {
-        loop {
-            match watcher.next(Duration::from_secs(60)) {
-                Ok(None) => {}
-                Ok(Some(event)) => {
-                    if sender.send(event).is_err() {
-                        return;
-                    }
-                }
-                Err(error) => {
-                    warn!(%error, "netlink");
-                    std::thread::sleep(Duration::from_millis(100));
-                }
-            }
-        }
-    };
-    std::thread::Builder::new().name("links".into()).spawn(watch)?;
-    Ok(events)
-}
-
-/// Signals that end the station or make it read its configuration again.
-fn watch_signals() -> std::io::Result<Receiver<i32>> {
-    let (sender, signals): (Sender<i32>, _) = unbounded();
-    let mut source = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
-    let watch = move || {
-        for signal in source.forever() {
-            if sender.send(signal).is_err() {
-                return;
-            }
-        }
-    };
-    std::thread::Builder::new().name("signals".into()).spawn(watch)?;
-    Ok(signals)
 }

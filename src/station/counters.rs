@@ -2,6 +2,7 @@
 
 use super::answer::no;
 use super::control_thread::Control;
+use super::view::View;
 use crate::control::answer::Answer;
 use crate::control::protocol::CounterFilter;
 use crate::control::rows::{Conservation, CounterRow, CounterValue};
@@ -10,23 +11,27 @@ use crate::tables::{DropReason, PortId, PuntReason, SlowOutcome, TapEvent, VifId
 
 /// The counters of a port, a VIF, or all.
 pub(super) fn show(control: &Control, filter: &CounterFilter) -> Answer {
-    let mut rows = Vec::new();
-    if let Some(name) = &filter.port {
-        let Some(id) = control.engine.port(name) else { return no("port", name) };
-        rows.push(port_counters(control, id, filter.all));
+    if let Some(name) = filter.port.as_ref().filter(|name| control.engine.port(name).is_none()) {
+        return no("port", name);
     }
-    if let Some(name) = &filter.vif {
-        let Some(id) = control.engine.vif(name) else { return no("vif", name) };
-        rows.push(vif_counters(control, id, name, filter.all));
+    if let Some(name) = filter.vif.as_ref().filter(|name| control.engine.vif(name).is_none()) {
+        return no("vif", name);
     }
-    if filter.port.is_none() && filter.vif.is_none() {
-        let ports = (0..=u8::MAX).map(PortId).take(control.datapath.ports.len());
-        rows.extend(ports.map(|id| port_counters(control, id, filter.all)));
-        rows.extend(
-            control.vifs().map(|(id, vif)| vif_counters(control, id, &vif.name, filter.all)),
-        );
-    }
-    Answer::rows(rows)
+    let (view, filter) = (View::of(control), filter.clone());
+    Answer::later(move || {
+        let all = filter.port.is_none() && filter.vif.is_none();
+        let has = |wanted: &Option<String>, name: &str| {
+            all || wanted.as_ref().is_some_and(|wanted| wanted == name)
+        };
+        let ports = view.ports().filter(|(_, name)| has(&filter.port, name));
+        let ports = ports.map(|(id, name)| port_counters(&view, id, name, filter.all));
+        let ports: Vec<CounterRow> = ports.collect();
+        let vifs = view.rows(move |view, id, vif| {
+            let has = all || filter.vif.as_ref().is_some_and(|wanted| **wanted == *vif.name);
+            has.then(|| vif_counters(view, id, &vif.name, filter.all))
+        });
+        Answer::rows(ports.into_iter().chain(vifs.flatten()))
+    })
 }
 
 /// Collects counters, with or without those that are zero.
@@ -44,8 +49,8 @@ impl Collector {
     }
 }
 
-fn vif_counters(control: &Control, id: VifId, name: &str, all: bool) -> CounterRow {
-    let t: VifTotals = control.counters.vif(id);
+fn vif_counters(view: &View, id: VifId, name: &str, all: bool) -> CounterRow {
+    let t: VifTotals = view.counters.vif(id);
     let mut out = Collector { all, values: Vec::new() };
     out.add("traffic", "rx_frames", t.rx_frames, "Frames received.");
     out.add("traffic", "rx_octets", t.rx_octets, "Octets received, without FCS.");
@@ -76,8 +81,8 @@ fn vif_counters(control: &Control, id: VifId, name: &str, all: bool) -> CounterR
     }
 }
 
-fn port_counters(control: &Control, id: PortId, all: bool) -> CounterRow {
-    let t: PortTotals = control.counters.port(id);
+fn port_counters(view: &View, id: PortId, name: &str, all: bool) -> CounterRow {
+    let t: PortTotals = view.counters.port(id);
     let mut out = Collector { all, values: Vec::new() };
     out.add("traffic", "rx_frames", t.rx_frames, "Frames received.");
     out.add("traffic", "rx_octets", t.rx_octets, "Octets received, without FCS.");
@@ -99,7 +104,7 @@ fn port_counters(control: &Control, id: PortId, all: bool) -> CounterRow {
     }
     CounterRow {
         scope: "port".into(),
-        name: control.port_name(id),
+        name: name.into(),
         counters: out.values,
         conservation: Conservation::new(t.rx_frames, t.to_vif, 0, t.drops.iter().sum()),
     }

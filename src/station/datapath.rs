@@ -15,6 +15,7 @@ use super::worker_thread::{self, Order, WorkerHandle};
 use crate::control::PortFacts;
 use crate::control::model::{Config, KernelProtocol, XdpMode, ZeroCopy};
 use crate::fib::FibReader;
+use crate::ledger::Keeper;
 use crate::netlink::LinkEvent;
 use crate::netns::Namespace;
 use crate::port::af_xdp::{
@@ -66,13 +67,14 @@ pub(super) struct Plan {
 pub(super) fn plan(config: &Config) -> Result<Plan, StationError> {
     let mut queues = u32::MAX;
     let mut mtu = 0;
+    let mut late = false;
     for port in &config.ports {
         match af_xdp::link_of(&port.interface) {
             Ok(link) => {
                 queues = queues.min(af_xdp::queue_count(&port.interface)?);
                 mtu = mtu.max(link.mtu);
             }
-            Err(NicError::NoInterface(_)) => {}
+            Err(NicError::NoInterface(_)) => late = true,
             Err(error) => return Err(error.into()),
         }
     }
@@ -83,8 +85,12 @@ pub(super) fn plan(config: &Config) -> Result<Plan, StationError> {
         [] => (available - queues..available).collect(),
         listed => listed.to_vec(),
     };
-    // An MTU above what a frame carries is refused when its interface is prepared.
-    let frame_size = af_xdp::frame_size_for_mtu(mtu).unwrap_or(FrameSize::Large);
+    // An MTU above what a frame carries is refused when its interface is prepared. One that comes late may
+    // have any.
+    let frame_size = match af_xdp::frame_size_for_mtu(mtu) {
+        Some(frame_size) if !late => frame_size,
+        _ => FrameSize::Large,
+    };
     let per_port = frames_for_ring(config.station.ring);
     let frames = config.station.frames.unwrap_or(config.ports.len() * per_port);
     let memory = frames * frame_size.octets() * cpus.len() * config.ports.len();
@@ -93,19 +99,29 @@ pub(super) fn plan(config: &Config) -> Result<Plan, StationError> {
     Ok(Plan { cpus, frame_size, frames, claim })
 }
 
+/// Who is told of what.
+pub(super) struct Told {
+    /// Of neighbors.
+    pub neighbors: Sender<NeighborEvent>,
+    /// Of new TAPs and of carriers.
+    pub taps: Sender<Vec<String>>,
+    /// Of stalls.
+    pub ledger: Keeper,
+}
+
 impl Datapath {
     /// Attaches XDP to every port and starts all threads. Ports whose interface is not there are
-    /// started when it appears. The workers run, and drop everything, until the first publication. `taps_changed`
-    /// is told of new TAPs, which are in `namespace`, and of carriers.
+    /// started when it appears. The workers run, and drop everything, until the first publication. The TAPs
+    /// are in `namespace`.
     pub fn start(
         config: &Config,
         plan: Plan,
         namespace: &Namespace,
         fib: &FibReader,
         mut subscribers: Vec<Subscriber<Snapshot>>,
-        events: Sender<NeighborEvent>,
-        taps_changed: Sender<Vec<String>>,
+        told: Told,
     ) -> Result<Datapath, StationError> {
+        let Told { neighbors, taps: taps_changed, ledger } = told;
         let vifs = usize::from(config.station.max_vifs);
         let slow_counters = Arc::new(SlowCounters::new(plan.cpus.len(), vifs));
         let Some(slow_tables) = subscribers.pop() else {
@@ -114,8 +130,9 @@ impl Datapath {
         let devices = Arc::new(Devices::default());
         let (from_kernel, frames) = bounded(FROM_KERNEL);
         let taps = Taps { devices: devices.clone(), frames };
+        let (slow_fib, counted) = (fib.clone(), slow_counters.clone());
         let slow =
-            slow_thread::spawn(fib.clone(), slow_tables, slow_counters.clone(), events, taps)
+            slow_thread::spawn(slow_fib, slow_tables, counted, neighbors, taps, ledger.clone())
                 .map_err(StationError::Thread)?;
         let socket = &config.station.socket;
         let waker = slow.thread();
@@ -142,7 +159,7 @@ impl Datapath {
                 own.clone(),
                 exchange.clone(),
             );
-            let handle = worker_thread::spawn(index, cpu, worker, slow.thread())
+            let handle = worker_thread::spawn(index, cpu, worker, slow.thread(), ledger.clone())
                 .map_err(StationError::Thread)?;
             peers.push(Peer { exchange, waker: handle.waker() });
             workers.push(handle);

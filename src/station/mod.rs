@@ -6,14 +6,22 @@ mod bgp;
 mod change;
 mod control_thread;
 mod counters;
+mod cpus;
 mod datapath;
+mod descriptors;
+mod desk;
+mod events;
 mod failover;
+mod holds;
 mod port_state;
+mod routes;
 mod slow_thread;
+mod start;
 mod tap_threads;
+mod view;
 mod worker_thread;
 
-pub use control_thread::run;
+pub use start::run;
 
 use std::path::Path;
 

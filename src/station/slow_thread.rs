@@ -5,15 +5,18 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
+use super::cpus::{self, Urgency};
+use super::holds::note_stall;
 use super::tap_threads::FromKernel;
 use super::worker_thread::wake;
 use crate::fib::FibReader;
 use crate::handoff::Label;
+use crate::ledger::Keeper;
 use crate::publish::Subscriber;
 use crate::slowpath::{NeighborEvent, NeighborRow, Output, Punted, SlowPath, View, route};
 use crate::tables::counters::SlowCounters;
@@ -50,7 +53,7 @@ pub(super) struct SlowHandle {
 
 impl SlowHandle {
     /// The thread, for workers to wake.
-    pub fn thread(&self) -> std::thread::Thread {
+    pub fn thread(&self) -> Thread {
         self.thread.thread().clone()
     }
 
@@ -59,12 +62,9 @@ impl SlowHandle {
         drop(self.peers.send(peers));
     }
 
-    /// All learned neighbors.
-    pub fn neighbors(&self) -> Vec<NeighborRow> {
-        let (reply, rows) = unbounded();
-        drop(self.queries.send(reply));
-        self.thread.thread().unpark();
-        rows.recv_timeout(Duration::from_secs(1)).unwrap_or_default()
+    /// Where all learned neighbors can be asked for.
+    pub fn neighbors(&self) -> Neighbors {
+        Neighbors { queries: self.queries.clone(), thread: self.thread() }
     }
 
     /// A new snapshot may have next hops to resolve.
@@ -81,6 +81,22 @@ impl SlowHandle {
     }
 }
 
+/// Asks the slow path for its neighbors, on any thread.
+pub(super) struct Neighbors {
+    queries: Sender<Sender<Vec<NeighborRow>>>,
+    thread: Thread,
+}
+
+impl Neighbors {
+    /// All learned neighbors; none where the slow path does not answer within a second.
+    pub fn ask(&self) -> Vec<NeighborRow> {
+        let (reply, rows) = unbounded();
+        drop(self.queries.send(reply));
+        self.thread.unpark();
+        rows.recv_timeout(Duration::from_secs(1)).unwrap_or_default()
+    }
+}
+
 /// Starts the thread.
 ///
 /// # Errors
@@ -91,16 +107,18 @@ pub(super) fn spawn(
     counters: Arc<SlowCounters>,
     events: Sender<NeighborEvent>,
     taps: Taps,
+    ledger: Keeper,
 ) -> std::io::Result<SlowHandle> {
     let (peers, their_peers) = unbounded();
     let (queries, their_queries) = unbounded();
     let stop = Arc::new(AtomicBool::new(false));
     let their_stop = stop.clone();
     let thread = std::thread::Builder::new().name("slowpath".into()).spawn(move || {
+        cpus::be(Urgency::Failover);
         let Ok(peers) = their_peers.recv() else { return };
         let slow = SlowPath::new(counters.clone());
         let start = Instant::now();
-        let body = Body { slow, fib, tables, counters, events, taps, peers, start };
+        let body = Body { slow, fib, tables, counters, events, taps, peers, start, ledger };
         body.run(&their_queries, &their_stop);
     })?;
     Ok(SlowHandle { peers, queries, stop, thread })
@@ -115,6 +133,7 @@ struct Body {
     taps: Taps,
     peers: Vec<Peer>,
     start: Instant,
+    ledger: Keeper,
 }
 
 impl Body {
@@ -123,6 +142,7 @@ impl Body {
         let mut out = Vec::new();
         let mut ticked = self.start;
         let mut generation = 0;
+        let mut seen = Instant::now();
         while !stop.load(Ordering::Relaxed) {
             self.tables.enter();
             let mut punted = self.take_from_kernel(&mut out);
@@ -130,6 +150,9 @@ impl Body {
                 punted += self.take(peer, &mut out);
             }
             let now = Instant::now();
+            // Longer than it can sleep: it was kept from running.
+            note_stall(&self.ledger, (now - seen).saturating_sub(TICK));
+            seen = now;
             let current = self.tables.snapshot().generation;
             if now - ticked >= TICK || current != generation {
                 (ticked, generation) = (now, current);

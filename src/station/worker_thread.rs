@@ -10,6 +10,9 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use tracing::{info, warn};
 
+use super::cpus::{self, Urgency};
+use super::holds::note_stall;
+use crate::ledger::Keeper;
 use crate::port::af_xdp::{SocketOptions, XdpProgram, XskError, XskPort};
 use crate::tables::PortId;
 use crate::worker::Worker;
@@ -19,6 +22,8 @@ use crate::worker::Worker;
 const SPIN: Duration = Duration::from_micros(50);
 /// The longest sleep: how soon a worker looks around without being woken.
 const SLEEP: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+/// The same, as a duration.
+const LONGEST_SLEEP: Duration = Duration::from_millis(200);
 /// The longest sleep while the kernel has frames to send, which wait for another call.
 const SENDING: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000 };
 /// How often the kernel's counters are copied.
@@ -84,6 +89,7 @@ pub(super) fn spawn(
     cpu: usize,
     worker: Worker<XskPort>,
     slow_path: Thread,
+    ledger: Keeper,
 ) -> std::io::Result<WorkerHandle> {
     let (sender, orders) = unbounded();
     let waker = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
@@ -95,6 +101,7 @@ pub(super) fn spawn(
         slow_path,
         start: Instant::now(),
         copied: Instant::now(),
+        ledger,
     };
     let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         let mut cpus = CpuSet::new();
@@ -102,6 +109,7 @@ pub(super) fn spawn(
         if let Err(error) = sched_setaffinity(None, &cpus) {
             warn!(worker = index, cpu, %error, "cannot pin the worker to its CPU");
         }
+        cpus::be(Urgency::Frames);
         body.run();
     })?;
     Ok(WorkerHandle { cpu, orders: sender, waker, thread })
@@ -115,6 +123,7 @@ struct Body {
     slow_path: Thread,
     start: Instant,
     copied: Instant,
+    ledger: Keeper,
 }
 
 impl Body {
@@ -122,8 +131,12 @@ impl Body {
         self.worker.tables_mut().wake();
         let mut busy = self.start;
         let (mut began, mut worked) = (0, false);
+        let (mut seen, mut asleep) = (Instant::now(), Duration::ZERO);
         loop {
             let now = Instant::now();
+            // Longer than it can sleep: it was kept from running.
+            note_stall(&self.ledger, (now - seen).saturating_sub(asleep));
+            (seen, asleep) = (now, Duration::ZERO);
             let ns = u64::try_from((now - self.start).as_nanos()).unwrap_or(u64::MAX);
             // One reading of the clock a turn ends the turn before, too.
             if worked {
@@ -148,7 +161,7 @@ impl Body {
                 std::hint::spin_loop();
             } else {
                 self.sleep();
-                busy = Instant::now();
+                (busy, asleep) = (Instant::now(), LONGEST_SLEEP);
             }
             if now - self.copied > STATISTICS {
                 self.copied = now;

@@ -12,6 +12,7 @@ mod scenarios;
 mod workers;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use draw::{Draw, VIFS, facts, ip, mac};
 use naive::{Learned, Naive, observe};
@@ -43,8 +44,32 @@ impl Station {
     }
 
     fn commit(&mut self, config: &Config) -> Result<(), CommitError> {
+        self.commit_among(config, &[])
+    }
+
+    /// Commits a candidate, while links change: after it was compiled, and between its slices.
+    fn commit_among(
+        &mut self,
+        config: &Config,
+        links: &[(usize, bool)],
+    ) -> Result<(), CommitError> {
         let old = self.engine.config().cloned();
-        let diff = self.engine.commit(config, &facts(self.links))?;
+        let diff = if links.is_empty() {
+            self.engine.commit(config, &facts(self.links))?
+        } else {
+            let mut links = links.iter().copied();
+            let base = self.engine.base();
+            let candidate = base.compile(Arc::new(config.clone()), &facts(self.links))?;
+            links.next().into_iter().for_each(|(port, up)| self.link(port, up));
+            self.engine.begin(candidate, &facts(self.links))?;
+            loop {
+                links.next().into_iter().for_each(|(port, up)| self.link(port, up));
+                self.workers.0.borrow().check();
+                if let Some(diff) = self.engine.step()? {
+                    break diff;
+                }
+            }
+        };
         let stays = |name: &str, address: IpAddr| {
             let same = |old: &Config| {
                 let find = |c: &Config| c.vifs.iter().find(|vif| *vif.name == *name).cloned();
@@ -130,7 +155,8 @@ fn same_text(a: &Config, b: &Config) -> bool {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Commit(u64),
+    /// The configuration's seed, and the links that change while it is on its way.
+    Commit(u64, Vec<(usize, bool)>),
     Neighbors(Vec<(u64, u64, Option<u64>)>),
     Link(usize, bool),
 }
@@ -138,7 +164,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let event = (0..VIFS, 0..7u64, proptest::option::weighted(0.6, 0..3u64));
     prop_oneof![
-        2 => any::<u64>().prop_map(Step::Commit),
+        2 => (any::<u64>(), proptest::collection::vec((0..2usize, any::<bool>()), 0..5))
+            .prop_map(|(seed, links)| Step::Commit(seed, links)),
         3 => proptest::collection::vec(event, 1..8).prop_map(Step::Neighbors),
         1 => (0..2usize, any::<bool>()).prop_map(|(port, up)| Step::Link(port, up)),
     ]
@@ -169,8 +196,8 @@ proptest! {
         station.commit(&draw::empty()).unwrap();
         for step in steps {
             match step {
-                Step::Commit(seed) => {
-                    station.commit(&draw::config(&mut Draw(seed), &lists)).unwrap();
+                Step::Commit(seed, links) => {
+                    station.commit_among(&draw::config(&mut Draw(seed), &lists), &links).unwrap();
                 }
                 Step::Neighbors(events) => {
                     let event = |(vif, n, m): (u64, u64, Option<u64>)| {

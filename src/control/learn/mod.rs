@@ -78,6 +78,7 @@ impl<P: Publish> Engine<P> {
     /// Takes in changes of learned routes, in order, those of VRFs that are gone left out. Each is
     /// made in full or, where the FIB refuses it, not at all.
     pub fn learned(&mut self, mut changes: Vec<Change>) {
+        self.moves += 1;
         changes.retain(|change| self.state.ribs.contains_key(&change.vrf));
         // Changes of one prefix stay in order.
         changes.sort_by_key(|change| (change.vrf, change.prefix));

@@ -30,12 +30,14 @@ pub(super) struct Connection {
     limits: Limits,
     /// Octets received that are not yet handled.
     pending: Vec<u8>,
+    /// It has asked for something.
+    asked: bool,
 }
 
 impl Connection {
     pub(super) fn new(stream: UnixStream, limits: Limits) -> io::Result<Self> {
         stream.set_write_timeout(Some(limits.write))?;
-        Ok(Connection { stream, limits, pending: Vec::new() })
+        Ok(Connection { stream, limits, pending: Vec::new(), asked: false })
     }
 
     pub(super) fn stream(&self) -> &UnixStream {
@@ -62,14 +64,19 @@ impl Connection {
 
     /// The next request's line, without its newline.
     fn receive(&mut self) -> Result<Vec<u8>, End> {
-        let mut deadline = Instant::now()
-            + if self.pending.is_empty() { self.limits.idle } else { self.limits.request };
+        let limit = match (self.pending.is_empty(), self.asked) {
+            (true, true) => self.limits.idle,
+            (true, false) => self.limits.first,
+            (false, _) => self.limits.request,
+        };
+        let mut deadline = Instant::now() + limit;
         let mut seen = 0;
         loop {
             if let Some(end) = self.pending[seen..].iter().position(|&byte| byte == b'\n') {
                 let rest = self.pending.split_off(seen + end + 1);
                 let mut line = std::mem::replace(&mut self.pending, rest);
                 line.pop();
+                self.asked = true;
                 return Ok(line);
             }
             seen = self.pending.len();

@@ -19,10 +19,12 @@ use super::answer::Answer;
 use super::protocol::{ErrorKind, Refusal, Request};
 use connection::Connection;
 
-/// Connections at a time.
+/// Connections at a time of all but root and the daemon's own user.
 pub const MAX_CONNECTIONS: usize = 16;
+/// Connections at a time of root and the daemon's own user: nobody else can keep them out.
+pub const MAX_OWN: usize = 16;
 /// Requests that wait for the control thread; each connection has at most one.
-pub const QUEUE: usize = MAX_CONNECTIONS;
+pub const QUEUE: usize = MAX_CONNECTIONS + MAX_OWN;
 
 /// A request for the control thread.
 pub struct Call {
@@ -56,6 +58,8 @@ pub struct Limits {
     pub request: Duration,
     /// Between requests.
     pub idle: Duration,
+    /// From the connection to the end of its first request.
+    pub first: Duration,
     /// For a client to take a piece of an answer (64 KiB or less).
     pub write: Duration,
     /// For the control thread to answer.
@@ -67,6 +71,7 @@ impl Default for Limits {
         Limits {
             request: Duration::from_secs(5),
             idle: Duration::from_secs(60),
+            first: Duration::from_secs(5),
             write: Duration::from_secs(5),
             answer: Duration::from_secs(60),
         }
@@ -81,15 +86,26 @@ pub struct Server {
 }
 
 impl Server {
-    /// Makes the socket and serves it: requests of all connections go to `calls`.
-    pub fn start(path: &Path, calls: Sender<Call>, limits: Limits) -> io::Result<Server> {
+    /// Makes the socket, which nobody else may have: what connects waits until it is served.
+    ///
+    /// # Errors
+    /// That another process answers there, or the system's.
+    pub fn bind(path: &Path) -> io::Result<Server> {
         let listener = Arc::new(bind::bind(path)?);
-        let server = Arc::clone(&listener);
-        let socket = path.to_owned();
+        Ok(Server { listener, accepting: None, path: path.to_owned() })
+    }
+
+    /// Serves the socket: requests of all connections go to `calls`.
+    ///
+    /// # Errors
+    /// The system's, where there is no thread left.
+    pub fn serve(mut self, calls: Sender<Call>, limits: Limits) -> io::Result<Server> {
+        let (listener, socket) = (Arc::clone(&self.listener), self.path.clone());
         let accepting = thread::Builder::new()
             .name("admin".to_owned())
-            .spawn(move || accept(&server, &socket, &calls, limits))?;
-        Ok(Server { listener, accepting: Some(accepting), path: path.to_owned() })
+            .spawn(move || accept(&listener, &socket, &calls, limits))?;
+        self.accepting = Some(accepting);
+        Ok(self)
     }
 }
 
@@ -107,8 +123,8 @@ impl Drop for Server {
 }
 
 fn accept(listener: &UnixListener, path: &Path, calls: &Sender<Call>, limits: Limits) {
-    // Counts connections: one clone each, and this one.
-    let open = Arc::new(());
+    // Count connections of others and of our own: one clone each, and this one.
+    let (others, own) = (Arc::new(()), Arc::new(()));
     loop {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
@@ -120,10 +136,14 @@ fn accept(listener: &UnixListener, path: &Path, calls: &Sender<Call>, limits: Li
                 continue;
             }
         };
+        let (open, most) = match peer::is_own(&stream) {
+            true => (&own, MAX_OWN),
+            false => (&others, MAX_CONNECTIONS),
+        };
         let Ok(mut connection) = Connection::new(stream, limits) else { continue };
-        let slot = Arc::clone(&open);
-        if Arc::strong_count(&open) > MAX_CONNECTIONS + 1 {
-            let message = format!("{MAX_CONNECTIONS} connections are open already");
+        let slot = Arc::clone(open);
+        if Arc::strong_count(open) > most + 1 {
+            let message = format!("{most} connections are open already");
             connection.refuse_at_once(&Refusal::new(ErrorKind::Busy, message));
             continue;
         }

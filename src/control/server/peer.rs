@@ -21,14 +21,22 @@ pub(super) struct Peer {
     pub(super) pid: i32,
 }
 
+/// Whether the peer is root or the daemon's own user.
+pub(super) fn is_own(stream: &UnixStream) -> bool {
+    socket_peercred(stream).is_ok_and(|peer| is_own_user(peer.uid.as_raw()))
+}
+
+fn is_own_user(uid: u32) -> bool {
+    uid == 0 || uid == geteuid().as_raw()
+}
+
 /// Lets a peer in or says why not.
 pub(super) fn check(stream: &UnixStream, socket: &Path) -> Result<Peer, Refusal> {
     let denied = |message: String| Refusal::new(ErrorKind::Denied, message);
     let peer = socket_peercred(stream)
         .map_err(|error| denied(format!("the peer's credentials are unknown: {error}")))?;
     let uid = peer.uid.as_raw();
-    let allowed = uid == 0
-        || uid == geteuid().as_raw()
+    let allowed = is_own_user(uid)
         || fs::metadata(socket).is_ok_and(|file| {
             peer.gid.as_raw() == file.gid() || in_group(peer.pid, uid, file.gid())
         });

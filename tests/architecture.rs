@@ -51,6 +51,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("fib/raw/region_loom.rs", "the same, for the model checker"),
     ("fib/raw/kernels.rs", "calls of the processor's variants"),
     ("fib/raw/avx512.rs", "gathers"),
+    ("fib/raw/race.rs", "clock_gettime(2): a thread's processor time"),
     ("cpu.rs", "instructions of the processor's own"),
     ("port/area.rs", "the memory that the kernel, or a NIC, writes frames into"),
     ("port/af_xdp/ring.rs", "rings shared with the kernel"),

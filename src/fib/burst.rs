@@ -107,7 +107,7 @@ impl Lookup for u32 {
         let sets = addrs.into_iter().zip(out);
         if let Some(vrf) = single(vrfs) {
             let head = reader.heads.load4(region, vrf);
-            if head.has_flat() {
+            if head.has_flat() && reader.traffic.is_flat(&addrs, count) {
                 let table = flat_table(head.entry());
                 for addrs in addrs {
                     kernels.ask_flat4(region, table, addrs, count);

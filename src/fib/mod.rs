@@ -21,10 +21,12 @@ mod slab;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod tree;
 mod walk;
 mod writer;
 
+pub use raw::Choice;
 pub use reader::FibReader;
 pub use writer::Fib;
 
@@ -43,7 +45,8 @@ pub struct Limits {
     /// At most 16 GiB count.
     pub max_bytes: u64,
     /// From how many IPv4 routes on a VRF has a flat table besides, which takes 32 MiB and makes lookups of much-used
-    /// addresses twice as fast; below half of it it has none. `usize::MAX` is for never.
+    /// addresses twice as fast (a reader whose addresses are spread does not take it); below half of it it has none.
+    /// `usize::MAX` is for never.
     pub flat_at: usize,
 }
 

@@ -2,8 +2,9 @@
 
 use super::burst::Burst;
 use super::head::Heads;
-use super::raw::{Kernels, Region};
+use super::raw::{Choice, Kernels, Region};
 use super::scalar::{One, flat4};
+use super::traffic::Traffic;
 use std::sync::Arc;
 
 /// Lookups for workers; cheap to clone, one for each.
@@ -22,18 +23,34 @@ pub struct FibReader {
     pub(super) region: Arc<Region>,
     pub(super) heads: Heads,
     pub(super) kernels: Kernels,
+    /// Which layout suits what this reader looks up.
+    pub(super) traffic: Traffic,
 }
 
 impl FibReader {
     pub(super) fn new(region: Arc<Region>, heads: Heads) -> FibReader {
-        FibReader { region, heads, kernels: Kernels::detect() }
+        let choice = Choice::of_this_machine();
+        let traffic = Traffic::new(choice.turn());
+        FibReader { region, heads, kernels: choice.kernels(), traffic }
     }
 
-    /// This reader with each kind of vector code that the processor has, and its name: for tests and benchmarks.
+    /// Which code the readers run on this machine, and why: for the log.
+    pub fn choice(&self) -> &'static Choice {
+        Choice::of_this_machine()
+    }
+
+    /// This reader with each kind of vector code that the processor has, and its name: for tests and benchmarks. Where
+    /// there is a flat table, they take it.
     pub fn variants(&self) -> impl Iterator<Item = (&'static str, FibReader)> + '_ {
-        let with = |kernels: Kernels| (kernels.name(), FibReader { kernels, ..self.clone() });
+        let with = |kernels: Kernels| {
+            let traffic = Traffic::new(u32::MAX);
+            (kernels.name(), FibReader { kernels, traffic, ..self.clone() })
+        };
         Kernels::available().into_iter().map(with)
     }
+
+    /// The names of all kinds of vector code, the most plain last, whatever this processor has: for tests.
+    pub const VARIANTS: [&str; 4] = ["avx512-popcnt", "avx512", "avx2", "scalar"];
 
     /// The value of the longest match of `addr` (host order), or [`NO_ROUTE`](super::NO_ROUTE); also where there is no such VRF.
     #[inline]

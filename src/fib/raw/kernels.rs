@@ -2,10 +2,9 @@
 
 use super::super::chunk::{is_leaf, runs};
 use super::super::compact::ESCAPE;
+use super::View;
 #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
 use super::avx512;
-use super::{View, race};
-use std::sync::OnceLock;
 
 /// Lanes of a burst.
 pub(in crate::fib) const LANES: usize = 64;
@@ -50,19 +49,6 @@ impl Kernels {
         Kernels { avx2, flat: level, compact: level, deep: level }
     }
 
-    /// The best that this processor has: where that may be AVX-512 by a race of some hundredths of a second, once, since gathers may be
-    /// several times slower on one processor than on another of the same kind (by the microcode that keeps
-    /// them from leaking data).
-    pub(in crate::fib) fn detect() -> Kernels {
-        static BEST: OnceLock<Kernels> = OnceLock::new();
-        *BEST.get_or_init(|| {
-            let mut rivals = Self::available();
-            // Without AVX2 is for tests where there is AVX2.
-            rivals.truncate((rivals.len() - 1).max(1));
-            race::race(&rivals).unwrap_or(rivals[rivals.len() - 1])
-        })
-    }
-
     /// All that this processor has, the most plain last.
     pub(in crate::fib) fn available() -> Vec<Kernels> {
         let mut kernels = vec![];
@@ -91,9 +77,14 @@ impl Kernels {
         kernels
     }
 
-    /// What these are called in benchmarks.
+    /// What these are called in benchmarks, where all steps are of one kind.
     pub(in crate::fib) fn name(self) -> &'static str {
-        match self.deep {
+        self.name_of(self.deep)
+    }
+
+    /// What a kind of step is called that these have.
+    pub(super) fn name_of(self, level: Level) -> &'static str {
+        match level {
             Level::Plain if self.avx2 => "avx2",
             Level::Plain => "scalar",
             #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
@@ -103,10 +94,19 @@ impl Kernels {
         }
     }
 
-    /// Does `task`, compiled for AVX2, its population count and its shifts if this processor has them. Everything plain is to be
-    /// done so.
+    /// Does `task`, compiled for AVX-512 if a kind of step uses that, else for AVX2, its population count and its shifts if this
+    /// processor has them. Everything plain is to be done so.
     #[inline(always)]
     pub(in crate::fib) fn run<T: Task>(self, task: T) -> T::Answer {
+        #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
+        if [self.flat, self.compact, self.deep] != [Level::Plain; 3] {
+            #[target_feature(enable = "avx2,popcnt,bmi1,bmi2,avx512f,avx512vl,avx512bw,avx512dq")]
+            fn with_avx512<T: Task>(task: T) -> T::Answer {
+                task.run()
+            }
+            // SAFETY: the processor has these, see `available`.
+            return unsafe { with_avx512(task) };
+        }
         #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
         if self.avx2 {
             #[target_feature(enable = "avx2,popcnt,bmi1,bmi2")]

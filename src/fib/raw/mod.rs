@@ -13,5 +13,7 @@ mod race;
 #[cfg_attr(loom, path = "region_loom.rs")]
 mod region;
 
+pub use race::Choice;
+
 pub(super) use kernels::{Kernels, LANES, Task};
 pub(super) use region::{Region, View};

@@ -1,8 +1,9 @@
 //! What the histories do not reach: VRFs, refusals, exhaustion.
 
-use super::super::{Fib, FibError, Layout, Limits, NO_ROUTE};
-use super::model::SMALL;
-use ipnet::IpNet;
+use super::super::{Fib, FibError, FibReader, Layout, Limits, NO_ROUTE};
+use super::model::{SMALL, boundaries};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use std::net::IpAddr;
 
 fn net(text: &str) -> IpNet {
     text.parse().unwrap()
@@ -163,4 +164,66 @@ fn stats_say_how_full_it_is_and_how_vrfs_are_laid_out() {
     fib.reclaim(1, 1);
     let stats = fib.stats();
     assert_eq!((stats.chunks, stats.retired_bytes), (0, 0));
+}
+
+/// Every kind of vector code that this processor has answers as plain code does, in every shape, in bursts of every length: addresses
+/// at and between the ends of prefixes of every length, values that fit a short entry and that do not.
+#[test]
+fn every_kind_of_vector_code_answers_as_plain_code_does() {
+    let mut routes = Vec::new();
+    let mut seed = 1u64;
+    let mut random = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        u32::try_from(seed >> 33).unwrap()
+    };
+    for i in 0..6000u32 {
+        let value = if i % 5 == 0 { 0x8000 + i } else { 1 + i };
+        let (a, b, c, d) = (random(), random(), random(), random());
+        let v4 = Ipv4Net::new((a << 1).into(), u8::try_from(1 + b % 32).unwrap()).unwrap();
+        let v6 = u128::from(c % 64 + 0x2000) << 112 | u128::from(d) << 85 | u128::from(a) << 50;
+        let v6 = Ipv6Net::new(v6.into(), u8::try_from(16 + b % 113).unwrap()).unwrap();
+        routes.push((IpNet::V4(v4.trunc()), Some(value)));
+        routes.push((IpNet::V6(v6.trunc()), Some(value)));
+    }
+    let addrs = boundaries(routes.iter().map(|(net, _)| net));
+    let (mut v4, mut v6) = (Vec::new(), Vec::new());
+    for addr in addrs {
+        match addr {
+            IpAddr::V4(addr) => v4.push(addr.to_bits()),
+            IpAddr::V6(addr) => v6.push(addr.to_bits()),
+        }
+    }
+    for (grow, flat_at) in [(usize::MAX, usize::MAX), (1, usize::MAX), (1, 1)] {
+        let mut fib = Fib::with_shapes(Limits { flat_at, ..SMALL }, grow, 1);
+        for vrf in 0..2 {
+            fib.add_vrf(vrf).unwrap();
+            fib.apply(vrf, &routes[..routes.len() / (1 + vrf as usize)]).unwrap();
+        }
+        let variants: Vec<_> = fib.reader().variants().collect();
+        for name in FibReader::VARIANTS {
+            if !variants.iter().any(|(has, _)| *has == name) {
+                println!("skipped: this processor has no {name} code to compare");
+            }
+        }
+        let plain = &variants.last().unwrap().1;
+        for (name, reader) in &variants {
+            for (burst, len) in [1, 7, 63, 64, 65, 200].into_iter().cycle().take(60).enumerate() {
+                let vrfs: Vec<u32> =
+                    (0..len).map(|i| if burst % 2 == 0 { 0 } else { i % 2 }).collect();
+                let len = len as usize;
+                let from = burst * 97 % (v4.len().min(v6.len()) - len);
+                let (v4, v6) = (&v4[from..from + len], &v6[from..from + len]);
+                let [mut here, mut there] = [vec![1; len], vec![2; len]];
+                reader.lookup4_burst(&vrfs, v4, &mut here);
+                plain.lookup4_burst(&vrfs, v4, &mut there);
+                assert_eq!(here, there, "IPv4, {name}, burst {burst}");
+                let each: Vec<u32> =
+                    vrfs.iter().zip(v4).map(|(&vrf, &addr)| plain.lookup4(vrf, addr)).collect();
+                assert_eq!(here, each, "IPv4, {name}, burst {burst}");
+                reader.lookup6_burst(&vrfs, v6, &mut here);
+                plain.lookup6_burst(&vrfs, v6, &mut there);
+                assert_eq!(here, there, "IPv6, {name}, burst {burst}");
+            }
+        }
+    }
 }

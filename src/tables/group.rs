@@ -8,8 +8,17 @@
 
 use super::ids::{AdjacencyId, GroupId};
 
-/// Buckets of a group with several members: enough to hold weights to about 2%.
+/// Buckets of a group with several members at least: enough to hold weights to about 2%.
 pub const BUCKETS: usize = 64;
+/// Buckets a member of a large group at least, so that no share is rounded by more than an eighth of an equal one.
+const BUCKETS_A_MEMBER: usize = 8;
+/// Buckets at most.
+const MOST_BUCKETS: usize = BUCKETS << 7;
+
+/// Buckets of a group of so many members, several: a power of two.
+fn bucket_count(members: usize) -> usize {
+    (BUCKETS_A_MEMBER * members).next_power_of_two().clamp(BUCKETS, MOST_BUCKETS)
+}
 
 /// Whether a member carries traffic at all times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,15 +42,18 @@ pub struct Member {
     pub usable: bool,
 }
 
+/// Where nothing leads: to "no route".
+const NOWHERE: Way = Way(AdjacencyId(0));
+
 /// Where a group leads, in one word: to its only adjacency, or to several.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Way(AdjacencyId);
 
 impl Way {
-    /// This bit says that the others are the first of the group's [`BUCKETS`] buckets, behind which are its members.
+    /// This bit says that there are several: the three below it are how often [`BUCKETS`] is doubled to give the number of the
+    /// group's buckets, and the others are the first bucket's place. Behind the buckets are the members.
     const SEVERAL: u32 = 1 << 31;
-
-    const NOWHERE: Way = Way(AdjacencyId(0));
+    const DOUBLED: u32 = 28;
 
     /// The only adjacency, if there is one.
     #[inline(always)]
@@ -55,8 +67,15 @@ impl Way {
         self.0.index()
     }
 
-    fn first(self) -> usize {
-        (self.0.0 & !Way::SEVERAL) as usize
+    #[inline(always)]
+    const fn first(self) -> usize {
+        (self.0.0 & ((1 << Way::DOUBLED) - 1)) as usize
+    }
+
+    /// How many buckets there are, where there are several members.
+    #[inline(always)]
+    const fn count(self) -> usize {
+        BUCKETS << (self.0.0 >> Way::DOUBLED & 7)
     }
 }
 
@@ -74,7 +93,7 @@ pub struct GroupTable {
 
 impl Default for GroupTable {
     fn default() -> Self {
-        let (ways, sizes) = (vec![Way::NOWHERE], vec![0]);
+        let (ways, sizes) = (vec![NOWHERE], vec![0]);
         GroupTable { ways, sizes, buckets: Vec::new(), free: Vec::new() }
     }
 }
@@ -88,7 +107,7 @@ impl GroupTable {
             return;
         }
         if self.ways.len() <= id.index() {
-            self.ways.resize(id.index() + 1, Way::NOWHERE);
+            self.ways.resize(id.index() + 1, NOWHERE);
             self.sizes.resize(id.index() + 1, 0);
         }
         let (old, size) = (self.ways[id.index()], self.sizes[id.index()]);
@@ -98,12 +117,13 @@ impl GroupTable {
         let size = u16::try_from(members.len()).unwrap_or(u16::MAX);
         self.sizes[id.index()] = size;
         self.ways[id.index()] = match members {
-            [] => Way::NOWHERE,
+            [] => NOWHERE,
             [only] => Way(AdjacencyId(only.adjacency.0 & !Way::SEVERAL)),
             many => {
                 let all = many.iter().map(|member| member.adjacency).take(usize::from(size));
-                let places: Vec<AdjacencyId> = deal(many).into_iter().chain(all).collect();
                 let way = self.take(size);
+                let places: Vec<AdjacencyId> =
+                    deal(many, way.count()).into_iter().chain(all).collect();
                 self.buckets[way.first()..][..places.len()].copy_from_slice(&places);
                 way
             }
@@ -119,13 +139,15 @@ impl GroupTable {
 
     /// A run of buckets with room for this many members behind it.
     fn take(&mut self, members: u16) -> Way {
+        let count = bucket_count(members.into());
         let first = self.free.get_mut(usize::from(members)).and_then(Vec::pop);
         let first = first.unwrap_or_else(|| {
             let first = self.buckets.len();
-            self.buckets.resize(first + BUCKETS + usize::from(members), AdjacencyId(0));
+            self.buckets.resize(first + count + usize::from(members), AdjacencyId(0));
             u32::try_from(first).unwrap_or(0)
         });
-        Way(AdjacencyId(Way::SEVERAL | first))
+        let doubled = count.ilog2() - BUCKETS.ilog2();
+        Way(AdjacencyId(Way::SEVERAL | doubled << Way::DOUBLED | first))
     }
 
     fn give_back(&mut self, way: Way, members: u16) {
@@ -133,7 +155,7 @@ impl GroupTable {
         if self.free.len() <= members {
             self.free.resize(members + 1, Vec::new());
         }
-        self.free[members].push(way.0.0 & !Way::SEVERAL);
+        self.free[members].push(u32::try_from(way.first()).unwrap_or(0));
     }
 
     /// One more than the highest id ever set.
@@ -152,25 +174,33 @@ impl GroupTable {
         &self.ways
     }
 
-    /// The bucket of a group of several members that a flow's number chooses.
-    pub fn choose(&self, way: Way, flow: u32) -> AdjacencyId {
-        self.buckets[way.first() + flow as usize % BUCKETS]
+    /// Where a group leads; nowhere for an id that is not in the table.
+    pub fn way(&self, id: GroupId) -> Way {
+        self.ways.get(id.index()).copied().unwrap_or_default()
     }
 
-    /// The buckets of a group, 1 or [`BUCKETS`]; those of "no route" for an id that is not in the table.
+    /// The bucket of a group of several members that a flow's number chooses.
+    #[inline(always)]
+    pub fn choose(&self, way: Way, flow: u32) -> AdjacencyId {
+        self.buckets[way.first() + (flow as usize & (way.count() - 1))]
+    }
+
+    /// The buckets of a group, 1 or a power of two from [`BUCKETS`] on; those of "no route" for an id that is not in the
+    /// table.
     pub fn buckets(&self, id: GroupId) -> &[AdjacencyId] {
-        self.places(id, 0, BUCKETS)
+        let way = self.way(id);
+        self.places(id, 0, way.count())
     }
 
     /// Every member of a group, whether it carries now or not.
     pub fn members(&self, id: GroupId) -> &[AdjacencyId] {
         let size = self.sizes.get(id.index()).copied().unwrap_or_default();
-        self.places(id, BUCKETS, size.into())
+        self.places(id, self.way(id).count(), size.into())
     }
 
     /// The only adjacency of a group, or so many places of its run.
     fn places(&self, id: GroupId, from: usize, count: usize) -> &[AdjacencyId] {
-        let way = self.ways.get(id.index()).unwrap_or(&Way::NOWHERE);
+        let way = self.ways.get(id.index()).unwrap_or(&NOWHERE);
         match way.only() {
             Some(_) => std::slice::from_ref(&way.0),
             None => &self.buckets[way.first() + from..][..count],
@@ -178,16 +208,16 @@ impl GroupTable {
     }
 }
 
-/// Deals [`BUCKETS`] buckets to the members that carry now.
-fn deal(members: &[Member]) -> Vec<AdjacencyId> {
+/// Deals so many buckets to the members that carry now.
+fn deal(members: &[Member], buckets: usize) -> Vec<AdjacencyId> {
     let of =
         |role| -> Vec<usize> { (0..members.len()).filter(|&i| members[i].role == role).collect() };
     let (primary, backup) = (of(Role::Primary), of(Role::Backup));
     let lives = |among: &[usize]| among.iter().any(|&i| members[i].usable);
     let among =
         if primary.is_empty() || !lives(&primary) && lives(&backup) { backup } else { primary };
-    let mut owners = vec![0; BUCKETS];
-    let all: Vec<usize> = (0..BUCKETS).collect();
+    let mut owners = vec![0; buckets];
+    let all: Vec<usize> = (0..buckets).collect();
     spread(members, &among, &all, lives(&among), &mut owners);
     owners.into_iter().map(|i| members[i].adjacency).collect()
 }
@@ -241,147 +271,12 @@ fn shares(members: &[Member], among: &[usize], buckets: &[usize]) -> Vec<usize> 
     shares
 }
 
-/// How much a bucket likes to lead to an adjacency: a number without a pattern.
+/// Rendezvous-hash (HRW) weight of (adjacency, bucket): a number without a pattern.
 fn affinity(adjacency: AdjacencyId, bucket: usize) -> u64 {
-    let mixed = (u64::from(adjacency.0) << 8 | bucket as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (u64::from(adjacency.0) << 16 | bucket as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mixed = (mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
     mixed ^ mixed >> 32
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn members(of: &[(u32, u16, bool)]) -> Vec<Member> {
-        of.iter().map(|&(id, weight, usable)| member(id, weight, Role::Primary, usable)).collect()
-    }
-
-    fn member(id: u32, weight: u16, role: Role, usable: bool) -> Member {
-        Member { adjacency: AdjacencyId(id), weight, role, usable }
-    }
-
-    fn count(buckets: &[AdjacencyId], id: u32) -> usize {
-        buckets.iter().filter(|a| a.0 == id).count()
-    }
-
-    /// The buckets of a group of these members.
-    fn dealt(members: &[Member]) -> Vec<AdjacencyId> {
-        let mut table = GroupTable::default();
-        table.set(GroupId(1), members);
-        table.buckets(GroupId(1)).to_vec()
-    }
-
-    #[test]
-    fn weights_are_dealt_to_buckets() {
-        let mut table = GroupTable::default();
-        table.set(GroupId(5), &members(&[(1, 3, true), (2, 1, true)]));
-        let buckets = table.buckets(GroupId(5));
-        assert_eq!(buckets.len(), BUCKETS);
-        assert_eq!((count(buckets, 1), count(buckets, 2)), (48, 16));
-        assert_eq!(table.members(GroupId(5)), [AdjacencyId(1), AdjacencyId(2)]);
-    }
-
-    #[test]
-    fn the_loss_of_a_member_moves_only_its_flows() {
-        let mut table = GroupTable::default();
-        table.set(GroupId(1), &members(&[(1, 1, true), (2, 2, true), (3, 1, true)]));
-        let before = table.buckets(GroupId(1)).to_vec();
-        table.set(GroupId(1), &members(&[(1, 1, true), (2, 2, false), (3, 1, true)]));
-        let after = table.buckets(GroupId(1));
-        assert_eq!((count(after, 1), count(after, 2), count(after, 3)), (32, 0, 32));
-        for (old, new) in before.iter().zip(after) {
-            assert!(old.0 == 2 || old == new);
-        }
-    }
-
-    /// Every step between any two sets of usable members of a group of five, as losses and returns
-    /// one after another.
-    #[test]
-    fn a_loss_or_return_moves_only_the_flows_of_that_member_whoever_else_is_lost() {
-        let with = |usable: u32| -> Vec<AdjacencyId> {
-            let of = |(id, weight)| member(id, weight, Role::Primary, usable >> (id - 1) & 1 == 1);
-            dealt(&(1..=5).zip(1..).map(of).collect::<Vec<_>>())
-        };
-        for usable in 1..32_u32 {
-            for lost in (0..5).filter(|i| usable >> i & 1 == 1 && usable != 1 << i) {
-                let (before, after) = (with(usable), with(usable & !(1 << lost)));
-                assert_eq!(count(&after, lost + 1), 0);
-                for (old, new) in before.iter().zip(&after) {
-                    assert!(old.0 == lost + 1 || old == new, "{usable:05b} without {lost}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn groups_that_differ_in_a_member_agree_about_most_flows_of_the_others() {
-        let of = |ids: &[u32]| {
-            dealt(&ids.iter().map(|&id| member(id, 1, Role::Primary, true)).collect::<Vec<_>>())
-        };
-        let (mut kept, mut all) = (0, 0);
-        for base in 0..50 {
-            let ids: Vec<u32> = (1..=4).map(|i| base * 7 + i).collect();
-            for (old, new) in of(&ids).iter().zip(of(&ids[..3])) {
-                if ids[..3].contains(&old.0) {
-                    all += 1;
-                    kept += usize::from(*old == new);
-                }
-            }
-        }
-        assert!(kept * 100 > all * 80, "{kept} of {all} buckets stayed");
-    }
-
-    #[test]
-    fn backups_carry_while_no_primary_is_usable() {
-        let group = |a: bool, b: bool, c: bool| {
-            let (primary, backup) = (Role::Primary, Role::Backup);
-            let buckets = dealt(&[
-                member(1, 1, primary, a),
-                member(2, 1, primary, b),
-                member(3, 1, backup, c),
-            ]);
-            [count(&buckets, 1), count(&buckets, 2), count(&buckets, 3)]
-        };
-        assert_eq!(group(true, true, true), [32, 32, 0]);
-        assert_eq!(group(true, false, true), [64, 0, 0]);
-        assert_eq!(group(false, false, true), [0, 0, 64]);
-        assert_eq!(group(false, false, false), [32, 32, 0], "the last resort is the primaries'");
-    }
-
-    #[test]
-    fn with_every_member_down_the_group_still_names_them() {
-        let mut table = GroupTable::default();
-        table.set(GroupId(1), &members(&[(1, 1, false), (2, 1, false)]));
-        assert_eq!(count(table.buckets(GroupId(1)), 1), 32);
-        assert_eq!(count(table.buckets(GroupId(1)), 2), 32);
-    }
-
-    #[test]
-    fn an_unknown_group_is_no_route() {
-        let mut table = GroupTable::default();
-        table.set(GroupId(3), &members(&[(7, 1, true)]));
-        for id in [0, 1, 2, 99] {
-            assert_eq!(table.buckets(GroupId(id)), &[AdjacencyId(0)]);
-            assert_eq!(table.members(GroupId(id)), &[AdjacencyId(0)]);
-        }
-        table.set(GroupId(0), &members(&[(7, 1, true)]));
-        assert_eq!(table.buckets(GroupId(0)), &[AdjacencyId(0)], "group 0 cannot be changed");
-    }
-
-    #[test]
-    fn room_is_used_again() {
-        let mut table = GroupTable::default();
-        let (one, two) = (members(&[(1, 1, true)]), members(&[(1, 1, true), (2, 1, true)]));
-        for _ in 0..100 {
-            table.set(GroupId(1), &one);
-            table.set(GroupId(2), &two);
-            table.set(GroupId(1), &two);
-            table.set(GroupId(2), &one);
-            assert_eq!(table.buckets(GroupId(2)), &[AdjacencyId(1)]);
-            table.clear(GroupId(1));
-            table.clear(GroupId(2));
-            assert_eq!(table.buckets(GroupId(1)), &[AdjacencyId(0)]);
-        }
-        assert!(table.buckets.len() <= 2 * (BUCKETS + 2), "{}", table.buckets.len());
-    }
-}
+mod tests;

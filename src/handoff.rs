@@ -3,7 +3,7 @@
 
 use crossbeam::queue::ArrayQueue;
 
-use crate::tables::{PortId, PuntReason, VifId};
+use crate::tables::{Choice, PortId, PuntReason, VifId};
 
 /// Octets of one parcel's frame at most: the largest frame of a worker's memory.
 const MAX_FRAME: usize = 4096;
@@ -19,12 +19,14 @@ pub struct Label {
     pub reason: PuntReason,
     /// Offset of its IP or ARP header, in octets (towards the slow path only).
     pub l3: u8,
+    /// The adjacency that the fast path chose, where it came to that (towards the slow path only).
+    pub choice: Option<Choice>,
 }
 
 impl Label {
     /// The label of a frame that is to leave.
     pub const fn to_port(port: PortId, vif: VifId) -> Label {
-        Label { port, vif, reason: PuntReason::Local, l3: 0 }
+        Label { port, vif, reason: PuntReason::Local, l3: 0, choice: None }
     }
 }
 
@@ -47,7 +49,7 @@ impl Handoff {
     pub fn new(parcels: usize) -> Handoff {
         let empty = ArrayQueue::new(parcels);
         for _ in 0..parcels {
-            let label = Label { port: PortId(0), vif: VifId(0), reason: PuntReason::Arp, l3: 0 };
+            let label = Label::to_port(PortId(0), VifId(0));
             let parcel = Box::new(Parcel { label, len: 0, frame: [0; MAX_FRAME] });
             // The queue has room for exactly these.
             drop(empty.push(parcel));
@@ -87,11 +89,14 @@ impl Handoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tables::AdjacencyId;
 
     #[test]
     fn frames_arrive_in_order_and_a_full_queue_refuses() {
         let queue = Handoff::new(2);
-        let label = Label { port: PortId(1), vif: VifId(2), reason: PuntReason::Local, l3: 18 };
+        let choice = Some(Choice { generation: 7, adjacency: AdjacencyId(3) });
+        let reason = PuntReason::TooBig;
+        let label = Label { port: PortId(1), vif: VifId(2), reason, l3: 18, choice };
         assert!(queue.send(label, &[1; 60]) && queue.send(label, &[2; 60]));
         assert!(!queue.send(label, &[3; 60]));
         assert_eq!(queue.receive(|l, f| (l, f.to_vec())), Some((label, vec![1; 60])));

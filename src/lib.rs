@@ -21,7 +21,7 @@
 //!  worker    rx burst -> path -> tx; the verdicts carried out and counted  |  handoff, publish
 //!  path      the way of a burst, one line per stage
 //!  stage     one packet stage per file
-//!  tables    ports, VIFs, VRFs, next-hop groups, adjacencies, counters, verdicts
+//!  tables    ports, VIFs, VRFs, next-hop groups, adjacencies, counters, verdicts; the rules of forwarding
 //!  wire, fib headers; longest-prefix match  |  port: queues of frames  |  netlink: messages by hand
 //!  cpu       prefetches, vector code  |  log: lines to standard error, by a thread of its own
 //! ```
@@ -52,8 +52,9 @@
 //!
 //! | a new... | goes to |
 //! |---|---|
+//! | rule that stages and slow path share | [`tables::rules`] |
 //! | drop reason | one line in [`tables::verdict`], one `burst.drop`, one test in `tests/bad_input/` |
-//! | packet stage | one file in [`stage`], one line in [`path`] |
+//! | packet stage | one file in [`stage`], one line in [`path`]; between `group` and `rewrite` in its list of filtered stages, with `concerns` and `verdict` ([`stage::filter`]) |
 //! | kind of port | an `impl` of [`port::Port`] |
 //! | setting | `control::model`, its parser with an error that says what to write, `scripts/station.toml` |
 //! | question to the daemon | `control::protocol`, and a row type with units in its names |

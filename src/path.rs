@@ -3,9 +3,17 @@
 
 use crate::cpu::{Work, widest};
 use crate::stage::{
-    Burst, Context, classify, group, ipv4, ipv6, mtu, plain, police, resolve, rewrite, route,
-    routing, source, ttl,
+    Burst, Context, classify, filter, group, ipv4, ipv6, mtu, police, ready, resolve, rewrite,
+    route, routing, source, ttl,
 };
+
+filter::filtered! {
+    source,  // RFC 8704: may this VIF use this source?
+    resolve, // local, blackhole, isolation
+    ttl,     // RFC 1812 5.3.1
+    mtu,     // egress MTU
+    ready,   // the next hop's MAC, options
+}
 
 /// Gives every frame of the burst its verdict, and rewrites those to forward.
 #[inline(never)]
@@ -28,13 +36,193 @@ impl Work for Path<'_, '_> {
         ipv6::run(burst, context); //     RFC 8200 3
         route::run(burst, context); //    VRF FIB: destination and source -> next-hop groups
         group::run(burst, context); //    next-hop group -> adjacency
-        plain::run(burst, context); //    the stages from here to rewrite: only those not plain
-        source::run(burst, context); //   RFC 8704: may this VIF use this source?
-        resolve::run(burst, context); //  local, blackhole, isolation
-        ttl::run(burst, context); //      RFC 1812 5.3.1
-        mtu::run(burst, context); //      egress MTU
+        filter::run(burst, context, concerns, verdict); // the filtered stages
         rewrite::run(burst, context); //  MACs, tags, TTL, checksum
         routing::run(burst, context); //  BGP and BFD among what is for the router
         police::run(burst, context); //   budgets of the slow path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::fib::{self, Fib};
+    use crate::port::{FrameSize, Pool};
+    use crate::stage::police::Budgets;
+    use crate::stage::{Flags, Lanes};
+    use crate::tables::counters::WorkerCounters;
+    use crate::tables::{
+        Adjacency, AdjacencyId, AdjacencyKind, AdjacencyTable, DropReason, GroupId, GroupTable,
+        Ingress, Member, Pcp, Port, PortId, PortRole, Role, Snapshot, SourceCheck, Tags, Verdict,
+        Vif, VifId, VifKind, Vrf, VrfId, VrfKind,
+    };
+    use crate::wire::ethernet::Mac;
+
+    /// A stage as the recipe of `lib.rs` adds one: it is about ordinary packets.
+    mod acl {
+        use super::*;
+
+        pub const BANNED: u32 = 0x0a63_0001;
+
+        pub fn concerns(burst: &Burst, lane: usize) -> u32 {
+            u32::from(burst.v4_addresses.destination[lane] == BANNED)
+        }
+
+        pub fn verdict(_: &Burst, _: &Context<'_>, _: usize) -> Result<(), Verdict> {
+            Err(Verdict::Drop(DropReason::Blackhole))
+        }
+    }
+
+    mod with_acl {
+        use super::acl;
+        use crate::stage::{filter, mtu, ready, resolve, source, ttl};
+
+        filter::filtered! { source, resolve, ttl, mtu, ready, acl }
+
+        pub const LIST: super::Filter = (concerns, verdict);
+    }
+
+    type Filter =
+        (fn(&Burst, usize) -> u32, fn(&Burst, &Context<'_>, usize) -> Result<(), Verdict>);
+
+    const VIFS: u16 = 5;
+
+    /// Two tenants, one with a customer's VIF and two that nobody's source is checked on; two customers of a public VRF.
+    fn tables() -> Snapshot {
+        let vif = |n: u16, vrf, kind, source_check| Vif {
+            name: format!("vif{n}").into(),
+            up: true,
+            kind,
+            port: PortId(0),
+            tags: Tags { outer: 100 + n, inner: None, service: false },
+            vrf: VrfId(vrf),
+            mtu: 1500,
+            source_check,
+            pcp: Pcp::Preserve,
+            addresses: ["169.254.0.1/30".parse().unwrap()].into(),
+            peers: [].into(),
+        };
+        let (private, public) = (Some(VifKind::Private), Some(VifKind::Public));
+        let vifs = [
+            vif(0, 0, private, SourceCheck::Strict),
+            vif(1, 0, None, SourceCheck::Off),
+            vif(2, 1, private, SourceCheck::Loose),
+            vif(3, 2, public, SourceCheck::Strict),
+            vif(4, 2, public, SourceCheck::Off),
+        ];
+        let mut adjacencies = vec![Adjacency::special(AdjacencyKind::NoRoute, VrfId(0))];
+        for (id, vif) in (0..).map(VifId).zip(&vifs) {
+            use AdjacencyKind::{Blackhole, EgressDown, Glean, Local, Prohibited, Unresolved};
+            let address = "169.254.0.2".parse().unwrap();
+            adjacencies.push(Adjacency::forward(id, vif, address, Mac([2; 6]), Mac([4; 6])));
+            for kind in [Glean, Local, Unresolved, EgressDown] {
+                adjacencies.push(Adjacency::on_vif(kind, id, vif, address));
+            }
+            for kind in [Blackhole, Prohibited] {
+                adjacencies.push(Adjacency::special(kind, vif.vrf));
+            }
+        }
+        let mut groups = GroupTable::default();
+        let member = |adjacency: AdjacencyId| Member {
+            adjacency,
+            weight: 1,
+            role: Role::Primary,
+            usable: true,
+        };
+        for id in (1..).take(adjacencies.len() - 1) {
+            groups.set(GroupId(id), &[member(AdjacencyId(id))]);
+        }
+        let kinds = [VrfKind::Vpc, VrfKind::Vpc, VrfKind::Public];
+        Snapshot {
+            ports: [Arc::new(Port::new("port".into(), Mac([4; 6]), PortRole::Customer))].into(),
+            vifs: vifs.map(Some).into(),
+            vrfs: kinds.map(|kind| Some(Vrf { name: "vrf".into(), kind })).into(),
+            groups: groups.into(),
+            adjacencies: AdjacencyTable::new(adjacencies).into(),
+            ..Snapshot::default()
+        }
+    }
+
+    fn with_context(tables: &Snapshot, run: impl FnOnce(&mut Context<'_>)) {
+        let mut fib =
+            Fib::new(fib::Limits { max_vrfs: 4, max_bytes: 64 << 20, ..Default::default() })
+                .unwrap();
+        (0..3).for_each(|vrf| fib.add_vrf(vrf).unwrap());
+        run(&mut Context {
+            tables,
+            fib: &fib.reader(),
+            counters: &WorkerCounters::new(1, VIFS.into()),
+            pool: &mut Pool::new(64, FrameSize::Small).unwrap(),
+            budgets: &mut Budgets::new(VIFS.into()),
+            port: PortId(0),
+            now: 1,
+        });
+    }
+
+    /// A burst of one IPv4 lane of 100 octets, from a VIF to a group, from a source that another group leads back to.
+    fn lane(tables: &Snapshot, from: u16, to: u32, back: u32, flags: Flags) -> Burst {
+        let vif = tables.vif(VifId(from)).unwrap();
+        let Ingress { place, rules } = Ingress::of(VifId(from), vif);
+        let mut burst = Burst::default();
+        (burst.live, burst.known, burst.v4) = (Lanes(1), Lanes(1), Lanes(1));
+        (burst.place[0], burst.rules[0], burst.flags[0]) = (place, rules, flags.bits());
+        (burst.vrf[0], burst.ip_len[0], burst.ttl[0]) = (vif.vrf.0.into(), 100, 64);
+        (burst.to_group[0], burst.back_group[0]) = (to, back);
+        burst.v4_addresses.destination[0] = acl::BANNED;
+        burst.checked = true;
+        burst
+    }
+
+    /// Every flag, every VIF to every adjacency, from a source behind every adjacency: where a stage's condition does not
+    /// hold, the stage has nothing to say. (Those of `ttl`, `mtu` and `ready` are the checks themselves.)
+    #[test]
+    fn a_condition_that_does_not_hold_hides_no_verdict() {
+        let tables = tables();
+        let (mut held, mut open) = (0, 0);
+        with_context(&tables, |context| {
+            let ids = (0..).take(tables.adjacencies.len());
+            for (from, to) in (0..VIFS).flat_map(|from| ids.clone().map(move |to| (from, to))) {
+                for (back, flags) in
+                    ids.clone().flat_map(|back| (0..16).map(move |bits| (back, bits)))
+                {
+                    let mut burst = lane(&tables, from, to, back, Flags::from_bits(flags));
+                    group::run(&mut burst, context);
+                    if source::concerns(&burst, 0) != 0 {
+                        held += 1;
+                    } else if burst.rules[0] & Ingress::CHECKED != 0 {
+                        open += 1;
+                        assert_eq!(source::verdict(&burst, context, 0), Ok(()), "{from} {back}");
+                    }
+                    if resolve::concerns(&burst, 0) != 0 {
+                        held += 1;
+                    } else {
+                        open += 1;
+                        let said = resolve::verdict(&burst, context, 0);
+                        assert_eq!(said, Ok(()), "{from} {to} {flags}");
+                    }
+                }
+            }
+        });
+        assert!(held > 100_000 && open > 2_000, "{held} {open}");
+    }
+
+    /// What the fast path takes for ordinary, a stage that the list has and the filter knows nothing else of still sees.
+    #[test]
+    fn a_stage_in_the_list_sees_ordinary_packets() {
+        let tables = tables();
+        with_context(&tables, |context| {
+            let mut ordinary = lane(&tables, 1, 1, 0, Flags::default());
+            group::run(&mut ordinary, context);
+            filter::run(&mut ordinary, context, concerns, verdict);
+            assert!(ordinary.live.has(0), "today's stages forward it");
+            let (concerns, verdict) = with_acl::LIST;
+            filter::run(&mut ordinary, context, concerns, verdict);
+            assert_eq!(
+                (ordinary.live, ordinary.verdicts[0]),
+                (Lanes(0), Verdict::Drop(DropReason::Blackhole))
+            );
+        });
     }
 }

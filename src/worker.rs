@@ -13,7 +13,8 @@ use crate::stage::police::Budgets;
 use crate::stage::{Burst, Context};
 use crate::tables::counters::{VifCounters, WorkerCounters};
 use crate::tables::{
-    DropReason, Facts, PortId, PuntReason, Snapshot, Urgency, Verdict, VifId, place_vif,
+    AdjacencyId, Choice, DropReason, Facts, PortId, PuntReason, Snapshot, Urgency, Verdict, VifId,
+    place_vif,
 };
 
 /// Most frames taken from the slow path in one turn.
@@ -182,6 +183,7 @@ impl<P: Port> Worker<P> {
             port,
             now,
         };
+        let generation = context.tables.generation;
         path::run(&mut self.burst, &mut context);
         let only_port = self.burst.only_port();
         let mut frames = std::mem::take(&mut self.burst.frames);
@@ -198,8 +200,9 @@ impl<P: Port> Worker<P> {
                     let egress = ports.get_mut(id.index()).and_then(Option::as_mut);
                     transmit(burst, std::iter::once((frame, lane)), id, egress, counters, pool);
                 } else {
-                    punted +=
-                        usize::from(settle(burst, counters, exchange, pool, port, at, &frame));
+                    let from = (port, generation);
+                    let sent = settle(burst, counters, exchange, pool, from, at, &frame);
+                    punted += usize::from(sent);
                     pool.give(frame);
                 }
             }
@@ -281,14 +284,15 @@ fn transmit<'a, P: Port>(
     count_sent(counters, id, sent, octets);
 }
 
-/// Carries out a drop or a punt; returns whether the frame went to the slow path.
+/// Carries out a drop or a punt of a frame of this port, decided by tables of this generation; returns whether it went to
+/// the slow path.
 #[inline]
 fn settle(
     burst: &Burst,
     counters: &WorkerCounters,
     exchange: &Exchange,
     pool: &Pool,
-    port: PortId,
+    (port, generation): (PortId, u64),
     lane: usize,
     frame: &Frame,
 ) -> bool {
@@ -304,7 +308,9 @@ fn settle(
     let received = count_received(counters.vifs(), burst, lane);
     if let Some(reason) = punt {
         let l3 = u8::try_from(burst.l3[lane]).unwrap_or(u8::MAX);
-        let label = Label { port, vif, reason, l3 };
+        let adjacency = AdjacencyId(burst.adjacency[lane]);
+        let choice = reason.has_egress().then_some(Choice { generation, adjacency });
+        let label = Label { port, vif, reason, l3, choice };
         if exchange.queue(reason).send(label, pool.area().packet(frame)) {
             received.rare.punted[reason.index()].add(1);
             return true;

@@ -315,6 +315,29 @@ fn modules_depend_in_one_direction() {
     report(&faults);
 }
 
+/// A stage that says of which lanes it has something to say is in the list that makes the filter, so that it is neither
+/// skipped nor visited without being asked; and nothing runs between the filter and the rewrite beside the list.
+#[test]
+fn every_filtered_stage_is_in_the_paths_list() {
+    let sources = sources();
+    let path = &sources.iter().find(|source| source.path == "path.rs").unwrap().code;
+    let list = path.split("filter::filtered! {").nth(1).unwrap().split('}').next().unwrap();
+    let listed: BTreeSet<&str> =
+        list.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    let filtered: BTreeSet<&str> = sources
+        .iter()
+        .filter(|source| source.module() == "stage" && source.path != "stage/filter.rs")
+        .filter(|source| source.code.contains("fn concerns("))
+        .map(|source| source.path.trim_start_matches("stage/").trim_end_matches(".rs"))
+        .collect();
+    assert!(listed.len() > 3 && listed == filtered, "{listed:?} is not {filtered:?}");
+    let run: Vec<&str> =
+        path.lines().filter(|line| line.contains("::run(burst, context")).collect();
+    let filter = run.iter().position(|line| line.contains("filter::run")).unwrap();
+    let before = run[filter - 1].trim_start().starts_with("group::run");
+    assert!(before && run[filter + 1].trim_start().starts_with("rewrite::run"), "{run:?}");
+}
+
 #[test]
 fn control_never_touches_the_rings() {
     let faults: Vec<_> = sources()

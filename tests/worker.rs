@@ -139,6 +139,7 @@ fn a_route_out_of_its_vrf_is_stopped() {
         groups: Arc::new(groups),
         adjacencies: Arc::new(AdjacencyTable::new([none, stray])),
         neighbors: Arc::default(),
+        ..Snapshot::default()
     };
     let counters = Arc::new(WorkerCounters::new(1, 2));
     let (_publisher, mut subscribers) = Publisher::new(1, tables);

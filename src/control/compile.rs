@@ -12,7 +12,8 @@ use super::addresses::{NextHops, addresses};
 use super::commit::{CommitError, PortFacts};
 use super::model::{Config, NextHop, RouteAction, VifConfig};
 use super::rib::{Host, List, Rib, Source};
-use super::state::{Egress, Neighbor, State, broadcast};
+use super::state::{Egress, Neighbor, State};
+use crate::tables::rules::{FlowKeys, broadcast};
 use crate::tables::{AdjacencyId, AdjacencyKind, GroupId, Port, PortId, Vif, VifId, Vrf, VrfId};
 use crate::wire::ipv6::is_link_local;
 
@@ -29,6 +30,7 @@ pub(super) fn compile(
     state.vrfs.release_all();
     state.adjacencies.release_all();
     state.groups.release_all();
+    state.tables.flow_keys = FlowKeys::new(&config.station.name, config.station.router_id);
     vrfs(&mut state, config)?;
     vifs(&mut state, running, config, facts)?;
     ports(&mut state, config, facts)?;

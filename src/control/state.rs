@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
-
 use super::commit::{CommitError, Limits};
 use super::ids::Ids;
 use super::rib::Rib;
+use crate::tables::rules::{is_on_link, is_on_subnet, is_ours};
 use crate::tables::{
     Adjacency, AdjacencyId, AdjacencyKind, AdjacencyTable, GroupId, Member, Port, Role, Snapshot,
     Vif, VifId, VrfId,
@@ -347,27 +346,15 @@ impl State {
     /// connected subnet that is not the router's own. Link-local IPv6 addresses are not unique in
     /// a VRF and never enter the FIB.
     pub fn takes_host_route(&self, id: VifId, address: IpAddr) -> bool {
-        self.tables.vif(id).is_some_and(|vif| vif.up && on_subnet(vif, address))
+        let takes = |vif: &Vif| {
+            !is_link_local(address) && is_on_subnet(vif, address) && !is_ours(vif, address)
+        };
+        self.tables.vif(id).is_some_and(|vif| vif.up && takes(vif))
     }
 
     /// Whether a learned neighbor of this address on this VIF can be.
     pub fn takes_neighbor(&self, id: VifId, address: IpAddr) -> bool {
-        let own = |vif: &Vif| vif.addresses.iter().any(|net| net.addr() == address);
-        self.takes_host_route(id, address)
-            || self.tables.vif(id).is_some_and(|vif| vif.up && is_link_local(address) && !own(vif))
-    }
-}
-
-fn on_subnet(vif: &Vif, address: IpAddr) -> bool {
-    !is_link_local(address)
-        && vif.addresses.iter().any(|net| net.contains(&address))
-        && vif.addresses.iter().all(|net| net.addr() != address && broadcast(net) != Some(address))
-}
-
-/// The broadcast address of an IPv4 subnet that has one: a /31 has none (RFC 3021).
-pub(super) fn broadcast(net: &IpNet) -> Option<IpAddr> {
-    match net {
-        IpNet::V4(v4) if v4.prefix_len() < 31 => Some(v4.broadcast().into()),
-        _ => None,
+        let takes = |vif: &Vif| is_on_link(vif, address) && !is_ours(vif, address);
+        self.tables.vif(id).is_some_and(|vif| vif.up && takes(vif))
     }
 }

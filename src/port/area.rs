@@ -20,8 +20,8 @@ const HUGE_PAGE: usize = 2 << 20;
 
 /// Room for what is written in front of an IP packet: MACs, tags and ethertype at its end. Octets.
 pub const FRONT: usize = 22;
-/// What [`Editor::around`] gives: that, and an IP header behind it. Octets.
-pub const AROUND: usize = FRONT + 20;
+/// What [`Editor::around`] gives: that, and the shortest payload behind it. Octets.
+pub const AROUND: usize = FRONT + 46;
 
 /// Octets of one frame's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -301,8 +301,8 @@ mod tests {
         assert_eq!(pool.area().packet(&frame), [&[7; 4], &packet[..58]].concat());
         let end = pool.area().len() as u32;
         let mut editor = pool.editor();
-        assert!(editor.around(22).is_some() && editor.around(end - 20).is_some());
-        for outside in [0, FRONT as u32 - 1, end - 19, end, u32::MAX] {
+        assert!(editor.around(22).is_some() && editor.around(end - 46).is_some());
+        for outside in [0, FRONT as u32 - 1, end - 45, end, u32::MAX] {
             assert!(editor.around(outside).is_none(), "{outside}");
         }
         pool.give(frame);
@@ -314,6 +314,6 @@ mod tests {
         let mut pool = Pool::new(2, FrameSize::Small).unwrap();
         let editor = pool.editor();
         assert!(!editor.is_within(2048 + 21) && editor.is_within(2048 + 22));
-        assert!(editor.is_within(4096 - 20) && !editor.is_within(4096 - 19));
+        assert!(editor.is_within(4096 - 46) && !editor.is_within(4096 - 45));
     }
 }

@@ -240,6 +240,7 @@ impl MemoryStation {
                 vif: label.vif,
                 reason: label.reason,
                 l3: usize::from(label.l3),
+                choice: label.choice,
                 frame,
             };
             self.with_view(now_ns, |slow, view| slow.punted(view, &punted, &mut out))

@@ -8,8 +8,9 @@ use etherparse::{ArpEthIpv4Packet, ArpOperation, ArpPacketSlice};
 use super::egress::{Ingress, live, transmit};
 use super::heard::is_looped;
 use super::neighbor::{Heard, Said};
-use super::packet::{is_host, is_on_link, is_ours, is_subnet_broadcast, own_address};
+use super::packet::own_address;
 use super::{Output, SlowPath};
+use crate::tables::rules::{is_host, is_on_link, is_ours, is_subnet_broadcast};
 use crate::tables::{SlowOutcome, Vif};
 use crate::wire::ethernet::{ETHERTYPE_ARP, Mac};
 

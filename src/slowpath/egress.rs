@@ -1,14 +1,16 @@
-//! The way out: which VIF and neighbor a packet leaves by, and the frame around it. The guard that
-//! keeps VRFs apart is here: every packet sent because of another one passes [`may_leave`].
+//! The way out: which VIF and neighbor a packet leaves by, and the frame around it. Every packet that is
+//! sent because of another one passes [`rules::may_leave`], which keeps VRFs apart.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 
 use super::neighbor::{Action, Key, Lookup, Waiting};
 use super::packet::Packet;
 use super::{Output, SlowPath, View, fragment};
-use crate::tables::{Adjacency, AdjacencyKind, Port, Snapshot, Vif, VifId, VrfKind};
-use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Mac};
+use crate::tables::{
+    Adjacency, AdjacencyKind, Choice, DropReason, Port, PuntReason, SlowOutcome, Snapshot, Verdict,
+    Vif, VifId, rules,
+};
+use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, MIN_PAYLOAD, Mac};
 use crate::wire::ipv6::is_link_local;
 
 /// Where a frame came from.
@@ -24,74 +26,72 @@ pub struct Ingress<'a> {
     pub sender: Mac,
     /// Sent to a group MAC.
     pub group: bool,
-    /// 802.1Q priority.
+    /// 802.1Q priority and drop eligibility, as a TCI's upper four bits have them.
     pub priority: u8,
+    /// The adjacency that the fast path chose.
+    pub choice: Option<Choice>,
 }
 
 /// Where a packet goes.
-pub enum Route {
-    /// To this neighbor; its MAC where the tables have it.
-    Via(Key, Option<Mac>),
+pub enum Route<'a> {
+    /// To this neighbor by this VIF; its MAC where the tables have it.
+    Via(Key, Option<Mac>, &'a Vif),
     /// To the router itself.
     Local,
-    /// Nowhere.
-    No(AdjacencyKind),
+    /// Nowhere: what the fast path would say.
+    No(Verdict),
 }
 
-/// The adjacency for a destination. ECMP members are chosen by addresses and protocol; one that
-/// leaves by `prefer` comes first.
-pub fn route(from: &Ingress<'_>, packet: Flow, prefer: Option<VifId>) -> Route {
-    let view = from.view;
-    if is_link_local(packet.destination) {
-        return Route::Via((from.id, packet.destination), None);
-    }
-    let group = (view.fib)(from.vif.vrf, packet.destination);
-    let buckets = view.snapshot.groups.buckets(group);
-    let preferred = buckets.iter().find(|id| {
-        let adjacency = view.snapshot.adjacency(**id);
-        prefer == Some(adjacency.vif) && has_egress(adjacency.kind)
+/// The route of a packet that came by `from`: by the adjacency that the fast path chose, where the tables are still those
+/// by which it did.
+pub fn route<'a>(from: &Ingress<'a>, packet: &Packet<'_>) -> Route<'a> {
+    let tables = from.view.snapshot;
+    let chosen = from.choice.and_then(|choice| choice.in_tables(tables));
+    let adjacency = chosen.unwrap_or_else(|| {
+        let group = (from.view.fib)(from.vif.vrf, packet.destination);
+        tables.adjacency(rules::member(tables, tables.groups.way(group), packet.bytes))
     });
-    let mut hasher = DefaultHasher::new();
-    packet.hash(&mut hasher);
-    let spread = usize::try_from(hasher.finish() >> 32).unwrap_or(0) % buckets.len().max(1);
-    let Some(id) = preferred.or_else(|| buckets.get(spread)) else {
-        return Route::No(AdjacencyKind::NoRoute);
-    };
-    let adjacency = view.snapshot.adjacency(*id);
-    match adjacency.kind {
-        AdjacencyKind::Forward => {
-            Route::Via((adjacency.vif, adjacency.address), adjacency.next_hop())
+    way_out(from, packet.destination, adjacency)
+}
+
+/// The route of a packet of the router itself to the sender of one that came by `from`: back where that came from if a
+/// route leads there, else by the VRF's best route.
+pub fn route_back<'a>(from: &Ingress<'a>, to: IpAddr, packet: &[u8]) -> Route<'a> {
+    if is_link_local(to) {
+        return Route::Via((from.id, to), None, from.vif);
+    }
+    let tables = from.view.snapshot;
+    let group = (from.view.fib)(from.vif.vrf, to);
+    let mut buckets = tables.groups.buckets(group).iter().map(|id| tables.adjacency(*id));
+    let back = buckets.find(|to| {
+        use AdjacencyKind::{Forward, Glean, Unresolved};
+        to.vif == from.id && matches!(to.kind, Forward | Unresolved | Glean)
+    });
+    let adjacency = back.unwrap_or_else(|| {
+        tables.adjacency(rules::member(tables, tables.groups.way(group), packet))
+    });
+    way_out(from, to, adjacency)
+}
+
+/// Where an adjacency leads what came by `from`.
+fn way_out<'a>(from: &Ingress<'a>, destination: IpAddr, adjacency: &Adjacency) -> Route<'a> {
+    match rules::meet(from.view.snapshot, from.id, adjacency) {
+        Ok(vif) => {
+            let glean = adjacency.kind == AdjacencyKind::Glean;
+            let next_hop = if glean { destination } else { adjacency.address };
+            Route::Via((adjacency.vif, next_hop), adjacency.next_hop(), vif)
         }
-        AdjacencyKind::Unresolved => Route::Via((adjacency.vif, adjacency.address), None),
-        AdjacencyKind::Glean => Route::Via((adjacency.vif, packet.destination), None),
-        AdjacencyKind::Local => Route::Local,
-        kind => Route::No(kind),
+        Err(Verdict::Punt(PuntReason::Local)) => Route::Local,
+        Err(verdict) => Route::No(verdict),
     }
 }
 
-/// What ECMP members are chosen by.
-#[derive(Clone, Copy, Hash)]
-pub struct Flow {
-    source: Option<IpAddr>,
-    destination: IpAddr,
-    protocol: u8,
-}
-
-impl Flow {
-    /// The flow of a packet that is forwarded.
-    pub fn of(packet: &Packet<'_>) -> Flow {
-        let protocol = packet.protocol();
-        Flow { source: Some(packet.source), destination: packet.destination, protocol }
+/// What a packet counts as that the fast path would have dropped, had the tables been what they are now.
+pub const fn dropped(reason: DropReason) -> SlowOutcome {
+    match reason {
+        DropReason::PeerIsolation => SlowOutcome::PeerIsolation,
+        _ => SlowOutcome::NoEgress,
     }
-
-    /// Everything that the router itself sends there.
-    pub fn to(destination: IpAddr) -> Flow {
-        Flow { source: None, destination, protocol: 0 }
-    }
-}
-
-fn has_egress(kind: AdjacencyKind) -> bool {
-    matches!(kind, AdjacencyKind::Forward | AdjacencyKind::Unresolved | AdjacencyKind::Glean)
 }
 
 /// A VIF that frames may be sent to now, and its port.
@@ -101,32 +101,8 @@ pub fn live(snapshot: &Snapshot, id: VifId) -> Option<(&Vif, &Port)> {
     Some((vif, port))
 }
 
-/// Why a packet may not leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// The VIF is down or gone, or in another VRF.
-    NoEgress,
-    /// Another customer's VIF of a public VRF.
-    PeerIsolation,
-}
-
-/// Whether what came by `ingress` may leave by `egress`: the same VRF, and in a public VRF, which
-/// many customers share, not from one customer to another.
-pub fn may_leave(snapshot: &Snapshot, ingress: VifId, egress: VifId) -> Result<&Vif, Refused> {
-    let from = snapshot.vif(ingress).ok_or(Refused::NoEgress)?;
-    let (to, _) = live(snapshot, egress).ok_or(Refused::NoEgress)?;
-    if from.vrf != to.vrf {
-        return Err(Refused::NoEgress);
-    }
-    let vrf = snapshot.vrfs.get(to.vrf.index()).and_then(Option::as_ref);
-    let public = vrf.is_none_or(|vrf| vrf.kind == VrfKind::Public);
-    if public && ingress != egress && from.kind.is_some() && to.kind.is_some() {
-        return Err(Refused::PeerIsolation);
-    }
-    Ok(to)
-}
-
-/// One Ethernet frame with the VIF's tags. Does nothing where the VIF is down.
+/// One Ethernet frame with the VIF's tags, padded with zeros to the shortest that Ethernet carries. Does nothing where
+/// the VIF is down.
 pub fn transmit(
     snapshot: &Snapshot,
     id: VifId,
@@ -142,11 +118,12 @@ pub fn transmit(
     frame.extend_from_slice(head.l2());
     if matches!(vif.pcp, crate::tables::Pcp::Preserve) {
         for tag in frame[12..].chunks_exact_mut(4) {
-            tag[2] |= priority << 5;
+            tag[2] |= priority << 4;
         }
     }
     frame.extend_from_slice(&ethertype.to_be_bytes());
     frame.extend_from_slice(payload);
+    frame.resize(frame.len().max(usize::from(head.l2_len) + MIN_PAYLOAD), 0);
     out.push(Output::Transmit { vif: id, port: vif.port, frame });
 }
 

@@ -3,12 +3,13 @@
 
 use std::net::IpAddr;
 
-use super::egress::{Flow, Ingress, Refused, Route, may_leave, route, transmit_ip};
+use super::egress::{Ingress, Route, dropped, route, route_back, transmit_ip};
 use super::icmp::Problem;
 use super::neighbor::{Key, Lookup, Waiting};
 use super::packet::{self, Packet, own_address};
 use super::{Output, SlowPath, View, options};
-use crate::tables::{AdjacencyKind, SlowOutcome, Vif};
+use crate::tables::rules::may_leave;
+use crate::tables::{PuntReason, SlowOutcome, Verdict, Vif};
 use crate::wire::checksum;
 use crate::wire::ethernet::{Mac, be16};
 use crate::wire::ipv6::is_link_local;
@@ -24,15 +25,10 @@ impl SlowPath {
         if is_link_local(packet.source) || is_link_local(packet.destination) {
             return self.link_local(from, packet, out);
         }
-        let (key, table) = match route(from, Flow::of(packet), None) {
-            Route::Via(key, mac) => (key, mac),
+        let (key, table, egress) = match route(from, packet) {
+            Route::Via(key, mac, egress) => (key, mac, egress),
             Route::Local => return self.local(from, packet, out),
-            Route::No(kind) => return self.unroutable(from, packet, kind, out),
-        };
-        let egress = match may_leave(from.view.snapshot, from.id, key.0) {
-            Ok(vif) => vif,
-            Err(Refused::NoEgress) => return SlowOutcome::NoEgress,
-            Err(Refused::PeerIsolation) => return SlowOutcome::PeerIsolation,
+            Route::No(verdict) => return self.unroutable(from, packet, verdict, out),
         };
         // RFC 1812 5.3.1, RFC 8200 section 3.
         if packet.hop_limit <= 1 {
@@ -69,25 +65,25 @@ impl SlowPath {
         }
     }
 
-    /// What an adjacency without an egress does with a packet.
-    pub(super) fn unroutable(
+    /// A packet that no route leads out.
+    fn unroutable(
         &mut self,
         from: &Ingress<'_>,
         packet: &Packet<'_>,
-        kind: AdjacencyKind,
+        verdict: Verdict,
         out: &mut Vec<Output>,
     ) -> SlowOutcome {
-        let problem = match kind {
-            AdjacencyKind::NoRoute => Problem::NoRoute,
-            AdjacencyKind::Unreachable => Problem::HostUnreachable,
-            AdjacencyKind::Prohibited => Problem::Prohibited,
-            _ => return SlowOutcome::NoEgress,
+        let problem = match verdict {
+            Verdict::Punt(PuntReason::NoRoute) => Problem::NoRoute,
+            Verdict::Punt(PuntReason::Unreachable) => Problem::HostUnreachable,
+            Verdict::Punt(PuntReason::Prohibited) => Problem::Prohibited,
+            Verdict::Drop(reason) => return dropped(reason),
+            Verdict::Punt(_) | Verdict::Forward => return SlowOutcome::NoEgress,
         };
         self.error(from, packet, problem, out)
     }
 
-    /// Sends a packet of the router itself, which answers one that came by `from`: back where that
-    /// came from if a route leads there, else by the VRF's best route.
+    /// Sends a packet of the router itself, which answers one that came by `from`, see [`route_back`].
     pub(super) fn answer(
         &mut self,
         from: &Ingress<'_>,
@@ -95,14 +91,11 @@ impl SlowPath {
         packet: Vec<u8>,
         out: &mut Vec<Output>,
     ) -> SlowOutcome {
-        let Route::Via(key, table) = route(from, Flow::to(to), Some(from.id)) else {
-            return SlowOutcome::NoEgress;
+        let (key, table) = match route_back(from, to, &packet) {
+            Route::Via(key, table, _) => (key, table),
+            Route::No(Verdict::Drop(reason)) => return dropped(reason),
+            Route::No(_) | Route::Local => return SlowOutcome::NoEgress,
         };
-        match may_leave(from.view.snapshot, from.id, key.0) {
-            Ok(_) => {}
-            Err(Refused::NoEgress) => return SlowOutcome::NoEgress,
-            Err(Refused::PeerIsolation) => return SlowOutcome::PeerIsolation,
-        }
         let waiting = Waiting { ingress: from.id, priority: from.priority, forward: false, packet };
         match self.lookup(from.view, key, table, waiting, out) {
             Lookup::Known(mac, answer) => {
@@ -148,6 +141,7 @@ impl SlowPath {
             sender: Mac::default(),
             group: false,
             priority: waiting.priority,
+            choice: None,
         };
         if let Some(packet) = Packet::parse(&waiting.packet) {
             self.error(&from, &packet, Problem::HostUnreachable, out);

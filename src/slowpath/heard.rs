@@ -3,18 +3,16 @@
 
 use std::net::IpAddr;
 
-use super::egress::{Ingress, live, static_mac};
+use super::egress::{Ingress, static_mac};
 use super::neighbor::{Heard, Said};
 use super::{Output, SlowPath};
 use crate::wire::ethernet::Mac;
 
-/// Whether a message is the station's own that came back, by a loop in the circuit or at the
-/// customer's end. `claims_ours`: it says that one of the VIF's own addresses is at `mac`. With a MAC
-/// of the station in it that is no conflict (RFC 5227 2.4, RFC 7527).
+/// Whether a message is the station's own that came back behind another MAC, a bridge's: it says that one of the VIF's own
+/// addresses (`claims_ours`) is at a MAC of the station, which is no conflict (RFC 5227 2.4, RFC 7527). What comes back as
+/// it was sent, the fast path drops.
 pub(super) fn is_looped(from: &Ingress<'_>, claims_ours: bool, mac: Mac) -> bool {
-    let snapshot = from.view.snapshot;
-    live(snapshot, from.id).is_some_and(|(_, port)| port.mac == from.sender)
-        || claims_ours && snapshot.ports.iter().any(|port| port.mac == mac)
+    claims_ours && from.view.snapshot.ports.iter().any(|port| port.mac == mac)
 }
 
 impl SlowPath {

@@ -8,9 +8,10 @@ use etherparse::{
 };
 
 use super::egress::Ingress;
-use super::packet::{ICMP, ICMPV6, Packet, is_host, is_ours, is_subnet_broadcast, own_address};
+use super::packet::{ICMP, ICMPV6, Packet, own_address};
 use super::{Output, SlowPath};
 use crate::limit::{Rate, TokenBucket};
+use crate::tables::rules::{is_host, is_ours, is_subnet_broadcast};
 use crate::tables::{SlowOutcome, VifId};
 
 /// ICMP errors per VIF: 200 a second, 50 at once (RFC 1812 4.3.2.8, RFC 4443 2.4 (f)).
@@ -90,8 +91,14 @@ pub fn allowed(from: &Ingress<'_>, packet: &Packet<'_>) -> bool {
         && !destination.is_multicast()
         && destination != IpAddr::from([0xff; 4])
         && !is_subnet_broadcast(from.vif, destination)
-        && packet.upper.is_some()
+        && may_have_no_error(packet)
         && !is_icmp_error(packet)
+}
+
+/// Whether it can be told that the packet is no ICMP error, or need not: of IPv4 fragments the first alone is answered (RFC
+/// 1122 3.2.2), of IPv6 ones all (RFC 4443 2.4 (e) excepts none; an error is too short to be fragmented).
+fn may_have_no_error(packet: &Packet<'_>) -> bool {
+    packet.upper.is_some() || packet.later_fragment && packet.source.is_ipv6()
 }
 
 /// An ICMP error, or ICMP that cannot be told from one.

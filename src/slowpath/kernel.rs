@@ -7,8 +7,9 @@
 
 use super::egress::{Ingress, live, transmit_ip};
 use super::neighbor::{Lookup, Waiting};
-use super::packet::{Packet, is_on_link};
+use super::packet::Packet;
 use super::{Output, SlowPath, View};
+use crate::tables::rules::is_on_link;
 use crate::tables::{Routing, SlowOutcome, TapEvent, Vif, VifId};
 use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER_LEN, be16};
 use crate::wire::ipv4::TCP;
@@ -72,7 +73,7 @@ impl SlowPath {
         let Some((vif, _)) = live(view.snapshot, id) else { return TapEvent::Unresolved };
         let Some(packet) = checked(vif, frame) else { return TapEvent::Refused };
         // The tag says what the packet's precedence says (802.1Q, RFC 4594).
-        let priority = packet.dscp() >> 3;
+        let priority = packet.dscp() >> 3 << 1;
         let waiting =
             Waiting { ingress: id, priority, forward: false, packet: packet.bytes.to_vec() };
         match self.lookup(view, (id, packet.destination), None, waiting, out) {

@@ -4,11 +4,12 @@
 
 use std::net::IpAddr;
 
-use super::egress::{Flow, Ingress, Route, route};
+use super::egress::{Ingress, Route, route};
 use super::icmp::{Message, Problem, TTL, build};
-use super::packet::{ICMP, ICMPV6, Packet, UDP, is_host, is_ours};
+use super::packet::{ICMP, ICMPV6, Packet, UDP};
 use super::{Output, SlowPath};
 use crate::tables::SlowOutcome;
+use crate::tables::rules::{is_host, is_ours};
 use crate::wire::ipv6::is_link_local;
 
 impl SlowPath {
@@ -24,8 +25,7 @@ impl SlowPath {
             return SlowOutcome::NoService;
         }
         let ours = is_ours(from.vif, packet.destination)
-            || !is_link_local(packet.destination)
-                && matches!(route(from, Flow::of(packet), None), Route::Local);
+            || !is_link_local(packet.destination) && matches!(route(from, packet), Route::Local);
         if !ours {
             return SlowOutcome::NotForUs;
         }
@@ -97,7 +97,7 @@ impl SlowPath {
         if !is_link_local(packet.source) || is_link_local(packet.destination) {
             return SlowOutcome::NotForUs;
         }
-        if matches!(route(from, Flow::of(packet), None), Route::Local) {
+        if matches!(route(from, packet), Route::Local) {
             return self.local(from, packet, out);
         }
         self.error(from, packet, Problem::BeyondScope, out)

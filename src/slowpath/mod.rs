@@ -34,7 +34,8 @@ use packet::Packet;
 use crate::fib::FibReader;
 use crate::tables::counters::SlowCounters;
 use crate::tables::{
-    AdjacencyKind, GroupId, PortId, PuntReason, SlowOutcome, Snapshot, Vif, VifId, VrfId,
+    AdjacencyKind, Choice, GroupId, PortId, PuntReason, SlowOutcome, Snapshot, Vif, VifId, VrfId,
+    rules,
 };
 use crate::wire::ethernet::Mac;
 
@@ -69,6 +70,8 @@ pub struct Punted<'a> {
     pub reason: PuntReason,
     /// Offset of the IP or ARP header in `frame`.
     pub l3: usize,
+    /// The adjacency that the worker chose, where it came to that.
+    pub choice: Option<Choice>,
     /// From the destination MAC to the end of the payload, tags included, without FCS.
     pub frame: &'a [u8],
 }
@@ -200,6 +203,7 @@ impl SlowPath {
             sender: Mac([a, b, c, d, e, f]),
             group: group & 1 == 1,
             priority,
+            choice: p.choice,
         };
         let l3 = p.frame.get(p.l3..).unwrap_or_default();
         if p.reason == PuntReason::Arp {
@@ -253,8 +257,8 @@ impl SlowPath {
             |key| {
                 let live = egress::live(new, key.0);
                 same(key.0)
-                    && live.is_some_and(|(vif, _)| packet::is_on_link(vif, key.1))
-                    && !live.is_some_and(|(vif, _)| packet::is_ours(vif, key.1))
+                    && live.is_some_and(|(vif, _)| rules::is_on_link(vif, key.1))
+                    && !live.is_some_and(|(vif, _)| rules::is_ours(vif, key.1))
                     && egress::static_mac(new, key).is_none()
             },
             |key| new.neighbors.contains_key(&key) || is_peer(new, key),
@@ -309,6 +313,6 @@ fn peers(snapshot: &Snapshot) -> impl Iterator<Item = Key> + '_ {
 
 /// Whether a neighbor is a routing peer of its VIF.
 fn is_peer(snapshot: &Snapshot, (id, address): Key) -> bool {
-    let is_peer = |vif: &&Vif| vif.peers.contains(&address) && packet::is_on_link(vif, address);
+    let is_peer = |vif: &&Vif| vif.peers.contains(&address) && rules::is_on_link(vif, address);
     snapshot.vif(id).filter(is_peer).is_some()
 }

@@ -7,8 +7,9 @@ use super::egress::{Ingress, live, transmit};
 use super::heard::is_looped;
 use super::icmp::{Message, build};
 use super::neighbor::{Heard, Said};
-use super::packet::{ICMPV6, Packet, ipv6_at, is_host, is_on_link, is_ours, own_address};
+use super::packet::{ICMPV6, Packet, ipv6_at, own_address};
 use super::{Output, SlowPath};
+use crate::tables::rules::{is_host, is_on_link, is_ours};
 use crate::tables::{SlowOutcome, Vif};
 use crate::wire::ethernet::{ETHERTYPE_IPV6, Mac};
 

@@ -39,7 +39,7 @@ pub type Key = (VifId, IpAddr);
 pub struct Waiting {
     /// The VIF it came by (or the frame that it answers).
     pub ingress: VifId,
-    /// The priority it came with.
+    /// The priority and drop eligibility it came with, as a TCI's upper four bits have them.
     pub priority: u8,
     /// To be forwarded as it was received; otherwise ours, ready to be sent.
     pub forward: bool,

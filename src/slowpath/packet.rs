@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::tables::{PortId, Vif};
 use crate::wire::checksum;
 use crate::wire::ethernet::be16;
-use crate::wire::ipv6::is_link_local;
+use crate::wire::ipv6::{Upper, is_link_local, upper};
 
 /// IP protocol numbers.
 pub const ICMP: u8 = 1;
@@ -33,6 +33,8 @@ pub struct Packet<'a> {
     pub upper: Option<(u8, usize)>,
     /// A part of a fragmented packet.
     pub fragment: bool,
+    /// A part that is not the first.
+    pub later_fragment: bool,
     /// Offset of an IPv6 routing header that still has segments to visit.
     pub routing: Option<usize>,
 }
@@ -70,6 +72,7 @@ impl<'a> Packet<'a> {
             hop_limit: bytes[8],
             upper: (!later).then_some((bytes[9], header)),
             fragment: later || fragmentation & 0x2000 != 0,
+            later_fragment: later,
             routing: None,
         })
     }
@@ -79,58 +82,18 @@ impl<'a> Packet<'a> {
             return None;
         }
         let bytes = bytes.get(..40 + usize::from(be16(bytes, 4)))?;
-        let mut packet = Packet {
+        let Upper { protocol, fragment, later_fragment, routing } = upper(bytes);
+        Some(Packet {
             bytes,
             header: 40,
             source: ipv6_at(bytes, 8)?.into(),
             destination: ipv6_at(bytes, 24)?.into(),
             hop_limit: bytes[7],
-            upper: None,
-            fragment: false,
-            routing: None,
-        };
-        packet.walk();
-        Some(packet)
-    }
-
-    /// Finds the upper-layer header behind the extension headers (RFC 8200 section 4). Each step
-    /// moves on by 8 octets or more, so it ends.
-    fn walk(&mut self) {
-        let (mut next, mut at) = (self.bytes[6], 40);
-        loop {
-            let Some(head) = self.bytes.get(at..at + 8) else {
-                // A short upper-layer header is for its own parser to refuse.
-                if !matches!(next, 0 | 43 | 44 | 51 | 60) {
-                    self.upper = Some((next, at));
-                }
-                return;
-            };
-            let length = match next {
-                0 | 60 => (usize::from(head[1]) + 1) * 8,
-                43 => {
-                    if head[3] != 0 && self.routing.is_none() {
-                        self.routing = Some(at);
-                    }
-                    (usize::from(head[1]) + 1) * 8
-                }
-                44 => {
-                    // A fragment at offset 0 without more to come is whole (RFC 6946).
-                    let offset = be16(head, 2);
-                    self.fragment = offset & 0xfff9 != 0;
-                    if offset & 0xfff8 != 0 {
-                        return;
-                    }
-                    8
-                }
-                51 => (usize::from(head[1]) + 2) * 4,
-                _ => {
-                    self.upper = Some((next, at));
-                    return;
-                }
-            };
-            next = head[0];
-            at += length;
-        }
+            upper: protocol,
+            fragment,
+            later_fragment,
+            routing,
+        })
     }
 
     /// The upper-layer protocol, 0 where it cannot be seen.
@@ -203,34 +166,6 @@ pub fn ipv6_at(bytes: &[u8], at: usize) -> Option<Ipv6Addr> {
     bytes.get(at..)?.first_chunk::<16>().map(|octets| Ipv6Addr::from(*octets))
 }
 
-/// A unicast address that a host may have: something can be sent to it.
-pub fn is_host(address: IpAddr) -> bool {
-    match address {
-        // 0/8, 127/8, multicast and class E (RFC 1122 3.2.1.3).
-        IpAddr::V4(v4) => !matches!(v4.octets()[0], 0 | 127 | 224..),
-        IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_loopback() && !v6.is_multicast(),
-    }
-}
-
-/// Whether the VIF has this address.
-pub fn is_ours(vif: &Vif, address: IpAddr) -> bool {
-    vif.addresses.iter().any(|net| net.addr() == address)
-}
-
-/// Whether a neighbor on the VIF may have this address: it is in a subnet, and not the subnet's
-/// broadcast address.
-pub fn is_on_link(vif: &Vif, address: IpAddr) -> bool {
-    is_host(address)
-        && (is_link_local(address) || vif.addresses.iter().any(|net| net.contains(&address)))
-        && !is_subnet_broadcast(vif, address)
-}
-
-/// Whether this is the broadcast address of one of the VIF's subnets (none in /31 and /32).
-pub fn is_subnet_broadcast(vif: &Vif, address: IpAddr) -> bool {
-    address.is_ipv4()
-        && vif.addresses.iter().any(|net| net.prefix_len() < 31 && net.broadcast() == address)
-}
-
 /// The VIF's own address to speak to `peer` with: one in the peer's subnet; else, of the family, a
 /// global one.
 pub fn own_address(vif: &Vif, peer: IpAddr) -> Option<IpAddr> {
@@ -247,20 +182,18 @@ pub fn own_address(vif: &Vif, peer: IpAddr) -> Option<IpAddr> {
     global
 }
 
-/// The priority and VIDs in the tags between the MACs and `l3`, or `None` where they are not this
-/// VIF's: the frame is older than the VIF.
+/// The priority and drop eligibility of a frame whose packet begins at `l3`, as a TCI's upper four bits have them; `None`
+/// where its tags are not this VIF's: the frame is older than the VIF. A priority tag may follow the VIF's own.
 pub fn priority_if_from(vif: &Vif, port: PortId, frame: &[u8], l3: usize) -> Option<u8> {
-    let tags = vif.tags.iter();
-    let mut at = 12;
-    for (_, vid) in tags {
-        let tci = frame.get(at + 2..at + 4).map(|tci| be16(tci, 0))?;
-        if tci & crate::wire::ethernet::VID_MASK != vid {
-            return None;
-        }
-        at += 4;
+    let mut tags = frame.get(12..l3.checked_sub(2)?)?.chunks_exact(4).map(|tag| be16(tag, 2));
+    let mut tci = tags.clone().next()?;
+    let vid = |tci: u16| tci & crate::wire::ethernet::VID_MASK;
+    let ours = vif.tags.iter().all(|(_, of_vif)| tags.next().is_some_and(|tci| vid(tci) == of_vif));
+    if let Some(priority) = tags.next() {
+        tci = Some(priority).filter(|tci| vid(*tci) == 0)?;
     }
-    let outer = be16(frame.get(14..16)?, 0);
-    (vif.port == port && l3 == at + 2).then(|| outer.to_be_bytes()[0] >> 5)
+    let whole = tags.next().is_none() && (l3 - 14).is_multiple_of(4);
+    (vif.port == port && ours && whole).then(|| tci.to_be_bytes()[0] >> 4)
 }
 
 #[cfg(test)]

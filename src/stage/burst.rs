@@ -60,9 +60,6 @@ pub struct Burst {
     pub v4: Lanes,
     /// IPv6 lanes.
     pub v6: Lanes,
-    /// Lanes that are not [`super::plain`]ly forwarded: a stage after it has a verdict for most. The others need not
-    /// be looked at until [`super::rewrite`].
-    pub odd: Lanes,
 
     /// Offset of the frame's first octet in the area.
     pub at: Column,
@@ -72,8 +69,9 @@ pub struct Burst {
     pub words: [Column; WORDS],
     /// Offset of the IP (or ARP) header in the frame, in octets.
     pub l3: Column,
-    /// Priority of the outer tag.
-    pub pcp: Column,
+    /// Priority and drop eligibility as a TCI's upper four bits have them (802.1Q 9.6). Written by `classify`, read by
+    /// `rewrite`.
+    pub priority: Column,
     /// Where it entered: [`crate::tables::Ingress::place`].
     pub place: Column,
     /// What holds there: [`crate::tables::Ingress::rules`].
@@ -123,12 +121,11 @@ impl Default for Burst {
             checked: false,
             v4: Lanes(0),
             v6: Lanes(0),
-            odd: Lanes(0),
             at: NONE,
             octets: NONE,
             words: [NONE; WORDS],
             l3: NONE,
-            pcp: NONE,
+            priority: NONE,
             place: NONE,
             rules: NONE,
             flags: NONE,
@@ -159,7 +156,6 @@ impl Burst {
         self.known = Lanes(0);
         self.v4 = Lanes(0);
         self.v6 = Lanes(0);
-        self.odd = Lanes(0);
         self.flags = [0; WIDTH];
         for (lane, frame) in self.frames.iter().enumerate().take(BURST) {
             self.at[lane] = frame.addr();
@@ -196,7 +192,7 @@ impl Burst {
             &mut self.at,
             &mut self.octets,
             &mut self.l3,
-            &mut self.pcp,
+            &mut self.priority,
             &mut self.place,
             &mut self.rules,
             &mut self.flags,
@@ -260,12 +256,6 @@ impl Burst {
     pub fn note_checked(&mut self) {
         let rules = self.rules[self.v4.or(self.v6).span()].iter();
         self.checked = rules.fold(0, |all, rules| all | rules) & Ingress::CHECKED != 0;
-    }
-
-    /// Whether the source of a lane is checked. A link-local IPv6 source has no route: [`super::resolve`] sees to it.
-    pub fn is_checked(&self, lane: usize) -> bool {
-        let link_local = self.v6.has(lane) && self.flags(lane).has(Flags::LINK_LOCAL);
-        self.rules[lane] & Ingress::CHECKED != 0 && !link_local
     }
 
     /// The port by which all frames leave, where none has a verdict and all leave by the same.

@@ -30,8 +30,8 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     burst.note_checked();
 }
 
-/// The longest header: MACs, two tags, ethertype. Octets.
-const HEADERS: usize = HEADER_LEN + 2 * TAG_LEN;
+/// The longest header: MACs, two tags of a VIF, a priority tag, ethertype. Octets.
+const HEADERS: usize = HEADER_LEN + 3 * TAG_LEN;
 /// What an ordinary frame has at least, so that all that is read of it at once is its own. Octets.
 const SHORTEST: u32 = 54;
 /// The bit that says that the source MAC is a group's, in the frame's second word.
@@ -83,7 +83,7 @@ fn ordinary(burst: &mut Burst, c: &Context<'_>, port: &Port) {
         not_v6[i] = single | (ethertype ^ IPV6);
         not_double[i] = strange | !rules & Ingress::INNER | (ethertype ^ VLAN);
         burst.l3[i] = 18;
-        burst.pcp[i] = tag >> 13 & 7;
+        burst.priority[i] = tag >> 12 & 15;
     }
     burst.v4 = Lanes::zero(&not_v4).and(all);
     burst.v6 = Lanes::zero(&not_v6).and(all);
@@ -117,8 +117,11 @@ fn examine(burst: &mut Burst, area: &Area, port: &Port, lane: usize) {
     };
     burst.known.insert(lane);
     (burst.place[lane], burst.rules[lane]) = (tagged.ingress.place, tagged.ingress.rules);
-    (burst.l3[lane], burst.pcp[lane]) = (tagged.l3, tagged.pcp);
+    (burst.l3[lane], burst.priority[lane]) = (tagged.l3, tagged.priority);
     burst.flags[lane] = tagged.flags.0;
+    if tagged.looped {
+        return burst.drop(lane, DropReason::LoopedBack);
+    }
     if tagged.ingress.rules & Ingress::UP == 0 {
         return burst.drop(lane, DropReason::VifDown);
     }
@@ -135,11 +138,15 @@ struct Tagged {
     ingress: Ingress,
     ethertype: u16,
     l3: u32,
-    pcp: u32,
+    /// As [`Burst::priority`].
+    priority: u32,
     flags: Flags,
+    /// The source is the port itself.
+    looped: bool,
 }
 
 /// Reads MACs and tags of any packet. Each length is checked before what it covers counts.
+#[expect(clippy::cast_possible_truncation, reason = "an offset in a header")]
 fn parse(packet: &[u8], port: &Port) -> Result<Tagged, DropReason> {
     let len = packet.len();
     let mut header = [0; HEADERS];
@@ -147,7 +154,7 @@ fn parse(packet: &[u8], port: &Port) -> Result<Tagged, DropReason> {
         *to = *from;
     }
     let header = &header;
-    let flags = check_macs(header, len, port.mac.to_bits())?;
+    let (flags, looped) = check_macs(header, len, port.mac.to_bits())?;
     let tpid = be16(header, 12);
     if !is_tag(tpid) {
         return Err(DropReason::Untagged);
@@ -156,42 +163,61 @@ fn parse(packet: &[u8], port: &Port) -> Result<Tagged, DropReason> {
         return Err(DropReason::TruncatedTag);
     }
     let vid = be16(header, 14) & VID_MASK;
-    let ethertype = be16(header, 16);
     let service_frame = tpid == ETHERTYPE_SERVICE_TAG;
-    let pcp = u32::from(header[14] >> 5);
-    match port.outer(vid) {
+    let outer = port.outer(vid);
+    let (ingress, at) = match outer {
+        VlanSlot::Empty => return Err(no_vif(vid, service_frame)),
         VlanSlot::Vif { service, .. } => {
             check_service(service, service_frame)?;
-            if is_tag(ethertype) {
-                return Err(surplus_tag(header, len));
-            }
-            let ingress = port.outer_map()[usize::from(vid)];
-            Ok(Tagged { ingress, ethertype, l3: 18, pcp, flags })
+            (port.outer_map()[usize::from(vid)], HEADER_LEN + TAG_LEN)
         }
         VlanSlot::Inner { map, service } => {
             check_service(service, service_frame)?;
-            if !is_tag(ethertype) {
-                return Err(DropReason::UnknownVlan);
-            }
-            if len < HEADERS {
-                return Err(DropReason::TruncatedTag);
-            }
-            let inner_ethertype = be16(header, 20);
-            if is_tag(inner_ethertype) {
-                return Err(DropReason::TooManyTags);
-            }
-            if ethertype == ETHERTYPE_SERVICE_TAG {
-                return Err(DropReason::UnexpectedServiceTag);
-            }
-            let inner = be16(header, 18) & VID_MASK;
-            match port.inner_map(map).map(|map| map[usize::from(inner)]) {
-                Some(ingress) if ingress.rules & Ingress::VIF != 0 => {
-                    Ok(Tagged { ingress, ethertype: inner_ethertype, l3: 22, pcp, flags })
-                }
-                _ => Err(no_vif(inner, false)),
-            }
+            (inner(header, len, port, map)?, HEADER_LEN + 2 * TAG_LEN)
         }
-        VlanSlot::Empty => Err(no_vif(vid, service_frame)),
+    };
+    let (at, tci) = skip_priority_tag(header, len, at)?.unwrap_or((at, header[14]));
+    let (ethertype, priority) = (be16(header, at - 2), u32::from(tci >> 4));
+    Ok(Tagged { ingress, ethertype, l3: at as u32, priority, flags, looped })
+}
+
+/// What the second tag means behind one that names VIFs with two.
+fn inner(header: &[u8; HEADERS], len: usize, port: &Port, map: u16) -> Result<Ingress, DropReason> {
+    let tpid = be16(header, 16);
+    if !is_tag(tpid) {
+        return Err(DropReason::UnknownVlan);
+    }
+    if len < HEADER_LEN + 2 * TAG_LEN {
+        return Err(DropReason::TruncatedTag);
+    }
+    let vid = be16(header, 18) & VID_MASK;
+    match port.inner_map(map).map(|map| map[usize::from(vid)]) {
+        _ if tpid == ETHERTYPE_SERVICE_TAG => Err(DropReason::UnexpectedServiceTag),
+        Some(ingress) if ingress.rules & Ingress::VIF != 0 => Ok(ingress),
+        _ => Err(no_vif(vid, false)),
+    }
+}
+
+/// Where the packet begins behind a priority tag that follows a VIF's own tags, the last of which ends at `at`, and that
+/// tag's first octet; `None` where there is no such tag. VID 0 names no VLAN: the tag says what priority and drop eligibility
+/// the frame has (IEEE 802.1Q table 9-2).
+fn skip_priority_tag(
+    header: &[u8; HEADERS],
+    len: usize,
+    at: usize,
+) -> Result<Option<(usize, u8)>, DropReason> {
+    let tpid = be16(header, at - 2);
+    if !is_tag(tpid) {
+        return Ok(None);
+    }
+    if len < at + TAG_LEN {
+        return Err(DropReason::TruncatedTag);
+    }
+    match be16(header, at) & VID_MASK {
+        _ if is_tag(be16(header, at + 2)) => Err(DropReason::TooManyTags),
+        0 if tpid == ETHERTYPE_VLAN => Ok(Some((at + TAG_LEN, header[at]))),
+        _ if at > HEADER_LEN + TAG_LEN => Err(DropReason::TooManyTags),
+        _ => Err(DropReason::UnexpectedInnerTag),
     }
 }
 
@@ -199,8 +225,8 @@ fn parse(packet: &[u8], port: &Port) -> Result<Tagged, DropReason> {
 const MAC_BITS: u64 = (1 << 48) - 1;
 const GROUP: u64 = 1 << 40;
 
-/// Is the frame for the port, or for a group?
-fn check_macs(header: &[u8; HEADERS], len: usize, mac: u64) -> Result<Flags, DropReason> {
+/// Is the frame for the port, or for a group, or does it come from the port itself?
+fn check_macs(header: &[u8; HEADERS], len: usize, mac: u64) -> Result<(Flags, bool), DropReason> {
     let (destination, source) = (be64(header, 0) >> 16, be64(header, 4) & MAC_BITS);
     if len < HEADER_LEN {
         return Err(DropReason::Runt);
@@ -211,13 +237,17 @@ fn check_macs(header: &[u8; HEADERS], len: usize, mac: u64) -> Result<Flags, Dro
     if destination == source {
         return Err(DropReason::MacLoop);
     }
+    if source == mac {
+        return Ok((Flags::default(), true));
+    }
     if destination & GROUP == 0 {
-        return if destination == mac { Ok(Flags::default()) } else { Err(DropReason::NotOurMac) };
+        let ours = destination == mac;
+        return if ours { Ok((Flags::default(), false)) } else { Err(DropReason::NotOurMac) };
     }
     if Mac::from_bits(destination).is_reserved() {
         return Err(DropReason::ReservedMac);
     }
-    Ok(Flags::GROUP_MAC)
+    Ok((Flags::GROUP_MAC, false))
 }
 
 /// Why no VIF has a VLAN id.
@@ -240,14 +270,5 @@ fn check_service(expected: bool, found: bool) -> Result<(), DropReason> {
         (false, true) => Err(DropReason::UnexpectedServiceTag),
         (true, false) => Err(DropReason::UnknownVlan),
         _ => Ok(()),
-    }
-}
-
-/// A tag behind the tag of a single-tagged VIF: two, or more?
-fn surplus_tag(header: &[u8; HEADERS], len: usize) -> DropReason {
-    match len {
-        ..HEADERS => DropReason::TruncatedTag,
-        _ if is_tag(be16(header, 20)) => DropReason::TooManyTags,
-        _ => DropReason::UnexpectedInnerTag,
     }
 }

@@ -3,6 +3,7 @@
 use super::{Burst, Context, Flags, Lanes, WIDTH};
 use crate::port::Area;
 use crate::tables::DropReason;
+use crate::tables::rules::AddressKind;
 use crate::wire::checksum;
 use crate::wire::ethernet::be32;
 use crate::wire::ipv4::{
@@ -109,16 +110,15 @@ fn check(packet: &Ipv4<'_>, mtu: u16, flags: &mut Flags) -> Result<(), DropReaso
     if packet.total_len() > usize::from(mtu) {
         return Err(DropReason::FrameTooLong);
     }
-    // RFC 1812 5.3.7: 0/8, 127/8, multicast, class E and broadcast are no sources.
-    if matches!(source >> 24, 0 | 127 | 224..) {
+    let (from, to) = (AddressKind::of4(source), AddressKind::of4(destination));
+    // RFC 1812 5.3.7.
+    if matches!(from, AddressKind::Group | AddressKind::Unusable) {
         return Err(DropReason::MartianSource);
     }
-    match destination >> 24 {
-        0 | 127 => return Err(DropReason::MartianDestination),
-        224..=239 => return Err(DropReason::Multicast),
-        240.. if destination == u32::MAX => return Err(DropReason::Multicast),
-        240.. => return Err(DropReason::MartianDestination),
-        _ => {}
+    match to {
+        AddressKind::Group => return Err(DropReason::Multicast),
+        AddressKind::Unusable => return Err(DropReason::MartianDestination),
+        AddressKind::Host | AddressKind::LinkLocal => {}
     }
     if flags.has(Flags::GROUP_MAC) {
         return Err(DropReason::UnicastInGroupMac);
@@ -126,8 +126,7 @@ fn check(packet: &Ipv4<'_>, mtu: u16, flags: &mut Flags) -> Result<(), DropReaso
     if source == destination {
         return Err(DropReason::Land);
     }
-    const LINK_LOCAL: u32 = 0xa9fe; // 169.254/16, RFC 3927
-    if source >> 16 == LINK_LOCAL || destination >> 16 == LINK_LOCAL {
+    if from == AddressKind::LinkLocal || to == AddressKind::LinkLocal {
         flags.set(Flags::LINK_LOCAL);
     }
     // RFC 1858 section 4: the fragment that would overwrite TCP flags.

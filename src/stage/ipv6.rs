@@ -2,6 +2,7 @@
 
 use super::{Burst, Context, Flags, Lanes, WIDTH};
 use crate::port::Area;
+use crate::tables::rules::AddressKind;
 use crate::tables::{DropReason, PuntReason, Verdict};
 use crate::wire::ethernet::be32;
 use crate::wire::ipv6::{HEADER_LEN, HOP_BY_HOP, ICMPV6, Ipv6, Malformed, address, decremented};
@@ -93,21 +94,21 @@ fn check(packet: &Ipv6<'_>, mtu: u16, flags: &mut Flags) -> Result<(), Verdict> 
     if packet.total_len() > usize::from(mtu) {
         return Err(Verdict::Drop(DropReason::FrameTooLong));
     }
+    let (from, to) = (AddressKind::of6(source), AddressKind::of6(destination));
     // RFC 4861: types 133 to 137. The slow path checks the rest, hop limit 255 included.
     if matches!(packet.icmp_type(), Some(133..=137)) {
         flags.set(Flags::DISCOVERY);
-        if destination >> 120 == 0xff || is_link_local(destination) {
+        if matches!(to, AddressKind::Group | AddressKind::LinkLocal) {
             return Err(Verdict::Punt(PuntReason::NeighborDiscovery));
         }
     }
-    if is_martian(source) || source >> 120 == 0xff {
+    if matches!(from, AddressKind::Group | AddressKind::Unusable) {
         return Err(Verdict::Drop(DropReason::MartianSource));
     }
-    if destination >> 120 == 0xff {
-        return Err(Verdict::Drop(DropReason::Multicast));
-    }
-    if is_martian(destination) {
-        return Err(Verdict::Drop(DropReason::MartianDestination));
+    match to {
+        AddressKind::Group => return Err(Verdict::Drop(DropReason::Multicast)),
+        AddressKind::Unusable => return Err(Verdict::Drop(DropReason::MartianDestination)),
+        AddressKind::Host | AddressKind::LinkLocal => {}
     }
     if flags.has(Flags::GROUP_MAC) {
         return Err(Verdict::Drop(DropReason::UnicastInGroupMac));
@@ -115,25 +116,11 @@ fn check(packet: &Ipv6<'_>, mtu: u16, flags: &mut Flags) -> Result<(), Verdict> 
     if source == destination {
         return Err(Verdict::Drop(DropReason::Land));
     }
-    if is_link_local(destination) {
-        return Err(Verdict::Punt(PuntReason::LinkLocal));
-    }
-    if is_link_local(source) {
+    // Not settled here: the source check comes first, also for what is sent to the router's link-local address.
+    if from == AddressKind::LinkLocal || to == AddressKind::LinkLocal {
         flags.set(Flags::LINK_LOCAL);
     }
     Ok(())
-}
-
-/// ::, ::1 (RFC 4291 2.5.2, 2.5.3) and IPv4-mapped addresses, which are no addresses on a wire.
-#[inline(always)]
-fn is_martian(address: u128) -> bool {
-    address <= 1 || address >> 32 == 0xffff
-}
-
-/// fe80::/10.
-#[inline(always)]
-fn is_link_local(address: u128) -> bool {
-    address >> 118 == 0xfe80 >> 6
 }
 
 fn reason(malformed: Malformed) -> DropReason {

@@ -1,16 +1,18 @@
 //! Packet stages: one file each, run over a whole burst in the order of [`crate::path`]. A stage reads
 //! the lanes that are still live, and settles some of them with a verdict. Ordinary packets go through loops over
-//! columns; what is not ordinary is looked at a lane at a time.
+//! columns; what is not ordinary is looked at a lane at a time. A stage between `group` and `rewrite` says of which lanes
+//! it has something to say, see [`filter`].
 
 mod burst;
 pub mod classify;
+pub mod filter;
 pub mod group;
 pub mod ipv4;
 pub mod ipv6;
 mod lanes;
 pub mod mtu;
-pub mod plain;
 pub mod police;
+pub mod ready;
 pub mod resolve;
 pub mod rewrite;
 pub mod route;
@@ -39,6 +41,18 @@ impl Flags {
     pub const OPTIONS: Flags = Flags(4);
     /// Is an ICMPv6 neighbor discovery message.
     pub const DISCOVERY: Flags = Flags(8);
+
+    /// The flags that these bits are.
+    #[cfg(test)]
+    pub const fn from_bits(bits: u32) -> Flags {
+        Flags(bits)
+    }
+
+    /// The bits of a column that are these flags.
+    #[inline(always)]
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
 
     /// Whether `flag` is set.
     #[inline(always)]

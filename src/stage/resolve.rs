@@ -1,64 +1,74 @@
 //! What the chosen adjacency means for the packet.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use super::{Burst, Context, Flags};
+use crate::tables::rules::{AddressKind, is_on_subnet_of, meet};
 use crate::tables::{
-    Adjacency, AdjacencyId, AdjacencyKind, DropReason, PuntReason, Snapshot, Verdict, Vif, VrfKind,
+    AdjacencyId, AdjacencyKind, DropReason, Facts, GroupId, Ingress, PuntReason, Verdict,
 };
 
-/// Settles every lane that no adjacency forwards.
+/// Not 0 where the packet would leave its VRF (an adjacency that does not send is in none), passes from one customer's
+/// VIF to another's, or is confined to a link.
 #[inline(always)]
-pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
-    for lane in burst.live.and(burst.odd) {
-        let Some(vif) = burst.vif(lane).and_then(|id| c.tables.vif(id)) else { continue };
-        let adjacency = c.tables.adjacency(AdjacencyId(burst.adjacency[lane]));
-        if let Err(verdict) = meet(c.tables, adjacency, burst.flags(lane), vif, burst.v4.has(lane))
-        {
-            burst.settle(lane, verdict);
+pub fn concerns(burst: &Burst, lane: usize) -> u32 {
+    const { assert!(Facts::CUSTOMER == Ingress::CUSTOMER) };
+    (burst.to_place[lane] ^ burst.place[lane]) >> 16
+        | burst.rules[lane] & burst.to_rules[lane] & Facts::CUSTOMER
+        | burst.flags[lane] & (Flags::LINK_LOCAL.0 | Flags::DISCOVERY.0)
+}
+
+/// Settles a lane that no adjacency forwards.
+///
+/// # Errors
+/// The lane's verdict.
+pub fn verdict(burst: &Burst, c: &Context<'_>, lane: usize) -> Result<(), Verdict> {
+    let Some(id) = burst.vif(lane) else { return Ok(()) };
+    let adjacency = c.tables.adjacency(AdjacencyId(burst.adjacency[lane]));
+    let flags = burst.flags(lane);
+    if flags.has(Flags::LINK_LOCAL) {
+        confined(burst, c, lane, adjacency.kind)?;
+    }
+    match meet(c.tables, id, adjacency) {
+        Ok(_) => Ok(()),
+        Err(Verdict::Punt(PuntReason::Local)) if flags.has(Flags::DISCOVERY) => {
+            Err(Verdict::Punt(PuntReason::NeighborDiscovery))
         }
+        Err(verdict) => Err(verdict),
     }
 }
 
-/// What becomes of a packet that entered by `vif` and whose route is `adjacency`.
-fn meet(
-    tables: &Snapshot,
-    adjacency: &Adjacency,
-    flags: Flags,
-    vif: &Vif,
-    is_v4: bool,
+/// What becomes of a packet with a link-local address that would leave its link.
+fn confined(
+    burst: &Burst,
+    c: &Context<'_>,
+    lane: usize,
+    kind: AdjacencyKind,
 ) -> Result<(), Verdict> {
-    // The guard behind the tables: whatever a route says, nothing leaves its VRF.
-    if adjacency.kind != AdjacencyKind::NoRoute && adjacency.vrf != vif.vrf {
-        return Err(Verdict::Drop(DropReason::VrfMismatch));
+    if burst.v6.has(lane) {
+        // RFC 4291 2.5.6: it means something on its link alone. The slow path knows which addresses are ours.
+        let to = AddressKind::of6(burst.v6_addresses.destination[lane]);
+        let local = to != AddressKind::LinkLocal && kind == AdjacencyKind::Local;
+        return if local { Ok(()) } else { Err(Verdict::Punt(PuntReason::LinkLocal)) };
     }
-    match adjacency.kind {
-        AdjacencyKind::Local if flags.has(Flags::DISCOVERY) => {
-            return Err(Verdict::Punt(PuntReason::NeighborDiscovery));
-        }
-        AdjacencyKind::Local | AdjacencyKind::Broadcast => {}
-        // RFC 3927 2.7, RFC 4291 2.5.6: nothing link-local goes further than this.
-        _ if flags.has(Flags::LINK_LOCAL) && is_v4 => {
-            return Err(Verdict::Drop(DropReason::LinkLocalOffLink));
-        }
-        _ if flags.has(Flags::LINK_LOCAL) => {
-            return Err(Verdict::Punt(PuntReason::LinkLocal));
-        }
-        _ => {}
-    }
-    match adjacency.kind.verdict() {
-        // The next hop is resolved last: a packet that must be answered needs none.
-        Verdict::Forward | Verdict::Punt(PuntReason::NextHopUnresolved) => {}
-        settled => return Err(settled),
-    }
-    let Some(egress) = tables.vif(adjacency.vif) else {
-        return Err(Verdict::Drop(DropReason::EgressDown));
-    };
-    if vif.kind.is_some() && egress.kind.is_some() && is_public(tables, vif) {
-        return Err(Verdict::Drop(DropReason::PeerIsolation));
+    if !matches!(kind, AdjacencyKind::Local | AdjacencyKind::Broadcast)
+        && leaves_link(burst, c, lane)
+    {
+        return Err(Verdict::Drop(DropReason::LinkLocalOffLink));
     }
     Ok(())
 }
 
-/// Whether a VIF is in a VRF that tenants share.
-fn is_public(tables: &Snapshot, vif: &Vif) -> bool {
-    matches!(tables.vrfs.get(vif.vrf.index()), Some(Some(vrf)) if vrf.kind == VrfKind::Public)
+/// Whether a packet of 169.254/16 would leave the subnets on which RFC 3927 2.7 holds it. Those that the operator
+/// configured are none of them: links of cloud interconnects are numbered so, and what their routers have to say of a packet
+/// (RFC 1191, RFC 1812 4.3.2) must reach its sender.
+fn leaves_link(burst: &Burst, c: &Context<'_>, lane: usize) -> bool {
+    let (source, destination) =
+        (burst.v4_addresses.source[lane], burst.v4_addresses.destination[lane]);
+    let beyond = |address: u32, route: GroupId| {
+        AddressKind::of4(address) == AddressKind::LinkLocal
+            && !is_on_subnet_of(c.tables, route, IpAddr::V4(Ipv4Addr::from_bits(address)))
+    };
+    beyond(destination, GroupId(burst.to_group[lane]))
+        || beyond(source, GroupId(c.fib.lookup4(burst.vrf[lane], source)))
 }

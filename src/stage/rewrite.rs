@@ -1,30 +1,28 @@
-//! The last stage: puts the adjacency's MACs and tags in front of the packet, trims what is behind it, and writes the
-//! header's edit.
+//! Puts the adjacency's MACs and tags in front of each packet that is forwarded, writes the header's edit, and replaces
+//! what was behind the packet by as many zeros as the shortest frame needs.
 
-use super::{Burst, Context, Flags, Lanes, WIDTH};
-use crate::port::FRONT;
-use crate::tables::{AdjacencyId, AdjacencyKind, DropReason, Facts, MAX_L2, PuntReason, Verdict};
+use super::{Burst, Context, Lanes, WIDTH};
+use crate::port::{AROUND, FRONT};
+use crate::tables::{DropReason, Facts, MAX_L2};
+use crate::wire::ethernet::MIN_PAYLOAD;
 
 // The last two octets of the front are the packet's own ethertype, which stays.
-const _: () = assert!(FRONT == MAX_L2 + 2);
+const _: () = assert!(FRONT == MAX_L2 + 2 && AROUND == FRONT + MIN_PAYLOAD);
 
 /// Where the header with one tag starts in the room for one with two.
 const START: usize = MAX_L2 - 16;
 
-/// Makes each live lane's frame ready to transmit; punts those whose next hop has no MAC yet and those
-/// with options to process.
+/// [`MIN_PAYLOAD`], as a length in a column.
+const SHORTEST: u32 = 46;
+const _: () = assert!(SHORTEST as usize == MIN_PAYLOAD);
+
+/// Makes each live lane's frame ready to transmit.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "a priority has three bits")]
+#[expect(clippy::cast_possible_truncation, reason = "a priority has four bits")]
 pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
-    for lane in burst.live.and(burst.odd) {
-        if c.tables.adjacency(AdjacencyId(burst.adjacency[lane])).kind != AdjacencyKind::Forward {
-            burst.settle(lane, Verdict::Punt(PuntReason::NextHopUnresolved));
-        } else if burst.flags(lane).has(Flags::OPTIONS) {
-            burst.settle(lane, Verdict::Punt(PuntReason::IpOptions));
-        }
-    }
     let mut editor = c.pool.editor();
-    let (mut places, mut outside, mut priorities, mut longest) = ([0; WIDTH], [0; WIDTH], 0, 0);
+    let (mut places, mut outside) = ([0; WIDTH], [0; WIDTH]);
+    let (mut priorities, mut longest, mut shortest) = (0, 0, SHORTEST);
     for i in burst.live.eights() {
         let (place, len) = (burst.l3_at(i), burst.ip_len[i]);
         let head = Facts::l2_len(burst.to_rules[i]);
@@ -33,9 +31,10 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
         outside[i] = u32::from(longer) | u32::from(!editor.is_within(place));
         places[i] = place;
         burst.to_at[i] = place.wrapping_sub(head);
-        burst.to_octets[i] = head + len;
-        priorities |= burst.pcp[i];
+        burst.to_octets[i] = head + len.max(SHORTEST);
+        priorities |= burst.priority[i];
         longest = longest.max(head);
+        shortest = shortest.min(len);
     }
     for lane in burst.live.without(Lanes::zero(&outside)) {
         burst.drop(lane, DropReason::FrameTooLong);
@@ -71,8 +70,17 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
                 // In every tag, as where the VIF sets it.
                 let tags = head.saturating_sub(14);
                 for tag in around[MAX_L2 - tags..MAX_L2].chunks_exact_mut(4) {
-                    tag[2] |= (burst.pcp[lane] << 5) as u8;
+                    tag[2] |= (burst.priority[lane] << 4) as u8;
                 }
+            }
+        }
+    }
+    if shortest < SHORTEST {
+        for lane in burst.live {
+            let around = editor.around(places[lane]);
+            let behind = around.and_then(|a| a.get_mut(FRONT + burst.ip_len[lane] as usize..));
+            if let Some(padding) = behind {
+                padding.fill(0);
             }
         }
     }

@@ -2,19 +2,34 @@
 //! come from an address that the VRF would route back to it.
 
 use super::{Burst, Context};
-use crate::tables::{AdjacencyKind, DropReason, GroupId, Snapshot, SourceCheck, VifId};
+use crate::tables::rules::AddressKind;
+use crate::tables::{
+    AdjacencyKind, DropReason, GroupId, Ingress, Snapshot, SourceCheck, Verdict, VifId,
+};
 
-/// Drops lanes whose source does not belong to their VIF.
+/// Not 0 where the source is checked and the one way back to it is not where the packet came from, or there is no one
+/// way.
 #[inline(always)]
-pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
-    for lane in burst.live.and(burst.odd) {
-        let Some(id) = burst.vif(lane).filter(|_| burst.is_checked(lane)) else { continue };
-        let mode = c.tables.vif(id).map_or(SourceCheck::Strict, |vif| vif.source_check);
-        let group = GroupId(burst.back_group[lane]);
-        if let Err(reason) = check(c.tables, group, id, mode) {
-            burst.drop(lane, reason);
-        }
+pub fn concerns(burst: &Burst, lane: usize) -> u32 {
+    let checked = burst.rules[lane] & Ingress::CHECKED != 0;
+    if checked { burst.back_place[lane] ^ burst.place[lane] } else { 0 }
+}
+
+/// Drops such a lane where its source does not belong to its VIF.
+///
+/// # Errors
+/// The lane's verdict.
+pub fn verdict(burst: &Burst, c: &Context<'_>, lane: usize) -> Result<(), Verdict> {
+    let Some(id) = burst.vif(lane) else { return Ok(()) };
+    // A link-local source has no route: it is on the link or goes nowhere, which `resolve` sees to.
+    if burst.v6.has(lane)
+        && AddressKind::of6(burst.v6_addresses.source[lane]) == AddressKind::LinkLocal
+    {
+        return Ok(());
     }
+    let mode = c.tables.vif(id).map_or(SourceCheck::Strict, |vif| vif.source_check);
+    let group = GroupId(burst.back_group[lane]);
+    check(c.tables, group, id, mode).map_err(Verdict::Drop)
 }
 
 /// Whether any way back to the source is right for the VIF's kind of check.

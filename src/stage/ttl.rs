@@ -3,12 +3,16 @@
 use super::{Burst, Context};
 use crate::tables::{PuntReason, Verdict};
 
-/// Punts lanes whose TTL runs out here.
+/// Not 0 where the TTL runs out here.
 #[inline(always)]
-pub fn run(burst: &mut Burst, _: &mut Context<'_>) {
-    for lane in burst.live.and(burst.odd) {
-        if burst.ttl[lane] <= 1 {
-            burst.settle(lane, Verdict::Punt(PuntReason::TtlExceeded));
-        }
-    }
+pub fn concerns(burst: &Burst, lane: usize) -> u32 {
+    u32::from(burst.ttl[lane] <= 1)
+}
+
+/// Punts such a lane.
+///
+/// # Errors
+/// The lane's verdict.
+pub fn verdict(_: &Burst, _: &Context<'_>, _: usize) -> Result<(), Verdict> {
+    Err(Verdict::Punt(PuntReason::TtlExceeded))
 }

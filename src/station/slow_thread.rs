@@ -189,8 +189,8 @@ impl Body {
         let mut count = 0;
         while count < BATCH {
             let taken = exchange.take(|label, frame| {
-                let Label { port, vif, reason, l3 } = label;
-                let punted = Punted { port, vif, reason, l3: usize::from(l3), frame };
+                let Label { port, vif, reason, l3, choice } = label;
+                let punted = Punted { port, vif, reason, l3: usize::from(l3), choice, frame };
                 self.with_view(|slow, view| slow.punted(view, &punted, out));
             });
             if taken.is_none() {

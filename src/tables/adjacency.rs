@@ -35,6 +35,12 @@ pub enum AdjacencyKind {
 }
 
 impl AdjacencyKind {
+    /// Whether the adjacency is on a VIF, where packets would leave.
+    pub const fn is_on_vif(self) -> bool {
+        use AdjacencyKind::{EgressDown, Forward, Glean, Unresolved};
+        matches!(self, Forward | Unresolved | Glean | EgressDown)
+    }
+
     /// What a packet meets here, everything else being in order.
     #[inline(always)]
     pub const fn verdict(self) -> Verdict {
@@ -170,6 +176,12 @@ impl Facts {
             | if to_customer { Facts::CUSTOMER } else { 0 };
         let sends = kind == AdjacencyKind::Forward;
         Facts { place: if sends { place(vif, vrf) } else { NOWHERE }, rules }
+    }
+
+    /// The MTU of an adjacency with these rules, in octets of IP packet.
+    #[inline(always)]
+    pub const fn mtu(rules: u32) -> u32 {
+        rules & 0xffff
     }
 
     /// The egress port of an adjacency with these rules.

@@ -8,6 +8,7 @@ use super::adjacency::{Adjacency, AdjacencyTable};
 use super::group::GroupTable;
 use super::ids::{AdjacencyId, PortId, VifId};
 use super::port::{Port, VlanSlot};
+use super::rules::FlowKeys;
 use super::vif::{Tags, Vif};
 
 /// What a routing domain is for.
@@ -45,6 +46,8 @@ pub struct Snapshot {
     pub vrfs: Arc<[Option<Vrf>]>,
     /// Next-hop groups.
     pub groups: Arc<GroupTable>,
+    /// By what flows are spread over a group's members.
+    pub flow_keys: FlowKeys,
     /// Adjacencies by [`super::AdjacencyId`]; 0 is "no route".
     pub adjacencies: Arc<AdjacencyTable>,
     /// The adjacency of each next hop, for the slow path.
@@ -59,6 +62,7 @@ impl Default for Snapshot {
             vifs: Arc::new([]),
             vrfs: Arc::new([]),
             groups: Arc::default(),
+            flow_keys: FlowKeys::default(),
             adjacencies: Arc::default(),
             neighbors: Arc::default(),
         }

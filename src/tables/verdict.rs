@@ -44,13 +44,14 @@ reasons! {
         ReservedMac = "reserved_mac", "Sent to 01:80:c2:00:00:0x (bridge control). List the protocol in the port's `to_kernel` if it is wanted.";
         NotOurMac = "not_our_mac", "Unicast to a MAC that is not the port's: the customer's switch floods, or its ARP entry is stale.";
         Untagged = "untagged", "No 802.1Q tag on a port that has only tagged VIFs: the customer must tag its frames.";
-        PriorityTag = "priority_tag", "VLAN id 0 (priority tag): the customer must use the VIF's VLAN id.";
+        PriorityTag = "priority_tag", "VLAN id 0 (priority tag) where a VIF's VLAN id belongs: the customer must use that.";
         ReservedVlan = "reserved_vlan", "VLAN id 4095, which 802.1Q reserves.";
         UnexpectedServiceTag = "unexpected_service_tag", "An 802.1ad (0x88a8) outer tag where no VIF expects one.";
         UnexpectedInnerTag = "unexpected_inner_tag", "A second tag on a VLAN whose VIF has one tag: possible VLAN hopping.";
         TooManyTags = "too_many_tags", "Three or more VLAN tags.";
         UnknownVlan = "unknown_vlan", "No VIF on this port has this VLAN id: a typo here or at the customer.";
 
+        LoopedBack = "looped_back", "The station's own frame came back (the source MAC is the port's): the circuit or the customer's switch loops.";
         VifDown = "vif_down", "The VIF is administratively down.";
         UnknownEthertype = "unknown_ethertype", "Neither IPv4, IPv6 nor ARP (for example PPPoE or MPLS).";
         UnicastInGroupMac = "unicast_in_group_mac", "A unicast IP packet in a broadcast or multicast frame (RFC 1122 3.3.6).";
@@ -62,7 +63,7 @@ reasons! {
         MartianSource = "martian_source", "A source address that no host may use (0/8, 127/8, multicast, class E, ::, ::1).";
         MartianDestination = "martian_destination", "A destination that must not leave a host (0/8, 127/8, class E, ::, ::1).";
         Multicast = "multicast", "An IP multicast or broadcast destination: the station forwards unicast only.";
-        LinkLocalOffLink = "link_local_off_link", "A link-local address in a packet that would have to be forwarded (RFC 3927, RFC 4291).";
+        LinkLocalOffLink = "link_local_off_link", "A 169.254 address beyond the subnets configured in the VRF, in a packet that would have to be forwarded (RFC 3927).";
         Land = "land", "Source and destination address are equal.";
         TinyFragment = "tiny_fragment", "A fragment at offset 1 that could overwrite a TCP header (RFC 1858).";
         SourceRoute = "source_route", "An IPv4 source-route option.";
@@ -166,6 +167,12 @@ impl PuntClass {
 }
 
 impl PuntReason {
+    /// Whether the fast path had chosen an adjacency when it punted the frame, and that adjacency is where the frame goes.
+    pub const fn has_egress(self) -> bool {
+        use PuntReason::{IpOptions, NextHopUnresolved, TooBig};
+        matches!(self, NextHopUnresolved | TooBig | IpOptions)
+    }
+
     /// The policing class of this reason.
     pub const fn class(self) -> PuntClass {
         match self {
@@ -189,7 +196,7 @@ reasons! {
         Queued = "queued", "Waits for its next hop to be resolved.";
         BadArp = "bad_arp", "Malformed ARP (hardware or protocol length, operation, addresses).";
         ArpOffSubnet = "arp_off_subnet", "ARP from a sender outside the VIF's subnets that does not ask for the router.";
-        Looped = "looped", "The router's own ARP or neighbor discovery came back: a loop in the circuit or at the customer's end.";
+        Looped = "looped", "The router's own ARP or neighbor discovery came back behind another MAC: a loop in the circuit or at the customer's end.";
         AddressConflict = "address_conflict", "SECURITY: a neighbor claims the router's own address.";
         NeighborClaimed = "neighbor_claimed", "Another MAC announced a neighbor's address: the known one is asked, and keeps the address if it answers.";
         UnsolicitedReply = "unsolicited_reply", "A reply that nobody asked for, or one that contradicts a configured neighbor.";

@@ -7,6 +7,9 @@ use std::str::FromStr;
 pub const HEADER_LEN: usize = 14;
 /// Octets of one VLAN tag.
 pub const TAG_LEN: usize = 4;
+/// Octets of payload, padding included, at least (IEEE 802.3 3.2.8). Tags do not count, so that a frame is still long
+/// enough where a bridge takes them off.
+pub const MIN_PAYLOAD: usize = 46;
 /// 802.1Q customer tag.
 pub const ETHERTYPE_VLAN: u16 = 0x8100;
 /// 802.1ad service tag.

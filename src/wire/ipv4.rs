@@ -12,6 +12,19 @@ pub const TCP: u8 = 6;
 /// Protocol number of UDP.
 pub const UDP: u8 = 17;
 
+/// Source and destination port, as one number, of an upper-layer header whose protocol begins with them; `None` for other
+/// protocols and where the header ends earlier.
+#[inline(always)]
+pub fn ports(protocol: u8, header: &[u8]) -> Option<u32> {
+    const DCCP: u8 = 33;
+    const SCTP: u8 = 132;
+    const UDP_LITE: u8 = 136;
+    match (protocol, header.first_chunk()) {
+        (TCP | UDP | DCCP | SCTP | UDP_LITE, Some(ports)) => Some(u32::from_be_bytes(*ports)),
+        _ => None,
+    }
+}
+
 /// What is wrong with a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
@@ -108,18 +121,6 @@ impl<'a> Ipv4<'a> {
     #[inline(always)]
     pub fn options(&self) -> &'a [u8] {
         &self.0[HEADER_LEN..self.header_len()]
-    }
-
-    /// Source and destination port of an unfragmented TCP or UDP packet, as one number.
-    #[inline(always)]
-    pub fn ports(&self) -> u32 {
-        let at = self.header_len();
-        match (self.protocol(), self.0.get(at..at + 4)) {
-            (TCP | UDP, Some(&[a, b, c, d])) if !self.is_fragment() => {
-                u32::from_be_bytes([a, b, c, d])
-            }
-            _ => 0,
-        }
     }
 }
 

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use super::ethernet::be16;
-use super::ipv4::{TCP, UDP};
 
 /// Octets of the fixed header.
 pub const HEADER_LEN: usize = 40;
@@ -80,25 +79,66 @@ impl<'a> Ipv6<'a> {
         address(self.0, 24)
     }
 
-    /// The flow label.
-    #[inline(always)]
-    pub fn flow_label(&self) -> u32 {
-        u32::from_be_bytes([0, self.0[1] & 0xf, self.0[2], self.0[3]])
-    }
-
     /// The type of an ICMPv6 message that follows the fixed header directly.
     #[inline(always)]
     pub fn icmp_type(&self) -> Option<u8> {
         if self.next_header() == ICMPV6 { self.0.get(HEADER_LEN).copied() } else { None }
     }
+}
 
-    /// Source and destination port of a TCP or UDP packet without extension headers, as one number.
-    #[inline(always)]
-    pub fn ports(&self) -> u32 {
-        match (self.next_header(), self.0.get(HEADER_LEN..HEADER_LEN + 4)) {
-            (TCP | UDP, Some(&[a, b, c, d])) => u32::from_be_bytes([a, b, c, d]),
-            _ => 0,
+/// Where a packet's extension headers lead (RFC 8200 section 4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Upper {
+    /// The upper-layer protocol and the offset of its header; `None` where it cannot be seen (a
+    /// fragment other than the first, or extension headers that end early).
+    pub protocol: Option<(u8, usize)>,
+    /// A part of a fragmented packet. A fragment header without another fragment is none (RFC 6946).
+    pub fragment: bool,
+    /// A fragment other than the first.
+    pub later_fragment: bool,
+    /// Offset of a routing header that still has segments to visit.
+    pub routing: Option<usize>,
+}
+
+/// Finds the upper-layer header of a packet that has a whole fixed header and ends with its payload length. Never panics.
+#[inline]
+pub fn upper(packet: &[u8]) -> Upper {
+    const ROUTING: u8 = 43;
+    const FRAGMENT: u8 = 44;
+    const AUTHENTICATION: u8 = 51;
+    const DESTINATION: u8 = 60;
+    let mut found = Upper::default();
+    let Some(&first) = packet.get(6) else { return found };
+    let (mut next, mut at) = (first, HEADER_LEN);
+    // Each step moves on by 8 octets or more, so it ends.
+    loop {
+        if !matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION) {
+            // A short upper-layer header is for its own parser to refuse.
+            found.protocol = Some((next, at));
+            return found;
         }
+        let Some(head) = packet.get(at..).and_then(|rest| rest.first_chunk::<8>()) else {
+            return found;
+        };
+        let units = usize::from(head[1]);
+        let length = match next {
+            FRAGMENT => {
+                let offset = be16(head, 2);
+                found.fragment = offset & 0xfff9 != 0;
+                found.later_fragment = offset & 0xfff8 != 0;
+                if found.later_fragment {
+                    return found;
+                }
+                8
+            }
+            AUTHENTICATION => (units + 2) * 4,
+            _ => (units + 1) * 8,
+        };
+        if next == ROUTING && head[3] != 0 && found.routing.is_none() {
+            found.routing = Some(at);
+        }
+        next = head[0];
+        at += length;
     }
 }
 

@@ -1,9 +1,9 @@
 //! Rows 19 to 41: IPv4.
 
 use crate::common::packets::{
-    Icmp, Seen, assert_sound, edited, packet, udp, with_options, with_ttl,
+    Icmp, Seen, assert_sound, edited, icmp, packet, ping, udp, with_options, with_ttl,
 };
-use crate::common::{A, A_CORE, A_SMALL, A2, B, Lab, P1, expected};
+use crate::common::{A, A_CORE, A_SMALL, A2, B, B_CORE, CONFIG, Lab, P1, expected};
 use crate::{good, good6};
 use station::wire::ethernet::Mac;
 
@@ -156,20 +156,55 @@ fn row_30_martian_destination() {
     }
 }
 
+/// RFC 3927 2.7 bans what nobody configured. Subnets of 169.254/16 that the operator configured in the VRF number the
+/// links of cloud interconnects: what their routers send about packets, and pings, must pass (RFC 1191, RFC 1812 4.3.2).
 #[test]
 fn row_31_link_local_off_link() {
     let mut lab = Lab::new();
-    // To the core, and back from there to the neighbor's link-local address.
-    let out = A.frame(&packet("169.254.100.2", "10.64.0.1"));
-    lab.drops("cust0", &out, "vif a drop link_local_off_link");
-    let back = A_CORE.frame(&packet("10.64.0.1", "169.254.100.2"));
-    lab.drops("core0", &back, "vif a-core drop link_local_off_link");
+    // From a neighbor on a configured subnet to the core, and back; an error as well as a ping.
+    let quoted = &good()[..28];
+    let too_big = icmp("169.254.100.2", "10.64.0.1", 64, (3, 4, [0, 0, 5, 0]), quoted);
+    lab.forwards(A, &too_big, A_CORE);
+    lab.forwards(A, &ping("169.254.100.2", "10.64.0.1"), A_CORE);
+    lab.forwards(A_CORE, &packet("10.64.0.1", "169.254.100.2"), A);
+    let spent = with_ttl(packet("169.254.100.2", "10.64.0.1"), 1);
+    let answer = lab.answers(A, &spent, "punt ttl_exceeded");
+    answer.assert_error((11, 0), "169.254.100.1", "169.254.100.2", &spent);
+    // The subnet's broadcast address is no host's (RFC 2644).
+    let all = A_CORE.frame(&packet("10.64.0.1", "169.254.100.3"));
+    lab.drops("core0", &all, "vif a-core drop directed_broadcast");
+    let all = A_CORE.frame(&packet("169.254.100.3", "10.1.0.9"));
+    lab.drops("core0", &all, "vif a-core drop link_local_off_link");
+    // A source beyond the subnets, where none is checked.
+    let beyond = A_CORE.frame(&packet("169.254.7.7", "10.1.0.9"));
+    lab.drops("core0", &beyond, "vif a-core drop link_local_off_link");
     // Where a default route would lead it out.
     let out = B.frame(&packet("10.1.0.9", "169.254.7.7"));
     lab.drops("cust0", &out, "vif b drop link_local_off_link");
+    let out = B_CORE.frame(&packet("169.254.7.7", "10.1.0.9"));
+    lab.drops("core0", &out, "vif b-core drop link_local_off_link");
     // Where no route leads at all, it is not answered either.
     let out = A.frame(&packet("10.1.0.9", "169.254.7.7"));
     lab.drops("cust0", &out, "vif a drop link_local_off_link");
+    // The source check is what it is for other addresses.
+    let spoofed = A2.frame(&packet("169.254.100.2", "10.64.0.1"));
+    lab.drops("cust0", &spoofed, "vif a2 drop foreign_source");
+}
+
+/// Another tenant's subnet is none of this VRF's.
+#[test]
+fn row_31_a_link_local_subnet_counts_in_its_own_vrf_only() {
+    let mut text = CONFIG.replacen("169.254.100.1/30", "169.254.90.1/30", 1);
+    for before in ["prefix = \"10.1.0.0/16\"\nvia = [{ address = \"", "vif = \"a\"\naddress = \""] {
+        text =
+            text.replacen(&format!("{before}169.254.100.2"), &format!("{before}169.254.90.2"), 1);
+    }
+    let mut lab = Lab::with(&text);
+    lab.forwards(B, &packet("169.254.100.2", "10.64.0.1"), B_CORE);
+    let out = A_CORE.frame(&packet("10.64.0.1", "169.254.100.2"));
+    lab.drops("core0", &out, "vif a-core drop link_local_off_link");
+    let from = A_CORE.frame(&packet("169.254.100.2", "10.1.0.9"));
+    lab.drops("core0", &from, "vif a-core drop link_local_off_link");
 }
 
 #[test]

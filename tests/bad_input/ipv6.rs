@@ -1,7 +1,7 @@
 //! Rows 42 to 52: IPv6.
 
 use crate::common::packets::{
-    Icmp, Seen, discovery, edited, icmp, octets6, packet, udp, with_extension, with_ttl,
+    Icmp, Seen, discovery, edited, icmp, octets6, packet, ping, udp, with_extension, with_ttl,
 };
 use crate::common::{A, A_CORE, Lab};
 use crate::{good, good6};
@@ -96,6 +96,57 @@ fn row_48_link_local_destination_that_is_not_ours() {
     let mut lab = Lab::new();
     let bad = A.frame(&packet("fd00:a1::9", "fe80::77"));
     lab.ignores(A, &bad, "punt link_local", "outcome not_for_us");
+}
+
+/// RFC 3704: the check is of the source, whatever the destination. What is sent to the router's link-local address from an
+/// address that is not the VIF's would be answered to whom that address belongs.
+#[test]
+fn row_48_a_spoofed_source_to_the_routers_link_local_address() {
+    let mut lab = Lab::new();
+    let own = "fe80::ff:fe00:1";
+    let udp = |source| packet(source, own);
+    for (source, reason) in [
+        ("2001:db8::1", "spoofed_source"),
+        ("fd00:64::1", "spoofed_source"),
+        ("fd00:101::2", "foreign_source"),
+        ("fd00:100::1", "spoofed_source"),
+    ] {
+        let counter = format!("vif a drop {reason}");
+        for packet in [ping(source, own), udp(source), packet(source, "fe80::77")] {
+            lab.drops("cust0", &A.frame(&packet), &counter);
+        }
+    }
+    // The VIF's own sources are answered, its neighbors' and those behind them.
+    for source in ["fd00:100::2", "fd00:a1::9"] {
+        assert_eq!(lab.answers(A, &ping(source, own), "punt link_local").kind, 129);
+        assert_eq!(lab.answers(A, &udp(source), "punt link_local").kind, 1);
+    }
+}
+
+/// RFC 4443 2.4 (e) has no exception for fragments that are not the first; RFC 1122 3.2.2 has.
+#[test]
+fn row_44_later_fragments_are_answered() {
+    let mut lab = Lab::new();
+    let later = |to: &str, octets: usize, next: u8| {
+        let mut packet = udp("fd00:a1::9", to, octets - 8);
+        packet[6] = next;
+        with_extension(packet, 44, &[0x04, 0xd1, 0, 0xc0, 0xff, 0xee])
+    };
+    // An ICMPv6 message in fragments is no error: those are too short.
+    for next in [17, 58] {
+        let long = later("fd00:65::1", 1281, next);
+        let answer = lab.answers(A, &long, "punt too_big");
+        answer.assert_error((2, 0), "fd00:100::1", "fd00:a1::9", &long);
+        assert_eq!(answer.word, 1280u32.to_be_bytes());
+        let spent = with_ttl(later("fd00:64::1", 400, next), 1);
+        let answer = lab.answers(A, &spent, "punt ttl_exceeded");
+        answer.assert_error((3, 0), "fd00:100::1", "fd00:a1::9", &spent);
+        let lost = later("2001:db8::1", 400, next);
+        let answer = lab.answers(A, &lost, "punt no_route");
+        answer.assert_error((1, 0), "fd00:100::1", "fd00:a1::9", &lost);
+    }
+    let later = edited(with_ttl(good(), 1), |p| p[7] = 9);
+    lab.ignores(A, &A.frame(&later), "punt ttl_exceeded", "outcome icmp_not_allowed");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Rows 1 to 18: Ethernet, tags, and what the frame claims to carry.
 
-use crate::common::packets::{IPV4, IPV6, frame, udp};
+use crate::common::packets::{ARP, IPV4, IPV6, arp, discovery, frame, packet, padded, udp};
 use crate::common::{A, A_CORE, A2, B, Lab, P2};
 use crate::{good, good6, on_cust0};
 use station::wire::ethernet::Mac;
@@ -51,8 +51,16 @@ fn row_05_vid_0() {
         &on_cust0(&[(0x8100, 0xa000)], IPV4, &good()),
         "port cust0 drop priority_tag",
     );
+    // Where VIFs have two tags, the second one has to name one.
     let inner = on_cust0(&[(0x8100, 200), (0x8100, 0)], IPV4, &good());
     lab.drops("cust0", &inner, "port cust0 drop priority_tag");
+    // In front of a VIF's tags it is a VLAN of its own; and behind them, one is enough.
+    let before = on_cust0(&[(0x8100, 0xa000), (0x8100, 100)], IPV4, &good());
+    lab.drops("cust0", &before, "port cust0 drop priority_tag");
+    let twice = on_cust0(&[(0x8100, 100), (0x8100, 0), (0x8100, 0)], IPV4, &good());
+    lab.drops("cust0", &twice, "port cust0 drop too_many_tags");
+    let service = on_cust0(&[(0x8100, 100), (0x88a8, 0)], IPV4, &good());
+    lab.drops("cust0", &service, "port cust0 drop unexpected_inner_tag");
 }
 
 #[test]
@@ -109,6 +117,34 @@ fn row_11_multicast_source_mac() {
 fn row_12_source_mac_is_destination_mac() {
     let bad = frame(A.router, A.router, A.tags, IPV4, &good());
     Lab::new().drops("cust0", &bad, "port cust0 drop mac_loop");
+}
+
+/// What the station sent comes back from a looped circuit: whoever it was for, it is no neighbor's.
+#[test]
+fn row_12b_a_frame_of_the_station_itself() {
+    let mut lab = Lab::new();
+    let counter = "vif a drop looped_back";
+    let question = arp(1, (A.router, "169.254.100.1"), (Mac::default(), "169.254.100.2"));
+    let to = "ff02::1:ff00:2";
+    let solicit = discovery(135, "fd00:100::1", to, 0, "fd00:100::2", A.router);
+    let routed = packet("10.64.0.1", "10.1.0.9");
+    for (to, ethertype, payload) in [
+        (A.mac, IPV4, &routed),
+        (Mac::BROADCAST, ARP, &question),
+        (Mac([0x33, 0x33, 0xff, 0, 0, 2]), IPV6, &solicit),
+        (Mac([1, 0x80, 0xc2, 0, 0, 2]), IPV4, &routed),
+    ] {
+        lab.drops("cust0", &frame(to, A.router, A.tags, ethertype, payload), counter);
+        lab.drops("cust0", &padded(frame(to, A.router, A.tags, ethertype, payload)), counter);
+    }
+    // Behind two tags too; and tags that are no VIF's say so.
+    let two = frame(B.mac, B.router, B.tags, IPV4, &routed);
+    lab.drops("cust0", &two, "vif b drop looped_back");
+    let none = frame(A.mac, A.router, &[(0x8100, 999)], IPV4, &routed);
+    lab.drops("cust0", &none, "port cust0 drop unknown_vlan");
+    // Another port's MAC is another station to this one.
+    let other = frame(A.router, P2.router, A.tags, IPV4, &good());
+    lab.expect("cust0", &other, &["vif a forwarded"]);
 }
 
 #[test]

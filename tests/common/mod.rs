@@ -17,7 +17,7 @@ use station::replay::{MemoryStation, Report};
 use station::tables::{DropReason, PortId, PuntReason, SlowOutcome, VifId};
 use station::wire::ethernet::Mac;
 
-use packets::{Icmp, Seen, ethertype_of, frame};
+use packets::{Icmp, Seen, ethertype_of, frame, padded};
 
 /// Two tenants with the same addresses, a public VRF, a core port; every next hop is static.
 pub const CONFIG: &str = include_str!("station.toml");
@@ -77,7 +77,7 @@ impl Host {
 
     /// What the router sends to this host.
     pub fn receives(&self, packet: &[u8]) -> Vec<u8> {
-        frame(self.mac, self.router, self.tags, ethertype_of(packet), packet)
+        padded(frame(self.mac, self.router, self.tags, ethertype_of(packet), packet))
     }
 }
 

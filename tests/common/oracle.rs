@@ -9,7 +9,7 @@ use station::control::model::{Config, RouteAction, VifConfig};
 use station::tables::{Pcp, SourceCheck, VifKind, VrfKind};
 use station::wire::ethernet::Mac;
 
-use super::packets::{checksum, routed};
+use super::packets::{checksum, padded, routed};
 use super::port_mac;
 
 /// What becomes of a frame.
@@ -106,12 +106,14 @@ impl Oracle {
         if to == from[..6] {
             return Err("mac_loop");
         }
-        let ours = port_mac(port as u8).0 == to;
-        if to[0] % 2 == 0 && !ours {
-            return Err("not_our_mac");
-        }
-        if to[..5] == [1, 0x80, 0xc2, 0, 0] && to[5] < 16 {
-            return Err("reserved_mac");
+        let own = port_mac(port as u8).0;
+        if own != from[..6] {
+            if to[0] % 2 == 0 && own != to {
+                return Err("not_our_mac");
+            }
+            if to[..5] == [1, 0x80, 0xc2, 0, 0] && to[5] < 16 {
+                return Err("reserved_mac");
+            }
         }
         let tag = |n: usize| {
             let tpid = frame.get(12 + 4 * n..14 + 4 * n)?;
@@ -144,36 +146,37 @@ impl Oracle {
         if first.tags.service != service {
             return Err(if service { "unexpected_service_tag" } else { "unknown_vlan" });
         }
-        let second = tag(1);
         if first.tags.inner.is_none() {
-            return match second {
-                None => Ok((first, 18)),
-                Some((_, None)) => Err("truncated_tag"),
-                Some(_) if tag(2).is_some() => Err("too_many_tags"),
-                Some(_) => Err("unexpected_inner_tag"),
-            };
+            return Ok((
+                first,
+                18 + priority_tag(tag(1), tag(2).is_some(), "unexpected_inner_tag")?,
+            ));
         }
-        let (service, inner) = second.ok_or("unknown_vlan")?;
+        let (service, inner) = tag(1).ok_or("unknown_vlan")?;
         if inner.is_none() {
             return Err("truncated_tag");
-        }
-        if tag(2).is_some() {
-            return Err("too_many_tags");
         }
         if service {
             return Err("unexpected_service_tag");
         }
         let inner = vid(inner)?;
         let found = here.into_iter().find(|vif| vif.tags.inner == Some(inner));
-        Ok((found.ok_or("unknown_vlan")?, 22))
+        let found = found.ok_or("unknown_vlan")?;
+        Ok((found, 22 + priority_tag(tag(2), tag(3).is_some(), "too_many_tags")?))
     }
 
     fn network(&self, vif: &VifConfig, frame: &[u8], l3: usize) -> Fate {
+        if frame[6..12] == port_mac(self.port(vif) as u8).0 {
+            return Drop("looped_back");
+        }
         if !vif.up {
             return Drop("vif_down");
         }
         let group = frame[0] % 2 == 1;
-        let pcp = frame[14] >> 5;
+        // That of a priority tag, where one follows the VIF's tags; else the outer tag's.
+        let tags = if vif.tags.inner.is_some() { 2 } else { 1 };
+        let tci = if l3 == 14 + 4 * tags { 14 } else { l3 - 4 };
+        let pcp = frame[tci] >> 4;
         match frame[l3 - 2..l3] {
             [8, 0] => self.ipv4(vif, group, pcp, &frame[l3..]),
             [0x86, 0xdd] => self.ipv6(vif, group, pcp, &frame[l3..]),
@@ -230,12 +233,10 @@ impl Oracle {
             Options::Slow => true,
             Options::Nothing => false,
         };
-        let link_local = source.is_link_local() || destination.is_link_local();
         let way = Way {
             source: source.into(),
             destination: destination.into(),
             ttl: packet[8],
-            link_local,
             options,
             discovery: false,
         };
@@ -287,14 +288,10 @@ impl Oracle {
         if source == destination {
             return Drop("land");
         }
-        if link(destination) {
-            return Punt("link_local");
-        }
         let way = Way {
             source: source.into(),
             destination: destination.into(),
             ttl: packet[7],
-            link_local: link(source),
             options: false,
             discovery,
         };
@@ -303,12 +300,18 @@ impl Oracle {
 
     /// RFC 8704, RFC 1812 5.2.4 and 5.3.
     fn routing(&self, vif: &VifConfig, pcp: u8, packet: &[u8], way: &Way) -> Fate {
-        let on_link_only = way.link_local && way.source.is_ipv6();
+        let link = |a: IpAddr| matches!(a, IpAddr::V6(a) if a.is_unicast_link_local());
+        // RFC 3704: every source is checked, whoever the packet is for. A link-local one is no other network's (RFC 4291
+        // 2.5.6): it cannot be routed to, nor be forged for one.
         if vif.source_check != SourceCheck::Off
-            && !on_link_only
+            && !link(way.source)
             && let Some(reason) = self.spoofed(vif, way.source)
         {
             return Drop(reason);
+        }
+        // RFC 4291 2.5.6: link-local packets never leave their link; the slow path knows whether it is ours.
+        if link(way.destination) {
+            return Punt("link_local");
         }
         let route = self.route(&vif.vrf, way.destination);
         match route {
@@ -317,11 +320,16 @@ impl Oracle {
             Some(Target::Broadcast) => return Drop("directed_broadcast"),
             _ => {}
         }
-        // RFC 3927 2.7, RFC 4291 2.5.6: for the router, or for nobody.
-        match (way.link_local, way.source.is_ipv4()) {
-            (true, true) => return Drop("link_local_off_link"),
-            (true, false) => return Punt("link_local"),
-            (false, _) => {}
+        if link(way.source) {
+            return Punt("link_local");
+        }
+        // RFC 3927 2.7, for addresses that nobody configured a subnet for.
+        let banned = |a: IpAddr| match a {
+            IpAddr::V4(v4) => v4.is_link_local() && !self.is_configured(&vif.vrf, a),
+            IpAddr::V6(_) => false,
+        };
+        if banned(way.source) || banned(way.destination) {
+            return Drop("link_local_off_link");
         }
         let hops = match route {
             None | Some(Target::Local | Target::Broadcast) => return Punt("no_route"),
@@ -356,10 +364,7 @@ impl Oracle {
         hop: IpAddr,
     ) -> Fate {
         let out = self.vif(egress);
-        let vrf = self.config.vrfs.iter().find(|vrf| vrf.name == vif.vrf).unwrap();
-        let customers =
-            matches!((vif.kind, out.kind), (Some(VifKind::Public), Some(VifKind::Public)));
-        if vrf.kind == VrfKind::Public && customers {
+        if self.isolated(vif, out) {
             return Drop("peer_isolation");
         }
         if way.ttl < 2 {
@@ -373,8 +378,29 @@ impl Oracle {
         if way.options {
             return Punt("ip_options");
         }
-        let port = self.config.ports.iter().position(|port| port.name == out.port).unwrap();
+        let port = self.port(out);
         Forward(vec![(port, leaving(out, port, known.mac, pcp, packet))])
+    }
+
+    fn port(&self, vif: &VifConfig) -> usize {
+        self.config.ports.iter().position(|port| port.name == vif.port).unwrap()
+    }
+
+    /// Whether a packet may not pass from one VIF to another of its VRF: two customers of public services. Back to the
+    /// same customer it may go.
+    fn isolated(&self, from: &VifConfig, to: &VifConfig) -> bool {
+        let public = |vif: &VifConfig| vif.kind == Some(VifKind::Public);
+        let vrf = self.config.vrfs.iter().find(|vrf| vrf.name == from.vrf).unwrap();
+        vrf.kind == VrfKind::Public && public(from) && public(to) && from.name != to.name
+    }
+
+    /// Whether an address is a host's on a subnet that the operator configured in the VRF: no router but this one has its own.
+    fn is_configured(&self, vrf: &str, address: IpAddr) -> bool {
+        let here = self.config.vifs.iter().filter(|vif| vif.up && *vif.vrf == *vrf);
+        let nets: Vec<&IpNet> = here.flat_map(|vif| &vif.addresses).collect();
+        let free = |net: &&IpNet| net.prefix_len() > 30 || net.broadcast() != address;
+        nets.iter().any(|net| net.contains(&address))
+            && nets.iter().all(|net| free(net) && net.addr() != address)
     }
 
     /// Why a source may not be used by a VIF (RFC 3704 2.3, RFC 8704 3).
@@ -400,9 +426,23 @@ struct Way {
     source: IpAddr,
     destination: IpAddr,
     ttl: u8,
-    link_local: bool,
     options: bool,
     discovery: bool,
+}
+
+/// A tag as it is read: whether its TPID is 0x88a8, and its VID unless it is cut off.
+type Tag = (bool, Option<u16>);
+
+/// Octets of the tag that follows those of a VIF: none, or one that has VID 0 and so no VLAN but a priority (IEEE
+/// 802.1Q table 9-2). `more`: another one follows it. `other`: what a tag of another VLAN is counted as.
+fn priority_tag(tag: Option<Tag>, more: bool, other: &'static str) -> Result<usize, &'static str> {
+    match tag {
+        None => Ok(0),
+        Some((_, None)) => Err("truncated_tag"),
+        Some(_) if more => Err("too_many_tags"),
+        Some((false, Some(0))) => Ok(4),
+        Some(_) => Err(other),
+    }
 }
 
 enum Options {
@@ -433,18 +473,19 @@ fn read_options(mut list: &[u8]) -> Options {
 /// The frame as it leaves: MACs, tags with priority, the packet one hop further.
 fn leaving(out: &VifConfig, port: usize, to: Mac, pcp: u8, packet: &[u8]) -> Vec<u8> {
     let mut frame = [to.0, port_mac(port as u8).0].concat();
+    // Priority and drop eligibility.
     let priority = match out.pcp {
         Pcp::Preserve => pcp,
-        Pcp::Set(pcp) => pcp,
+        Pcp::Set(pcp) => pcp << 1,
     };
     let outer_type: u16 = if out.tags.service { 0x88a8 } else { 0x8100 };
     frame.extend(outer_type.to_be_bytes());
-    frame.extend((u16::from(priority) << 13 | out.tags.outer).to_be_bytes());
+    frame.extend((u16::from(priority) << 12 | out.tags.outer).to_be_bytes());
     if let Some(inner) = out.tags.inner {
         frame.extend([0x81, 0]);
-        frame.extend((u16::from(priority) << 13 | inner).to_be_bytes());
+        frame.extend((u16::from(priority) << 12 | inner).to_be_bytes());
     }
     frame.extend(if packet[0] / 16 == 4 { [8, 0] } else { [0x86, 0xdd] });
     frame.extend(routed(packet));
-    frame
+    padded(frame)
 }

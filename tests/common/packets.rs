@@ -23,6 +23,15 @@ pub fn frame(to: Mac, from: Mac, tags: &[(u16, u16)], ethertype: u16, payload: &
     frame
 }
 
+/// The frame as the station sends it: with zeros behind it up to the shortest payload that Ethernet carries (IEEE 802.3
+/// 3.2.8), which are 46 octets behind the ethertype, however many tags there are.
+pub fn padded(mut frame: Vec<u8>) -> Vec<u8> {
+    let tags = frame[12..].chunks(4).take_while(|tag| matches!(tag[..2], [0x81, 0] | [0x88, 0xa8]));
+    let shortest = 14 + 4 * tags.count() + 46;
+    frame.resize(frame.len().max(shortest), 0);
+    frame
+}
+
 /// The ethertype that an IP packet (or ARP) belongs in.
 pub fn ethertype_of(packet: &[u8]) -> u16 {
     match packet[0] >> 4 {
@@ -185,10 +194,13 @@ pub struct Seen {
     /// (TPID, TCI), outermost first.
     pub tags: Vec<(u16, u16)>,
     pub ethertype: u16,
+    /// Without padding.
     pub packet: Vec<u8>,
 }
 
 impl Seen {
+    /// Reads a frame, and asserts that it is long enough and padded with zeros alone.
+    #[track_caller]
     pub fn read(frame: &[u8]) -> Seen {
         let word = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
         let mut tags = Vec::new();
@@ -197,12 +209,21 @@ impl Seen {
             tags.push((word(at), word(at + 2)));
             at += 4;
         }
+        let ethertype = word(at);
+        let length = match ethertype {
+            IPV4 => word(at + 4).into(),
+            IPV6 => 40 + usize::from(word(at + 6)),
+            _ => 28,
+        };
+        let (packet, padding) = frame[at + 2..].split_at(length);
+        let needed = 46usize.saturating_sub(length);
+        assert_eq!(padding, vec![0; needed], "padding: {frame:02x?}");
         Seen {
             to: Mac(frame[..6].try_into().unwrap()),
             from: Mac(frame[6..12].try_into().unwrap()),
             tags,
-            ethertype: word(at),
-            packet: frame[at + 2..].to_vec(),
+            ethertype,
+            packet: packet.to_vec(),
         }
     }
 

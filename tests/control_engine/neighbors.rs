@@ -62,7 +62,7 @@ fn an_answer_from_before_a_vif_moved_does_not_outlive_the_move() {
     assert_eq!(call(|view, out| slow.tick(view, out), 1, &old), (vec![], 2));
     let frame = arp_reply(mac(1), old.ports[0].mac);
     let (port, reason) = (PortId(0), PuntReason::Arp);
-    let punted = Punted { port, vif: a, reason, l3: 18, frame: &frame };
+    let punted = Punted { port, vif: a, reason, l3: 18, choice: None, frame: &frame };
     let answer = |view: &View<'_>, out: &mut Vec<Output>| {
         assert_eq!(slow.punted(view, &punted, out), SlowOutcome::Consumed);
     };

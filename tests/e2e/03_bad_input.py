@@ -92,7 +92,7 @@ VIF = [
     ("source class E", frame(good("240.0.0.1")), "martian_source"),
     ("destination 0/8", frame(good(dst="0.1.2.3")), "martian_destination"),
     ("destination 127/8", frame(good(dst="127.0.0.1")), "martian_destination"),
-    ("a link-local destination on another VIF", frame(good(dst="169.254.255.2")), "link_local_off_link"),
+    ("a link-local destination on no subnet", frame(good(dst="169.254.77.2")), "link_local_off_link"),
     ("source = destination", frame(good(SRC, SRC)), "land"),
     ("a fragment at offset 1", frame(ipv4(SRC, DST, TCP, b"\0" * 20, offset=1)), "tiny_fragment"),
     ("loose source route", frame(good(options=b"\x83\x07\x04\x0a\x02\x00\x0a\x00")), "source_route"),

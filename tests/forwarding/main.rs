@@ -10,10 +10,14 @@ mod own_addresses;
 
 use std::collections::HashSet;
 
-use common::packets::{Seen, arp, checksum, edited, packet, ping, routed, udp, udp_flow, with_ttl};
+use common::packets::{
+    Seen, arp, checksum, edited, ethertype_of, frame, packet, ping, routed, udp, udp_flow,
+    with_options, with_ttl,
+};
 use common::rig::Rig;
 use common::{
     A, A_CORE, A_SMALL, A2, B, B_CORE, B_S, CONFIG, HOSTS, Host, INTERNET, Lab, P1, P2, SECOND,
+    expected,
 };
 use station::port::memory::MemoryPort;
 use station::tables::PortId;
@@ -58,7 +62,12 @@ fn tags_are_rewritten_between_one_two_and_service_tags() {
 fn priorities(lab: &mut Lab, from: Host, packet: &[u8]) -> Vec<u16> {
     let mut frame = from.frame(packet);
     frame[14] |= 3 << 5;
-    let sent = lab.send(from.port, &frame).sent;
+    leaving_priorities(lab, from, &frame)
+}
+
+/// A TCI's high four bits, the priority and the drop-eligible bit, of each tag of what a frame becomes.
+fn leaving_priorities(lab: &mut Lab, from: Host, frame: &[u8]) -> Vec<u16> {
+    let sent = lab.send(from.port, frame).sent;
     lab.check();
     let [(_, frame)] = &sent[..] else { panic!("{} frames", sent.len()) };
     Seen::read(frame).tags.iter().map(|(_, tci)| tci >> 12).collect()
@@ -67,7 +76,6 @@ fn priorities(lab: &mut Lab, from: Host, packet: &[u8]) -> Vec<u16> {
 #[test]
 fn priority_is_preserved_or_set() {
     let mut lab = Lab::new();
-    // A TCI's high four bits: the priority, and the drop-eligible bit, which stays clear.
     assert_eq!(priorities(&mut lab, A, &packet("10.1.0.9", "10.64.0.1")), [3 << 1]);
     assert_eq!(priorities(&mut lab, A, &packet("10.1.0.9", "10.65.0.1")), [5 << 1]);
     // Both tags, as where it is set; and the slow path as the fast one.
@@ -77,6 +85,101 @@ fn priority_is_preserved_or_set() {
         [3 << 1, 3 << 1]
     );
     assert_eq!(priorities(&mut lab, A, &with_ttl(packet("10.1.0.9", "10.64.0.1"), 1)), [3 << 1]);
+}
+
+#[test]
+fn drop_eligibility_is_preserved_with_the_priority() {
+    let mut lab = Lab::new();
+    let with = |from: Host, tci: u16, packet: &[u8]| {
+        let mut frame = from.frame(packet);
+        frame[14] |= (tci << 4) as u8;
+        frame
+    };
+    let out = packet("10.1.0.9", "10.64.0.1");
+    for tci in 0..16 {
+        assert_eq!(leaving_priorities(&mut lab, A, &with(A, tci, &out)), [tci]);
+        // The slow path keeps it too: options, and a tag more on the way out.
+        let alert = with_options(out.clone(), &[148, 4, 0, 0]);
+        assert_eq!(leaving_priorities(&mut lab, A, &with(A, tci, &alert)), [tci]);
+        let back = packet("10.64.0.1", "10.1.0.9");
+        assert_eq!(leaving_priorities(&mut lab, B_CORE, &with(B_CORE, tci, &back)), [tci, tci]);
+        // A priority that the operator set is not the sender's.
+        let set = packet("10.1.0.9", "10.65.0.1");
+        assert_eq!(leaving_priorities(&mut lab, A, &with(A, tci, &set)), [5 << 1]);
+    }
+    // Each frame of a burst has its own.
+    let ports = (0..3).map(|_| MemoryPort::new(64)).collect();
+    let mut rig = Rig::new(CONFIG, ports, 512, 8);
+    let frames: Vec<Vec<u8>> = (0..64).map(|i| with(A, i % 16, &out)).collect();
+    rig.burst(SECOND, PortId(0), &frames);
+    let sent = rig.take_sent(PortId(2));
+    let sent: Vec<u16> = sent.iter().map(|frame| Seen::read(frame).tags[0].1 >> 12).collect();
+    assert_eq!(sent, (0..64).map(|i| i % 16).collect::<Vec<_>>());
+}
+
+/// IEEE 802.1Q table 9-2: VID 0 is no VLAN. Behind a VIF's tags such a tag says what the frame's priority is.
+#[test]
+fn a_priority_tag_behind_a_vifs_tags_is_the_frames_priority() {
+    let mut lab = Lab::new();
+    for (from, packet, leaves) in [
+        (A, packet("10.1.0.9", "10.64.0.1"), A_CORE),
+        (A, packet("fd00:a1::9", "fd00:64::1"), A_CORE),
+        (B, packet("10.1.0.9", "10.64.0.1"), B_CORE),
+        (B_S, packet("10.3.0.9", "10.64.0.1"), B_CORE),
+    ] {
+        let tags = [from.tags, &[(0x8100, 0xb000)]].concat();
+        let counter = format!("vif {} forwarded", from.vif);
+        let tagged = frame(from.router, from.mac, &tags, ethertype_of(&packet), &packet);
+        let sent = lab.expect(from.port, &tagged, &[&counter]);
+        let mut expected = expected(&packet, leaves);
+        expected[14] |= 0xb0;
+        assert_eq!(sent, [(leaves.port.to_owned(), expected)]);
+        // The slow path reads the same tags.
+        let spent = with_ttl(packet, 1);
+        let tagged = frame(from.router, from.mac, &tags, ethertype_of(&spent), &spent);
+        let answer = lab.answers_frame(from, &tagged, "punt ttl_exceeded");
+        assert_eq!(answer.body[..20], spent[..20]);
+    }
+    // ARP too.
+    let question = arp(1, (A2.mac, "10.9.1.2"), (Mac::default(), "10.9.1.1"));
+    let tagged = frame(Mac::BROADCAST, A2.mac, &[A2.tags[0], (0x8100, 0)], 0x0806, &question);
+    lab.expect("cust0", &tagged, &["vif a2 punt arp", "vif a2 outcome answered"]);
+}
+
+/// IEEE 802.3 3.2.8: what is shorter is padded, with zeros and with nothing else: neither with what the sender had
+/// behind its packet nor with what was in the memory before.
+#[test]
+fn short_packets_are_padded_with_zeros() {
+    let ports = (0..3).map(|_| MemoryPort::new(64)).collect();
+    let mut rig = Rig::new(CONFIG, ports, 64, 8);
+    // All memory is written to.
+    let full = A.frame(&[0xee; 1500]);
+    rig.burst(SECOND, PortId(0), &vec![full; 64]);
+    for (from, to, leaves) in [
+        (A, "10.64.0.1", A_CORE),
+        (B, "10.64.0.1", B_CORE),
+        (A, "fd00:64::1", A_CORE),
+        (B, "fd00:64::1", B_CORE),
+    ] {
+        let source = if to.contains(':') { "fd00:a1::9" } else { "10.1.0.9" };
+        let shortest = if to.contains(':') { 48 } else { 28 };
+        let packets: Vec<Vec<u8>> = (shortest..80).map(|len| udp(source, to, len)).collect();
+        let frames = packets.iter().map(|packet| [from.frame(packet), vec![0xdd; 40]].concat());
+        rig.burst(SECOND, PortId(0), &frames.collect::<Vec<_>>());
+        let sent = rig.take_sent(PortId(2));
+        let expected: Vec<_> = packets.iter().map(|packet| expected(packet, leaves)).collect();
+        assert_eq!(sent, expected);
+        assert!(sent.iter().all(|frame| frame.len() >= 64));
+    }
+    rig.check();
+    // A bare IPv4 header, the shortest there is, by the fast path and by the slow one.
+    let mut lab = Lab::new();
+    let bare = edited(udp("10.1.0.9", "10.64.0.1", 28)[..20].to_vec(), |p| (p[3], p[9]) = (20, 59));
+    lab.forwards(A, &bare, A_CORE);
+    let alert = with_options(bare, &[148, 4, 0, 0]);
+    let counters = ["vif a punt ip_options", "vif a outcome slow_forwarded"];
+    let sent = lab.expect("cust0", &A.frame(&alert), &counters);
+    assert_eq!(sent, [("core0".to_owned(), expected(&alert, A_CORE))]);
 }
 
 /// Every checksum that a header can have, among them those around 0 and 0xffff (RFC 1624 section 3).

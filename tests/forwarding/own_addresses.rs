@@ -1,6 +1,8 @@
 //! The router's own addresses, and its neighbors: ARP, neighbor discovery, the first packet.
 
-use crate::common::packets::{Icmp, Seen, arp, discovery, frame, packet, ping, udp_flow, with_ttl};
+use crate::common::packets::{
+    Icmp, Seen, arp, discovery, frame, packet, padded, ping, udp_flow, with_ttl,
+};
 use crate::common::{A, A_CORE, A2, Host, Lab, SECOND, expected};
 use station::wire::ethernet::Mac;
 use std::collections::HashMap;
@@ -55,7 +57,7 @@ fn the_first_packet_waits_for_its_neighbor() {
     let first = packet("10.64.0.1", "10.9.1.77");
     let sent = lab.expect("core0", &A_CORE.frame(&first), &queued);
     let question = arp(1, (A2.router, "10.9.1.1"), (Mac::default(), "10.9.1.77"));
-    let asked = frame(Mac::BROADCAST, A2.router, A2.tags, 0x0806, &question);
+    let asked = padded(frame(Mac::BROADCAST, A2.router, A2.tags, 0x0806, &question));
     assert_eq!(sent, [("cust0".to_owned(), asked)]);
     let reply = arp(2, (host.mac, "10.9.1.77"), (A2.router, "10.9.1.1"));
     let counters = ["vif a2 punt arp", "vif a2 outcome consumed"];

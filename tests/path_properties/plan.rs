@@ -98,7 +98,8 @@ pub struct Plan {
     tags: Option<Vec<(u16, u16)>>,
     to: Option<Mac>,
     from: Option<Mac>,
-    priority: u16,
+    /// Priority and drop eligibility of the outer tag, and of a priority tag behind all.
+    priority: (u16, Option<u16>),
     ethertype: Option<u16>,
     faults: Vec<Fault>,
     padding: usize,
@@ -186,7 +187,7 @@ pub fn plan() -> impl Strategy<Value = Plan> {
         rarely(tags()),
         rarely(mac()),
         rarely(mac()),
-        0..8u16,
+        (0..16u16, prop_oneof![4 => Just(None), 1 => (0..16u16).prop_map(Some)]),
         rarely(select(vec![0x0806u16, 0x8847, 0x86dd, 0x0800])),
     );
     let faults = prop_oneof![
@@ -269,8 +270,9 @@ impl Plan {
         }
         let mut tags = self.tags.clone().unwrap_or_else(|| host.tags.to_vec());
         if let Some(tag) = tags.first_mut() {
-            tag.1 |= self.priority << 13;
+            tag.1 |= self.priority.0 << 12;
         }
+        tags.extend(self.priority.1.map(|priority| (0x8100, priority << 12)));
         let (to, from) = (self.to.unwrap_or(host.router), self.from.unwrap_or(host.mac));
         let mut bytes = frame(to, from, &tags, ethertype, &packet);
         bytes.resize(bytes.len() + self.padding, 0xee);

@@ -155,16 +155,22 @@ fn never_an_error_to_or_about_many() {
 }
 
 #[test]
-fn never_an_error_about_a_later_fragment() {
+fn of_later_fragments_those_of_ipv6_alone_are_answered() {
     let mut packet4 = udp("10.0.0.9", "172.16.0.1", 1, 100);
     packet4[7] = 1;
     reseal(&mut packet4);
     let fragment = [&[17, 0, 0, 8, 0, 0, 0, 1][..], &[0; 40]].concat();
     let packet6 = packet("fd00:100::9", "2001:db8::1", 1, 44, &fragment);
-    for bytes in [packet4, packet6] {
-        let outcome = World::new().punt(A, PuntReason::TtlExceeded, &bytes).silent();
-        assert_eq!(outcome, SlowOutcome::IcmpNotAllowed);
-    }
+    // RFC 1122 3.2.2.
+    let outcome = World::new().punt(A, PuntReason::TtlExceeded, &packet4).silent();
+    assert_eq!(outcome, SlowOutcome::IcmpNotAllowed);
+    // RFC 4443 2.4 (e) has no such exception.
+    let sent = World::new().punt(A, PuntReason::TtlExceeded, &packet6).one(SlowOutcome::Answered);
+    assert_eq!(sent.icmp(), ((3, 0), [0; 4], packet6));
+    // Extension headers that end early may hide an error.
+    let hidden = packet("fd00:100::9", "2001:db8::1", 1, 60, &[60, 0, 0, 0, 0, 0, 0, 0]);
+    let outcome = World::new().punt(A, PuntReason::TtlExceeded, &hidden).silent();
+    assert_eq!(outcome, SlowOutcome::IcmpNotAllowed);
 }
 
 #[test]

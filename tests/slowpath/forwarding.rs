@@ -1,6 +1,6 @@
 //! Forwarding in software: fragments and options. FACTS rows 26, 36, 37.
 
-use station::tables::{AdjacencyKind, PuntReason, SlowOutcome};
+use station::tables::{AdjacencyKind, Choice, PuntReason, SlowOutcome};
 
 use crate::packets::*;
 use crate::world::*;
@@ -134,6 +134,31 @@ fn ecmp_spreads_flows_and_keeps_each_on_its_path() {
             assert_eq!(sent.vif, vif);
         }
     }
+}
+
+/// What the fast path chose, the slow path does not choose again; unless the tables are others than those it chose by: an
+/// id may be another egress there.
+#[test]
+fn the_fast_paths_choice_counts_while_the_tables_are_the_same() {
+    let mut world = World::new();
+    let members = world.point_at_two(A, CORE);
+    let packet = udp("10.0.0.9", "10.88.0.7", 64, 8);
+    let by_hash = world.punt(A, PuntReason::TooBig, &packet).one(SlowOutcome::Forwarded).vif;
+    let generation = world.snapshot.generation;
+    for (adjacency, vif) in members.into_iter().zip([A, CORE]) {
+        let choice = Choice { generation, adjacency };
+        let chosen = world.punt_chosen(A, PuntReason::TooBig, &packet, Some(choice));
+        assert_eq!(chosen.one(SlowOutcome::Forwarded).vif, vif);
+        let stale = Choice { generation: generation - 1, adjacency };
+        let chosen = world.punt_chosen(A, PuntReason::TooBig, &packet, Some(stale));
+        assert_eq!(chosen.one(SlowOutcome::Forwarded).vif, by_hash);
+    }
+    // The guards hold for it too.
+    let foreign = world.via(B, "10.99.0.0/16", "10.0.0.9", Some(KNOWN));
+    world.publish();
+    let choice = Choice { generation: generation + 1, adjacency: foreign };
+    let chosen = world.punt_chosen(A, PuntReason::TooBig, &packet, Some(choice));
+    assert_eq!(chosen.silent(), SlowOutcome::NoEgress);
 }
 
 #[test]

@@ -18,9 +18,9 @@ use ipnet::IpNet;
 use station::slowpath::{NeighborEvent, NeighborRow, Output, Punted, SlowPath, View};
 use station::tables::counters::SlowCounters;
 use station::tables::{
-    Adjacency, AdjacencyId, AdjacencyKind, AdjacencyTable, GroupId, GroupTable, Member, Pcp, Port,
-    PortId, PortRole, PuntReason, Role, SlowOutcome, Snapshot, SourceCheck, Tags, TapEvent, Vif,
-    VifId, VifKind, Vrf, VrfId, VrfKind,
+    Adjacency, AdjacencyId, AdjacencyKind, AdjacencyTable, Choice, GroupId, GroupTable, Member,
+    Pcp, Port, PortId, PortRole, PuntReason, Role, SlowOutcome, Snapshot, SourceCheck, Tags,
+    TapEvent, Vif, VifId, VifKind, Vrf, VrfId, VrfKind,
 };
 use station::wire::ethernet::Mac;
 
@@ -191,8 +191,8 @@ impl World {
         self.routes.insert(0, (vrf, prefix.parse().unwrap(), group));
     }
 
-    /// 10.88.0.0/16 by two VIFs of a VRF in equal parts.
-    pub fn point_at_two(&mut self, one: VifId, two: VifId) {
+    /// 10.88.0.0/16 by two VIFs of a VRF in equal parts; their adjacencies.
+    pub fn point_at_two(&mut self, one: VifId, two: VifId) -> [AdjacencyId; 2] {
         let members =
             [(one, "10.0.0.9", PEER), (two, "10.255.0.2", KNOWN)].map(|(id, hop, mac)| {
                 let vif = self.vif(id);
@@ -202,6 +202,7 @@ impl World {
         let group = self.group(&members);
         self.routes.insert(0, (self.vif(one).vrf, "10.88.0.0/16".parse().unwrap(), group));
         self.publish();
+        members.map(|(adjacency, _)| adjacency)
     }
 
     pub fn set(&mut self, id: AdjacencyId, change: impl FnOnce(&mut Adjacency)) {
@@ -258,6 +259,19 @@ impl World {
         self.punt_frame(vif, reason, &frame, at)
     }
 
+    /// Punts what came from [`PEER`], with what the fast path chose.
+    pub fn punt_chosen(
+        &mut self,
+        vif: VifId,
+        reason: PuntReason,
+        l3: &[u8],
+        choice: Option<Choice>,
+    ) -> Done<SlowOutcome> {
+        let (frame, l3) = frame(&self.vif(vif), PEER, l3);
+        let port = self.vif(vif).port;
+        self.hand_in(&Punted { port, vif, reason, l3, choice, frame: &frame })
+    }
+
     pub fn punt_frame(
         &mut self,
         vif: VifId,
@@ -266,10 +280,13 @@ impl World {
         l3: usize,
     ) -> Done<SlowOutcome> {
         let port = self.snapshot.vif(vif).map_or(PortId(0), |vif| vif.port);
+        self.hand_in(&Punted { port, vif, reason, l3, choice: None, frame })
+    }
+
+    fn hand_in(&mut self, punted: &Punted<'_>) -> Done<SlowOutcome> {
+        let vif = punted.vif;
         let before = self.counted();
-        let done = self.call(|slow, view, out| {
-            slow.punted(view, &Punted { port, vif, reason, l3, frame }, out)
-        });
+        let done = self.call(|slow, view, out| slow.punted(view, punted, out));
         let mut expected = before;
         expected[vif.index()][done.result.index()] += 1;
         assert_eq!(self.counted(), expected, "exactly one outcome, that of the VIF");
@@ -369,6 +386,19 @@ pub fn frame(vif: &Vif, sender: Mac, l3: &[u8]) -> (Vec<u8>, usize) {
     (frame, at)
 }
 
+/// A packet or ARP without what pads it to 46 octets (IEEE 802.3 3.2.8): zeros, no more than are needed.
+fn without_padding(payload: &[u8]) -> &[u8] {
+    let word = |at: usize| usize::from(payload[at]) << 8 | usize::from(payload[at + 1]);
+    let length = match payload[0] >> 4 {
+        4 => word(2),
+        6 => 40 + word(4),
+        _ => 28,
+    };
+    let (packet, padding) = payload.split_at(length);
+    assert_eq!(padding, vec![0; 46usize.saturating_sub(length)], "{payload:02x?}");
+    packet
+}
+
 /// Checks everything that must be true of any frame that is sent.
 fn check(snapshot: &Snapshot, id: VifId, port: PortId, frame: &[u8]) -> Sent {
     let vif = snapshot.vif(id).expect("sent by a VIF that exists");
@@ -383,7 +413,7 @@ fn check(snapshot: &Snapshot, id: VifId, port: PortId, frame: &[u8]) -> Sent {
     }
     let ethertype = EtherType(u16::from_be_bytes([frame[at], frame[at + 1]]));
     at += 2;
-    let l3 = &frame[at..];
+    let l3 = without_padding(&frame[at..]);
     let (source, hops): (IpAddr, u8) = match ethertype {
         EtherType::IPV4 => {
             let header = Ipv4HeaderSlice::from_slice(l3).unwrap();
@@ -428,6 +458,6 @@ fn check(snapshot: &Snapshot, id: VifId, port: PortId, frame: &[u8]) -> Sent {
         to: Mac(frame[..6].try_into().unwrap()),
         ethertype: ethertype.0,
         priority: frame[14] >> 5,
-        l3: frame[at..].to_vec(),
+        l3: l3.to_vec(),
     }
 }

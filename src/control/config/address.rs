@@ -1,36 +1,17 @@
 //! Which addresses and prefixes may stand where. Everything refused here would be dropped as a
 //! martian on the fast path, or would make the FIB ambiguous.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
+use crate::tables::rules::NO_HOSTS;
 use crate::wire::ipv6::is_link_local;
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-
-const fn v4(a: u8, b: u8, len: u8) -> IpNet {
-    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, 0, 0), len))
-}
-
-const fn v6(first: u16, sixth: u16, last: u16, len: u8) -> IpNet {
-    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(first, 0, 0, 0, 0, sixth, 0, last), len))
-}
-
-/// What no host may have and no packet may be forwarded to (RFC 6890).
-const UNUSABLE: [(IpNet, &str); 8] = [
-    (v4(0, 0, 8), "unspecified"),
-    (v4(127, 0, 8), "loopback"),
-    (v4(224, 0, 4), "multicast"),
-    (v4(240, 0, 4), "reserved (class E) or broadcast"),
-    (v6(0, 0, 0, 128), "unspecified"),
-    (v6(0, 0, 1, 128), "loopback"),
-    (v6(0xff00, 0, 0, 8), "multicast"),
-    (v6(0, 0xffff, 0, 96), "IPv4-mapped"),
-];
+use ipnet::{IpNet, Ipv6Net};
 
 const LINK_LOCAL: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10);
 
 /// Why a prefix lies where nothing can be; `None` where it does not.
 pub(super) fn unusable(net: &IpNet) -> Option<&'static str> {
-    let found = UNUSABLE.iter().find(|(block, _)| block.contains(net));
+    let found = NO_HOSTS.iter().find(|(block, _)| block.contains(net));
     found.map(|(_, what)| *what)
 }
 

@@ -10,8 +10,8 @@ use crate::control::commit::CommitError;
 use crate::control::rib::Rib;
 use crate::control::state::{Egress, Path, State};
 use crate::mirror::{Hop, Hops, Table};
+use crate::tables::rules::{is_on_link, is_ours};
 use crate::tables::{AdjacencyKind, GroupId, VifId, VrfId};
-use crate::wire::ipv6::is_link_local;
 
 /// Most next hops of learned routes on one VIF: each is asked for, and takes an adjacency.
 pub const MAX_NEXT_HOPS: usize = 64;
@@ -171,9 +171,7 @@ impl State {
         if vif.vrf != vrf {
             return Err("SECURITY: the VIF is in another VRF");
         }
-        let own = vif.addresses.iter().any(|net| net.addr() == address);
-        let on_link = vif.addresses.iter().any(|net| net.contains(&address));
-        if own || !(on_link || is_link_local(address)) {
+        if is_ours(vif, address) || !is_on_link(vif, address) {
             return Err("not a neighbor on the VIF's subnets");
         }
         Ok(Egress { kind: AdjacencyKind::Forward, vrf, vif: id, address })

@@ -1,0 +1,246 @@
+//! The rules of forwarding that stages, slow path and control plane share: kinds of addresses, who is on a link, what
+//! may leave by an adjacency, and which member of a group a flow takes. Each is written here and nowhere else.
+
+mod flow;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::adjacency::{Adjacency, AdjacencyKind};
+use super::group::Way;
+use super::ids::{AdjacencyId, GroupId, VifId};
+use super::snapshot::{Snapshot, VrfKind};
+use super::verdict::{DropReason, PuntReason, Verdict};
+use super::vif::Vif;
+
+pub use flow::{FlowKeys, flow};
+
+/// What an address may be used for (RFC 6890).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressKind {
+    /// A host's, reached by routes.
+    Host,
+    /// A host's, meaningful on its link: 169.254/16 (RFC 3927), fe80::/10 (RFC 4291 2.5.6).
+    LinkLocal,
+    /// Many hosts': multicast, and IPv4's limited broadcast.
+    Group,
+    /// Nobody's on a wire.
+    Unusable,
+}
+
+impl AddressKind {
+    /// The kind of an IPv4 address (RFC 1122 3.2.1.3, RFC 1812 5.3.7).
+    #[inline(always)]
+    pub const fn of4(address: u32) -> AddressKind {
+        match address >> 24 {
+            0 | 127 => AddressKind::Unusable,
+            169 if address >> 16 == 0xa9fe => AddressKind::LinkLocal,
+            224..=239 => AddressKind::Group,
+            240.. if address == u32::MAX => AddressKind::Group,
+            240.. => AddressKind::Unusable,
+            _ => AddressKind::Host,
+        }
+    }
+
+    /// The kind of an IPv6 address (RFC 4291 2.4 to 2.7). IPv4-mapped addresses are none on a wire.
+    #[inline(always)]
+    pub const fn of6(address: u128) -> AddressKind {
+        if address >> 120 == 0xff {
+            AddressKind::Group
+        } else if address >> 118 == 0xfe80 >> 6 {
+            AddressKind::LinkLocal
+        } else if address <= 1 || address >> 32 == 0xffff {
+            AddressKind::Unusable
+        } else {
+            AddressKind::Host
+        }
+    }
+
+    /// The kind of an address.
+    pub const fn of(address: IpAddr) -> AddressKind {
+        match address {
+            IpAddr::V4(address) => AddressKind::of4(address.to_bits()),
+            IpAddr::V6(address) => AddressKind::of6(address.to_bits()),
+        }
+    }
+}
+
+const fn v4(a: u8, b: u8, len: u8) -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, 0, 0), len))
+}
+
+const fn v6(first: u16, sixth: u16, last: u16, len: u8) -> IpNet {
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(first, 0, 0, 0, 0, sixth, 0, last), len))
+}
+
+/// The blocks that no host may have an address in, with what they are called. Every address outside them is a host's.
+pub const NO_HOSTS: [(IpNet, &str); 8] = [
+    (v4(0, 0, 8), "unspecified"),
+    (v4(127, 0, 8), "loopback"),
+    (v4(224, 0, 4), "multicast"),
+    (v4(240, 0, 4), "reserved (class E) or broadcast"),
+    (v6(0, 0, 0, 128), "unspecified"),
+    (v6(0, 0, 1, 128), "loopback"),
+    (v6(0xff00, 0, 0, 8), "multicast"),
+    (v6(0, 0xffff, 0, 96), "IPv4-mapped"),
+];
+
+/// Whether a host may have the address: something can be sent to it.
+pub const fn is_host(address: IpAddr) -> bool {
+    matches!(AddressKind::of(address), AddressKind::Host | AddressKind::LinkLocal)
+}
+
+/// Whether the VIF has this address.
+pub fn is_ours(vif: &Vif, address: IpAddr) -> bool {
+    vif.addresses.iter().any(|net| net.addr() == address)
+}
+
+/// The broadcast address of an IPv4 subnet that has one: a /31 has none (RFC 3021).
+pub fn broadcast(net: &IpNet) -> Option<IpAddr> {
+    match net {
+        IpNet::V4(v4) if v4.prefix_len() < 31 => Some(v4.broadcast().into()),
+        _ => None,
+    }
+}
+
+/// Whether this is the broadcast address of one of the VIF's subnets.
+pub fn is_subnet_broadcast(vif: &Vif, address: IpAddr) -> bool {
+    vif.addresses.iter().any(|net| broadcast(net) == Some(address))
+}
+
+/// Whether a host on one of the VIF's subnets may have this address.
+pub fn is_on_subnet(vif: &Vif, address: IpAddr) -> bool {
+    is_host(address)
+        && vif.addresses.iter().any(|net| net.contains(&address))
+        && !is_subnet_broadcast(vif, address)
+}
+
+/// Whether a neighbor on the VIF may have this address: on a subnet, or an IPv6 link-local one.
+pub fn is_on_link(vif: &Vif, address: IpAddr) -> bool {
+    crate::wire::ipv6::is_link_local(address) || is_on_subnet(vif, address)
+}
+
+/// Whether the route of an address, a group, leads to a subnet that has it.
+pub fn is_on_subnet_of(tables: &Snapshot, route: GroupId, address: IpAddr) -> bool {
+    let members = tables.groups.members(route).iter().map(|id| tables.adjacency(*id));
+    let mut vifs = members.filter(|adjacency| adjacency.kind.is_on_vif());
+    vifs.any(|to| tables.vif(to.vif).is_some_and(|vif| is_on_subnet(vif, address)))
+}
+
+/// Whether what came by `ingress` may leave by `egress`, which is returned: it is up, in the same VRF, and in a public
+/// VRF, which many customers share, not another customer's. A packet may go back where it came from.
+///
+/// # Errors
+/// `EgressDown`, `VrfMismatch` or `PeerIsolation`.
+pub fn may_leave(tables: &Snapshot, ingress: VifId, egress: VifId) -> Result<&Vif, DropReason> {
+    let (Some(from), Some(to)) = (tables.vif(ingress), tables.vif(egress)) else {
+        return Err(DropReason::EgressDown);
+    };
+    if from.vrf != to.vrf {
+        return Err(DropReason::VrfMismatch);
+    }
+    let vrf = tables.vrfs.get(to.vrf.index()).and_then(Option::as_ref);
+    let shared = vrf.is_none_or(|vrf| vrf.kind == VrfKind::Public);
+    if shared && ingress != egress && from.kind.is_some() && to.kind.is_some() {
+        return Err(DropReason::PeerIsolation);
+    }
+    let port = tables.ports.get(to.port.index());
+    if to.up && port.is_some_and(|port| port.up) { Ok(to) } else { Err(DropReason::EgressDown) }
+}
+
+/// The egress VIF of a packet that came by `ingress` and whose route leads to `adjacency`; its next hop may be unresolved.
+///
+/// # Errors
+/// What becomes of a packet that does not leave there.
+pub fn meet<'a>(
+    tables: &'a Snapshot,
+    ingress: VifId,
+    adjacency: &Adjacency,
+) -> Result<&'a Vif, Verdict> {
+    // The guard behind the tables: whatever a route says, nothing leaves its VRF. "No route" is all VRFs'.
+    let vrf = tables.vif(ingress).map(|vif| vif.vrf);
+    if adjacency.kind != AdjacencyKind::NoRoute && vrf != Some(adjacency.vrf) {
+        return Err(Verdict::Drop(DropReason::VrfMismatch));
+    }
+    match adjacency.kind.verdict() {
+        Verdict::Forward | Verdict::Punt(PuntReason::NextHopUnresolved) => {
+            may_leave(tables, ingress, adjacency.vif).map_err(Verdict::Drop)
+        }
+        settled => Err(settled),
+    }
+}
+
+/// The member of a group that a packet, from its IP header on, leaves by.
+#[inline(always)]
+pub fn member(tables: &Snapshot, group: Way, packet: &[u8]) -> AdjacencyId {
+    match group.only() {
+        Some(only) => only,
+        None => tables.groups.choose(group, flow(&tables.flow_keys, packet)),
+    }
+}
+
+/// The adjacency that the fast path chose for a packet, and the generation of the tables by which it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// [`Snapshot::generation`].
+    pub generation: u64,
+    /// The adjacency, in those tables.
+    pub adjacency: AdjacencyId,
+}
+
+impl Choice {
+    /// The adjacency in these tables; `None` where they are others: the id may be another egress there.
+    pub fn in_tables(self, tables: &Snapshot) -> Option<&Adjacency> {
+        (self.generation == tables.generation).then(|| tables.adjacency(self.adjacency))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The first and last address of each block, and those beside them.
+    fn edges() -> impl Iterator<Item = IpAddr> {
+        let link_local = [v4(169, 254, 16), v6(0xfe80, 0, 0, 10)];
+        let nets = NO_HOSTS.into_iter().map(|(net, _)| net).chain(link_local);
+        nets.flat_map(|net| match net {
+            IpNet::V4(net) => {
+                let (first, last) = (net.network().to_bits(), net.broadcast().to_bits());
+                [first.wrapping_sub(1), first, last, last.wrapping_add(1)]
+                    .map(|bits| Ipv4Addr::from_bits(bits).into())
+            }
+            IpNet::V6(net) => {
+                let (first, last) = (net.network().to_bits(), net.broadcast().to_bits());
+                [first.wrapping_sub(1), first, last, last.wrapping_add(1)]
+                    .map(|bits| Ipv6Addr::from_bits(bits).into())
+            }
+        })
+    }
+
+    fn check(address: IpAddr) {
+        let listed = NO_HOSTS.iter().any(|(block, _)| block.contains(&address));
+        assert_eq!(is_host(address), !listed, "{address}");
+        let link_local = match address {
+            IpAddr::V4(v4) => v4.is_link_local(),
+            IpAddr::V6(v6) => v6.is_unicast_link_local(),
+        };
+        assert_eq!(AddressKind::of(address) == AddressKind::LinkLocal, link_local, "{address}");
+        let group = address.is_multicast() || address == IpAddr::from([255; 4]);
+        assert_eq!(AddressKind::of(address) == AddressKind::Group, group, "{address}");
+    }
+
+    #[test]
+    fn kinds_are_those_of_the_blocks_up_to_their_edges() {
+        edges().for_each(check);
+    }
+
+    proptest! {
+        #[test]
+        fn kinds_are_those_of_the_blocks(v4: u32, v6: u128, shift in 0u32..128) {
+            check(Ipv4Addr::from_bits(v4).into());
+            check(Ipv6Addr::from_bits(v6 >> shift).into());
+        }
+    }
+}

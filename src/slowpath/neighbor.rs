@@ -6,7 +6,8 @@
 //! routes are asked for for ever; other neighbors that do not answer are forgotten.
 //!
 //! Another MAC that claims a neighbor's address does not simply take it over: the known MAC is asked
-//! three times within 60 ms and keeps the address if it answers. If it is silent the claimant has the
+//! three times within 60 ms and keeps the address if it answers, now and 30 ms later: a router that
+//! gives way may answer a last time. If it is silent the claimant has the
 //! address at once, and is asked itself. So a router that fails over is followed in less than 100 ms,
 //! and one that merely claims to be another changes nothing. See `timers` for how flaps are damped.
 //!
@@ -117,6 +118,8 @@ enum State {
         mac: Mac,
         claimant: Option<Mac>,
         tries: u8,
+        /// The MAC has answered once, and is asked once more.
+        answered: bool,
     },
     Failed,
 }

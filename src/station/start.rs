@@ -52,7 +52,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     info!(name = namespace.name(), "network namespace of TAPs and BIRD");
     let fib = Fib::new(fib::Limits::default())?;
     let reader = fib.reader();
-    tracing::info!("lookups on this processor: {}", reader.choice());
+    info!("lookups on this processor: {}", reader.choice());
     let (publisher, subscribers) = Publisher::new(workers + 1, Snapshot::default());
     let (events, neighbors) = unbounded();
     let (taps_changed, taps) = unbounded();

@@ -128,12 +128,29 @@ fn nobody_takes_over_from_a_neighbor_that_answers() {
     for message in OF_V4.into_iter().chain(OF_V6) {
         let mut world = resolved();
         says(&mut world, OTHER, message);
-        // The answer comes to the second question.
-        assert_eq!(asked(&world.pass(0.03).sent), [PEER], "{message:?}");
-        assert_eq!(says(&mut world, PEER, answer_beside(message)).silent(), SlowOutcome::Consumed);
+        // The answer comes to the second question. It is asked once more, and answers again.
+        for _ in 0..2 {
+            assert_eq!(asked(&world.pass(0.03).sent), [PEER], "{message:?}");
+            let done = says(&mut world, PEER, answer_beside(message));
+            assert_eq!(done.silent(), SlowOutcome::Consumed);
+        }
         let done = world.pass(5.0);
         assert_eq!((done.events, done.sent), (vec![], vec![]), "{message:?}");
         assert_eq!(owner(&world, message), PEER);
+    }
+}
+
+#[test]
+fn a_router_that_gives_way_may_answer_a_last_time() {
+    for message in OF_V4.into_iter().chain(OF_V6) {
+        let mut world = resolved();
+        for _ in 0..5 {
+            says(&mut world, OTHER, message);
+        }
+        assert_eq!(says(&mut world, PEER, answer_beside(message)).events, []);
+        let done = world.pass(0.1);
+        assert_eq!(done.events, [moved(message, OTHER)], "{message:?}");
+        assert_eq!(owner(&world, message), OTHER);
     }
 }
 
@@ -153,7 +170,7 @@ fn row_55_a_second_owner_that_goes_on_claiming_costs_few_questions_and_moves_not
             }
             questions += to_peer;
         }
-        assert!((4..=15).contains(&questions), "{questions} in 10 s: {message:?}");
+        assert!((4..=30).contains(&questions), "{questions} in 10 s: {message:?}");
         assert_eq!(owner(&world, message), PEER);
     }
 }
@@ -175,6 +192,8 @@ fn a_claim_that_was_put_off_is_looked_into_all_the_same() {
     let mut world = resolved();
     for _ in 0..4 {
         says(&mut world, OTHER, GratuitousRequest);
+        says(&mut world, PEER, Answer);
+        world.pass(0.03);
         says(&mut world, PEER, Answer);
     }
     assert_eq!(says(&mut world, OTHER, GratuitousRequest).sent, [], "four were enough for now");

@@ -13,6 +13,9 @@ pub(super) const RETRY: u64 = 1_000 * MILLISECOND;
 /// Between two tries at a MAC whose address another one claims. With the slow path's tick of 10 ms,
 /// three tries take 45 to 60 ms.
 const CONTESTED_RETRY: u64 = 15 * MILLISECOND;
+/// Until a MAC that has answered is asked once more: a router that gives its address up hears of the
+/// new one as soon as the station does, and may answer a question before it acts on that.
+const RECHECK: u64 = 30 * MILLISECOND;
 /// How long a MAC that took an address over may leave the first question unanswered; then everybody
 /// is asked.
 const CONFIRMATION: u64 = 200 * MILLISECOND;
@@ -43,6 +46,13 @@ impl Neighbors {
                 act.extend(waiting.map(|packet| Action::Send(key, from, packet)));
             }
             State::Failed => entry.learn(now, key, from, act),
+            State::Contested { mac, claimant, answered: false, .. }
+                if mac == from && said == Said::Answer =>
+            {
+                entry.state = State::Contested { mac, claimant, tries: 0, answered: true };
+                entry.since = now;
+                entry.due = now.saturating_add(RECHECK);
+            }
             state if state.mac() == Some(from) => match said {
                 Said::Answer => entry.reached(now, key, from),
                 Said::Claim | Said::Doubt => entry.state = state,
@@ -52,9 +62,9 @@ impl Neighbors {
                 Said::Answer | Said::Claim => entry.learn(now, key, from, act),
                 Said::Doubt => entry.state = state,
             },
-            State::Contested { mac, claimant, tries } => {
+            State::Contested { mac, claimant, tries, answered } => {
                 let claimant = claimant_of(said, from).or(claimant);
-                entry.state = State::Contested { mac, claimant, tries };
+                entry.state = State::Contested { mac, claimant, tries, answered };
                 heard = Heard::Contested;
             }
             State::Reachable { mac } | State::Probing { mac, .. } => {
@@ -66,7 +76,7 @@ impl Neighbors {
                     }
                     false => (0, RETRY),
                 };
-                entry.state = State::Contested { mac, claimant, tries };
+                entry.state = State::Contested { mac, claimant, tries, answered: false };
                 entry.due = now.saturating_add(wait);
                 heard = Heard::Contested;
             }
@@ -118,11 +128,12 @@ impl Neighbors {
                 }
                 (State::Failed, FAILED_RETRY)
             }
-            State::Contested { mac, claimant, tries } if tries < TRIES => {
+            State::Contested { mac, claimant, tries, answered } if tries < TRIES => {
                 // A claim that was put off takes its token now.
-                let _ = tries > 0 || entry.claims.take(now, &CLAIMS);
+                let _ = tries > 0 || answered || entry.claims.take(now, &CLAIMS);
                 act.push(Action::Ask(key, Some(mac)));
-                (State::Contested { mac, claimant, tries: tries + 1 }, CONTESTED_RETRY)
+                let tries = tries + 1;
+                (State::Contested { mac, claimant, tries, answered }, CONTESTED_RETRY)
             }
             State::Contested { claimant: Some(mac), .. } => {
                 act.push(resolved(key, mac));

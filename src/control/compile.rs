@@ -13,7 +13,7 @@ use super::commit::{CommitError, PortFacts};
 use super::model::{Config, NextHop, RouteAction, VifConfig};
 use super::rib::{Host, List, Rib, Source};
 use super::state::{Egress, Neighbor, State};
-use crate::tables::rules::{FlowKeys, broadcast};
+use crate::tables::rules::{FlowKeys, broadcast, subnet_router_anycast};
 use crate::tables::{AdjacencyId, AdjacencyKind, GroupId, Port, PortId, Vif, VifId, Vrf, VrfId};
 use crate::wire::ipv6::is_link_local;
 
@@ -196,7 +196,7 @@ fn ports(state: &mut State, config: &Config, facts: &[PortFacts]) -> Result<(), 
 
 /// Static neighbors.
 fn neighbors(state: &mut State, config: &Config) -> Result<(), CommitError> {
-    state.neighbors = HashMap::new();
+    state.neighbors = BTreeMap::new();
     for neighbor in &config.neighbors {
         let vif = vif_named(state, &neighbor.vif)?;
         let known = Neighbor { mac: neighbor.mac, configured: true };
@@ -242,19 +242,20 @@ impl Compiler {
     /// take them over.
     fn connected(&mut self) -> Result<(), CommitError> {
         use AdjacencyKind::{Broadcast, Glean, Local};
+        type Part = fn(&IpNet) -> Option<IpNet>;
+        let parts: [(AdjacencyKind, Source, Part); 4] = [
+            (Local, Source::Local, |net| Some(net.addr().into())),
+            (Local, Source::Local, |net| subnet_router_anycast(net).map(IpNet::from)),
+            (Broadcast, Source::Connected, |net| broadcast(net).map(IpNet::from)),
+            (Glean, Source::Connected, |net| Some(net.trunc())),
+        ];
         let vifs = self.state.tables.vifs.clone();
-        for pass in [Local, Broadcast, Glean] {
+        for (kind, source, part) in parts {
             for (id, vif) in (0..).map(VifId).zip(vifs.iter()) {
                 let Some(vif) = vif.as_ref().filter(|vif| vif.up) else { continue };
                 for net in vif.addresses.iter().filter(|net| !is_link_local(net.addr())) {
-                    let (prefix, source) = match pass {
-                        Local => (Some(net.addr().into()), Source::Local),
-                        Broadcast => (broadcast(net).map(IpNet::from), Source::Connected),
-                        _ => (Some(net.trunc()), Source::Connected),
-                    };
-                    let address = net.addr();
-                    let egress = Egress { kind: pass, vrf: vif.vrf, vif: id, address };
-                    if let Some(prefix) = prefix {
+                    let egress = Egress { kind, vrf: vif.vrf, vif: id, address: net.addr() };
+                    if let Some(prefix) = part(net) {
                         self.own(vif.vrf, prefix, source, &[(egress, 1)])?;
                     }
                 }
@@ -336,7 +337,8 @@ impl Compiler {
         let rib = self.ribs.entry(egress.vrf).or_default();
         if self.state.takes_host_route(vif, address) && !rib.hosts.contains_key(&address) {
             let group = self.state.want_single(egress)?;
-            rib.hosts.insert(address, Host { group, configured });
+            let subnet = self.state.subnet_length(vif, address);
+            rib.hosts.insert(address, Host { group, subnet, configured });
         }
         Ok(())
     }

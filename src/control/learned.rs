@@ -40,6 +40,21 @@ impl Learned {
         self.get(prefix).filter(|&group| self.leads(group))
     }
 
+    /// Whether some prefix is longer than `net` and in it.
+    pub fn has_within(&self, net: IpNet) -> bool {
+        let after = |range: Option<IpNet>| range.is_some_and(|next| net.contains(&next));
+        match net {
+            IpNet::V4(net) => {
+                let mut range = self.v4.range((Bound::Excluded(key4(net)), Bound::Unbounded));
+                after(range.next().and_then(|(&key, _)| net4(key)))
+            }
+            IpNet::V6(net) => {
+                let mut range = self.v6.range((Bound::Excluded(key6(net)), Bound::Unbounded));
+                after(range.next().and_then(|(&key, _)| net6(key)))
+            }
+        }
+    }
+
     /// Whether packets may be led to a group.
     pub fn leads(&self, group: GroupId) -> bool {
         !self.idle.contains(&group)

@@ -1,8 +1,9 @@
 //! Events from outside the configuration: neighbors that come and go, links that go up and down.
 //! They change adjacencies and groups in place; what the configuration points at stays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -11,6 +12,7 @@ use super::commit::{CommitError, Engine, Publish, VrfUpdates};
 use super::compile::same_place;
 use super::rib::Host;
 use super::state::{Egress, Neighbor, State};
+use crate::shares::Pool;
 use crate::slowpath::NeighborEvent;
 use crate::tables::{AdjacencyId, AdjacencyKind, GroupId, PortId, VifId, VrfId};
 use crate::wire::ethernet::Mac;
@@ -21,9 +23,19 @@ use crate::wire::ipv6::is_link_local;
 struct Touched {
     adjacencies: Vec<AdjacencyId>,
     groups: Vec<GroupId>,
-    /// Host routes, with the group that the FIB has for them.
-    hosts: BTreeMap<(VrfId, IpAddr), Option<GroupId>>,
+    /// Neighbors whose host routes may have changed.
+    hosts: Hosts,
 }
+
+/// What learned neighbors may take of the adjacencies.
+struct Room {
+    free: usize,
+    /// How many the VIFs of a batch of events have.
+    held: BTreeMap<VifId, usize>,
+}
+
+/// Neighbors by VRF and address.
+pub(super) type Hosts = BTreeSet<(VrfId, IpAddr)>;
 
 impl<P: Publish> Engine<P> {
     /// Takes in a batch of events, in order, with one publication if they concern known next hops
@@ -31,13 +43,12 @@ impl<P: Publish> Engine<P> {
     /// outside the VIF's subnets or the router's own, VIFs that are gone or down.
     ///
     /// An error says that a neighbor got no host route, or was not taken in at all, for lack of
-    /// room. It is still the slow path's neighbor: its packets go there.
+    /// room or because its VIF has its share of it. It is still the slow path's neighbor: its packets go there.
     pub fn neighbor_events(&mut self, events: &[NeighborEvent]) -> Result<(), CommitError> {
         self.moves += 1;
-        let stuck = self.state.stuck.iter().map(|(&at, &group)| (at, Some(group)));
-        let mut touched = Touched { hosts: stuck.collect(), ..Touched::default() };
+        let mut touched = Touched::default();
         let mut result = Ok(());
-        let mut room = self.state.learned_room(events.len());
+        let mut room = self.state.learned_room(events);
         for event in events {
             let done = match *event {
                 NeighborEvent::Resolved { vif, address, mac } => {
@@ -50,7 +61,7 @@ impl<P: Publish> Engine<P> {
             };
             result = result.and(done);
         }
-        if touched.adjacencies.is_empty() && touched.hosts.is_empty() {
+        if touched.adjacencies.is_empty() && self.state.stuck.is_empty() {
             return result;
         }
         self.state.render_adjacencies(&touched.adjacencies);
@@ -58,17 +69,39 @@ impl<P: Publish> Engine<P> {
         touched.adjacencies.sort_unstable();
         self.state.render_groups_of(&touched.adjacencies);
         self.publish();
-        let updates = self.state.host_updates(&touched);
-        if !updates.is_empty() {
-            self.synchronize();
-            result = result.and(self.change_hosts(&updates));
-        }
-        self.settle(&touched);
+        result = result.and(self.refresh_hosts(touched.hosts));
         if self.state.has_unwanted() {
             self.synchronize();
             self.clean_up();
         }
         result
+    }
+
+    /// Makes the FIB's routes to neighbors what the RIB has for them now, and tries again those that
+    /// it refused to change before. Their groups are published.
+    pub(super) fn refresh_hosts(&mut self, mut hosts: Hosts) -> Result<(), CommitError> {
+        hosts.extend(self.state.stuck.keys());
+        let updates = self.host_updates(&hosts);
+        let mut result = Ok(());
+        if !updates.is_empty() {
+            self.synchronize();
+            result = self.change_hosts(&updates);
+        }
+        self.settle(&hosts);
+        result
+    }
+
+    /// What has to change in the FIB.
+    fn host_updates(&self, hosts: &Hosts) -> Vec<VrfUpdates> {
+        let mut updates: BTreeMap<VrfId, Vec<(IpNet, Option<u32>)>> = BTreeMap::new();
+        for &(vrf, address) in hosts {
+            let best = self.state.best_host(vrf, address).map(|group| group.0);
+            let prefix = address.into();
+            if self.fib.get(u32::from(vrf.0), &prefix) != best {
+                updates.entry(vrf).or_default().push((prefix, best));
+            }
+        }
+        updates.into_iter().collect()
     }
 
     /// Brings host routes into the FIB; those that it refuses are given up.
@@ -80,7 +113,7 @@ impl<P: Publish> Engine<P> {
             }
             for update in updates {
                 if let Err(source) = self.fib.apply(u32::from(vrf.0), &[*update]) {
-                    self.state.give_up_host(*vrf, update.0.addr());
+                    self.state.give_up_host(*vrf, update.0.addr(), update.1);
                     result = result
                         .and(Err(CommitError::Fib { vrf: self.state.vrf_name(*vrf), source }));
                 }
@@ -90,9 +123,9 @@ impl<P: Publish> Engine<P> {
     }
 
     /// Keeps what the FIB still leads to although it should not; the next events try again.
-    fn settle(&mut self, touched: &Touched) {
+    fn settle(&mut self, hosts: &Hosts) {
         let before = std::mem::take(&mut self.state.stuck);
-        for &(vrf, address) in touched.hosts.keys() {
+        for &(vrf, address) in hosts {
             let Some(group) = self.fib.get(u32::from(vrf.0), &address.into()).map(GroupId) else {
                 continue;
             };
@@ -134,21 +167,34 @@ impl<P: Publish> Engine<P> {
 }
 
 impl State {
-    /// How many more adjacencies learned neighbors may take; exact where it is less than `enough`.
-    fn learned_room(&self, enough: usize) -> usize {
+    /// What is left of the adjacencies for learned neighbors: exact where that decides about one of
+    /// `events`.
+    fn learned_room(&self, events: &[NeighborEvent]) -> Room {
         let most = self.most_learned();
+        let vifs: BTreeSet<VifId> = events.iter().map(NeighborEvent::vif).collect();
+        let held = vifs.into_iter().map(|vif| (vif, self.learned_on(vif..=vif)));
+        let held: BTreeMap<VifId, usize> = held.collect();
         let never_used = most.saturating_sub(self.adjacencies.len());
-        if never_used >= enough {
-            return never_used;
-        }
-        // The adjacencies of next hops are the operator's, whoever knows their MAC.
+        let enough = held.values().max().unwrap_or(&0) + events.len();
+        let free = match never_used > enough {
+            true => never_used,
+            false => most.saturating_sub(self.learned_on(VifId(0)..=VifId(u16::MAX))),
+        };
+        Room { free, held }
+    }
+
+    /// How many adjacencies learned neighbors on these VIFs have. Those of next hops are the
+    /// operator's, whoever knows their MAC.
+    fn learned_on(&self, vifs: RangeInclusive<VifId>) -> usize {
         let own = |&(vif, address): &(VifId, IpAddr)| {
             let rib = self.tables.vif(vif).and_then(|vif| self.ribs.get(&vif.vrf));
             let host = rib.and_then(|rib| rib.hosts.get(&address));
             host.is_none_or(|host| !host.configured)
         };
-        let learned = self.neighbors.iter().filter(|(key, known)| !known.configured && own(key));
-        most.saturating_sub(learned.count())
+        let first = (*vifs.start(), IpAddr::from([0; 4]));
+        let last = (*vifs.end(), IpAddr::from([0xff; 16]));
+        let here = self.neighbors.range(first..=last);
+        here.filter(|(key, known)| !known.configured && own(key)).count()
     }
 
     fn resolved(
@@ -156,7 +202,7 @@ impl State {
         vif: VifId,
         address: IpAddr,
         mac: Mac,
-        room: &mut usize,
+        room: &mut Room,
         touched: &mut Touched,
     ) -> Result<(), CommitError> {
         let known = self.neighbors.get(&(vif, address)).copied();
@@ -168,7 +214,11 @@ impl State {
         }
         let Some(egress) = self.next_hop(vif, address) else { return Ok(()) };
         if !self.adjacencies.is_wanted(&egress) {
-            *room = room.checked_sub(1).ok_or(CommitError::Full("learned neighbors"))?;
+            let held = room.held.entry(vif).or_default();
+            if !Pool::LearnedAdjacencies.may_take(*held, room.free) {
+                return Err(CommitError::Full("learned neighbors"));
+            }
+            (*held, room.free) = (*held + 1, room.free - 1);
         }
         let adjacency = self.want_adjacency(egress)?;
         if known.is_some() {
@@ -179,12 +229,12 @@ impl State {
         if is_link_local(address) {
             return Ok(());
         }
-        let best = self.best_host(egress.vrf, address);
         if self.ribs.get(&egress.vrf).is_some_and(|rib| !rib.hosts.contains_key(&address)) {
             let group = self.want_single(egress)?;
             touched.groups.push(group);
-            touched.hosts.entry((egress.vrf, address)).or_insert(best);
-            let host = Host { group, configured: false };
+            touched.hosts.insert((egress.vrf, address));
+            let subnet = self.subnet_length(vif, address);
+            let host = Host { group, subnet, configured: false };
             self.ribs.entry(egress.vrf).or_default().hosts.insert(address, host);
         }
         Ok(())
@@ -200,13 +250,12 @@ impl State {
         self.neighbors.remove(&(vif, address));
         self.adjacencies.release(adjacency);
         touched.adjacencies.push(AdjacencyId(adjacency));
-        let best = self.best_host(egress.vrf, address);
         let hosts = self.ribs.get_mut(&egress.vrf).map(|rib| &mut rib.hosts);
         if let Some(host) = hosts.and_then(|hosts| {
             let learned = hosts.get(&address).is_some_and(|host| !host.configured);
             if learned { hosts.remove(&address) } else { None }
         }) {
-            touched.hosts.entry((egress.vrf, address)).or_insert(best);
+            touched.hosts.insert((egress.vrf, address));
             self.release_group(host.group);
         }
     }
@@ -216,21 +265,12 @@ impl State {
         Some(group)
     }
 
-    /// The FIB changes that bring the touched host routes to what they are now.
-    fn host_updates(&self, touched: &Touched) -> Vec<VrfUpdates> {
-        let mut updates: BTreeMap<VrfId, Vec<(IpNet, Option<u32>)>> = BTreeMap::new();
-        for (&(vrf, address), &old) in &touched.hosts {
-            let new = self.best_host(vrf, address);
-            if new != old {
-                let update = (address.into(), new.map(|group| group.0));
-                updates.entry(vrf).or_default().push(update);
-            }
-        }
-        updates.into_iter().collect()
-    }
-
-    fn give_up_host(&mut self, vrf: VrfId, address: IpAddr) {
-        if let Some(host) = self.ribs.get_mut(&vrf).and_then(|rib| rib.hosts.remove(&address)) {
+    /// Takes a neighbor's own host route out of the RIB, if that is what the FIB refused.
+    fn give_up_host(&mut self, vrf: VrfId, address: IpAddr, refused: Option<u32>) {
+        let Some(rib) = self.ribs.get_mut(&vrf) else { return };
+        let host = rib.hosts.get(&address).filter(|host| Some(host.group.0) == refused).copied();
+        if let Some(host) = host {
+            rib.hosts.remove(&address);
             self.release_group(host.group);
         }
     }

@@ -1,8 +1,12 @@
 //! The routes of one VRF as the control plane holds them, by source, and which source wins a
 //! prefix. Listed routes are not copied: they stay in the configuration's shared lists.
+//!
+//! Neighbors are no routes. A neighbor refines the connected subnet that it is in, and nothing else:
+//! where any route is longer than the subnet's, that route holds (RFC 1812 5.2.4.3), whether the
+//! neighbor is known or not.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -23,10 +27,11 @@ pub enum Source {
     Static,
     /// `[[route_list]]`.
     List,
-    /// A neighbor on a connected subnet.
-    Neighbor,
-    /// Learned by BGP: a peer can take over nothing that the operator or a subnet says.
+    /// Learned by BGP: of the same prefix, a peer takes over nothing that the operator or a subnet
+    /// says.
     Bgp,
+    /// A neighbor on a connected subnet that no longer route covers.
+    Neighbor,
 }
 
 /// A route list and where its prefixes lead.
@@ -45,6 +50,16 @@ impl List {
         if matches!(prefix, IpNet::V4(_)) { self.group4 } else { self.group6 }
     }
 
+    fn has(&self, prefix: IpNet) -> bool {
+        self.group(prefix).is_some() && self.prefixes.binary_search(&prefix).is_ok()
+    }
+
+    /// Whether some prefix is longer than `net` and in it.
+    fn has_within(&self, net: IpNet) -> bool {
+        let first = self.prefixes.partition_point(|prefix| *prefix <= net);
+        self.prefixes.get(first).is_some_and(|prefix| net.contains(prefix))
+    }
+
     fn same_groups(&self, other: &List) -> bool {
         (self.group4, self.group6) == (other.group4, other.group6)
     }
@@ -55,6 +70,8 @@ impl List {
 pub(super) struct Host {
     /// Leads to the neighbor alone.
     pub group: GroupId,
+    /// The length of the connected subnet that it refines.
+    pub subnet: u8,
     /// A next hop or a static neighbor: stays when the neighbor is lost.
     pub configured: bool,
 }
@@ -67,7 +84,7 @@ pub(super) struct Rib {
     /// Listed routes.
     pub lists: Vec<List>,
     /// Neighbors on connected subnets.
-    pub hosts: HashMap<IpAddr, Host>,
+    pub hosts: BTreeMap<IpAddr, Host>,
     /// Learned routes. Shared, so that a new configuration copies none of them.
     pub learned: Arc<Learned>,
 }
@@ -76,35 +93,60 @@ impl Rib {
     /// The route that wins this very prefix.
     pub fn best(&self, prefix: IpNet) -> Option<(Source, GroupId)> {
         let learned = || self.learned.best(prefix).map(|group| (Source::Bgp, group));
-        self.unlearned(prefix).or_else(learned)
+        self.configured(prefix).or_else(learned).or_else(|| self.neighbor(prefix))
     }
 
     /// The route that wins this very prefix where nothing is learned.
-    pub fn unlearned(&self, prefix: IpNet) -> Option<(Source, GroupId)> {
-        if let Some(&own) = self.own.get(&prefix) {
-            return Some(own);
-        }
-        for list in &self.lists {
-            if let Some(group) = list.group(prefix)
-                && list.prefixes.binary_search(&prefix).is_ok()
-            {
-                return Some((Source::List, group));
-            }
-        }
-        let host = prefix.prefix_len() == prefix.max_prefix_len();
-        let neighbor = self.hosts.get(&prefix.addr()).filter(|_| host)?;
-        Some((Source::Neighbor, neighbor.group))
+    pub fn configured(&self, prefix: IpNet) -> Option<(Source, GroupId)> {
+        let listed = || {
+            let list = self.lists.iter().find(|list| list.has(prefix))?;
+            Some((Source::List, list.group(prefix)?))
+        };
+        self.own.get(&prefix).copied().or_else(listed)
+    }
+
+    /// The neighbor that has this very prefix, where it refines its subnet.
+    fn neighbor(&self, prefix: IpNet) -> Option<(Source, GroupId)> {
+        let is_host = prefix.prefix_len() == prefix.max_prefix_len();
+        let host = self.hosts.get(&prefix.addr()).filter(|_| is_host)?;
+        let subnet = IpNet::new(prefix.addr(), host.subnet).ok()?.trunc();
+        // Few subnets have listed or learned routes within; the router's own are in all.
+        let others = self.lists.iter().any(|list| list.has_within(subnet))
+            || self.learned.has_within(subnet);
+        let covers = |length| {
+            let Ok(route) = IpNet::new(prefix.addr(), length).map(|net| net.trunc()) else {
+                return false;
+            };
+            self.own.contains_key(&route)
+                || others
+                    && (self.configured(route).is_some() || self.learned.best(route).is_some())
+        };
+        let longer = host.subnet.saturating_add(1)..=prefix.prefix_len();
+        (!longer.into_iter().any(covers)).then_some((Source::Neighbor, host.group))
+    }
+
+    /// The neighbors whose host routes a route to `prefix` may beat.
+    pub fn hosts_under(&self, prefix: IpNet) -> impl Iterator<Item = IpAddr> + '_ {
+        let all = self.hosts.range(prefix.network()..=prefix.broadcast());
+        let under = all.filter(move |(_, host)| host.subnet < prefix.prefix_len());
+        under.map(|(address, _)| *address)
     }
 
     /// The FIB changes that lead from `old` to `self`, in no order. Lists that both share are not
     /// looked at, so the cost is that of what changed.
     pub fn updates_since(&self, old: &Rib) -> Vec<(IpNet, Option<u32>)> {
         let mut updates = Vec::new();
-        let mut consider = |prefix: IpNet| {
+        let mut compare = |prefix: IpNet| {
             let group = self.best(prefix).map(|(_, group)| group);
             if group != old.best(prefix).map(|(_, group)| group) {
                 updates.push((prefix, group.map(|group| group.0)));
             }
+        };
+        // A route that comes or goes decides whether neighbors under it count.
+        let mut consider = |prefix: IpNet| {
+            compare(prefix);
+            let hosts = self.hosts_under(prefix).chain(old.hosts_under(prefix));
+            hosts.map(IpNet::from).for_each(&mut compare);
         };
         for (prefix, new) in &self.own {
             if old.own.get(prefix) != Some(new) {
@@ -116,15 +158,16 @@ impl Rib {
             .filter(|prefix| !self.own.contains_key(prefix))
             .copied()
             .for_each(&mut consider);
+        changed_prefixes(&old.lists, &self.lists, &mut consider);
         for (address, new) in &self.hosts {
-            if old.hosts.get(address).is_none_or(|old| old.group != new.group) {
-                consider(IpNet::from(*address));
+            let same = |old: &Host| (old.group, old.subnet) == (new.group, new.subnet);
+            if !old.hosts.get(address).is_some_and(same) {
+                compare(IpNet::from(*address));
             }
         }
         for address in old.hosts.keys().filter(|address| !self.hosts.contains_key(address)) {
-            consider(IpNet::from(*address));
+            compare(IpNet::from(*address));
         }
-        changed_prefixes(&old.lists, &self.lists, &mut consider);
         updates
     }
 }
@@ -219,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_neighbor_never_overrides_a_configured_host_route() {
-        let host = Host { group: GroupId(7), configured: false };
+        let host = Host { group: GroupId(7), subnet: 24, configured: false };
         let mut rib = Rib {
             own: [(net("10.0.0.2/32"), (Source::Static, GroupId(3)))].into(),
             hosts: [("10.0.0.2".parse().unwrap(), host)].into(),
@@ -233,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_learned_route_gives_way_to_every_other_and_comes_back() {
-        let host = Host { group: GroupId(7), configured: false };
+        let host = Host { group: GroupId(7), subnet: 24, configured: false };
         let mut learned = Learned::default();
         for prefix in ["10.0.0.2/32", "10.0.0.0/24"] {
             learned.set(net(prefix), Some(GroupId(5)));
@@ -245,14 +288,51 @@ mod tests {
             ..without.clone()
         };
         assert_eq!(without.best(net("10.0.0.0/24")), Some((Source::Bgp, GroupId(5))));
-        assert_eq!(
-            sorted(with.updates_since(&without)),
-            [(net("10.0.0.0/24"), Some(1)), (net("10.0.0.2/32"), Some(7))]
-        );
-        assert_eq!(
-            sorted(without.updates_since(&with)),
-            [(net("10.0.0.0/24"), Some(5)), (net("10.0.0.2/32"), Some(5))]
-        );
+        assert_eq!(sorted(with.updates_since(&without)), [(net("10.0.0.0/24"), Some(1))]);
+        assert_eq!(sorted(without.updates_since(&with)), [(net("10.0.0.0/24"), Some(5))]);
+    }
+
+    #[test]
+    fn a_neighbor_counts_where_no_route_is_longer_than_its_subnet() {
+        let host = Host { group: GroupId(7), subnet: 24, configured: false };
+        let alone = Rib {
+            own: [(net("10.0.0.0/24"), (Source::Connected, GroupId(9)))].into(),
+            hosts: [("10.0.0.2".parse().unwrap(), host)].into(),
+            ..Rib::default()
+        };
+        let at = net("10.0.0.2/32");
+        assert_eq!(alone.best(at), Some((Source::Neighbor, GroupId(7))));
+        for (prefix, beats) in [
+            ("10.0.0.0/30", true),
+            ("10.0.0.0/25", true),
+            ("10.0.0.2/31", true),
+            ("10.0.0.4/30", false),
+            ("10.0.0.3/32", false),
+            ("10.0.0.0/23", false),
+        ] {
+            let prefix = net(prefix);
+            let mut own = alone.own.clone();
+            own.insert(prefix, (Source::Static, GroupId(3)));
+            let configured = Rib { own, ..alone.clone() };
+            let mut learned = Learned::default();
+            learned.set(prefix, Some(GroupId(3)));
+            let learned = Rib { learned: Arc::new(learned), ..alone.clone() };
+            let listed = Rib { lists: vec![list(&[&prefix.to_string()], 3)], ..alone.clone() };
+            for rib in [&configured, &learned, &listed] {
+                let expected = (!beats).then_some((Source::Neighbor, GroupId(7)));
+                assert_eq!(rib.best(at), expected, "{prefix}");
+                assert_eq!(rib.hosts_under(prefix).count(), usize::from(beats), "{prefix}");
+            }
+            for rib in [&configured, &listed] {
+                let (mut come, mut gone) = (vec![(prefix, Some(3))], vec![(prefix, None)]);
+                if beats {
+                    come.push((at, None));
+                    gone.push((at, Some(7)));
+                }
+                assert_eq!(sorted(rib.updates_since(&alone)), sorted(come));
+                assert_eq!(sorted(alone.updates_since(rib)), sorted(gone));
+            }
+        }
     }
 
     #[test]

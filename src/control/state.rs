@@ -1,14 +1,14 @@
 //! What the engine holds: ids, routes and neighbors, and the tables made of them. Nothing here
 //! publishes or touches the FIB; see `commit` for the order in which that happens.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::commit::{CommitError, Limits};
 use super::ids::Ids;
 use super::rib::Rib;
-use crate::tables::rules::{is_on_link, is_on_subnet, is_ours};
+use crate::tables::rules::{is_on_link, is_on_subnet, is_router};
 use crate::tables::{
     Adjacency, AdjacencyId, AdjacencyKind, AdjacencyTable, GroupId, Member, Port, Role, Snapshot,
     Vif, VifId, VrfId,
@@ -75,7 +75,7 @@ pub(super) struct State {
     /// Routes by VRF id.
     pub ribs: BTreeMap<VrfId, Rib>,
     /// Each holds one reference to its adjacency.
-    pub neighbors: HashMap<(VifId, IpAddr), Neighbor>,
+    pub neighbors: BTreeMap<(VifId, IpAddr), Neighbor>,
     /// Host routes that the FIB has refused to withdraw so far. Each holds one reference to the
     /// group that the FIB has: packets still get there.
     pub stuck: BTreeMap<(VrfId, IpAddr), GroupId>,
@@ -97,7 +97,7 @@ impl State {
             // 24 bits, and 0 is "no route".
             groups: Ids::new(1, 1 << 24),
             ribs: BTreeMap::new(),
-            neighbors: HashMap::new(),
+            neighbors: BTreeMap::new(),
             stuck: BTreeMap::new(),
             silent: BTreeSet::new(),
             misfits: BTreeMap::new(),
@@ -343,18 +343,25 @@ impl State {
     }
 
     /// Whether a neighbor of this address on this VIF gets a host route: a unicast address of a
-    /// connected subnet that is not the router's own. Link-local IPv6 addresses are not unique in
+    /// connected subnet that is not the router's own, not even as anycast. Link-local IPv6 addresses are not unique in
     /// a VRF and never enter the FIB.
     pub fn takes_host_route(&self, id: VifId, address: IpAddr) -> bool {
         let takes = |vif: &Vif| {
-            !is_link_local(address) && is_on_subnet(vif, address) && !is_ours(vif, address)
+            !is_link_local(address) && is_on_subnet(vif, address) && !is_router(vif, address)
         };
         self.tables.vif(id).is_some_and(|vif| vif.up && takes(vif))
     }
 
+    /// The length of the connected subnet that a neighbor on a VIF is in.
+    pub fn subnet_length(&self, id: VifId, address: IpAddr) -> u8 {
+        let vif = self.tables.vif(id);
+        let subnets = vif.into_iter().flat_map(|vif| vif.addresses.iter());
+        subnets.filter(|net| net.contains(&address)).map(IpNet::prefix_len).max().unwrap_or(0)
+    }
+
     /// Whether a learned neighbor of this address on this VIF can be.
     pub fn takes_neighbor(&self, id: VifId, address: IpAddr) -> bool {
-        let takes = |vif: &Vif| is_on_link(vif, address) && !is_ours(vif, address);
+        let takes = |vif: &Vif| is_on_link(vif, address) && !is_router(vif, address);
         self.tables.vif(id).is_some_and(|vif| vif.up && takes(vif))
     }
 }

@@ -4,12 +4,12 @@
 
 use std::net::IpAddr;
 
-use super::egress::{Ingress, Route, route};
+use super::egress::Ingress;
 use super::icmp::{Message, Problem, TTL, build};
-use super::packet::{ICMP, ICMPV6, Packet, UDP};
+use super::packet::{ICMP, ICMPV6, Packet, UDP, own_address};
 use super::{Output, SlowPath};
-use crate::tables::SlowOutcome;
-use crate::tables::rules::{is_host, is_ours};
+use crate::tables::rules::{is_anycast, is_host, is_ours};
+use crate::tables::{AdjacencyKind, SlowOutcome};
 use crate::wire::ipv6::is_link_local;
 
 impl SlowPath {
@@ -24,11 +24,9 @@ impl SlowPath {
             // MLD, IGMP and the like: nothing here joins groups.
             return SlowOutcome::NoService;
         }
-        let ours = is_ours(from.vif, packet.destination)
-            || !is_link_local(packet.destination) && matches!(route(from, packet), Route::Local);
-        if !ours {
+        let Some(own) = local_address(from, packet.destination) else {
             return SlowOutcome::NotForUs;
-        }
+        };
         if let Some(at) = packet.routing {
             // RFC 8200 4.4, RFC 5095: no routing type is supported; the pointer names the type.
             let pointer = u16::try_from(at + 2).unwrap_or(u16::MAX);
@@ -42,21 +40,24 @@ impl SlowPath {
         }
         match (packet.source, packet.protocol()) {
             (IpAddr::V4(_), ICMP) => {
-                self.icmp(from, packet, (8, 0), |kind| matches!(kind, 3 | 4 | 5 | 11 | 12), out)
+                let is_error = |kind| matches!(kind, 3 | 4 | 5 | 11 | 12);
+                self.icmp(from, own, packet, (8, 0), is_error, out)
             }
             (IpAddr::V6(_), ICMPV6) => match packet.payload().first() {
                 Some(133..=137) => self.neighbor_discovery(from, packet, out),
-                _ => self.icmp(from, packet, (128, 129), |kind| kind < 128, out),
+                _ => self.icmp(from, own, packet, (128, 129), |kind| kind < 128, out),
             },
             (_, UDP) => self.error(from, packet, Problem::PortUnreachable, out),
             _ => SlowOutcome::NoService,
         }
     }
 
-    /// ICMP of either family: `echo` is its types of request and reply.
+    /// ICMP of either family to the router, which answers from `own`. `echo` is its types of request
+    /// and reply.
     fn icmp(
         &mut self,
         from: &Ingress<'_>,
+        own: IpAddr,
         packet: &Packet<'_>,
         echo: (u8, u8),
         is_error: impl Fn(u8) -> bool,
@@ -69,11 +70,11 @@ impl SlowPath {
                 if !is_host(packet.source) || is_ours(from.vif, packet.source) {
                     return SlowOutcome::IcmpNotAllowed;
                 }
-                // RFC 1122 3.2.2.6, RFC 4443 4.2: the data as it came, from the address asked. The
-                // reply has the DSCP of the request (RFC 1812 4.3.3.6 leaves it to us).
+                // RFC 1122 3.2.2.6, RFC 4443 4.2: the data as it came, from the address asked, or
+                // from a unicast address where an anycast one was. The reply has the DSCP of the request (RFC 1812 4.3.3.6 leaves it to us).
                 let message = Message { head: (reply, 0, [a, b, c, d]), body };
                 let class = (packet.dscp(), self.next_id());
-                match build(packet.destination, packet.source, TTL, class, message) {
+                match build(own, packet.source, TTL, class, message) {
                     Some(answer) => self.answer(from, packet.source, answer, out),
                     None => SlowOutcome::BadIcmp,
                 }
@@ -91,15 +92,28 @@ impl SlowPath {
         packet: &Packet<'_>,
         out: &mut Vec<Output>,
     ) -> SlowOutcome {
-        if is_ours(from.vif, packet.destination) || packet.destination.is_multicast() {
+        let ours = local_address(from, packet.destination).is_some();
+        if ours || packet.destination.is_multicast() {
             return self.local(from, packet, out);
         }
         if !is_link_local(packet.source) || is_link_local(packet.destination) {
             return SlowOutcome::NotForUs;
         }
-        if matches!(route(from, packet), Route::Local) {
-            return self.local(from, packet, out);
-        }
         self.error(from, packet, Problem::BeyondScope, out)
     }
+}
+
+/// The unicast address that answers for a packet to `destination`, if that is the router: an address
+/// of the ingress VIF, one of another VIF of the VRF, or the anycast address of a subnet.
+fn local_address(from: &Ingress<'_>, destination: IpAddr) -> Option<IpAddr> {
+    if is_ours(from.vif, destination) {
+        return Some(destination);
+    }
+    if is_anycast(from.vif, destination) {
+        return own_address(from.vif, destination);
+    }
+    let snapshot = from.view.snapshot;
+    let group = (from.view.fib)(from.vif.vrf, destination);
+    let adjacency = snapshot.adjacency(*snapshot.groups.buckets(group).first()?);
+    (adjacency.kind == AdjacencyKind::Local).then_some(adjacency.address)
 }

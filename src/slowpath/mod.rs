@@ -120,6 +120,15 @@ pub enum NeighborEvent {
     },
 }
 
+impl NeighborEvent {
+    /// The VIF that the neighbor is on.
+    pub const fn vif(&self) -> VifId {
+        match *self {
+            NeighborEvent::Resolved { vif, .. } | NeighborEvent::Lost { vif, .. } => vif,
+        }
+    }
+}
+
 /// What is known of a neighbor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -258,7 +267,7 @@ impl SlowPath {
                 let live = egress::live(new, key.0);
                 same(key.0)
                     && live.is_some_and(|(vif, _)| rules::is_on_link(vif, key.1))
-                    && !live.is_some_and(|(vif, _)| rules::is_ours(vif, key.1))
+                    && !live.is_some_and(|(vif, _)| rules::is_router(vif, key.1))
                     && egress::static_mac(new, key).is_none()
             },
             |key| new.neighbors.contains_key(&key) || is_peer(new, key),

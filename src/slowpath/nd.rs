@@ -9,7 +9,7 @@ use super::icmp::{Message, build};
 use super::neighbor::{Heard, Said};
 use super::packet::{ICMPV6, Packet, ipv6_at, own_address};
 use super::{Output, SlowPath};
-use crate::tables::rules::{is_host, is_on_link, is_ours};
+use crate::tables::rules::{is_anycast, is_host, is_on_link, is_router};
 use crate::tables::{SlowOutcome, Vif};
 use crate::wire::ethernet::{ETHERTYPE_IPV6, Mac};
 
@@ -143,7 +143,8 @@ impl SlowPath {
         out: &mut Vec<Output>,
     ) -> Option<SlowOutcome> {
         let nd = parse(packet, message, SOURCE_LINK_LAYER)?;
-        let for_us = is_ours(from.vif, nd.target.into());
+        let target = nd.target.into();
+        let for_us = is_router(from.vif, target);
         let claims_ours = is_ours(from.vif, packet.source);
         if is_looped(from, claims_ours, nd.mac.unwrap_or(from.sender)) {
             return Some(SlowOutcome::Looped);
@@ -196,6 +197,10 @@ impl SlowPath {
         if claims_ours {
             return Some(SlowOutcome::AddressConflict);
         }
+        // All routers of a subnet have its anycast address: that is no conflict, and nothing to learn.
+        if is_anycast(from.vif, nd.target.into()) {
+            return Some(SlowOutcome::Consumed);
+        }
         if !is_on_link(from.vif, nd.target.into()) {
             return None;
         }
@@ -219,7 +224,8 @@ impl SlowPath {
     }
 }
 
-/// A neighbor advertisement of one of our addresses.
+/// A neighbor advertisement of one of our addresses. For an anycast one it comes from a unicast
+/// address and overrides nothing: other routers have it too (RFC 4861 7.2.4).
 fn advertise(
     from: &Ingress<'_>,
     target: Ipv6Addr,
@@ -231,9 +237,14 @@ fn advertise(
     let snapshot = from.view.snapshot;
     let Some((_, port)) = live(snapshot, from.id) else { return SlowOutcome::NoEgress };
     let body = [&target.octets()[..], &[TARGET_LINK_LAYER, 1], &port.mac.0].concat();
-    let flags = [ROUTER | OVERRIDE | solicited, 0, 0, 0];
+    let is_unicast = is_ours(from.vif, target.into());
+    let source =
+        if is_unicast { Some(target.into()) } else { own_address(from.vif, target.into()) };
+    let Some(source) = source else { return SlowOutcome::NoEgress };
+    let overrides = if is_unicast { OVERRIDE } else { 0 };
+    let flags = [ROUTER | overrides | solicited, 0, 0, 0];
     let message = Message { head: (NEIGHBOR_ADVERTISEMENT, 0, flags), body: &body };
-    let Some(bytes) = build(target.into(), to.into(), HOP_LIMIT, (0, 0), message) else {
+    let Some(bytes) = build(source, to.into(), HOP_LIMIT, (0, 0), message) else {
         return SlowOutcome::NoEgress;
     };
     transmit(snapshot, from.id, mac, ETHERTYPE_IPV6, &bytes, from.priority, out);

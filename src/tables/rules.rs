@@ -96,6 +96,23 @@ pub fn is_ours(vif: &Vif, address: IpAddr) -> bool {
     vif.addresses.iter().any(|net| net.addr() == address)
 }
 
+/// The Subnet-Router anycast address of an IPv6 subnet, which all routers on it have besides their own
+/// (RFC 4291 2.6.1). A /127 has none (RFC 6164 section 5).
+pub fn subnet_router_anycast(net: &IpNet) -> Option<IpAddr> {
+    (net.addr().is_ipv6() && net.prefix_len() < 127).then(|| net.network())
+}
+
+/// Whether this is the Subnet-Router anycast address of one of the VIF's subnets, and no address of its own.
+pub fn is_anycast(vif: &Vif, address: IpAddr) -> bool {
+    vif.addresses.iter().any(|net| subnet_router_anycast(net) == Some(address))
+        && !is_ours(vif, address)
+}
+
+/// Whether the router answers to this address on the VIF: one of its own, or an anycast one.
+pub fn is_router(vif: &Vif, address: IpAddr) -> bool {
+    is_ours(vif, address) || is_anycast(vif, address)
+}
+
 /// The broadcast address of an IPv4 subnet that has one: a /31 has none (RFC 3021).
 pub fn broadcast(net: &IpNet) -> Option<IpAddr> {
     match net {

@@ -163,13 +163,18 @@ pub fn config(draw: &mut Draw, lists: &[Arc<[IpNet]>]) -> Config {
     config
 }
 
-/// Prefixes of static routes: among them a connected subnet, neighbors' and the router's addresses.
-const PREFIXES: [&str; 9] = [
+/// Prefixes of static routes: among them a connected subnet, parts of some, neighbors' and the
+/// router's addresses.
+const PREFIXES: [&str; 13] = [
     "0.0.0.0/0",
     "10.0.1.0/24",
     "10.0.2.2/32",
     "10.0.1.1/32",
     "10.0.3.255/32",
+    "10.0.1.0/30",
+    "10.0.3.0/29",
+    "fd00:2::/126",
+    "fd00:3::/65",
     "10.128.0.0/9",
     "::/0",
     "fd00:1::2/128",
@@ -184,9 +189,16 @@ pub fn lists() -> Vec<Arc<[IpNet]>> {
         Arc::<[IpNet]>::from(prefixes)
     };
     vec![
-        list(&["20.0.0.0/8", "20.1.0.0/16", "10.0.0.0/24", "10.0.4.2/32", "2001:db8:1::/48"]),
+        list(&[
+            "20.0.0.0/8",
+            "20.1.0.0/16",
+            "10.0.0.0/24",
+            "10.0.4.2/32",
+            "10.0.5.0/30",
+            "2001:db8:1::/48",
+        ]),
         list(&["20.0.0.0/8", "20.2.0.0/16", "10.0.4.2/32", "fd00:4::/64"]),
-        list(&["30.0.0.0/8", "10.0.5.0/31", "2001:db8:2::/48"]),
+        list(&["30.0.0.0/8", "10.0.5.0/31", "fd00:4::/100", "2001:db8:2::/48"]),
         list(&["30.0.0.0/8", "30.0.0.0/9", "2001:db8:3::/48", "fd00:5::2/128"]),
     ]
 }
@@ -198,7 +210,7 @@ pub fn probes() -> Vec<IpAddr> {
     probes.extend(PREFIXES.iter().map(|p| net(p).addr()));
     for n in 0..VIFS {
         probes.extend([0, 1, 2, 3, 255].map(|host| ip(&format!("10.0.{n}.{host}"))));
-        probes.extend([1, 2, 3].map(|host| ip(&format!("fd00:{n}::{host}"))));
+        probes.extend([0, 1, 2, 3].map(|host| ip(&format!("fd00:{n}::{host}"))));
     }
     probes
 }

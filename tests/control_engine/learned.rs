@@ -14,7 +14,7 @@ use station::slowpath::NeighborEvent;
 use station::tables::{AdjacencyKind, Role, VrfId};
 
 use super::Station;
-use super::draw::{ip, mac, net};
+use super::draw::{hop, ip, mac, net};
 use super::scenarios::{route, two_ways};
 
 /// Next hops by VIF and address, with weights.
@@ -205,11 +205,96 @@ fn what_is_configured_wins_and_gives_the_learned_route_back() {
     station.commit(&two_ways()).unwrap();
     assert_eq!(source(&station), Source::Bgp);
     assert_eq!(carrying(&station, "30.0.0.0/24"), ["b"]);
-    // A peer does not take over a connected subnet, nor a neighbor on it.
-    for prefix in ["10.0.0.0/24", "10.0.0.2/32", "10.0.0.1/32"] {
+    // A peer does not take over a connected subnet nor an address of the router.
+    for prefix in ["10.0.0.0/24", "10.0.0.1/32"] {
         station.engine.learned(vec![change(red, Table::Best, prefix, &[B])]);
         let route = station.engine.lookup(red, net(prefix).addr()).unwrap();
         assert_ne!(route.source, Source::Bgp, "{prefix}");
+    }
+}
+
+#[test]
+fn a_neighbor_is_no_route_and_no_longer_route_gives_way_to_it() {
+    // Of what the operator, a list or a peer says of parts of the subnet, before the station knows the
+    // neighbor and after: the longest route holds (RFC 1812 5.2.4.3).
+    let neighbor = |station: &mut Station, known: bool| {
+        let vif = station.engine.vif("a").unwrap();
+        for address in ["10.0.0.6", "fd00::6"] {
+            let (address, mac) = (ip(address), mac(1));
+            let event = match known {
+                true => NeighborEvent::Resolved { vif, address, mac },
+                false => NeighborEvent::Lost { vif, address },
+            };
+            station.engine.neighbor_events(&[event]).unwrap();
+        }
+        station.workers.0.borrow().check();
+    };
+    let seen = |station: &Station| {
+        let red = station.engine.vrf("red").unwrap();
+        ["10.0.0.6", "fd00::6"].map(|address| {
+            let route = station.engine.lookup(red, ip(address)).unwrap();
+            let kind = station.engine.members(route.group).next().unwrap().0.kind;
+            (route.prefix, route.source, kind)
+        })
+    };
+    let mut base = two_ways();
+    base.vifs[0].addresses.push(net("fd00::1/64"));
+    let mut routed = base.clone();
+    let (v4, v6) = ("10.0.0.4/30", "fd00::4/126");
+    let at = [net(v4), net(v6)];
+    for (action, kind) in [
+        (RouteAction::Blackhole, AdjacencyKind::Blackhole),
+        (RouteAction::Unreachable, AdjacencyKind::Unreachable),
+        (RouteAction::Via(vec![hop("a", "10.0.0.9", 1)]), AdjacencyKind::Unresolved),
+    ] {
+        routed.routes = base.routes.clone();
+        for prefix in at {
+            routed.routes.push(route("red", &prefix.to_string(), action.clone()));
+        }
+        let expected = at.map(|prefix| (prefix, Source::Static, kind));
+        let mut station = Station::new(1 << 20);
+        station.commit(&routed).unwrap();
+        assert_eq!(seen(&station), expected);
+        neighbor(&mut station, true);
+        assert_eq!(seen(&station), expected, "the neighbor answered");
+        // Without the route the neighbor is reached as itself, at once; and back.
+        station.commit(&base).unwrap();
+        assert_eq!(seen(&station).map(|(_, source, _)| source), [Source::Neighbor; 2]);
+        station.commit(&routed).unwrap();
+        assert_eq!(seen(&station), expected);
+        neighbor(&mut station, false);
+        assert_eq!(seen(&station), expected);
+    }
+
+    let mut station = Station::new(1 << 20);
+    station.commit(&base).unwrap();
+    let red = station.engine.vrf("red").unwrap();
+    neighbor(&mut station, true);
+    for (prefix4, prefix6) in
+        [(v4, v6), ("10.0.0.6/32", "fd00::6/128"), ("10.0.0.0/25", "fd00::/65")]
+    {
+        let learn = |station: &mut Station, ways: &[(&str, &str, u16)]| {
+            let changes = [prefix4, prefix6].map(|p| change(red, Table::Best, p, ways));
+            station.engine.learned(changes.to_vec());
+            station.workers.0.borrow().check();
+        };
+        for known in [true, false, true] {
+            neighbor(&mut station, known);
+            learn(&mut station, &[B]);
+            let found = seen(&station).map(|(prefix, source, _)| (prefix, source));
+            assert_eq!(found, [prefix4, prefix6].map(|p| (net(p), Source::Bgp)), "{known}");
+            learn(&mut station, &[]);
+            let source = if known { Source::Neighbor } else { Source::Connected };
+            assert_eq!(seen(&station).map(|(_, source, _)| source), [source; 2]);
+        }
+        // The neighbor comes and goes behind the learned route.
+        learn(&mut station, &[B]);
+        for known in [false, true] {
+            neighbor(&mut station, known);
+            assert_eq!(seen(&station).map(|(_, source, _)| source), [Source::Bgp; 2]);
+        }
+        learn(&mut station, &[]);
+        assert_eq!(seen(&station).map(|(_, source, _)| source), [Source::Neighbor; 2]);
     }
 }
 
@@ -326,8 +411,17 @@ fn a_full_fib_refuses_whole_changes_and_an_audit_makes_up_for_it() {
 /// A kernel table's content in the words of the test.
 type Kernel = BTreeMap<(Table, &'static str), Ways>;
 
-const PREFIXES: [&str; 6] =
-    ["0.0.0.0/0", "30.0.0.0/8", "30.1.0.0/16", "10.0.0.2/32", "::/0", "fd77::/16"];
+const PREFIXES: [&str; 9] = [
+    "0.0.0.0/0",
+    "10.0.0.0/16",
+    "10.0.0.0/30",
+    "10.0.1.2/31",
+    "30.0.0.0/8",
+    "30.1.0.0/16",
+    "10.0.0.2/32",
+    "::/0",
+    "fd77::/16",
+];
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -469,7 +563,8 @@ fn check(station: &Station, red: VrfId, kernel: &Kernel, (with_route, with_b): (
         let (best, alternates) = (taken(Table::Best, prefix), taken(Table::Alternates, prefix));
         let found = engine.routes(red).find(|route| route.prefix == net(prefix));
         let beaten = with_route && prefix == "30.0.0.0/8"
-            || found.is_some_and(|route| matches!(route.source, Source::Neighbor | Source::Local));
+            || found.is_some_and(|route| route.source == Source::Local)
+            || best.is_empty() && found.is_some_and(|route| route.source == Source::Neighbor);
         if beaten {
             assert_ne!(found.unwrap().source, Source::Bgp);
             continue;
@@ -485,6 +580,23 @@ fn check(station: &Station, red: VrfId, kernel: &Kernel, (with_route, with_b): (
             expected.sort();
         }
         assert_eq!(members(station, prefix), expected, "{prefix}");
+    }
+    // The next hops, which are neighbors on connected subnets: reached by the longest route that a
+    // peer announces within the subnet, else as neighbors.
+    for (address, subnet, there) in [(A.1, 24, true), (B.1, 24, with_b)] {
+        let covers = |p: &&&str| net(p).contains(&ip(address)) && net(p).prefix_len() > subnet;
+        let announced = PREFIXES.iter().filter(covers);
+        let announced = announced.filter(|p| !taken(Table::Best, p).is_empty());
+        let longest = announced.max_by_key(|p| net(p).prefix_len());
+        let found = engine.lookup(red, ip(address));
+        match longest {
+            Some(prefix) => assert_eq!(found.unwrap().prefix, net(prefix)),
+            None if there => {
+                let source = found.unwrap().source;
+                assert!(matches!(source, Source::Neighbor | Source::Connected), "{source:?}");
+            }
+            None => {}
+        }
     }
     for route in engine.routes(red) {
         for (adjacency, _) in engine.members(route.group) {

@@ -162,7 +162,7 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let event = (0..VIFS, 0..7u64, proptest::option::weighted(0.6, 0..3u64));
+    let event = (0..VIFS, 0..9u64, proptest::option::weighted(0.6, 0..3u64));
     prop_oneof![
         2 => (any::<u64>(), proptest::collection::vec((0..2usize, any::<bool>()), 0..5))
             .prop_map(|(seed, links)| Step::Commit(seed, links)),
@@ -180,6 +180,8 @@ fn address(vif: u64, n: u64) -> IpAddr {
         3 => ip(&format!("10.0.{vif}.255")),
         4 => ip(&format!("fd00:{vif}::2")),
         5 => ip("fe80::2"),
+        6 => ip(&format!("10.0.{vif}.5")),
+        7 => ip(&format!("fd00:{vif}::")),
         _ => ip("10.0.2.77"),
     }
 }

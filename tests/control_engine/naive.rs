@@ -88,13 +88,16 @@ impl Naive<'_> {
             && !vif.addresses.iter().any(|net| net.addr() == address)
             && !vif.addresses.iter().any(|net| {
                 matches!(net, IpNet::V4(v4) if v4.prefix_len() < 31 && v4.broadcast() == address)
+                    || matches!(net, IpNet::V6(v6) if v6.prefix_len() < 127 && v6.network() == address)
             })
     }
 
     /// The address is one that a neighbor on the VIF may have.
     pub fn neighborly(&self, vif: &VifConfig, address: IpAddr) -> bool {
         let own = self.addresses(vif).iter().any(|net| net.addr() == address);
-        self.on_subnet(vif, address) || vif.up && link_local(address) && !own
+        let fe80: IpAddr = "fe80::".parse().unwrap();
+        let anycast = address == fe80; // all link-local addresses here are of a /64
+        self.on_subnet(vif, address) || vif.up && link_local(address) && !own && !anycast
     }
 
     fn way(&self, kind: &str, name: &str, address: IpAddr) -> Way {
@@ -150,18 +153,22 @@ impl Naive<'_> {
     /// Routes that the addresses of VIFs make.
     fn connected(&self) -> Vec<(String, IpNet, Target)> {
         let mut all: Vec<(String, IpNet, Target)> = Vec::new();
-        for pass in ["Local", "Broadcast", "Glean"] {
+        for pass in ["Local", "Anycast", "Broadcast", "Glean"] {
             for vif in self.config.vifs.iter().filter(|vif| vif.up) {
                 for net in vif.addresses.iter().filter(|net| !link_local(net.addr())) {
                     let (prefix, source) = match (pass, net) {
                         ("Local", _) => (IpNet::from(net.addr()), Source::Local),
                         ("Glean", _) => (net.trunc(), Source::Connected),
-                        (_, IpNet::V4(v4)) if v4.prefix_len() < 31 => {
+                        ("Anycast", IpNet::V6(v6)) if v6.prefix_len() < 127 => {
+                            (IpNet::from(IpAddr::from(v6.network())), Source::Local)
+                        }
+                        ("Broadcast", IpNet::V4(v4)) if v4.prefix_len() < 31 => {
                             (IpNet::from(IpAddr::from(v4.broadcast())), Source::Connected)
                         }
                         _ => continue,
                     };
-                    let target = vec![(self.way(pass, &vif.name, net.addr()), 1)];
+                    let kind = if pass == "Anycast" { "Local" } else { pass };
+                    let target = vec![(self.way(kind, &vif.name, net.addr()), 1)];
                     all.push((vif.vrf.to_string(), prefix, (source, target)));
                 }
             }
@@ -201,17 +208,27 @@ impl Naive<'_> {
                 }
             }
         }
-        for (vif, address) in self.neighbors() {
-            if self.on_subnet(self.vif(&vif), address) {
-                let target = vec![(self.way("Forward", &vif, address), 1)];
-                let vrf = self.vif(&vif).vrf.to_string();
-                all.push((vrf, address.into(), (Source::Neighbor, target)));
-            }
-        }
         let mut routes = BTreeMap::new();
         for (vrf, prefix, target) in all {
             routes.entry((vrf, prefix)).or_insert(target);
         }
+        // Neighbors are no routes: the longest route to one has to be that of its connected subnet.
+        let mut hosts = BTreeMap::new();
+        for (name, address) in self.neighbors() {
+            let vif = self.vif(&name);
+            let vrf = vif.vrf.to_string();
+            let here =
+                routes.iter().filter(|((v, prefix), _)| *v == vrf && prefix.contains(&address));
+            let longest = here.max_by_key(|((_, prefix), _)| prefix.prefix_len());
+            let refines = longest.is_some_and(|(_, (source, ways))| {
+                *source == Source::Connected && ways[0].0.vif == name
+            });
+            if self.on_subnet(vif, address) && refines {
+                let target = vec![(self.way("Forward", &name, address), 1)];
+                hosts.insert((vrf, address.into()), (Source::Neighbor, target));
+            }
+        }
+        routes.extend(hosts);
         routes
     }
 

@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::commit::{Engine, Publish};
+use super::neighbor::Hosts;
 use crate::mirror::{Change, Range, Reason, Table, To};
 use crate::tables::{AdjacencyId, GroupId, VifId, VrfId};
 use paths::{At, Batch, Next, Part, Resolved, part, paths, without};
@@ -104,8 +105,16 @@ impl<P: Publish> Engine<P> {
             }
         }
         self.introduce_groups(&batch);
+        let mut hosts = Hosts::new();
         for (vrf, moves) in moves {
-            self.move_routes(vrf, moves);
+            hosts.extend(self.move_routes(vrf, moves));
+        }
+        if let Some(&(vrf, address)) = hosts.first()
+            && let Err(error) = self.refresh_hosts(hosts)
+        {
+            let learning = self.learnings.of(vrf, address.into());
+            learning.no_room += 1;
+            learning.last_error = Some(error.to_string());
         }
         batch.wanted.iter().for_each(|&group| self.state.release_group(group));
         self.synchronize();
@@ -275,12 +284,15 @@ impl<P: Publish> Engine<P> {
         self.synchronize();
     }
 
-    /// Leads prefixes to other groups, in the FIB and then in the RIB.
-    fn move_routes(&mut self, vrf: VrfId, moves: Moves) {
-        let Some(rib) = self.state.ribs.get(&vrf) else { return };
+    /// Leads prefixes to other groups, in the FIB and then in the RIB. Returns the neighbors whose
+    /// host routes that may concern.
+    fn move_routes(&mut self, vrf: VrfId, moves: Moves) -> Hosts {
+        let mut hosts = Hosts::new();
+        let Some(rib) = self.state.ribs.get(&vrf) else { return hosts };
         let mut updates = Vec::with_capacity(moves.len());
         for &(prefix, group) in &moves {
-            if rib.unlearned(prefix).is_some() {
+            hosts.extend(rib.hosts_under(prefix).map(|address| (vrf, address)));
+            if rib.configured(prefix).is_some() {
                 continue;
             }
             // A group that is new to the RIB is not known there as one that leads nowhere.
@@ -296,6 +308,7 @@ impl<P: Publish> Engine<P> {
                 self.state.move_route(vrf, prefix, group);
             }
         }
+        hosts
     }
 
     /// Brings changes into the FIB and returns the prefixes that it refused to change.

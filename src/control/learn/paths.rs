@@ -10,6 +10,7 @@ use crate::control::commit::CommitError;
 use crate::control::rib::Rib;
 use crate::control::state::{Egress, Path, State};
 use crate::mirror::{Hop, Hops, Table};
+use crate::shares::Pool;
 use crate::tables::rules::{is_on_link, is_ours};
 use crate::tables::{AdjacencyKind, GroupId, VifId, VrfId};
 
@@ -177,8 +178,8 @@ impl State {
         Ok(Egress { kind: AdjacencyKind::Forward, vrf, vif: id, address })
     }
 
-    /// Refuses a next hop that is one too many: of a route, of a VIF, or of the half of all
-    /// adjacencies that is not the operator's.
+    /// Refuses a next hop that is one too many: of a route, of a VIF, or of the VIF's share of the
+    /// half of all adjacencies that is not the operator's.
     fn has_room(
         &self,
         vrf: VrfId,
@@ -200,9 +201,10 @@ impl State {
         if here + new >= MAX_NEXT_HOPS {
             return Err("learned routes of the VIF have too many next hops");
         }
-        if !self.adjacencies.is_wanted(&egress) && self.adjacencies.in_use() >= self.most_learned()
+        let free = self.most_learned().saturating_sub(self.adjacencies.in_use());
+        if !self.adjacencies.is_wanted(&egress) && !Pool::LearnedNextHops.may_take(here + new, free)
         {
-            return Err("there are too many adjacencies");
+            return Err("there are too many adjacencies for the VIF to have one more");
         }
         batch.new_hops.insert(egress);
         Ok(egress)

@@ -62,10 +62,15 @@ pub struct Taken {
 }
 
 impl SharedRate {
+    /// The number of the window, from 1 on.
+    pub const fn window(&self, now_ns: u64) -> u64 {
+        now_ns / self.window_ns + 1
+    }
+
     /// Takes a token of `pool` for `tenant`, or says that there is none for it.
     #[must_use]
     pub fn take(&self, now_ns: u64, pool: &mut Taken, tenant: &mut Taken) -> bool {
-        let window = now_ns / self.window_ns + 1;
+        let window = self.window(now_ns);
         let in_window = |taken: &Taken| if taken.window == window { taken.count } else { 0 };
         let (held, all) = (in_window(tenant), in_window(pool));
         let free = self.tokens.saturating_sub(all);

@@ -43,7 +43,8 @@ impl<P: Publish> Engine<P> {
     /// outside the VIF's subnets or the router's own, VIFs that are gone or down.
     ///
     /// An error says that a neighbor got no host route, or was not taken in at all, for lack of
-    /// room or because its VIF has its share of it. It is still the slow path's neighbor: its packets go there.
+    /// room or because its VIF has its share of that. It is still the slow path's neighbor: its
+    /// packets go there.
     pub fn neighbor_events(&mut self, events: &[NeighborEvent]) -> Result<(), CommitError> {
         self.moves += 1;
         let mut touched = Touched::default();

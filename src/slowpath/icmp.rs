@@ -1,6 +1,7 @@
 //! ICMP errors (RFC 792, RFC 1812 4.3, RFC 4443): which packets may be answered by one, how often,
 //! and what it says.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use etherparse::{
@@ -10,12 +11,14 @@ use etherparse::{
 use super::egress::Ingress;
 use super::packet::{ICMP, ICMPV6, Packet, own_address};
 use super::{Output, SlowPath};
-use crate::limit::{Rate, TokenBucket};
+use crate::shares::{Pool, SharedRate, Taken};
 use crate::tables::rules::{is_host, is_ours, is_subnet_broadcast};
 use crate::tables::{SlowOutcome, VifId};
 
-/// ICMP errors per VIF: 200 a second, 50 at once (RFC 1812 4.3.2.8, RFC 4443 2.4 (f)).
-const ERRORS: Rate = Rate::new(200, 50);
+/// ICMP errors to senders behind a VIF (RFC 1812 4.3.2.8, RFC 4443 2.4 (f)). Those of one kind about
+/// packets for one VIF alone: 200 a second, 50 at once.
+const ERRORS: SharedRate =
+    SharedRate { pool: Pool::IcmpErrors, tokens: 100, window_ns: 250_000_000 };
 /// TTL and hop limit of what the router sends.
 pub const TTL: u8 = 64;
 /// Longest ICMP error about an IPv4 packet: what every host can receive (RFC 1812 4.3.2.3).
@@ -175,17 +178,60 @@ pub fn build(
     Some(bytes)
 }
 
-/// The token buckets of ICMP errors, by VIF.
+/// The kinds of errors that do not use up each other's budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Expired,
+    TooBig,
+    Other,
+}
+
+impl Problem {
+    const fn kind(self) -> Kind {
+        match self {
+            Problem::TtlExceeded => Kind::Expired,
+            Problem::TooBig(_) => Kind::TooBig,
+            _ => Kind::Other,
+        }
+    }
+}
+
+/// The ICMP errors to senders behind one VIF.
 #[derive(Debug, Default)]
-pub struct Errors(Vec<TokenBucket>);
+struct VifErrors {
+    all: Taken,
+    window: u64,
+    /// Those of the window, by the VIF that the packets were for and by kind.
+    shares: HashMap<(VifId, Kind), Taken>,
+}
+
+/// The budgets of ICMP errors, by ingress VIF.
+#[derive(Debug, Default)]
+pub struct Errors(Vec<VifErrors>);
 
 impl Errors {
-    fn take(&mut self, vif: VifId, now_ns: u64) -> bool {
-        if self.0.len() <= vif.index() {
-            self.0.resize(vif.index() + 1, TokenBucket::default());
+    fn take(&mut self, from: &Ingress<'_>, tenant: VifId, kind: Kind) -> bool {
+        let now = from.view.now_ns;
+        if self.0.len() <= from.id.index() {
+            self.0.resize_with(from.id.index() + 1, VifErrors::default);
         }
-        self.0[vif.index()].take(now_ns, &ERRORS)
+        let errors = &mut self.0[from.id.index()];
+        if errors.window != ERRORS.window(now) {
+            errors.window = ERRORS.window(now);
+            errors.shares.clear();
+        }
+        let share = errors.shares.entry((tenant, kind)).or_default();
+        ERRORS.take(now, &mut errors.all, share)
     }
+}
+
+/// The VIF that a packet is for, as far as a route says; else its own.
+fn tenant(from: &Ingress<'_>, packet: &Packet<'_>) -> VifId {
+    let snapshot = from.view.snapshot;
+    let group = (from.view.fib)(from.vif.vrf, packet.destination);
+    let adjacency = snapshot.groups.buckets(group).first().map(|id| snapshot.adjacency(*id));
+    let leads = adjacency.filter(|adjacency| adjacency.mtu > 0);
+    leads.map_or(from.id, |adjacency| adjacency.vif)
 }
 
 impl SlowPath {
@@ -207,7 +253,7 @@ impl SlowPath {
         let (Some(own), Some(head)) = (own_address(from.vif, packet.source), head) else {
             return SlowOutcome::IcmpNotAllowed;
         };
-        if !self.errors.take(from.id, from.view.now_ns) {
+        if !self.errors.take(from, tenant(from, packet), problem.kind()) {
             return SlowOutcome::IcmpRate;
         }
         let body = &packet.bytes[..packet.bytes.len().min(longest)];

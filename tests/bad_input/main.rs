@@ -12,6 +12,7 @@ mod ipv4;
 mod ipv6;
 mod layer2;
 mod neighbors;
+mod pools;
 
 use common::A;
 use common::packets::{frame, packet};

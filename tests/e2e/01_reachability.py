@@ -18,14 +18,13 @@ def pairs():
 def test_ping_of_every_pair():
     for source, target in pairs():
         for family in (4, 6):
-            got = traffic.ping(source, traffic.address(target, family))
-            expect(got, 3, f"replies to {source.name} from {target.name}, IPv{family}")
+            case.answered(source, traffic.address(target, family), f"{source.name} and {target.name}, IPv{family}")
 
 
 def test_ping_of_the_station():
     for host in HOSTS.values():
         for gateway in (host.gw4, host.gw6):
-            expect(traffic.ping(host, gateway), 3, f"replies to {host.name} from {gateway}")
+            case.answered(host, gateway, f"{host.name} and {gateway}")
 
 
 def test_ping_of_the_stations_link_local_address():
@@ -34,7 +33,7 @@ def test_ping_of_the_stations_link_local_address():
         octets[0] ^= 2
         eui = octets[:3] + b"\xff\xfe" + octets[3:]
         address = "fe80::" + ":".join(eui[i:i + 2].hex() for i in range(0, 8, 2)) + "%eth0"
-        expect(traffic.ping(host, address), 3, f"replies to {host.name} from {address}")
+        case.answered(host, address, f"{host.name} and {address}")
 
 
 def test_traceroute_shows_the_station_once():
@@ -46,15 +45,13 @@ def test_traceroute_shows_the_station_once():
 def test_packets_of_1500_octets_pass_whole():
     for source, target in pairs():
         for address, size in [(target.addr4, 1472), (target.addr6, 1452)]:
-            got = traffic.ping(source, address, size=size, df=True)
-            expect(got, 3, f"replies of 1500 octets to {source.name} from {address}")
+            case.answered(source, address, f"1500 octets, {source.name} and {address}", size=size, df=True)
 
 
 def test_fragments_of_larger_packets_pass():
     for source, target in pairs():
         for family in (4, 6):
-            got = traffic.ping(source, traffic.address(target, family), size=4000)
-            expect(got, 3, f"replies of 4000 octets to {source.name} from {target.name}, IPv{family}")
+            case.answered(source, traffic.address(target, family), f"4000 octets, {source.name} and {target.name}, IPv{family}", size=4000)
 
 
 def test_tcp_both_ways_is_intact():
@@ -89,6 +86,6 @@ def test_everything_passes_a_smaller_mtu():
         address = traffic.address(cloud, family)
         output = lab.run("ping", "-n", "-c", 1, "-W", 1, "-M", "do", "-s", 1500 - header, address, ns=a.ns, check=False)
         require("mtu = 1300" in output or "mtu=1300" in output, f"no packet-too-big of 1300 by IPv{family}:\n{output}")
-        expect(traffic.ping(a, address, size=1300 - header, df=True), 3, f"replies of 1300 octets, IPv{family}")
+        case.answered(a, address, f"1300 octets, IPv{family}", size=1300 - header, df=True)
         intact, _ = traffic.transfer(a, cloud, address, octets=20_000_000)
         require(intact, f"20 MB by IPv{family} over the small MTU differ")

@@ -64,5 +64,5 @@ def test_interface_gone_and_back():
 
 def test_everything_works_afterwards():
     for x, y in lab.REACHES:
-        expect(traffic.ping(HOSTS[x], HOSTS[y].addr4), 3, f"replies to {x} from {y}")
-        expect(traffic.ping(HOSTS[x], HOSTS[y].addr6), 3, f"replies to {x} from {y}, IPv6")
+        case.answered(HOSTS[x], HOSTS[y].addr4, f"{x} and {y}")
+        case.answered(HOSTS[x], HOSTS[y].addr6, f"{x} and {y}, IPv6")

@@ -10,6 +10,7 @@ import frames
 import lab
 import ledger
 import station
+import traffic
 
 HOSTS = lab.HOSTS
 
@@ -28,6 +29,18 @@ def require(condition, what):
     """At least this."""
     if not condition:
         raise AssertionError(what)
+
+
+def answered(source, address, what, **how):
+    """All three echo requests are answered. Where they are not, the text says what the station thought of it."""
+    got = traffic.ping(source, address, **how)
+    if got == 3:
+        return
+    links = {name: port["link"] for name, port in station.ports().items()}
+    silent = [row for row in station.ctl("show", "neighbors") if row["state"] not in ("reachable", "static")]
+    again = traffic.ping(source, address, **how)
+    raise AssertionError(f"{what}: {got} of 3 replies, then {again} of 3; links {links}; neighbors that do not answer {silent}; "
+                         f"the log:\n{station.tail(station.LOG)}")
 
 
 def fresh(config=None):

@@ -11,7 +11,7 @@ import lab
 import ledger
 import station
 from case import HOSTS, expect, require
-from flooding import FLOOD, floods, spray
+from flooding import FLOOD, Stalls, floods, spray
 from sessions import BFD, OWN4, OWN6, PEER4, PEER6, TAPS, bound, config, ready, session, talks
 
 
@@ -67,29 +67,6 @@ class Heartbeat:
             thread.join()
         for end, _ in self.ways:
             end.close()
-
-
-class Stalls:
-    """How long this machine leaves a thread waiting that wants to run: nothing that the station can help."""
-
-    def __init__(self):
-        self.worst = 0.0
-        self.stop = threading.Event()
-        self.thread = threading.Thread(target=self.watch)
-
-    def watch(self):
-        while not self.stop.is_set():
-            start = time.monotonic()
-            time.sleep(0.002)
-            self.worst = max(self.worst, time.monotonic() - start - 0.002)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stop.set()
-        self.thread.join()
 
 
 def flooded(sets, seconds, what, again=3):

@@ -4,6 +4,8 @@ import contextlib
 import struct
 import subprocess
 import sys
+import threading
+import time
 
 import frames
 import lab
@@ -34,10 +36,10 @@ def floods():
 
 
 @contextlib.contextmanager
-def spray(sets, seconds, port="cust0"):
+def spray(sets, seconds, port="cust0", pps=FLOOD):
     text = "\n".join(octets.hex() for group in sets for octets in group)
     with lab.inside("st-wire"):
-        process = subprocess.Popen([sys.executable, lab.HERE / "spray.py", port, str(seconds), str(FLOOD)],
+        process = subprocess.Popen([sys.executable, lab.HERE / "spray.py", port, str(seconds), str(pps)],
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     process.stdin.write(text)
     process.stdin.close()
@@ -47,3 +49,26 @@ def spray(sets, seconds, port="cust0"):
         if process.poll() is None:
             process.wait(seconds + 20)
         process.stdout.close()
+
+
+class Stalls:
+    """How long this machine leaves a thread waiting that wants to run: nothing that the station can help."""
+
+    def __init__(self):
+        self.worst = 0.0
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self.watch)
+
+    def watch(self):
+        while not self.stop.is_set():
+            start = time.monotonic()
+            time.sleep(0.002)
+            self.worst = max(self.worst, time.monotonic() - start - 0.002)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()

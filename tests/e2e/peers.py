@@ -153,8 +153,10 @@ class Speaker:
                 self.session()
             self.ended.wait(0.5)
 
-    def session(self):
-        with bound(HOSTS[self.name].ns, socket.SOCK_STREAM, self.own, 0) as stream:
+    def opened(self):
+        """A connection on which the session is established."""
+        stream = bound(HOSTS[self.name].ns, socket.SOCK_STREAM, self.own, 0)
+        try:
             stream.settimeout(3)
             stream.connect((self.station, BGP))
             stream.settimeout(30)
@@ -169,12 +171,19 @@ class Speaker:
             self.write(stream, KEEPALIVE)
             while self.read(stream) != KEEPALIVE:
                 pass
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+    def session(self):
+        with self.opened() as stream:
             reader = threading.Thread(target=self.listen, args=(stream,))
             try:
                 reader.start()
                 with self.lock:
                     self.tell(stream, self.says)
-                    end = attribute(15, afi[:2] + b"\x01") if self.six else b""
+                    end = attribute(15, b"\0\x02\x01") if self.six else b""
                     self.write(stream, UPDATE, struct.pack("!HH", 0, len(end)) + end)
                     self.stream = stream
                 while reader.is_alive() and not self.ended.is_set():

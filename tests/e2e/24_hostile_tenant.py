@@ -245,25 +245,9 @@ def test_session_flaps():
     beside("a session that comes and goes at once", attack)
 
 
-def test_link_flaps():
-    def act():
-        for state in ("down", "up"):
-            lab.ip("st-wire", f"link set dev cust1 {state}")
-            time.sleep(0.05)
-    try:
-        # e is on the port that flaps.
-
-        def attack():
-            with repeated(act):
-                converge()
-        beside("a customer's link that flaps ten times a second", attack, [("b", "vpc-b")], ("b", "vpc-b", "pub"))
-    finally:
-        wait_until(lambda: peers.established("e") and traffic.ping(E, PUB.addr4) == 3, 30, "e is back")
-
-
 def test_a_scan_of_the_shared_core_subnet():
     draw = random.Random(1)
-    scan = [frames.datagram(C, C.addr6, f"2001:db8:0:f:{draw.randrange(1, 1 << 16):x}::{draw.randrange(1 << 16):x}", tags=C.tags)
+    scan = [frames.datagram(C, C.peer6.split("/")[0], f"2001:db8:0:f:{draw.randrange(1, 1 << 16):x}::{draw.randrange(1 << 16):x}", tags=C.tags)
             for _ in range(500)]
     hosts = [f"2001:db8:0:f::1:{n:x}" for n in range(1, 21)]
     lab.ip(PUB.ns, *[f"addr add {address}/64 dev eth0 nodad" for address in hosts])
@@ -279,7 +263,7 @@ def test_a_scan_of_the_shared_core_subnet():
 
 
 def test_icmp_errors_at_the_shared_core_vif():
-    expired = [frames.datagram(PUB, PUB.addr4, C.addr4, tags=PUB.tags, ttl=1)]
+    expired = [frames.datagram(PUB, PUB.addr4, C.peer4.split("/")[0], tags=PUB.tags, ttl=1)]
     long = eth(PUB.port_mac, PUB.mac, ETH_IPV4, frames.packet(PUB.addr4, E.addr4, ICMP, frames.echo(PUB.addr4, E.addr4, bytes(1472)), df=True), PUB.tags)
 
     def attack():
@@ -293,7 +277,7 @@ def test_icmp_errors_at_the_shared_core_vif():
             converge()
             return told
     told = beside("TTL 1 to a customer, at the core VIF that customers share", attack)
-    require(len(told) >= 38, f"only {len(told)} of 40 packets that were too big for e were answered")
+    require(len(told) >= 38, f"only {len(told)} of 40 packets that were too big for e were answered; {dict(ledger.Snapshot().slow('pub'))}")
 
 
 def is_too_big(octets):
@@ -412,3 +396,19 @@ def test_tricks_with_routes():
     expect([prefix for prefix in halves if f"{prefix} " in core], [], f"default routes in pieces that reached the core:\n{core}")
     expect([prefix for prefix, _ in fib], [None, None], "routes of the FIB for the whole Internet")
     require("ext_community" not in core and "BGP.63" not in core, f"attributes that passed:\n{core}")
+
+
+def test_link_flaps():
+    def act():
+        for state in ("down", "up"):
+            lab.ip("st-wire", f"link set dev cust1 {state}")
+            time.sleep(0.05)
+    try:
+        # e is on the port that flaps.
+
+        def attack():
+            with repeated(act):
+                converge()
+        beside("a customer's link that flaps ten times a second", attack, [("b", "vpc-b")], ("b", "vpc-b", "pub"))
+    finally:
+        wait_until(lambda: peers.established("e") and traffic.ping(E, PUB.addr4) == 3, 60, "e is back")  # a return is damped

@@ -166,7 +166,8 @@ def outage(limit=5.0):
         with contextlib.suppress(AssertionError):
             wait_until(lambda: new(since), limit, "an outage")
         rows = new(since)
-        return rows and f"`show outages`: {rows[-1]['cause']}, {len({row['vif'] for row in rows})} VIFs"
+        vifs = {row["vif"] for row in rows}
+        return rows and f"`show outages`: {rows[-1]['cause']}, {'all' if None in vifs else len(vifs)} VIFs"
     return find
 
 

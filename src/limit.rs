@@ -17,6 +17,11 @@ impl Rate {
         let interval = 1_000_000_000 / if per_second == 0 { 1 } else { per_second as u64 };
         Rate { interval, full: interval * if burst == 0 { 1 } else { burst as u64 } }
     }
+
+    /// Whether a bucket that nobody took from for so long is full, whatever it was before.
+    pub const fn is_full_after(&self, unused_ns: u64) -> bool {
+        unused_ns >= self.full
+    }
 }
 
 /// One bucket. It starts full.

@@ -18,7 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("port", &["netlink", "cpu"]),
     ("limit", &[]),
     ("shares", &[]),
-    ("log", &[]),
+    ("log", &["limit"]),
     ("tables", &["wire", "fib"]),
     // `port` for the frames themselves, which a stage reads and rewrites in place.
     ("stage", &["wire", "fib", "tables", "port", "limit", "shares", "cpu"]),

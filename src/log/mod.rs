@@ -1,6 +1,9 @@
 //! The log: lines to standard error, written by a thread of its own. Who logs never waits: while standard
 //! error takes nothing (a full pipe, a terminal that was stopped) lines queue up, and beyond that they are
-//! lost and counted. Failover, administrators and signals are served meanwhile.
+//! lost and counted. Failover, administrators and signals are served meanwhile. `rate` limits how many lines
+//! there are of one kind about one tenant.
+
+mod rate;
 
 use std::io::{self, Write};
 use std::sync::OnceLock;
@@ -9,6 +12,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format;
+
+use rate::RateLimited;
 
 /// Lines that may wait.
 const LINES: usize = 4096;
@@ -111,6 +117,7 @@ pub fn collect(colors: bool) {
     tracing_subscriber::fmt()
         .with_env_filter(filter.unwrap_or_else(|_| "info".into()))
         .with_ansi(colors)
+        .event_format(RateLimited::new(format()))
         .with_writer(|| Line(queue))
         .init();
     std::panic::set_hook(Box::new(|panic| {

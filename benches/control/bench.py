@@ -225,7 +225,7 @@ def peak_mib(pid):
 
 
 def bird_pid():
-    return int((BIRD_DIR / "pid").read_text())
+    return int((BIRD_DIR / "run/pid").read_text())
 
 
 def at_rest(pids, quiet=0.4, limit=120.0):
@@ -378,7 +378,7 @@ def through_station(prefixes):
     pid = station.start(config(0))
     site = Daemon("a", HOSTS["a"].ns, site_config(
         "a", SITES["a"], peer(HOSTS["a"]), HOSTS["a"].gw4, prefixes, 0, True))
-    bird, log, admin = bird_pid(), BIRD_DIR / "bird.log", Admin()
+    bird, log, admin = bird_pid(), BIRD_DIR / "run/bird.log", Admin()
     rendered = (BIRD_DIR / "bird.conf").read_text()
     try:
         at_rest([pid, bird, site.pid])

@@ -20,25 +20,25 @@ pub(super) fn render(out: &mut String, config: &Config, vif: &VifConfig) {
            vrf \"{tap}\";\n  accept direct;\n  \
            interface \"{tap}\" {{ interval {interval} ms; multiplier {multiplier}; }};\n"
     );
-    for (hop, local) in static_peers(config, vif) {
-        let _ = writeln!(out, "  neighbor {hop} dev \"{tap}\" local {local};");
+    for (peer, local) in neighbors(config, vif) {
+        let _ = writeln!(out, "  neighbor {peer} dev \"{tap}\" local {local};");
     }
     let _ = writeln!(out, "}}");
 }
 
-/// The next hops of static routes that are on a VIF and have no BGP session, each with the router's
-/// address in its subnet.
-fn static_peers(config: &Config, vif: &VifConfig) -> BTreeSet<(IpAddr, IpAddr)> {
+/// Whom a VIF's BFD watches: BGP peers and the next hops of static routes, each with the router's address
+/// in its subnet.
+pub(super) fn neighbors(config: &Config, vif: &VifConfig) -> BTreeSet<(IpAddr, IpAddr)> {
     let routes = config.routes.iter().filter_map(|route| match &route.action {
         RouteAction::Via(hops) => Some(hops),
         _ => None,
     });
     let lists = config.route_lists.iter().flat_map(|list| [&list.via4, &list.via6]);
     let hops = routes.chain(lists).flatten().filter(|hop| hop.vif == vif.name);
-    let without_bgp = hops.filter(|hop| vif.bgp.iter().all(|bgp| bgp.peer != hop.address));
     let local = |hop: &NextHop| {
         let own = vif.addresses.iter().find(|own| own.contains(&hop.address))?;
         Some((hop.address, own.addr()))
     };
-    without_bgp.filter_map(local).collect()
+    let peers = vif.bgp.iter().map(|bgp| (bgp.peer, bgp.local));
+    hops.filter_map(local).chain(peers).collect()
 }

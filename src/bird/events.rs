@@ -1,14 +1,17 @@
-//! Peers that come and go, from the messages that BIRD echoes on its control socket as they happen.
-//! Messages may be lost, and BIRD may have been there before us: then all sessions are asked for.
+//! Peers that come and go: from the messages that BIRD echoes on its control socket as they happen, from
+//! what it says when it is asked for all sessions, because messages may be lost, and from BFD.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tracing::info;
+
+use super::bfd_watch::GRACE;
 use super::parse;
-use super::session::{self, Session};
-use crate::control::model::Config;
+use super::peers::{BfdPeer, Peers};
+use super::session::Session;
 
 /// A peer was lost, or is back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,84 +28,50 @@ pub struct PeerEvent {
     pub at: Instant,
 }
 
-/// What the protocols in BIRD are about.
+impl PeerEvent {
+    /// Writes it into the log.
+    pub(super) fn log(&self) {
+        let PeerEvent { vif, address, up, cause, .. } = self;
+        info!(%vif, peer = %address, up, cause, "peer");
+    }
+}
+
+/// What is known of peers. It outlives connections to BIRD, and BIRD itself.
 #[derive(Debug, Default)]
-pub(super) struct Peers {
-    /// By its protocol.
-    sessions: HashMap<String, Session>,
-    /// The VIF of each BFD protocol.
-    bfd: HashMap<String, Arc<str>>,
-}
-
-impl Peers {
-    pub(super) fn of(config: &Config) -> Peers {
-        let sessions = session::sessions(config).into_iter();
-        let bfd = config.vifs.iter().filter(|vif| vif.bfd.is_some()).map(|vif| {
-            let tap = session::tap(config, vif);
-            (session::bfd_protocol(&tap), vif.name.clone())
-        });
-        Peers {
-            sessions: sessions.map(|session| (session.protocol.clone(), session)).collect(),
-            bfd: bfd.collect(),
-        }
-    }
-
-    /// The protocols that speak through these TAPs.
-    pub(super) fn on(&self, taps: &[String]) -> Vec<String> {
-        let named: HashSet<&String> = taps.iter().collect();
-        let sessions = self.sessions.values().filter(|session| named.contains(&session.tap));
-        let bfd = taps.iter().map(|tap| session::bfd_protocol(tap));
-        let bfd = bfd.filter(|name| self.bfd.contains_key(name));
-        sessions.map(|session| session.protocol.clone()).chain(bfd).collect()
-    }
-
-    fn is_bgp(&self, vif: &Arc<str>, address: IpAddr) -> bool {
-        self.sessions.values().any(|session| session.vif == *vif && session.peer == address)
-    }
-}
-
-/// What the messages have said so far.
-#[derive(Default)]
 pub(super) struct Tracker {
     /// Peers that were seen up or down.
     up: HashMap<(Arc<str>, IpAddr), bool>,
+    /// Peers that were up when BIRD started anew, and how long they have to be up again: the
+    /// routes of a BIRD that died stay meanwhile.
+    stale: HashSet<(Arc<str>, IpAddr)>,
+    grace: Option<Instant>,
     /// The reason that a session's protocol gave last.
     reasons: HashMap<String, String>,
 }
 
-/// What to do about a message.
+/// What to do about a message or an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     Nothing,
     Peer(PeerEvent),
     /// This protocol found no interface or address when it started, and does not look again.
     Waits(String),
-    /// Messages were lost.
-    Gap,
+    /// A limit has shut this session.
+    Shut(String),
 }
 
 impl Tracker {
     /// Takes a message of BIRD's log.
     pub(super) fn message(&mut self, text: &str, peers: &Peers, at: Instant) -> Heard {
-        if text.ends_with("messages lost>") {
-            return Heard::Gap;
-        }
         let Some((name, said)) = text.split_once(": ") else { return Heard::Nothing };
         if said.starts_with("Waiting for ") && said.ends_with(" to become my neighbor") {
             return Heard::Waits(name.to_owned());
-        }
-        if let Some(vif) = peers.bfd.get(name) {
-            return self.bfd(vif, said, peers, at);
         }
         let Some(Session { vif, peer, .. }) = peers.sessions.get(name) else {
             return Heard::Nothing;
         };
         let up = match said {
             "State changed to up" => true,
-            "BFD session down" => {
-                self.reasons.insert(name.to_owned(), said.to_owned());
-                false
-            }
             "State changed to stop" | "State changed to down" | "State changed to start" => false,
             reason => {
                 if is_reason(reason) {
@@ -119,43 +88,51 @@ impl Tracker {
         self.set(vif, *peer, up, cause, at)
     }
 
-    /// `Session to 10.0.0.2 changed state from Up to Down`
-    fn bfd(&mut self, vif: &Arc<str>, said: &str, peers: &Peers, at: Instant) -> Heard {
-        let words: Vec<&str> = said.split(' ').collect();
-        let ["Session", "to", address, "changed", "state", "from", old, "to", new] = words[..]
-        else {
-            return Heard::Nothing;
-        };
-        let Ok(address) = address.parse() else { return Heard::Nothing };
-        match (old, new) {
-            // A BGP peer is back when its session is.
-            (_, "Up") if !peers.is_bgp(vif, address) => {
-                self.set(vif, address, true, "BFD session up".to_owned(), at)
-            }
-            // One that was never up says nothing: the peer may not speak BFD.
-            ("Up", "Down") => self.set(vif, address, false, "BFD session down".to_owned(), at),
-            _ => Heard::Nothing,
-        }
-    }
-
     /// Takes what `show protocols` says of a protocol.
     pub(super) fn state(
         &mut self,
         protocol: &parse::Protocol,
         peers: &Peers,
         at: Instant,
-    ) -> Heard {
+    ) -> Vec<Heard> {
         let Some(Session { vif, peer, .. }) = peers.sessions.get(&protocol.name) else {
-            return Heard::Nothing;
+            return Vec::new();
         };
         let cause = if protocol.up { "BGP session established" } else { "BGP session is down" };
-        match self.set(vif, *peer, protocol.up, cause.to_owned(), at) {
+        let mut heard = vec![self.set(vif, *peer, protocol.up, cause.to_owned(), at)];
+        if protocol.is_shut() {
+            heard.push(Heard::Shut(protocol.name.clone()));
+        } else if protocol.info.starts_with("Idle") {
             // Its message may be among the lost ones.
-            Heard::Nothing if protocol.info.starts_with("Idle") => {
-                Heard::Waits(protocol.name.clone())
-            }
-            heard => heard,
+            heard.push(Heard::Waits(protocol.name.clone()));
         }
+        heard.retain(|heard| *heard != Heard::Nothing);
+        heard
+    }
+
+    /// Takes what BFD says of a peer. One with a BGP session is back when that is.
+    pub(super) fn bfd(&mut self, peer: &BfdPeer, address: IpAddr, up: bool, at: Instant) -> Heard {
+        if up && peer.session.is_some() {
+            return Heard::Nothing;
+        }
+        let cause = if up { "BFD session up" } else { "BFD session down" };
+        self.set(&peer.vif, address, up, cause.to_owned(), at)
+    }
+
+    /// BIRD has started anew.
+    pub(super) fn restarted(&mut self, now: Instant) {
+        self.grace = Some(now + GRACE);
+        self.stale = self.up.iter().filter(|(_, up)| **up).map(|(peer, _)| peer.clone()).collect();
+        self.reasons.clear();
+    }
+
+    /// Forgets who is no peer any more.
+    pub(super) fn retain(&mut self, peers: &Peers) {
+        let sessions = peers.sessions.values().map(|session| (session.vif.clone(), session.peer));
+        let bfd = peers.bfd.iter().map(|((_, address), peer)| (peer.vif.clone(), *address));
+        let there: HashSet<_> = sessions.chain(bfd).collect();
+        self.up.retain(|peer, _| there.contains(peer));
+        self.reasons.retain(|protocol, _| peers.session(protocol).is_some());
     }
 
     /// Says what is new.
@@ -167,12 +144,18 @@ impl Tracker {
         cause: String,
         at: Instant,
     ) -> Heard {
+        let peer = (vif.clone(), address);
+        if up {
+            self.stale.remove(&peer);
+        } else if self.stale.contains(&peer) && self.grace.is_some_and(|until| at < until) {
+            return Heard::Nothing;
+        }
         // Of a peer that was never there nothing is lost: it may have routes that need no session.
-        let before = self.up.get(&(vif.clone(), address)).copied();
+        let before = self.up.get(&peer).copied();
         if before == Some(up) || (before.is_none() && !up) {
             return Heard::Nothing;
         }
-        self.up.insert((vif.clone(), address), up);
+        self.up.insert(peer, up);
         Heard::Peer(PeerEvent { vif: vif.clone(), address, up, cause, at })
     }
 }
@@ -194,6 +177,8 @@ fn is_reason(said: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn peers() -> Peers {
@@ -209,18 +194,33 @@ mod tests {
             max_prefixes: 100,
             bfd: true,
         };
+        let peer = |session| BfdPeer { vif: "a".into(), session };
+        let bfd = [
+            (("v0.1".to_owned(), session.peer), peer(Some(session.protocol.clone()))),
+            (("v0.1".to_owned(), "10.0.0.9".parse().unwrap()), peer(None)),
+        ];
         Peers {
             sessions: [(session.protocol.clone(), session)].into(),
-            bfd: [("f.v0.1".to_owned(), "a".into())].into(),
+            bfd: bfd.into(),
+            ports: [("v0.1".to_owned(), "cust0".into())].into(),
+            fastest: None,
         }
     }
 
-    /// (address, up, cause) of what each message says.
+    /// (address, up, cause) of what each message says. `BFD ADDRESS STATE` is what BFD says.
     fn heard(messages: &[&str]) -> Vec<(String, bool, String)> {
         let (peers, mut tracker) = (peers(), Tracker::default());
         let mut all = Vec::new();
         for message in messages {
-            match tracker.message(message, &peers, Instant::now()) {
+            let heard = match message.split(' ').collect::<Vec<_>>()[..] {
+                ["BFD", address, state] => {
+                    let neighbor = ("v0.1".to_owned(), address.parse().unwrap());
+                    let peer = peers.bfd(&neighbor).unwrap();
+                    tracker.bfd(peer, neighbor.1, state == "up", Instant::now())
+                }
+                _ => tracker.message(message, &peers, Instant::now()),
+            };
+            match heard {
                 Heard::Peer(event) => {
                     assert_eq!(&*event.vif, "a");
                     all.push((event.address.to_string(), event.up, event.cause));
@@ -245,15 +245,14 @@ mod tests {
                 "b.v0.1.10.0.0.2: State changed to start",
                 "b.v0.1.10.0.0.2: BGP session established",
                 "b.v0.1.10.0.0.2: State changed to up",
-                "f.v0.1: Session to 10.0.0.2 changed state from AdminDown to Down",
-                "f.v0.1: Session to 10.0.0.2 changed state from Init to Up",
-                "f.v0.1: Session to 10.0.0.2 changed state from Up to Down",
-                "b.v0.1.10.0.0.2: BFD session down",
+                "BFD 10.0.0.2 up",
+                "BFD 10.0.0.2 down",
+                "b.v0.1.10.0.0.2: Shutdown requested",
                 "b.v0.1.10.0.0.2: State changed to stop",
                 "b.v0.1.10.0.0.2: BGP session closed",
                 "b.v0.1.10.0.0.2: State changed to down",
                 "b.v0.1.10.0.0.2: State changed to start",
-                "f.v0.1: Session to 10.0.0.2 changed state from Down to Up",
+                "BFD 10.0.0.2 up",
                 "b.v0.1.10.0.0.2: State changed to up",
                 "b.v0.1.10.0.0.2: Received: Administrative shutdown",
                 "b.v0.1.10.0.0.2: State changed to stop",
@@ -281,11 +280,7 @@ mod tests {
     #[test]
     fn a_static_next_hop_has_bfd_alone() {
         assert_eq!(
-            heard(&[
-                "f.v0.1: Session to 10.0.0.9 changed state from Init to Up",
-                "f.v0.1: Session to 10.0.0.9 changed state from Up to Down",
-                "f.v9.1: Session to 10.0.0.9 changed state from Down to Up",
-            ]),
+            heard(&["BFD 10.0.0.9 up", "BFD 10.0.0.9 down",]),
             [
                 event("10.0.0.9", true, "BFD session up"),
                 event("10.0.0.9", false, "BFD session down")
@@ -302,23 +297,44 @@ mod tests {
         }
         let mut idle =
             parse::Protocol { name: "b.v0.1.10.0.0.2".into(), ..parse::Protocol::default() };
-        for (info, waits) in [("Idle          BGP Error: ...", true), ("Active", false)] {
+        let states = [
+            ("Idle          BGP Error: ...", vec![Heard::Waits(idle.name.clone())]),
+            ("Active", Vec::new()),
+            ("Automatic shutdown: Route limit exceeded", vec![Heard::Shut(idle.name.clone())]),
+        ];
+        for (info, wanted) in states {
             idle.info = info.into();
             let heard = Tracker::default().state(&idle, &peers(), Instant::now());
-            assert_eq!(heard == Heard::Waits(idle.name.clone()), waits, "{info}");
+            assert_eq!(heard, wanted, "{info}");
         }
     }
 
     #[test]
     fn a_tap_has_its_own_protocols() {
-        let on = peers().on(&["v0.1".into(), "v0.2".into()]);
-        assert_eq!(on, ["b.v0.1.10.0.0.2", "f.v0.1"]);
-        assert!(peers().on(&["v0".into()]).is_empty());
+        assert_eq!(peers().on("v0.1"), ["b.v0.1.10.0.0.2", "f.v0.1"]);
+        assert!(peers().on("v0").is_empty());
     }
 
     #[test]
-    fn a_gap_is_noticed() {
-        let heard = Tracker::default().message("<12 messages lost>", &peers(), Instant::now());
-        assert_eq!(heard, Heard::Gap);
+    fn sessions_have_time_to_come_back_when_bird_starts_anew() {
+        let (peers, mut tracker, start) = (peers(), Tracker::default(), Instant::now());
+        let mut state = |tracker: &mut Tracker, up, at| {
+            let name = "b.v0.1.10.0.0.2".to_owned();
+            let protocol = parse::Protocol { name, up, ..parse::Protocol::default() };
+            tracker.state(&protocol, &peers, start + Duration::from_secs(at)).len()
+        };
+        assert_eq!(state(&mut tracker, true, 0), 1);
+        // The same BIRD, another connection: what was lost meanwhile is told.
+        assert_eq!(state(&mut tracker, false, 1), 1);
+        assert_eq!(state(&mut tracker, true, 2), 1);
+        // Another BIRD.
+        tracker.restarted(start + Duration::from_secs(3));
+        assert_eq!(state(&mut tracker, false, 4), 0);
+        assert_eq!(state(&mut tracker, true, 5), 0, "it was never gone");
+        assert_eq!(state(&mut tracker, false, 6), 1, "now it is");
+        assert_eq!(state(&mut tracker, true, 7), 1);
+        tracker.restarted(start + Duration::from_secs(8));
+        assert_eq!(state(&mut tracker, false, 9), 0);
+        assert_eq!(state(&mut tracker, false, 30), 1, "it did not come back");
     }
 }

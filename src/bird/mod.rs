@@ -8,20 +8,29 @@
 //! and by a table of its own that finds the peer there and nowhere else.
 
 mod bfd;
+mod bfd_watch;
 mod client;
+mod complaints;
+mod damping;
 mod events;
+mod follow;
+mod handle;
+mod originate;
 mod parse;
+mod peers;
 mod policy;
 mod process;
 mod render;
+mod rendered;
 mod session;
 mod show;
 mod supervise;
 
 pub use client::ClientError;
 pub use events::PeerEvent;
+pub use handle::Bird;
 pub use process::{ProcessError, check};
-pub use render::{Rendered, Surroundings, render};
+pub use render::{Surroundings, render};
+pub use rendered::Rendered;
 pub use session::{Cause, Session, sessions};
-pub use show::{reset, routes, summary};
-pub use supervise::Bird;
+pub use show::Questions;

@@ -18,6 +18,10 @@ pub(super) struct Protocol {
     /// `Established`, `Active`, ...
     pub state: String,
     pub last_error: Option<String>,
+    /// Why the station started it anew.
+    pub message: Option<String>,
+    /// The hold time that both sides agreed on, in seconds; 0: the peer need never say anything.
+    pub hold_s: Option<u32>,
     pub imported: u64,
     pub filtered: u64,
     pub exported: u64,
@@ -25,6 +29,13 @@ pub(super) struct Protocol {
     pub import_hit: bool,
     /// The limit of all routes was reached, refused ones included.
     pub receive_hit: bool,
+}
+
+impl Protocol {
+    /// A limit has shut it, for good.
+    pub(super) fn is_shut(&self) -> bool {
+        self.info.contains("Route limit exceeded")
+    }
 }
 
 /// The protocols in an answer's lines with their codes.
@@ -60,6 +71,11 @@ fn detail(protocol: &mut Protocol, line: &str) {
     let value = value.trim();
     match key.trim() {
         "BGP state" => value.clone_into(&mut protocol.state),
+        "Message" => protocol.message = Some(value.to_owned()),
+        // `87.123/90`: what is left of it, and it.
+        "Hold timer" => {
+            protocol.hold_s = value.rsplit_once('/').and_then(|(_, hold)| hold.parse().ok());
+        }
         "Last error" => protocol.last_error = Some(value.to_owned()),
         "Import limit" => protocol.import_hit = value.ends_with("[HIT]"),
         "Receive limit" => protocol.receive_hit = value.ends_with("[HIT]"),
@@ -79,11 +95,38 @@ fn detail(protocol: &mut Protocol, line: &str) {
     }
 }
 
-/// A line of `show bfd sessions`: the neighbor, its interface, and whether it is up.
-pub(super) fn bfd_session(line: &str) -> Option<(IpAddr, String, bool)> {
-    let mut words = line.split_whitespace();
-    let address = words.next()?.parse().ok()?;
-    Some((address, words.next()?.to_owned(), words.next()? == "Up"))
+/// A session of `show bfd sessions`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct BfdSession {
+    pub tap: String,
+    pub address: IpAddr,
+    pub state: BfdState,
+    /// The peer said something within the detection time: BIRD knows how long that is.
+    pub heard: bool,
+}
+
+/// Our side's state (RFC 5880 4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BfdState {
+    AdminDown,
+    Down,
+    Init,
+    Up,
+}
+
+/// `169.254.100.2             v0.100     Up         1795230926    0.100    0.300`
+pub(super) fn bfd_session(line: &str) -> Option<BfdSession> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [address, tap, state, _since, _interval, timeout] = words[..] else { return None };
+    let state = match state {
+        "AdminDown" => BfdState::AdminDown,
+        "Down" => BfdState::Down,
+        "Init" => BfdState::Init,
+        "Up" => BfdState::Up,
+        _ => return None,
+    };
+    let heard = timeout.parse::<f64>().ok()? > 0.0;
+    Some(BfdSession { tap: tap.to_owned(), address: address.parse().ok()?, state, heard })
 }
 
 /// A route of `show route all`.
@@ -92,8 +135,8 @@ pub(super) struct Route {
     pub prefix: Option<IpNet>,
     /// It is the best for its prefix.
     pub best: bool,
-    /// The number of the cause for which it was refused.
-    pub cause: Option<u32>,
+    /// BIRD's preference: of a route that the station's filter refused, the number of the cause.
+    pub preference: u32,
     pub origin: String,
     pub as_path: Vec<String>,
     pub next_hop: Option<IpAddr>,
@@ -120,8 +163,12 @@ impl Routes {
                 if !prefix.is_empty() {
                     self.prefix = prefix.parse().ok();
                 }
-                let best = rest.contains("] * (");
-                let next = Route { prefix: self.prefix, best, ..Route::default() };
+                let (_, rating) = rest.split_once("] ")?;
+                let best = rating.starts_with("* ");
+                let number = rating.trim_start_matches(['*', '!', ' ', '(']);
+                let end = number.find(|c: char| !c.is_ascii_digit())?;
+                let preference = number[..end].parse().ok()?;
+                let next = Route { prefix: self.prefix, best, preference, ..Route::default() };
                 self.current.replace(next)
             }
             1012 => {
@@ -159,7 +206,6 @@ fn attribute(route: &mut Route, line: &str) {
             };
             route.communities.extend(members(value, '(', ')').into_iter().map(plain));
         }
-        "station_cause" => route.cause = value.parse().ok(),
         _ => {}
     }
 }
@@ -189,7 +235,9 @@ mod tests {
 1002 b.v0.1.10.0.0.2 BGP        ---        up     1795230926    Established   
 1006   VRF:            v0.1
 1006   BGP state:          Established
+1006   Message:        BFD session down
 1006     Neighbor address: fd00::2%v0.1
+1006     Hold timer:       69.853/90
 1006   Channel ipv6
 1006     State:          UP
 1006     Receive limit:  10
@@ -220,6 +268,8 @@ mod tests {
                 since: Some(1_795_230_926),
                 info: "Established".into(),
                 state: "Established".into(),
+                message: Some("BFD session down".into()),
+                hold_s: Some(90),
                 imported: 5,
                 filtered: 2,
                 exported: 3,
@@ -235,11 +285,22 @@ mod tests {
 
     #[test]
     fn a_bfd_session_is_read() {
+        let read = |line: &str| bfd_session(line).map(|session| (session.state, session.heard));
         let line = "169.254.100.2             v0.100     Up         1795230926    0.100    0.300";
         let address: IpAddr = "169.254.100.2".parse().unwrap();
-        assert_eq!(bfd_session(line), Some((address, "v0.100".into(), true)));
-        assert_eq!(bfd_session("IP address                Interface  State"), None);
-        assert_eq!(bfd_session("f.v0.100:"), None);
+        let session =
+            BfdSession { tap: "v0.100".into(), address, state: BfdState::Up, heard: true };
+        assert_eq!(bfd_session(line), Some(session));
+        let silent = "169.254.100.2             v0.100     Down       1795230926    1.000    0.000";
+        assert_eq!(read(silent), Some((BfdState::Down, false)));
+        let said = "fd00::2                   v0.100     Down       1795230926    1.000    0.300";
+        assert_eq!(read(said), Some((BfdState::Down, true)));
+        assert_eq!(
+            read("IP address                Interface  State      Since  Interval  Timeout"),
+            None
+        );
+        assert_eq!(read("f.v0.100:"), None);
+        assert_eq!(read("f.v0.100: is not up"), None);
     }
 
     const ROUTES: &str = "\
@@ -254,8 +315,7 @@ mod tests {
 1012 \tBGP.local_pref: 100
 1012 \tBGP.community: (64512,7100) (65535,65281)
 1012 \tBGP.large_community: (64512, 1, 2)
-1007                      unicast [b.v0.2.10.0.0.2 1795230927] (100/?) [AS65001i]
-1012 \tstation_cause: 3
+1007                      unicast [b.v0.2.10.0.0.2 1795230927] (3/?) [AS65001i]
 1007 10.2.0.0/16          blackhole [s4.a 1795230924] * (200)
 ";
 
@@ -271,7 +331,7 @@ mod tests {
             Route {
                 prefix: Some("10.1.0.0/16".parse().unwrap()),
                 best: true,
-                cause: None,
+                preference: 100,
                 origin: "igp".into(),
                 as_path: vec!["65001".into(), "{65002 65003}".into(), "65004".into()],
                 next_hop: Some("fd00::2".parse().unwrap()),
@@ -280,7 +340,7 @@ mod tests {
                 communities: vec!["64512:7100".into(), "65535:65281".into(), "64512:1:2".into()],
             }
         );
-        assert_eq!((second.prefix, second.best, second.cause), (first.prefix, false, Some(3)));
+        assert_eq!((second.prefix, second.best, second.preference), (first.prefix, false, 3));
         assert_eq!(third.prefix, Some("10.2.0.0/16".parse().unwrap()));
     }
 }

@@ -1,8 +1,9 @@
 //! What passes between a peer and its VRF: the filters of a session, in BIRD's language.
 //!
-//! Every route that is refused keeps the cause in `station_cause`. A route that is accepted keeps in
+//! Every route that is refused keeps the cause's number as its preference. A route that is accepted keeps in
 //! `station_from` whose it is, which is what keeps the customers of a public VRF apart.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use ipnet::IpNet;
@@ -19,6 +20,10 @@ const LONGEST_PATH: u32 = 64;
 const MARTIANS4: &[&str] =
     &["0.0.0.0/8+", "127.0.0.0/8+", "169.254.0.0/16+", "224.0.0.0/4+", "240.0.0.0/4+"];
 const MARTIANS6: &[&str] = &["::/16+", "fe80::/10+", "fec0::/10+", "ff00::/8+"];
+/// Shorter prefixes than these carry traffic for everything, as a default route does: nobody was given one
+/// (RFC 7454 6.1.3, 6.1.6; IPv4 is allocated by /8, IPv6 by /12 and longer).
+const SHORTEST4: u8 = 8;
+const SHORTEST6: u8 = 16;
 /// Special-purpose prefixes (the registries of RFC 6890): not for public networks unless an operator
 /// names them.
 const BOGONS4: &[&str] = &[
@@ -54,7 +59,7 @@ pub(super) const fn owner(role: PortRole) -> u32 {
 /// The sets that all filters use.
 pub(super) fn definitions(out: &mut String) {
     let within = |nets: &[&str]| nets.iter().map(|net| format!("{net}+")).collect::<Vec<_>>();
-    let _ = writeln!(out, "attribute int station_cause;\nattribute int station_from;");
+    let _ = writeln!(out, "attribute int station_from;");
     let _ = writeln!(out, "define martians4 = [{}];", MARTIANS4.join(", "));
     let _ = writeln!(out, "define martians6 = [{}];", MARTIANS6.join(", "));
     let _ = writeln!(out, "define bogons4 = [{}];", within(BOGONS4).join(", "));
@@ -69,6 +74,8 @@ pub(super) struct Place<'a> {
     pub public: bool,
     /// The name of the set of the VRF's own prefixes, if it has some.
     pub own: Option<&'a str>,
+    /// The name of the set of the provider's static prefixes in a public VRF, and they themselves.
+    pub provider: Option<(&'a str, &'a BTreeSet<IpNet>)>,
     /// Communities that mean something in this VRF: a customer may set these of our AS, and no
     /// others.
     pub known: &'a [Community],
@@ -76,13 +83,13 @@ pub(super) struct Place<'a> {
 
 /// `import filter`.
 pub(super) fn import(out: &mut String, session: &BgpConfig, place: &Place<'_>) {
-    let (digit, default) = match place.family {
-        Family::Ipv4 => ('4', "0.0.0.0/0"),
-        Family::Ipv6 => ('6', "::/0"),
+    let (digit, shortest) = match place.family {
+        Family::Ipv4 => ('4', SHORTEST4),
+        Family::Ipv6 => ('6', SHORTEST6),
     };
     let mut refuse = |condition: &str, cause: Cause| {
         let number = cause as u32;
-        let _ = writeln!(out, "  if {condition} then {{ station_cause = {number}; reject; }}");
+        let _ = writeln!(out, "  if {condition} then {{ preference = {number}; reject; }}");
     };
     let peer_as = session.peer_as;
     refuse(&format!("bgp_path.len = 0 || bgp_path.first != {peer_as}"), Cause::FirstAs);
@@ -92,10 +99,10 @@ pub(super) fn import(out: &mut String, session: &BgpConfig, place: &Place<'_>) {
     if let Some(own) = place.own {
         refuse(&format!("net ~ {own}"), Cause::OwnPrefix);
     }
-    let names_default =
-        session.import.iter().flatten().any(|allowed| allowed.net.prefix_len() == 0);
-    if !names_default {
-        refuse(&format!("net = {default}"), Cause::DefaultRoute);
+    let names_short =
+        session.import.iter().flatten().any(|allowed| allowed.net.prefix_len() < shortest);
+    if !names_short {
+        refuse(&format!("net.len < {shortest}"), Cause::DefaultRoute);
     }
     // Each with all that lies within it.
     let named: Vec<_> = session
@@ -112,6 +119,19 @@ pub(super) fn import(out: &mut String, session: &BgpConfig, place: &Place<'_>) {
             special => format!("net ~ bogons{digit} && !(net ~ {})", set(special)),
         };
         refuse(&condition, Cause::Bogon);
+    }
+    if let Some((set_name, prefixes)) = place.provider.filter(|_| place.role == PortRole::Customer)
+    {
+        let within = |allowed: &&AllowedPrefix| {
+            std::iter::successors(Some(allowed.net), IpNet::supernet)
+                .any(|net| prefixes.contains(&net))
+        };
+        let given: Vec<_> = named.iter().filter(within).copied().collect();
+        let condition = match &given[..] {
+            [] => format!("net ~ {set_name}"),
+            given => format!("net ~ {set_name} && !(net ~ {})", set(given)),
+        };
+        refuse(&condition, Cause::OwnPrefix);
     }
     match session.import.as_deref() {
         None => {}
@@ -131,7 +151,9 @@ pub(super) fn import(out: &mut String, session: &BgpConfig, place: &Place<'_>) {
     let _ = writeln!(out, "  station_from = {};\n  accept;", owner(place.role));
 }
 
-/// Removes our own communities but those that peers may set (RFC 7454 11).
+/// Removes our own communities but those that peers may set (RFC 7454 11), and all extended ones: to the
+/// core they are route targets, which a customer must not choose (RFC 4364 4.3.1), in encodings that
+/// name our AS or not.
 fn scrub(out: &mut String, local_as: u32, known: &[Community]) {
     if let Ok(local_as) = u16::try_from(local_as) {
         let mut kept: Vec<u16> = known
@@ -156,6 +178,7 @@ fn scrub(out: &mut String, local_as: u32, known: &[Community]) {
         }
         let _ = writeln!(out, "  bgp_community.delete([{}]);", ranges.join(", "));
     }
+    let _ = writeln!(out, "  bgp_ext_community.empty;");
     let ours =
         |community: &Community| matches!(*community, Community::Large(a, ..) if a == local_as);
     let kept: Vec<_> = known.iter().filter(|community| ours(community)).collect();

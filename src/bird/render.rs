@@ -9,12 +9,13 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::bfd;
-use super::policy::{self, Place, owner};
+use super::originate::all_within;
+use super::policy::{self, Place};
+use super::process::own_directory;
+use super::rendered::{Rendered, Ways};
 use super::session::{digit, family, protocol, table, tap};
 use crate::control::kernel::{alternates_table, best_table};
-use crate::control::model::{
-    AllowedPrefix, AtMax, BgpConfig, Community, Config, NextHop, Password, RouteAction, VifConfig,
-};
+use crate::control::model::{AtMax, BgpConfig, Community, Config, Password, VifConfig};
 use crate::control::protocol::Family;
 use crate::tables::{PortRole, VrfId, VrfKind};
 
@@ -30,9 +31,7 @@ const MERGED: usize = crate::tables::group::BUCKETS;
 pub struct Surroundings<'a> {
     /// The ids of the VRFs.
     pub vrfs: &'a HashMap<Arc<str>, VrfId>,
-    /// Ports without a link: what is reached by them only is not advertised.
-    pub dead_ports: &'a BTreeSet<Arc<str>>,
-    /// Where BIRD keeps its log.
+    /// BIRD's directory.
     pub directory: &'a Path,
 }
 
@@ -43,6 +42,7 @@ pub fn render(config: &Config, around: &Surroundings<'_>) -> Option<Rendered> {
     }
     let mut out = String::new();
     head(&mut out, config, around.directory);
+    let mut ways = Ways::new();
     let mut vrfs: BTreeMap<(&str, Family), Vec<&VifConfig>> = BTreeMap::new();
     for vif in &config.vifs {
         let families: BTreeSet<Family> = vif.bgp.iter().map(|bgp| family(bgp.peer)).collect();
@@ -54,38 +54,22 @@ pub fn render(config: &Config, around: &Surroundings<'_>) -> Option<Rendered> {
         config.ports.iter().map(|port| (&*port.name, port.role)).collect();
     for ((vrf, family), vifs) in &vrfs {
         let domain = Domain::new(config, around, &roles, vrf, *family);
-        domain.render(&mut out, vifs);
+        domain.render(&mut out, vifs, &mut ways);
     }
     for vif in config.vifs.iter().filter(|vif| vif.up) {
         bfd::render(&mut out, config, vif);
     }
-    Some(Rendered(out))
-}
-
-/// A configuration of BIRD. It holds passwords: nothing shows it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Rendered(String);
-
-impl Rendered {
-    /// The text.
-    pub fn text(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Rendered {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "({} octets)", self.0.len())
-    }
+    Some(Rendered { text: out, ways })
 }
 
 fn head(out: &mut String, config: &Config, directory: &Path) {
-    let log = directory.join("bird.log");
+    let log = own_directory(directory).join("bird.log");
     let log = log.display();
+    // No line of the other classes is written: a peer causes as many of them as it likes.
     let _ = write!(
         out,
         "# Made by stationd of its own configuration; what is changed here is lost.\n\
-         log \"{log}\" 4194304 \"{log}.1\" all;\n\
+         log \"{log}\" 4194304 \"{log}.1\" {{ info, fatal, bug }};\n\
          router id {};\n\
          timeformat protocol \"%s\";\n\
          timeformat route \"%s\";\n\
@@ -97,14 +81,13 @@ fn head(out: &mut String, config: &Config, directory: &Path) {
 }
 
 /// The routes of one family in one VRF.
-struct Domain<'a> {
-    config: &'a Config,
-    around: &'a Surroundings<'a>,
+pub(super) struct Domain<'a> {
+    pub config: &'a Config,
     roles: &'a HashMap<&'a str, PortRole>,
-    vrf: &'a str,
+    pub vrf: &'a str,
     id: VrfId,
-    family: Family,
-    public: bool,
+    pub family: Family,
+    pub public: bool,
     known: Vec<Community>,
 }
 
@@ -127,10 +110,10 @@ impl<'a> Domain<'a> {
         known.sort_unstable();
         known.dedup();
         let id = around.vrfs.get(vrf).copied().unwrap_or_default();
-        Domain { config, around, roles, vrf, id, family, public, known }
+        Domain { config, roles, vrf, id, family, public, known }
     }
 
-    fn render(&self, out: &mut String, vifs: &[&VifConfig]) {
+    fn render(&self, out: &mut String, vifs: &[&VifConfig], ways: &mut Ways) {
         let (vrf, digit, word) = (self.vrf, digit(self.family), word(self.family));
         let table = table(vrf, self.family);
         let _ = writeln!(out, "\n# vrf {vrf}, {word}\n{word} table '{table}';");
@@ -139,7 +122,13 @@ impl<'a> Domain<'a> {
         if !own.is_empty() {
             let _ = writeln!(out, "define {own_set} = {};", policy::set(&own));
         }
-        self.originated(out, &table);
+        let provider = self.provider_prefixes(vifs);
+        let provider_set = format!("'q{digit}.{vrf}'");
+        if !provider.is_empty() {
+            let all = provider.iter().copied().map(all_within).collect::<Vec<_>>();
+            let _ = writeln!(out, "define {provider_set} = {};", policy::set(&all));
+        }
+        self.originated(out, &table, ways);
         self.kernel(
             out,
             &format!("k{digit}.{vrf}"),
@@ -172,6 +161,7 @@ impl<'a> Domain<'a> {
                 role,
                 public: self.public,
                 own: (!own.is_empty()).then_some(&*own_set),
+                provider: (!provider.is_empty()).then_some((&*provider_set, &provider)),
                 known: &self.known,
             };
             for bgp in sessions() {
@@ -223,73 +213,8 @@ impl<'a> Domain<'a> {
         );
     }
 
-    /// What the station itself originates: it may come from no peer.
-    fn own_prefixes(&self) -> Vec<AllowedPrefix> {
-        let mut own: BTreeSet<IpNet> = self.connected().map(|(net, _)| net).collect();
-        let actions = self.config.routes.iter().filter(|route| {
-            *route.vrf == *self.vrf && !matches!(route.action, RouteAction::Via(_))
-        });
-        own.extend(actions.map(|route| route.prefix).filter(|net| self.has(net)));
-        let all_within = |net: IpNet| AllowedPrefix { net, longest: net.max_prefix_len() };
-        own.into_iter().filter(|net| net.prefix_len() > 0).map(all_within).collect()
-    }
-
-    fn has(&self, net: &IpNet) -> bool {
-        family(net.addr()) == self.family
-    }
-
-    /// The subnets of the VRF's VIFs.
-    fn connected(&self) -> impl Iterator<Item = (IpNet, &VifConfig)> {
-        let vifs = self.config.vifs.iter().filter(|vif| *vif.vrf == *self.vrf);
-        let nets = vifs.flat_map(|vif| vif.addresses.iter().map(move |net| (net.trunc(), vif)));
-        nets.filter(|(net, _)| self.has(net) && !link_local(net))
-    }
-
-    /// Whether packets can leave by a VIF.
-    fn alive(&self, vif: &VifConfig) -> bool {
-        vif.up && !self.around.dead_ports.contains(&vif.port)
-    }
-
-    /// Connected subnets, static routes and prefix lists, for peers to learn.
-    fn originated(&self, out: &mut String, table: &str) {
-        let word = word(self.family);
-        let name = format!("s{}.{}", digit(self.family), self.vrf);
-        let _ = writeln!(out, "protocol static '{name}' {{\n  {word} {{ table '{table}'; }};");
-        let mut routes: BTreeMap<IpNet, PortRole> = BTreeMap::new();
-        for (net, vif) in self.connected().filter(|(_, vif)| self.alive(vif)) {
-            routes.insert(net, self.role_of(&vif.name));
-        }
-        for route in self.config.routes.iter().filter(|route| *route.vrf == *self.vrf) {
-            let owner = match &route.action {
-                RouteAction::Via(hops) => self.owner(hops),
-                _ => Some(PortRole::Core),
-            };
-            routes
-                .extend(owner.filter(|_| self.has(&route.prefix)).map(|role| (route.prefix, role)));
-        }
-        for list in self.config.route_lists.iter().filter(|list| *list.vrf == *self.vrf) {
-            let hops = if self.family == Family::Ipv4 { &list.via4 } else { &list.via6 };
-            let Some(owner) = self.owner(hops) else { continue };
-            let prefixes = list.prefixes.iter().filter(|net| self.has(net));
-            routes.extend(prefixes.map(|net| (*net, owner)));
-        }
-        for (net, role) in routes {
-            let from = owner(role);
-            let _ = writeln!(out, "  route {net} blackhole {{ station_from = {from}; }};");
-        }
-        let _ = writeln!(out, "}}");
-    }
-
-    /// Whose prefix a route's is: the provider's where all of its next hops are; `None` where no packet
-    /// can get there.
-    fn owner(&self, hops: &[NextHop]) -> Option<PortRole> {
-        let vif = |hop: &NextHop| self.config.vifs.iter().find(|vif| vif.name == hop.vif);
-        hops.iter().filter_map(vif).find(|vif| self.alive(vif))?;
-        let all_core = hops.iter().all(|hop| self.role_of(&hop.vif) == PortRole::Core);
-        Some(if all_core { PortRole::Core } else { PortRole::Customer })
-    }
-
-    fn role_of(&self, vif: &str) -> PortRole {
+    /// The role of a VIF's port.
+    pub(super) fn role_of(&self, vif: &str) -> PortRole {
         let vif = self.config.vifs.iter().find(|v| *v.name == *vif);
         vif.and_then(|vif| self.roles.get(&*vif.port)).copied().unwrap_or(PortRole::Customer)
     }
@@ -320,7 +245,6 @@ impl<'a> Domain<'a> {
         for (option, wanted) in [
             ("passive on", bgp.passive),
             ("ttl security on", bgp.ttl_security),
-            ("bfd on", vif.bfd.is_some()),
             ("disabled yes", !vif.up),
         ] {
             if wanted {
@@ -338,7 +262,11 @@ impl<'a> Domain<'a> {
                 "import limit {max} action block;\n    receive limit {} action block",
                 room(max)
             ),
-            AtMax::Warn => format!("import limit {max} action warn"),
+            // A warning is no licence to fill the memory.
+            AtMax::Warn => format!(
+                "import limit {max} action warn;\n    receive limit {} action disable",
+                ceiling(max)
+            ),
         };
         let _ = write!(
             out,
@@ -374,14 +302,13 @@ fn room(max_prefixes: u32) -> u32 {
     max_prefixes.saturating_mul(2).saturating_add(1000)
 }
 
-fn link_local(net: &IpNet) -> bool {
-    match net {
-        IpNet::V4(net) => net.addr().is_link_local(),
-        IpNet::V6(net) => net.addr().is_unicast_link_local(),
-    }
+/// How many routes a session that is only warned may send before it is shut.
+fn ceiling(max_prefixes: u32) -> u32 {
+    max_prefixes.saturating_mul(10).saturating_add(10_000)
 }
 
-fn word(family: Family) -> &'static str {
+/// BIRD's word for a family.
+pub(super) fn word(family: Family) -> &'static str {
     match family {
         Family::Ipv4 => "ipv4",
         Family::Ipv6 => "ipv6",

@@ -127,21 +127,25 @@ causes! {
     FirstAs = 1, "first_as", "The AS path does not begin with the peer's AS.";
     PathLength = 2, "path_length", "The AS path is longer than 64.";
     Martian = 3, "martian", "No host may have these addresses.";
-    DefaultRoute = 4, "default_route", "A default route that `import` does not name.";
+    DefaultRoute = 4, "default_route", "A default route, or one almost as short (below /8, IPv6 /16), that `import` does not name.";
     Bogon = 5, "bogon", "A special-purpose prefix that `import` does not name.";
-    OwnPrefix = 6, "own_prefix", "A prefix of the station itself, or one within it.";
+    OwnPrefix = 6, "own_prefix", "A prefix of the station itself, or one within it; on a public VIF also within a static prefix of the provider that `import` does not name.";
     TooSpecific = 7, "too_specific", "More specific than `import` allows.";
     NotAllowed = 8, "not_allowed", "Not in `import`.";
     NextHop = 9, "next_hop", "The next hop is not the peer itself.";
     MaxPrefixes = 10, "max_prefixes", "Beyond the session's `max_prefixes`.";
 }
 
+/// The preference that BIRD gives to routes of BGP, also to those that a limit refuses.
+const BGP_PREFERENCE: u32 = 100;
+
 impl Cause {
-    /// The cause with this number in BIRD. A route without one was refused by the limit.
-    pub(super) fn of(number: Option<u32>) -> Option<Cause> {
-        match number {
-            None => Some(Cause::MaxPrefixes),
-            Some(number) => Cause::ALL.iter().find(|cause| **cause as u32 == number).copied(),
+    /// The cause for which a route with this preference was refused: the station's filters leave the
+    /// cause's number there, because BIRD shows it without a route's attributes, which may be long.
+    pub(super) fn of(preference: u32) -> Option<Cause> {
+        if preference == BGP_PREFERENCE {
+            return Some(Cause::MaxPrefixes);
         }
+        Cause::ALL.iter().find(|cause| **cause as u32 == preference).copied()
     }
 }

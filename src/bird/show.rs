@@ -3,28 +3,108 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::client::{Client, ClientError};
-use super::parse::{self, Route, Routes};
+use super::parse::{self, BfdState, Route, Routes};
 use super::session::{Cause, Session};
 use crate::control::protocol::BgpDirection;
 use crate::control::rows::{BgpRouteRow, BgpRow};
 
-/// A row for each session. `trouble`: why BIRD may not be what the configuration says.
-pub fn summary(socket: &Path, sessions: &[Session], trouble: Option<&str>) -> Vec<BgpRow> {
-    let rows = ask(socket, sessions);
-    rows.unwrap_or_else(|error| {
-        let why = trouble.map_or_else(|| error.to_string(), str::to_owned);
-        let down =
-            parse::Protocol { state: "down".into(), last_error: Some(why), ..Default::default() };
-        sessions.iter().map(|session| row(session, &down, None, BTreeMap::new())).collect()
-    })
+/// How long BIRD may take for a line of an answer to an operator.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Questions that are answered at a time. BIRD answers them by its only thread, and whoever asks has a thread
+/// of the admin socket, of which others want some.
+const SLOTS: usize = 2;
+/// How long a question waits for a slot.
+const WAIT: Duration = Duration::from_secs(2);
+
+/// Asks BIRD, a few questions at a time.
+#[derive(Clone)]
+pub struct Questions {
+    socket: PathBuf,
+    /// What stands between BIRD and the configuration, in words.
+    trouble: Arc<Mutex<Option<String>>>,
+    slots: Arc<Slots>,
 }
 
-fn ask(socket: &Path, sessions: &[Session]) -> Result<Vec<BgpRow>, ClientError> {
-    let mut client = Client::connect(socket)?;
+#[derive(Default)]
+struct Slots {
+    taken: Mutex<usize>,
+    freed: Condvar,
+}
+
+/// A question that is being answered.
+struct Slot(Arc<Slots>);
+
+impl Slot {
+    fn take(slots: &Arc<Slots>) -> Result<Slot, ClientError> {
+        let taken = slots.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = |taken: &mut usize| *taken >= SLOTS;
+        let waited = slots.freed.wait_timeout_while(taken, WAIT, full);
+        let (mut taken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() {
+            return Err(ClientError::Busy);
+        }
+        *taken += 1;
+        Ok(Slot(slots.clone()))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.freed.notify_one();
+    }
+}
+
+impl Questions {
+    pub(super) fn new(socket: PathBuf, trouble: Arc<Mutex<Option<String>>>) -> Questions {
+        Questions { socket, trouble, slots: Arc::default() }
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A row for each session. Where BIRD does not answer, they say why.
+    ///
+    /// # Errors
+    /// Others are asking.
+    pub fn summary(&self, sessions: &[Session]) -> Result<Vec<BgpRow>, ClientError> {
+        let slot = Slot::take(&self.slots)?;
+        let rows = Client::connect(&self.socket, PATIENCE)
+            .and_then(|mut client| ask(&mut client, sessions));
+        drop(slot);
+        Ok(rows.unwrap_or_else(|error| {
+            let why = self.trouble().unwrap_or_else(|| error.to_string());
+            let down = parse::Protocol {
+                state: "down".into(),
+                last_error: Some(why),
+                ..Default::default()
+            };
+            sessions.iter().map(|session| row(session, &down, None, BTreeMap::new())).collect()
+        }))
+    }
+
+    /// The routes of sessions in one direction, as BIRD tells them.
+    ///
+    /// # Errors
+    /// Where BIRD does not answer, or others are asking.
+    pub fn routes(
+        &self,
+        sessions: Vec<Session>,
+        direction: BgpDirection,
+    ) -> Result<impl Iterator<Item = BgpRouteRow> + Send + use<>, ClientError> {
+        let slot = Slot::take(&self.slots)?;
+        let client = Client::connect(&self.socket, PATIENCE)?;
+        Ok(route_rows(slot, client, sessions, direction))
+    }
+}
+
+fn ask(client: &mut Client, sessions: &[Session]) -> Result<Vec<BgpRow>, ClientError> {
     // A session alone is asked for alone.
     let pattern = match sessions {
         [] => return Ok(Vec::new()),
@@ -47,7 +127,7 @@ fn ask(socket: &Path, sessions: &[Session]) -> Result<Vec<BgpRow>, ClientError> 
     }
     .iter()
     .filter_map(|line| parse::bfd_session(line))
-    .map(|(address, tap, up)| ((tap, address), up))
+    .map(|session| ((session.tap, session.address), session.state == BfdState::Up))
     .collect();
     let unknown = parse::Protocol {
         state: "down".into(),
@@ -59,7 +139,7 @@ fn ask(socket: &Path, sessions: &[Session]) -> Result<Vec<BgpRow>, ClientError> 
         let protocol = protocols.get(&session.protocol).unwrap_or(&unknown);
         let rejected = match protocol.filtered {
             0 => BTreeMap::new(),
-            _ => rejected(&mut client, session)?,
+            _ => rejected(client, session)?,
         };
         let up = bfd.get(&(session.tap.clone(), session.peer)).copied();
         rows.push(row(session, protocol, up.or(session.bfd.then_some(false)), rejected));
@@ -69,6 +149,7 @@ fn ask(socket: &Path, sessions: &[Session]) -> Result<Vec<BgpRow>, ClientError> 
 
 /// How many routes each cause has refused.
 fn rejected(client: &mut Client, session: &Session) -> Result<BTreeMap<String, u64>, ClientError> {
+    // Without attributes, which may be 4 kB a route.
     client.send(&filtered(session))?;
     let (mut routes, mut counts) = (Routes::default(), BTreeMap::new());
     let mut count = |route: Option<Route>| {
@@ -85,11 +166,11 @@ fn rejected(client: &mut Client, session: &Session) -> Result<BTreeMap<String, u
 
 fn filtered(session: &Session) -> String {
     let Session { protocol, .. } = session;
-    format!("show route filtered table '{}' protocol '{protocol}' all", session.table())
+    format!("show route filtered table '{}' protocol '{protocol}'", session.table())
 }
 
 fn cause(route: &Route) -> &'static str {
-    Cause::of(route.cause).map_or("unknown", Cause::name)
+    Cause::of(route.preference).map_or("unknown", Cause::name)
 }
 
 fn row(
@@ -99,7 +180,7 @@ fn row(
     rejected: BTreeMap<String, u64>,
 ) -> BgpRow {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    let shut = protocol.info.contains("Route limit exceeded");
+    let shut = protocol.is_shut();
     let reached = protocol.import_hit || protocol.receive_hit || shut;
     let max = session.max_prefixes;
     let what = if protocol.receive_hit { "prefixes, refused ones included" } else { "prefixes" };
@@ -111,7 +192,12 @@ fn row(
         None
     };
     let info = Some(&protocol.info).filter(|info| !protocol.up && **info != protocol.state);
-    let last_error = limit.clone().or(protocol.last_error.clone()).or(info.cloned());
+    // RFC 4271 4.2 lets the peer have it; then only BFD notices that it is gone.
+    let no_hold = (protocol.hold_s == Some(0))
+        .then(|| "the peer wants no keepalives (hold time 0): hold_s is not kept".to_owned());
+    let message = protocol.message.clone().filter(|_| !protocol.up);
+    let errors = [limit, no_hold, message, protocol.last_error.clone(), info.cloned()];
+    let last_error = errors.into_iter().flatten().next();
     BgpRow {
         vif: session.vif.to_string(),
         vrf: session.vrf.to_string(),
@@ -131,16 +217,12 @@ fn row(
     }
 }
 
-/// The routes of sessions in one direction, as BIRD tells them.
-///
-/// # Errors
-/// Where BIRD does not answer.
-pub fn routes(
-    socket: &Path,
+fn route_rows(
+    slot: Slot,
+    mut client: Client,
     sessions: Vec<Session>,
     direction: BgpDirection,
-) -> Result<impl Iterator<Item = BgpRouteRow> + Send + use<>, ClientError> {
-    let mut client = Client::connect(socket)?;
+) -> impl Iterator<Item = BgpRouteRow> + Send + use<> {
     let questions: Vec<(Session, String, bool)> = sessions
         .into_iter()
         .flat_map(|session| {
@@ -152,7 +234,7 @@ pub fn routes(
                         format!("show route table '{table}' protocol '{name}' all"),
                         false,
                     ),
-                    (session.clone(), filtered(&session), true),
+                    (session.clone(), format!("{} all", filtered(&session)), true),
                 ],
                 BgpDirection::Advertised => {
                     vec![(
@@ -166,7 +248,8 @@ pub fn routes(
         .collect();
     let mut questions = questions.into_iter();
     let mut asked: Option<(Session, bool, Routes)> = None;
-    Ok(std::iter::from_fn(move || {
+    std::iter::from_fn(move || {
+        let _held = &slot;
         loop {
             let Some((session, refused, routes)) = &mut asked else {
                 let (session, question, refused) = questions.next()?;
@@ -180,7 +263,7 @@ pub fn routes(
                 Ok(None) => (routes.end(), false),
                 // Nothing is advertised by a session that is down.
                 Err(ClientError::Refused(_)) => (None, false),
-                Err(ClientError::Io(_)) => return None,
+                Err(_) => return None,
             };
             let row = route.and_then(|route| route_row(session, *refused, direction, route));
             if !more {
@@ -190,7 +273,7 @@ pub fn routes(
                 return row;
             }
         }
-    }))
+    })
 }
 
 fn route_row(
@@ -225,19 +308,4 @@ fn route_row(
         (row.med, row.local_preference) = (None, None);
     }
     Some(row)
-}
-
-/// Starts sessions anew, also those that were shut.
-///
-/// # Errors
-/// BIRD's.
-pub fn reset(socket: &Path, sessions: &[Session]) -> Result<(), ClientError> {
-    let mut client = Client::connect(socket)?;
-    for Session { protocol, .. } in sessions {
-        let said = client.command(&format!("enable '{protocol}'"))?;
-        if said.iter().any(|line| line.ends_with("already enabled")) {
-            client.command(&format!("restart '{protocol}'"))?;
-        }
-    }
-    Ok(())
 }

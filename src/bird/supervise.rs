@@ -1,19 +1,21 @@
 //! Keeps BIRD running with the configuration that is wanted: starts it or takes over one that a killed
-//! station left, reconfigures it, starts it again where it died, and ends it with the station. All in a
-//! thread of its own: the control thread only leaves orders.
+//! station left, reconfigures it, starts it again where it died or hangs, and ends it with the station. All
+//! in a thread of its own: the control thread only leaves orders.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 use tracing::{info, warn};
 
 use super::Rendered;
-use super::client::{Client, ClientError, Line};
-use super::events::{Heard, PeerEvent, Peers, Tracker};
-use super::parse;
+use super::client::{Client, ClientError, PATIENCE};
+use super::complaints;
+use super::damping::Damping;
+use super::events::PeerEvent;
+use super::follow::{Effect, Ended, Follower, follow};
+use super::handle::Order;
 use super::process::{Place, ProcessError};
 
 /// Between a failure and the next attempt: the first time, and at most.
@@ -21,111 +23,20 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 /// A BIRD that ran for so long is given the shortest wait again.
 const STEADY: Duration = Duration::from_secs(60);
 /// How long BIRD may take to say goodbye to its peers.
-const GOODBYE: Duration = Duration::from_secs(5);
+pub(super) const GOODBYE: Duration = Duration::from_secs(5);
 /// Until a protocol that waits for its interface is started again.
 const LOOK: Duration = Duration::from_millis(500);
-/// What BIRD keeps of its log for us until we take it, in octets: the most that it allows.
-const ECHO: u32 = 65_536;
-
-enum Order {
-    Apply(Option<Rendered>, Peers),
-    /// The TAPs were looked at; those of these names are not what they were.
-    Renew(Vec<String>),
-    /// This protocol waits for its interface.
-    Wake(String),
-    /// The connection with this number has ended: BIRD is gone.
-    Lost(u64),
-    Stop(Sender<()>),
-}
-
-/// The control thread's end.
-pub struct Bird {
-    place: Place,
-    orders: Sender<Order>,
-    trouble: Arc<Mutex<Option<String>>>,
-}
-
-impl Bird {
-    /// Starts the thread. BIRD itself is started when a configuration needs it, in the network namespace
-    /// of the thread that calls. Its files are in `directory`; peers that come and go are told to `events`.
-    ///
-    /// # Errors
-    /// The system's, where there is no thread left.
-    pub fn start(
-        program: PathBuf,
-        directory: PathBuf,
-        events: Sender<PeerEvent>,
-    ) -> std::io::Result<Bird> {
-        let (orders, their_orders) = unbounded();
-        let trouble = Arc::new(Mutex::new(None));
-        let place = Place { program, directory };
-        let supervisor = Supervisor {
-            place: place.clone(),
-            orders: orders.clone(),
-            events,
-            peers: Arc::default(),
-            trouble: trouble.clone(),
-            wanted: None,
-            changed: false,
-            running: None,
-            connections: 0,
-            retry_at: None,
-            backoff: BACKOFF.0,
-            taps_ready: false,
-            asleep: BTreeSet::new(),
-            wake_at: None,
-        };
-        std::thread::Builder::new()
-            .name("bird".into())
-            .spawn(move || supervisor.run(&their_orders))?;
-        Ok(Bird { place, orders, trouble })
-    }
-
-    /// Has BIRD run this, or, with `None`, not run. Returns at once.
-    pub fn apply(&self, rendered: Option<Rendered>, config: &crate::control::model::Config) {
-        drop(self.orders.send(Order::Apply(rendered, Peers::of(config))));
-    }
-
-    /// The TAPs are as they can be, and these are new ones or have a carrier that came or went: what
-    /// speaks through them starts anew. Before the first time BIRD is not started: among many TAPs that
-    /// appear around its start it overlooks some.
-    pub fn renew(&self, taps: Vec<String>) {
-        drop(self.orders.send(Order::Renew(taps)));
-    }
-
-    /// Where BIRD answers.
-    pub fn socket(&self) -> PathBuf {
-        self.place.socket()
-    }
-
-    /// What stands between BIRD and the configuration, in words.
-    pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Drop for Bird {
-    /// Ends all sessions, and BIRD. Only a station that is killed leaves it running.
-    fn drop(&mut self) {
-        let (sender, done) = bounded(1);
-        // It may hang; the station ends all the same.
-        if self.orders.send(Order::Stop(sender)).is_ok() {
-            let _ = done.recv_timeout(GOODBYE + Duration::from_secs(1));
-        }
-    }
-}
-
 struct Running {
     /// The number of the connection whose end is BIRD's.
     connection: u64,
     since: Instant,
 }
 
-struct Supervisor {
+pub(super) struct Supervisor {
     place: Place,
     orders: Sender<Order>,
     events: Sender<PeerEvent>,
-    peers: Arc<Mutex<Peers>>,
+    follower: Arc<Mutex<Follower>>,
     trouble: Arc<Mutex<Option<String>>>,
     wanted: Option<Rendered>,
     /// BIRD does not have what is wanted yet.
@@ -137,11 +48,15 @@ struct Supervisor {
     backoff: Duration,
     /// The TAPs have been looked at.
     taps_ready: bool,
-    /// Protocols to start again. BIRD (2.0) looks for the interface of a protocol in a `vrf` when the
-    /// protocol starts, and never again.
-    asleep: BTreeSet<String>,
-    /// When to do so.
-    wake_at: Option<Instant>,
+    /// Protocols to start again, and when. BIRD (2.0) looks for the interface of a protocol in a `vrf`
+    /// when the protocol starts, and never again.
+    asleep: BTreeMap<String, Instant>,
+    /// Sessions that a limit shut until an operator resets them. BIRD itself would start them with the
+    /// next `configure`.
+    shut: BTreeSet<String>,
+    links: Damping,
+    /// Of what the station originates, the protocols that are disabled in BIRD: suffixes of their names.
+    dead_ways: BTreeSet<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -155,11 +70,40 @@ enum Failure {
 }
 
 impl Supervisor {
-    fn run(mut self, orders: &Receiver<Order>) {
-        // One that a killed station left may be there although nothing needs it now.
-        self.changed = true;
+    pub(super) fn new(
+        place: Place,
+        orders: Sender<Order>,
+        events: Sender<PeerEvent>,
+        trouble: Arc<Mutex<Option<String>>>,
+    ) -> Supervisor {
+        Supervisor {
+            shut: place.shut(),
+            place,
+            orders,
+            events,
+            follower: Arc::new(Mutex::new(Follower::new(Instant::now()))),
+            trouble,
+            wanted: None,
+            // One that a killed station left may be there although nothing needs it now.
+            changed: true,
+            running: None,
+            connections: 0,
+            retry_at: None,
+            backoff: BACKOFF.0,
+            taps_ready: false,
+            asleep: BTreeMap::new(),
+            links: Damping::default(),
+            dead_ways: BTreeSet::new(),
+        }
+    }
+
+    /// Carries out orders until the last one.
+    pub(super) fn run(mut self, orders: &Receiver<Order>) {
         loop {
-            let order = match self.retry_at.into_iter().chain(self.wake_at).min() {
+            let now = Instant::now();
+            let wakes = self.asleep.values().copied().min();
+            let next = self.retry_at.into_iter().chain(wakes).chain(self.links.next(now)).min();
+            let order = match next {
                 Some(at) => match orders.recv_deadline(at) {
                     Ok(order) => Some(order),
                     Err(RecvTimeoutError::Timeout) => None,
@@ -170,71 +114,127 @@ impl Supervisor {
                     Err(_) => return,
                 },
             };
-            // All that waits: a link that flaps makes one change of many.
+            // All that waits: many changes at once are one `configure`.
             for order in order.into_iter().chain(orders.try_iter()) {
-                match order {
-                    Order::Apply(rendered, peers) => {
-                        *self.peers.lock().unwrap_or_else(PoisonError::into_inner) = peers;
-                        if rendered != self.wanted {
-                            // What failed may succeed with this.
-                            (self.changed, self.retry_at) = (true, None);
-                        }
-                        self.wanted = rendered;
-                    }
-                    Order::Renew(taps) => {
-                        self.taps_ready = true;
-                        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-                        self.asleep.extend(peers.on(&taps));
-                        if !taps.is_empty() {
-                            self.wake_at = Some(Instant::now());
-                        }
-                    }
-                    Order::Wake(protocol) => {
-                        self.asleep.insert(protocol);
-                        self.wake_at.get_or_insert_with(|| Instant::now() + LOOK);
-                    }
-                    Order::Lost(connection) => self.lost(connection),
-                    Order::Stop(done) => {
-                        self.end();
-                        let _ = done.send(());
-                        return;
-                    }
+                if let Order::Stop(done) = order {
+                    self.end();
+                    let _ = done.send(());
+                    return;
                 }
+                self.order(order);
             }
             if self.taps_ready && self.retry_at.is_none_or(|at| at <= Instant::now()) {
                 self.retry_at = None;
                 self.settle();
             }
-            if self.wake_at.is_some_and(|at| at <= Instant::now()) {
-                self.wake_at = None;
-                self.wake();
-            }
+            self.wake();
         }
+    }
+
+    fn order(&mut self, order: Order) {
+        let now = Instant::now();
+        match order {
+            Order::Apply(rendered, peers) => {
+                self.keep_shut(|protocol| peers.session(protocol).is_some());
+                self.follower().configure(peers);
+                if rendered != self.wanted {
+                    // What failed may succeed with this.
+                    (self.changed, self.retry_at) = (true, None);
+                }
+                self.wanted = rendered;
+            }
+            Order::Links(ports) => self.links.links(&ports, now),
+            Order::Renew(taps) => {
+                self.taps_ready = true;
+                let mut renewed = Vec::new();
+                {
+                    let follower = self.follower();
+                    for tap in taps {
+                        // A link that flaps starts nothing until it stays.
+                        let at =
+                            follower.peers.port(&tap).and_then(|port| self.links.back_at(port));
+                        let at = at.unwrap_or(now);
+                        renewed.extend(follower.peers.on(&tap).into_iter().map(|name| (name, at)));
+                    }
+                }
+                self.asleep.extend(renewed);
+            }
+            Order::Wake(protocol) => {
+                self.asleep.entry(protocol).or_insert(now + LOOK);
+            }
+            Order::Shut(protocol) => {
+                if self.shut.insert(protocol) {
+                    self.place.keep_shut(&self.shut);
+                }
+            }
+            Order::Reset(protocols, done) => {
+                self.keep_shut(|protocol| !protocols.contains(protocol));
+                let _ = done.send(self.reset(&protocols));
+            }
+            Order::Lost { connection, hung } => self.lost(connection, hung),
+            Order::Stop(_) => {}
+        }
+    }
+
+    /// Forgets that the other sessions are shut.
+    fn keep_shut(&mut self, which: impl Fn(&String) -> bool) {
+        let before = self.shut.len();
+        self.shut.retain(which);
+        if self.shut.len() != before {
+            self.place.keep_shut(&self.shut);
+        }
+    }
+
+    fn follower(&self) -> std::sync::MutexGuard<'_, Follower> {
+        self.follower.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn client(&self) -> Result<Client, ClientError> {
+        Client::connect(&self.place.socket(), PATIENCE)
     }
 
     /// Starts protocols again that BIRD would let sleep.
     fn wake(&mut self) {
-        let asleep = std::mem::take(&mut self.asleep);
-        if self.running.is_none() {
+        let now = Instant::now();
+        let mut due = Vec::new();
+        self.asleep.retain(|protocol, at| {
+            let later = *at > now;
+            due.extend((!later).then(|| protocol.clone()));
+            later
+        });
+        if self.running.is_none() || due.is_empty() {
             return;
         }
-        let restart = || -> Result<(), ClientError> {
-            let mut client = Client::connect(&self.place.socket())?;
-            for protocol in &asleep {
-                // One that is gone by now is an error that means nothing.
-                match client.command(&format!("restart '{protocol}'")) {
-                    Ok(_) | Err(ClientError::Refused(_)) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(())
-        };
-        if let Err(error) = restart() {
+        let commands = due.iter().map(|protocol| format!("restart '{protocol}'"));
+        if let Err(error) = self.commands(commands) {
             warn!(%error, "cannot start BGP sessions again");
         }
     }
 
-    fn lost(&mut self, connection: u64) {
+    /// Carries out commands. One about what is gone by now is an error that means nothing.
+    fn commands(&self, commands: impl Iterator<Item = String>) -> Result<(), ClientError> {
+        let mut client = self.client()?;
+        for command in commands {
+            match client.command(&command) {
+                Ok(_) | Err(ClientError::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn reset(&self, protocols: &[String]) -> Result<(), ClientError> {
+        let mut client = self.client()?;
+        for protocol in protocols {
+            let said = client.command(&format!("enable '{protocol}'"))?;
+            if said.iter().any(|line| line.ends_with("already enabled")) {
+                client.command(&format!("restart '{protocol}'"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn lost(&mut self, connection: u64, hung: bool) {
         let Some(running) = self.running.take_if(|running| running.connection == connection) else {
             return;
         };
@@ -242,7 +242,18 @@ impl Supervisor {
             self.backoff = BACKOFF.0;
         }
         // What it was doing to its routes stays in the kernel; the next one takes them over.
-        self.fail(&"BIRD has died");
+        if hung {
+            self.kill();
+            self.fail(&"BIRD did not answer any more, and was killed");
+        } else {
+            self.fail(&"BIRD has died");
+        }
+    }
+
+    fn kill(&self) {
+        if let Err(error) = self.place.kill() {
+            warn!(%error, "cannot kill the BIRD that does not answer");
+        }
     }
 
     /// Brings BIRD to what is wanted.
@@ -255,13 +266,14 @@ impl Supervisor {
                 Ok(())
             }
             (Some(_), None) => self.bring_up(),
-            (Some(wanted), Some(_)) if self.changed => self.reconfigure(wanted),
-            _ => return,
+            (Some(_), Some(_)) if self.changed => self.reconfigure(),
+            (Some(_), Some(_)) => self.advertise(),
         };
         match done {
             Ok(()) => {
-                self.changed = false;
-                *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                if std::mem::take(&mut self.changed) {
+                    *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                }
             }
             Err(failure) => self.fail(&failure),
         }
@@ -269,6 +281,8 @@ impl Supervisor {
 
     fn fail(&mut self, failure: &dyn std::fmt::Display) {
         let wait = self.backoff;
+        // What it does not have when it is back is written again.
+        self.changed = true;
         warn!(error = %failure, wait_ms = wait.as_millis(), "BGP is not as configured; it is tried again");
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure.to_string());
         self.retry_at = Some(Instant::now() + wait);
@@ -277,97 +291,114 @@ impl Supervisor {
 
     /// Takes over a BIRD that runs, or starts one.
     fn bring_up(&mut self) -> Result<(), Failure> {
-        let Some(wanted) = self.wanted.clone() else { return Ok(()) };
         if self.place.is_elsewhere() {
             info!("the running BIRD is in another network namespace");
             self.end();
-        } else if let Ok(client) = Client::connect(&self.place.socket()) {
-            self.watch(client)?;
-            info!("took over the running BIRD");
-            return self.reconfigure(&wanted);
+        }
+        match self.client() {
+            Ok(client) => {
+                self.watch(client, false)?;
+                info!("took over the running BIRD");
+                return self.reconfigure();
+            }
+            // It would keep another one from starting.
+            Err(error) if error.is_silence() => self.kill(),
+            Err(_) => {}
         }
         let recover = self.place.died();
-        self.place.write(&wanted)?;
+        self.write()?;
         self.place.start(recover)?;
-        let client = Client::connect(&self.place.socket())?;
         info!(recover, "started BIRD");
-        Ok(self.watch(client)?)
+        Ok(self.watch(self.client()?, true)?)
     }
 
-    fn reconfigure(&self, wanted: &Rendered) -> Result<(), Failure> {
-        self.place.write(wanted)?;
-        let said = Client::connect(&self.place.socket())?.command("configure")?;
+    fn reconfigure(&mut self) -> Result<(), Failure> {
+        self.write()?;
+        let said = self.client()?.command("configure")?;
         info!(said = said.last().map_or("", |line| line.as_str()), "reconfigured BIRD");
+        Ok(())
+    }
+
+    /// Writes what is wanted, without what is shut or leads nowhere.
+    fn write(&mut self) -> Result<(), ProcessError> {
+        let Some(wanted) = &self.wanted else { return Ok(()) };
+        let dead = wanted.dead_ways(&self.links.dead(Instant::now()));
+        self.place.write(&wanted.text_without(&self.shut, &dead))?;
+        self.dead_ways = dead;
+        Ok(())
+    }
+
+    /// Has BIRD advertise what the ports that have a link lead to, and nothing else. It reads no
+    /// configuration for that: with many sessions it would do nothing else for seconds.
+    fn advertise(&mut self) -> Result<(), Failure> {
+        let Some(wanted) = &self.wanted else { return Ok(()) };
+        let dead = wanted.dead_ways(&self.links.dead(Instant::now()));
+        if dead == self.dead_ways {
+            return Ok(());
+        }
+        let word = |way: &String| if dead.contains(way) { "disable" } else { "enable" };
+        let changed = dead.symmetric_difference(&self.dead_ways);
+        self.commands(changed.map(|way| format!("{} \"s*{way}\"", word(way))))?;
+        self.dead_ways = dead;
         Ok(())
     }
 
     /// Ends BIRD, and waits until it has told its peers.
     fn end(&mut self) {
         self.running = None;
-        let Ok(mut client) = Client::connect(&self.place.socket()) else { return };
-        info!("ending all BGP sessions");
         let deadline = Instant::now() + GOODBYE;
-        if client.command("down").is_ok() {
+        let said = Client::connect(&self.place.socket(), GOODBYE).and_then(|mut client| {
+            info!("ending all BGP sessions");
+            client.command("down")?;
             // It closes its connections last.
-            while Instant::now() < deadline && client.line().is_ok() {}
+            loop {
+                client.wait_for(deadline.saturating_duration_since(Instant::now()))?;
+                match client.line() {
+                    Ok(_) => {}
+                    Err(error) if error.is_silence() => return Err(error),
+                    Err(_) => return Ok(()),
+                }
+            }
+        });
+        match said {
+            Ok(()) => self.place.clear(),
+            Err(error) if error.is_silence() => self.kill(),
+            Err(_) => {}
         }
     }
 
-    /// Follows BIRD's messages in a thread, whose end says that BIRD is gone.
-    fn watch(&mut self, client: Client) -> std::io::Result<()> {
+    /// Follows BIRD in threads; the end of the first says that BIRD is gone. `anew`: it has just started.
+    fn watch(&mut self, client: Client, anew: bool) -> std::io::Result<()> {
         self.connections += 1;
         let connection = self.connections;
-        let (peers, events, orders) =
-            (self.peers.clone(), self.events.clone(), self.orders.clone());
+        let (events, orders) = (self.events.clone(), self.orders.clone());
+        let trouble = self.trouble.clone();
+        let follower = self.follower.clone();
+        self.follower().connected(anew, Instant::now());
         std::thread::Builder::new().name("bird-events".into()).spawn(move || {
-            if let Err(error) = follow(client, &peers, &events, &orders) {
-                info!(%error, "BIRD's messages end");
-            }
-            drop(orders.send(Order::Lost(connection)));
+            let ended = follow(client, &follower, |effect| {
+                let order = match effect {
+                    Effect::Peer(event) => {
+                        event.log();
+                        drop(events.send(event));
+                        return;
+                    }
+                    Effect::Silent(silent) => {
+                        warn!(silent, "whether BIRD answers");
+                        *trouble.lock().unwrap_or_else(PoisonError::into_inner) =
+                            silent.then(|| "BIRD does not answer".to_owned());
+                        return;
+                    }
+                    Effect::Wake(protocol) => Order::Wake(protocol),
+                    Effect::Shut(protocol) => Order::Shut(protocol),
+                };
+                drop(orders.send(order));
+            });
+            info!(error = %ended, "BIRD's messages end");
+            let hung = matches!(ended, Ended::Silent);
+            drop(orders.send(Order::Lost { connection, hung }));
         })?;
         self.running = Some(Running { connection, since: Instant::now() });
-        Ok(())
-    }
-}
-
-/// Tells of peers until BIRD is gone.
-fn follow(
-    mut client: Client,
-    peers: &Mutex<Peers>,
-    events: &Sender<PeerEvent>,
-    orders: &Sender<Order>,
-) -> Result<(), ClientError> {
-    client.wait_for_ever()?;
-    client.send(&format!("echo all {ECHO}"))?;
-    let mut tracker = Tracker::default();
-    // Those that are up already.
-    client.send("show protocols \"b.*\"")?;
-    loop {
-        let line = client.line()?;
-        let at = Instant::now();
-        let peers = peers.lock().unwrap_or_else(PoisonError::into_inner);
-        let heard: Vec<Heard> = match line {
-            Line::Log(text) => vec![tracker.message(&text, &peers, at)],
-            Line::Text(code, text) => parse::protocols([(code, text)])
-                .iter()
-                .map(|protocol| tracker.state(protocol, &peers, at))
-                .collect(),
-            Line::End(..) => Vec::new(),
-        };
-        drop(peers);
-        for heard in heard {
-            match heard {
-                Heard::Nothing => {}
-                Heard::Peer(event) => {
-                    info!(
-                        vif = %event.vif, peer = %event.address, up = event.up,
-                        cause = event.cause, "peer"
-                    );
-                    drop(events.send(event));
-                }
-                Heard::Waits(protocol) => drop(orders.send(Order::Wake(protocol))),
-                Heard::Gap => client.send("show protocols \"b.*\"")?,
-            }
-        }
+        complaints::spawn(self.place.socket(), self.follower.clone())
     }
 }

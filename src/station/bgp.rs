@@ -1,13 +1,15 @@
 //! BIRD, as the control thread drives it: what it is to run, and what operators ask of it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tracing::warn;
+
 use super::answer::no_such;
 use super::control_thread::Control;
-use crate::bird::{self, ClientError, Rendered, Session, Surroundings};
+use crate::bird::{self, ClientError, ProcessError, Rendered, Session, Surroundings};
 use crate::control::CommitError;
 use crate::control::answer::Answer;
 use crate::control::model::{Config, StationConfig};
@@ -24,53 +26,39 @@ pub(super) fn directory(station: &StationConfig) -> PathBuf {
 pub(super) fn check(config: &Config) -> Result<(), bird::ProcessError> {
     let vrfs: HashMap<Arc<str>, VrfId> =
         config.vrfs.iter().map(|vrf| vrf.name.clone()).zip((0..).map(VrfId)).collect();
-    let around = Surroundings {
-        vrfs: &vrfs,
-        dead_ports: &BTreeSet::new(),
-        directory: &directory(&config.station),
-    };
+    let around = Surroundings { vrfs: &vrfs, directory: &directory(&config.station) };
     match bird::render(config, &around) {
         Some(rendered) => bird::check(&config.station.bird, &rendered),
         None => Ok(()),
     }
 }
 
-/// What BIRD is to run with a configuration, with these ids of VRFs and while these ports are dead; checked by
-/// BIRD if it is not what it runs already. It may take BIRD long.
+/// What BIRD is to run with a configuration, with these ids of VRFs; checked by BIRD if it is not what it runs
+/// already, which may take BIRD long. What BIRD refuses is refused. Where there is no BIRD to ask, the rest of
+/// the station goes on without: `show bgp` says what is missing, and it is tried again.
 pub(super) fn prepare(
     config: &Config,
     vrfs: &HashMap<Arc<str>, VrfId>,
-    dead_ports: &BTreeSet<Arc<str>>,
     running: Option<&Rendered>,
 ) -> Result<Option<Rendered>, CommitError> {
-    let around = Surroundings { vrfs, dead_ports, directory: &directory(&config.station) };
+    let around = Surroundings { vrfs, directory: &directory(&config.station) };
     let rendered = bird::render(config, &around);
     if let Some(new) = rendered.as_ref().filter(|new| Some(*new) != running) {
-        bird::check(&config.station.bird, new)
-            .map_err(|error| CommitError::Routing(error.to_string()))?;
+        match bird::check(&config.station.bird, new) {
+            Err(error @ ProcessError::Refused(_)) => {
+                return Err(CommitError::Routing(error.to_string()));
+            }
+            Err(error) => warn!(%error, "no BGP session and no BFD until BIRD is there"),
+            Ok(()) => {}
+        }
     }
     Ok(rendered)
 }
 
 impl Control {
-    /// What BIRD is to run with a configuration, as the ports are now.
-    fn render(&self, config: &Config) -> Option<Rendered> {
-        let around = Surroundings {
-            vrfs: &self.engine.vrf_ids(config),
-            dead_ports: &self.dead_ports(),
-            directory: &directory(&config.station),
-        };
-        bird::render(config, &around)
-    }
-
-    /// The ports without a link.
-    pub(super) fn dead_ports(&self) -> BTreeSet<Arc<str>> {
-        let dead = self.datapath.ports.iter().filter(|port| !port.facts.link_up);
-        dead.map(|port| port.config.name.clone()).collect()
-    }
-
     /// Gives BIRD what it is to run.
     pub(super) fn apply_bgp(&mut self, rendered: Option<Rendered>) {
+        self.refresh_bgp();
         if rendered != self.bgp || rendered.is_none() {
             self.bird.apply(rendered.clone(), self.config());
             self.bgp = rendered;
@@ -78,11 +66,9 @@ impl Control {
     }
 
     /// A port came or went: what only it leads to is advertised, or no longer.
-    pub(super) fn refresh_bgp(&mut self) {
-        let rendered = self.render(self.config());
-        if rendered != self.bgp {
-            self.apply_bgp(rendered);
-        }
+    pub(super) fn refresh_bgp(&self) {
+        let lost = self.datapath.ports.iter().filter(|port| !port.facts.link_up);
+        self.bird.links_lost(lost.map(|port| port.config.name.clone()).collect());
     }
 
     /// The sessions of a VIF, and of one peer on it.
@@ -111,8 +97,11 @@ pub(super) fn show(control: &Control, vif: Option<&str>) -> Answer {
             Err(refusal) => return Answer::Refused(refusal),
         },
     };
-    let (socket, trouble) = (control.bird.socket(), control.bird.trouble());
-    Answer::later(move || Answer::rows(bird::summary(&socket, &sessions, trouble.as_deref())))
+    let questions = control.bird.questions();
+    Answer::later(move || match questions.summary(&sessions) {
+        Ok(rows) => Answer::rows(rows),
+        Err(error) => refused(&error),
+    })
 }
 
 /// `show bgp VIF routes`.
@@ -121,8 +110,8 @@ pub(super) fn routes(control: &Control, vif: &str, direction: BgpDirection) -> A
         Ok(sessions) => sessions,
         Err(refusal) => return Answer::Refused(refusal),
     };
-    let socket = control.bird.socket();
-    Answer::later(move || match bird::routes(&socket, sessions, direction) {
+    let questions = control.bird.questions();
+    Answer::later(move || match questions.routes(sessions, direction) {
         Ok(rows) => Answer::Rows(Box::new(rows.map(Into::into))),
         Err(error) => refused(&error),
     })
@@ -139,9 +128,9 @@ pub(super) fn reset(control: &Control, vif: &str, peer: Option<IpAddr>) -> Answe
             format!("vif \"{vif}\" is down: `stationctl vif up {vif}` starts its sessions");
         return Answer::refused(ErrorKind::Conflict, message);
     }
-    let socket = control.bird.socket();
+    let reset = control.bird.reset(&sessions);
     let generation = control.engine.tables().generation;
-    Answer::later(move || match bird::reset(&socket, &sessions) {
+    Answer::later(move || match reset() {
         Ok(()) => {
             let reset =
                 |session: &Session| format!("~ bgp {} on vif {}: reset", session.peer, session.vif);
@@ -153,5 +142,9 @@ pub(super) fn reset(control: &Control, vif: &str, peer: Option<IpAddr>) -> Answe
 }
 
 fn refused(error: &ClientError) -> Answer {
-    Answer::Refused(Refusal::new(ErrorKind::Internal, error.to_string()))
+    let kind = match error {
+        ClientError::Busy => ErrorKind::Conflict,
+        _ => ErrorKind::Internal,
+    };
+    Answer::Refused(Refusal::new(kind, error.to_string()))
 }

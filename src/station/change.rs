@@ -129,14 +129,12 @@ impl Changes {
         next.share_lists(&running);
         drop(running);
         let next = Arc::new(next);
-        let (base, facts, bird, dead) = self.ask(|control| {
-            let facts = control.datapath.facts();
-            (control.engine.base(), facts, control.bgp.clone(), control.dead_ports())
+        let (base, facts, bird) = self.ask(|control| {
+            (control.engine.base(), control.datapath.facts(), control.bgp.clone())
         })?;
         let candidate = base.compile(next.clone(), &facts).map_err(|error| refusal(&error))?;
         let vrfs = candidate.vrf_ids();
-        let bird =
-            bgp::prepare(&next, &vrfs, &dead, bird.as_ref()).map_err(|error| refusal(&error))?;
+        let bird = bgp::prepare(&next, &vrfs, bird.as_ref()).map_err(|error| refusal(&error))?;
         Ok(Checked { config: next, diff, vrfs, bird })
     }
 

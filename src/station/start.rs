@@ -95,7 +95,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         paused: Arc::default(),
     };
     let vrfs = control.engine.vrf_ids(&config);
-    let rendered = bgp::prepare(&config, &vrfs, &control.dead_ports(), None)?;
+    let rendered = bgp::prepare(&config, &vrfs, None)?;
     control.commit(&config, rendered)?;
 
     let ports = config.ports.iter().map(|port| port.interface.clone()).collect();

@@ -366,7 +366,7 @@ fn sessions_outlive_the_station_but_not_its_orderly_end() {
         use std::os::unix::fs::PermissionsExt;
         std::fs::metadata(wire.directory().join(file)).unwrap().permissions().mode() & 0o777
     };
-    assert_eq!((mode("bird.conf"), mode("")), (0o600, 0o700));
+    assert_eq!((mode("bird.conf"), mode(""), mode("run")), (0o600, 0o710, 0o700));
 
     // Killed: the same BIRD, the same sessions, and they are told anew.
     wire.end(false);

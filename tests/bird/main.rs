@@ -5,7 +5,7 @@
 mod live;
 mod wire;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,15 +22,14 @@ fn config(text: &str) -> Config {
     parse(text, Path::new("/nonexistent")).unwrap()
 }
 
-fn render_with(config: &Config, dead_ports: &[&str], directory: &Path) -> Option<bird::Rendered> {
+fn render_with(config: &Config, directory: &Path) -> Option<bird::Rendered> {
     let vrfs: HashMap<Arc<str>, VrfId> =
         config.vrfs.iter().map(|vrf| vrf.name.clone()).zip((0..).map(VrfId)).collect();
-    let dead_ports: BTreeSet<Arc<str>> = dead_ports.iter().map(|&port| port.into()).collect();
-    bird::render(config, &Surroundings { vrfs: &vrfs, dead_ports: &dead_ports, directory })
+    bird::render(config, &Surroundings { vrfs: &vrfs, directory })
 }
 
 fn render(text: &str) -> String {
-    let rendered = render_with(&config(text), &[], at()).expect("there is BGP");
+    let rendered = render_with(&config(text), at()).expect("there is BGP");
     rendered.text().to_owned()
 }
 
@@ -62,13 +61,13 @@ fn the_rendering_is_as_it_was_reviewed() {
         std::fs::write(&path, &text).unwrap();
         panic!("not tests/bird/bird.conf: compare it with {}", path.display());
     }
-    accepted(&render_with(&config(CONFIG), &[], at()).unwrap());
+    accepted(&render_with(&config(CONFIG), at()).unwrap());
 }
 
 #[test]
 fn without_bgp_and_bfd_there_is_no_bird() {
     let none = config(include_str!("../common/station.toml"));
-    assert!(render_with(&none, &[], at()).is_none());
+    assert!(render_with(&none, at()).is_none());
 }
 
 #[test]
@@ -105,10 +104,10 @@ fn customers_of_a_public_vrf_learn_only_what_is_the_providers() {
     };
     assert!(guarded("b.v0.300.192.0.2.2") && guarded("b.v0.301.192.0.2.6"));
     assert!(!guarded("b.v0.100.169.254.0.2") && !guarded("b.v1.1100.7.10.255.1.2"));
-    let own = protocol(&text, "protocol static 's4.public'");
-    assert!(own.contains("route 198.18.0.0/15 blackhole { station_from = 2; };"), "{own}");
-    assert!(own.contains("route 203.0.113.0/24 blackhole { station_from = 1; };"), "{own}");
-    assert!(own.contains("route 192.0.2.0/30 blackhole { station_from = 1; };"), "{own}");
+    let own = |ports: &str| protocol(&text, &format!("protocol static 's4.public:{ports}'"));
+    assert!(own("1").contains("route 198.18.0.0/15 blackhole { station_from = 2; };"));
+    assert!(own("0").contains("route 203.0.113.0/24 blackhole { station_from = 1; };"));
+    assert!(own("0").contains("route 192.0.2.0/30 blackhole { station_from = 1; };"));
 }
 
 #[test]
@@ -121,17 +120,17 @@ fn alternates_exist_where_two_peers_do() {
     }
 }
 
+/// Each has a protocol of its own for what a set of ports leads to.
 #[test]
-fn what_a_dead_port_leads_to_is_not_advertised() {
-    let config = config(CONFIG);
-    let rendered = render_with(&config, &["core0"], at()).unwrap();
-    let public = protocol(rendered.text(), "protocol static 's4.public'");
-    assert!(!public.contains("198.18.0.0/15") && !public.contains("192.0.2.8/30"), "{public}");
-    assert!(public.contains("203.0.113.0/24"), "{public}");
-    // Its sessions stay as they are: they end by themselves.
-    let session = |text: &str| protocol(text, "protocol bgp 'b.v1.1100.7.10.255.1.2'").to_owned();
-    assert_eq!(session(rendered.text()), session(&render(CONFIG)));
-    accepted(&rendered);
+fn what_a_port_leads_to_can_be_withdrawn_without_a_configuration() {
+    let text = render(CONFIG);
+    let public = |ports: &str| protocol(&text, &format!("protocol static 's4.public{ports}'"));
+    let (customer, core) = (public(":0"), public(":1"));
+    assert!(core.contains("198.18.0.0/15") && core.contains("192.0.2.8/30"), "{core}");
+    assert!(!core.contains("203.0.113.0/24") && customer.contains("203.0.113.0/24"), "{customer}");
+    // A route that leads nowhere needs no port.
+    let always = protocol(&text, "protocol static 's4.vpc-a'");
+    assert!(always.contains("10.3.0.0/16") && !always.contains("10.2.0.0/16"), "{always}");
 }
 
 #[test]
@@ -147,7 +146,7 @@ fn a_password_is_in_the_text_and_in_nothing_that_is_shown() {
     let secret = "k$y'\\%#;{}";
     assert!(render(CONFIG).contains(&format!("password \"{secret}\";")));
     let config = config(CONFIG);
-    let rendered = render_with(&config, &[], at()).unwrap();
+    let rendered = render_with(&config, at()).unwrap();
     assert!(!format!("{config:?} {rendered:?}").contains(secret));
     // BIRD's own complaints name a place, not a text.
     let broken = CONFIG.replacen("max_prefixes = 50", "max_prefixes = 0", 1);
@@ -171,7 +170,7 @@ fn two_hundred_tenants_with_the_same_addresses() {
              [[vif.bgp]]\npeer = \"169.254.0.2\"\npeer_as = 65001\nlocal_as = 64512\n"
         ));
     }
-    let rendered = render_with(&config(&text), &[], at()).unwrap();
+    let rendered = render_with(&config(&text), at()).unwrap();
     for i in 1..=200 {
         assert!(rendered.text().contains(&format!("kernel table {};", 10_000 + 2 * (i - 1))));
     }

@@ -113,7 +113,7 @@ impl Wire {
 
     /// Takes a configuration into use.
     pub fn apply(&mut self, config: Config) {
-        let rendered = render_with(&config, &[], &self.directory());
+        let rendered = render_with(&config, &self.directory());
         self.bird.as_ref().unwrap().apply(rendered, &config);
         self.config = config;
     }
@@ -131,7 +131,7 @@ impl Wire {
 
     /// The process of the station's BIRD.
     pub fn pid(&self) -> Option<String> {
-        let pid = std::fs::read_to_string(self.directory().join("pid")).ok()?;
+        let pid = std::fs::read_to_string(self.directory().join("run/pid")).ok()?;
         let pid = pid.trim().to_owned();
         Path::new("/proc").join(&pid).exists().then_some(pid)
     }
@@ -204,8 +204,7 @@ impl Wire {
 
     /// `show bgp`.
     pub fn summary(&self) -> Vec<BgpRow> {
-        let bird = self.bird.as_ref().unwrap();
-        bird::summary(&bird.socket(), &self.sessions(), bird.trouble().as_deref())
+        self.bird.as_ref().unwrap().questions().summary(&self.sessions()).unwrap()
     }
 
     /// `show bgp VIF routes`, as prefix, state, cause.
@@ -216,15 +215,15 @@ impl Wire {
     ) -> Vec<station::control::rows::BgpRouteRow> {
         let mut sessions = self.sessions();
         sessions.retain(|session| &*session.vif == vif);
-        let socket = self.bird.as_ref().unwrap().socket();
-        bird::routes(&socket, sessions, direction).unwrap().collect()
+        let questions = self.bird.as_ref().unwrap().questions();
+        questions.routes(sessions, direction).unwrap().collect()
     }
 
     /// `bgp reset`.
     pub fn reset(&self, vif: &str) {
         let mut sessions = self.sessions();
         sessions.retain(|session| &*session.vif == vif);
-        bird::reset(&self.bird.as_ref().unwrap().socket(), &sessions).unwrap();
+        self.bird.as_ref().unwrap().reset(&sessions)().unwrap();
     }
 
     /// The states of the sessions, by VIF.
@@ -272,7 +271,7 @@ impl Wire {
 impl Drop for Wire {
     fn drop(&mut self) {
         // Also one that a test left to itself.
-        let own = self.directory().join("pid");
+        let own = self.directory().join("run/pid");
         drop(self.bird.take());
         for file in [own, self.directory.path().join("routers.pid")] {
             if let Ok(pid) = std::fs::read_to_string(file) {

@@ -31,7 +31,7 @@ def with_session(session=SESSION):
 def bird():
     """The pid of the station's BIRD, if it lives."""
     try:
-        pid = int((DIRECTORY / "pid").read_text())
+        pid = int((DIRECTORY / "run/pid").read_text())
         return pid if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == "bird" else None
     except (FileNotFoundError, ValueError, ProcessLookupError):
         return None

@@ -273,7 +273,7 @@ def overflow(count=250_000):
 
 
 def bird_dies():
-    peers.kill(int((BIRD / "pid").read_text()))
+    peers.kill(int((BIRD / "run/pid").read_text()))
 
 
 def station_dies():
@@ -282,7 +282,7 @@ def station_dies():
 
 
 def station_and_bird_die():
-    pid = int((BIRD / "pid").read_text())
+    pid = int((BIRD / "run/pid").read_text())
     station.stop(signal.SIGKILL)
     peers.kill(pid)
     station.start()

@@ -1,0 +1,113 @@
+//! The control thread's end of BIRD: leaves orders, and never waits.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crossbeam::channel::{Sender, bounded, unbounded};
+
+use super::client::ClientError;
+use super::events::PeerEvent;
+use super::peers::Peers;
+use super::process::Place;
+use super::show::Questions;
+use super::supervise::{GOODBYE, Supervisor};
+use super::{Rendered, Session};
+
+/// How long an operator's reset may wait for what is being done.
+const RESET: Duration = Duration::from_secs(10);
+
+/// What the supervisor is told.
+pub(super) enum Order {
+    Apply(Option<Rendered>, Peers),
+    /// These ports have no link.
+    Links(BTreeSet<Arc<str>>),
+    /// The TAPs were looked at; those of these names are not what they were.
+    Renew(Vec<String>),
+    /// This protocol waits for its interface.
+    Wake(String),
+    /// A limit has shut this session.
+    Shut(String),
+    /// An operator wants these sessions started anew.
+    Reset(Vec<String>, Sender<Result<(), ClientError>>),
+    /// The connection with this number has ended. `hung`: BIRD is there, but does nothing.
+    Lost {
+        connection: u64,
+        hung: bool,
+    },
+    Stop(Sender<()>),
+}
+
+/// The control thread's end.
+pub struct Bird {
+    orders: Sender<Order>,
+    questions: Questions,
+}
+
+impl Bird {
+    /// Starts the thread. BIRD itself is started when a configuration needs it, in the network namespace
+    /// of the thread that calls. Its files are in `directory`; peers that come and go are told to `events`.
+    ///
+    /// # Errors
+    /// The system's, where there is no thread left.
+    pub fn start(
+        program: PathBuf,
+        directory: PathBuf,
+        events: Sender<PeerEvent>,
+    ) -> std::io::Result<Bird> {
+        let (orders, their_orders) = unbounded();
+        let trouble = Arc::new(Mutex::new(None));
+        let place = Place { program, directory };
+        let questions = Questions::new(place.socket(), trouble.clone());
+        let supervisor = Supervisor::new(place, orders.clone(), events, trouble);
+        std::thread::Builder::new()
+            .name("bird".into())
+            .spawn(move || supervisor.run(&their_orders))?;
+        Ok(Bird { orders, questions })
+    }
+
+    /// Has BIRD run this, or, with `None`, not run. Returns at once.
+    pub fn apply(&self, rendered: Option<Rendered>, config: &crate::control::model::Config) {
+        drop(self.orders.send(Order::Apply(rendered, Peers::of(config))));
+    }
+
+    /// These ports, and no others, have no link: what only they lead to is not advertised. Returns at once.
+    pub fn links_lost(&self, ports: BTreeSet<Arc<str>>) {
+        drop(self.orders.send(Order::Links(ports)));
+    }
+
+    /// The TAPs are as they can be, and these are new ones or have a carrier that came or went: what
+    /// speaks through them starts anew. Before the first time BIRD is not started: among many TAPs that
+    /// appear around its start it overlooks some.
+    pub fn renew(&self, taps: Vec<String>) {
+        drop(self.orders.send(Order::Renew(taps)));
+    }
+
+    /// For whoever has a question to BIRD.
+    pub fn questions(&self) -> Questions {
+        self.questions.clone()
+    }
+
+    /// Starts sessions anew, also those that were shut. What it gives waits for that.
+    pub fn reset(&self, sessions: &[Session]) -> impl FnOnce() -> Result<(), ClientError> + use<> {
+        let protocols = sessions.iter().map(|session| session.protocol.clone()).collect();
+        let (sender, done) = bounded(1);
+        let sent = self.orders.send(Order::Reset(protocols, sender));
+        move || match sent.is_ok().then(|| done.recv_timeout(RESET)) {
+            Some(Ok(result)) => result,
+            _ => Err(ClientError::Busy),
+        }
+    }
+}
+
+impl Drop for Bird {
+    /// Ends all sessions, and BIRD. Only a station that is killed leaves it running.
+    fn drop(&mut self) {
+        let (sender, done) = bounded(1);
+        // It may hang; the station ends all the same.
+        if self.orders.send(Order::Stop(sender)).is_ok() {
+            let _ = done.recv_timeout(2 * GOODBYE + Duration::from_secs(1));
+        }
+    }
+}

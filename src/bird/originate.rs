@@ -1,0 +1,143 @@
+//! What the station itself originates in a VRF: its connected subnets, static routes and prefix lists, for
+//! peers to learn, and the prefixes that no peer may announce because they are the station's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::policy::owner;
+use super::render::{Domain, word};
+use super::rendered::Ways;
+use super::session::{digit, family};
+use crate::control::model::{AllowedPrefix, NextHop, RouteAction, RouteListConfig, VifConfig};
+use crate::control::protocol::Family;
+use crate::tables::PortRole;
+
+impl Domain<'_> {
+    /// What the station itself originates: it may come from no peer.
+    pub(super) fn own_prefixes(&self) -> Vec<AllowedPrefix> {
+        let mut own: BTreeSet<IpNet> = self.connected().map(|(net, _)| net).collect();
+        let actions = self.config.routes.iter().filter(|route| {
+            *route.vrf == *self.vrf && !matches!(route.action, RouteAction::Via(_))
+        });
+        own.extend(actions.map(|route| route.prefix).filter(|net| self.has(net)));
+        own.into_iter().filter(|net| net.prefix_len() > 0).map(all_within).collect()
+    }
+
+    /// In a public VRF, the static prefixes that lead to the provider: customers announce none of them by
+    /// chance.
+    pub(super) fn provider_prefixes(&self, vifs: &[&VifConfig]) -> BTreeSet<IpNet> {
+        if !self.public || !vifs.iter().any(|vif| self.role_of(&vif.name) == PortRole::Customer) {
+            return BTreeSet::new();
+        }
+        let provider = |hops: &[NextHop]| self.owner(hops) == PortRole::Core;
+        let mut prefixes: BTreeSet<IpNet> = BTreeSet::new();
+        for route in self.config.routes.iter().filter(|route| *route.vrf == *self.vrf) {
+            if matches!(&route.action, RouteAction::Via(hops) if provider(hops)) {
+                prefixes.insert(route.prefix);
+            }
+        }
+        for list in self.config.route_lists.iter().filter(|list| *list.vrf == *self.vrf) {
+            if provider(self.hops(list)) {
+                prefixes.extend(list.prefixes.iter());
+            }
+        }
+        prefixes.retain(|net| self.has(net) && net.prefix_len() > 0);
+        prefixes
+    }
+
+    fn hops<'l>(&self, list: &'l RouteListConfig) -> &'l [NextHop] {
+        if self.family == Family::Ipv4 { &list.via4 } else { &list.via6 }
+    }
+
+    fn has(&self, net: &IpNet) -> bool {
+        family(net.addr()) == self.family
+    }
+
+    /// The subnets of the VRF's VIFs.
+    fn connected(&self) -> impl Iterator<Item = (IpNet, &VifConfig)> {
+        let vifs = self.config.vifs.iter().filter(|vif| *vif.vrf == *self.vrf);
+        let nets = vifs.flat_map(|vif| vif.addresses.iter().map(move |net| (net.trunc(), vif)));
+        nets.filter(|(net, _)| self.has(net) && !link_local(net))
+    }
+
+    /// Connected subnets, static routes and prefix lists, for peers to learn. Those that the same ports lead
+    /// to are a protocol, which is disabled while none of the ports has a link: what it costs to say so
+    /// depends neither on the number of sessions nor on that of routes of others.
+    pub(super) fn originated(&self, out: &mut String, table: &str, ways: &mut Ways) {
+        let mut routes: BTreeMap<IpNet, (PortRole, Option<BTreeSet<Arc<str>>>)> = BTreeMap::new();
+        for (net, vif) in self.connected().filter(|(_, vif)| vif.up) {
+            let ports = BTreeSet::from([vif.port.clone()]);
+            routes.insert(net, (self.role_of(&vif.name), Some(ports)));
+        }
+        for route in self.config.routes.iter().filter(|route| *route.vrf == *self.vrf) {
+            let way = match &route.action {
+                RouteAction::Via(hops) => match self.ports(hops) {
+                    ports if ports.is_empty() => continue,
+                    ports => (self.owner(hops), Some(ports)),
+                },
+                _ => (PortRole::Core, None),
+            };
+            routes.extend(self.has(&route.prefix).then_some((route.prefix, way)));
+        }
+        for list in self.config.route_lists.iter().filter(|list| *list.vrf == *self.vrf) {
+            let hops = self.hops(list);
+            let ports = self.ports(hops);
+            if !ports.is_empty() {
+                let way = (self.owner(hops), Some(ports));
+                let prefixes = list.prefixes.iter().filter(|net| self.has(net));
+                routes.extend(prefixes.map(|net| (*net, way.clone())));
+            }
+        }
+        let mut protocols: BTreeMap<Option<BTreeSet<Arc<str>>>, String> = BTreeMap::new();
+        for (net, (role, ports)) in routes {
+            let from = owner(role);
+            let text = protocols.entry(ports).or_default();
+            let _ = writeln!(text, "  route {net} blackhole {{ station_from = {from}; }};");
+        }
+        let (digit, word) = (digit(self.family), word(self.family));
+        for (ports, routes) in protocols {
+            let way = ports.map(|ports| self.way(ports, ways)).unwrap_or_default();
+            let name = format!("s{digit}.{}{way}", self.vrf);
+            let _ = writeln!(out, "protocol static '{name}' {{\n  {word} {{ table '{table}'; }};");
+            let _ = writeln!(out, "{routes}}}");
+        }
+    }
+
+    /// The suffix of protocols whose routes these ports lead to.
+    fn way(&self, ports: BTreeSet<Arc<str>>, ways: &mut Ways) -> String {
+        let number =
+            |port: &Arc<str>| self.config.ports.iter().position(|known| known.name == *port);
+        let numbers: Vec<_> =
+            ports.iter().filter_map(number).map(|number| number.to_string()).collect();
+        let way = format!(":{}", numbers.join("-"));
+        ways.entry(way.clone()).or_insert(ports);
+        way
+    }
+
+    /// The ports of next hops whose VIFs are up.
+    fn ports(&self, hops: &[NextHop]) -> BTreeSet<Arc<str>> {
+        let vif = |hop: &NextHop| self.config.vifs.iter().find(|vif| vif.name == hop.vif);
+        hops.iter().filter_map(vif).filter(|vif| vif.up).map(|vif| vif.port.clone()).collect()
+    }
+
+    /// Whose prefix a route's is: the provider's where all of its next hops are.
+    fn owner(&self, hops: &[NextHop]) -> PortRole {
+        let all_core = hops.iter().all(|hop| self.role_of(&hop.vif) == PortRole::Core);
+        if all_core { PortRole::Core } else { PortRole::Customer }
+    }
+}
+
+/// A prefix with all that lies within it.
+pub(super) fn all_within(net: IpNet) -> AllowedPrefix {
+    AllowedPrefix { net, longest: net.max_prefix_len() }
+}
+
+fn link_local(net: &IpNet) -> bool {
+    match net {
+        IpNet::V4(net) => net.addr().is_link_local(),
+        IpNet::V6(net) => net.addr().is_unicast_link_local(),
+    }
+}

@@ -180,20 +180,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::bird::session::testing::session;
 
     fn peers() -> Peers {
-        let session = Session {
-            protocol: "b.v0.1.10.0.0.2".into(),
-            tap: "v0.1".into(),
-            vif: "a".into(),
-            vrf: "vpc-a".into(),
-            peer: "10.0.0.2".parse().unwrap(),
-            local: "10.0.0.1".parse().unwrap(),
-            peer_as: 65001,
-            local_as: 64512,
-            max_prefixes: 100,
-            bfd: true,
-        };
+        let session = session();
         let peer = |session| BfdPeer { vif: "a".into(), session };
         let bfd = [
             (("v0.1".to_owned(), session.peer), peer(Some(session.protocol.clone()))),

@@ -283,3 +283,6 @@ fn follow_on(
         effects.into_iter().for_each(&mut tell);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -149,3 +149,24 @@ impl Cause {
         Cause::ALL.iter().find(|cause| **cause as u32 == preference).copied()
     }
 }
+
+#[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+
+    /// A session with 10.0.0.2 on VIF a.
+    pub fn session() -> Session {
+        Session {
+            protocol: "b.v0.1.10.0.0.2".into(),
+            tap: "v0.1".into(),
+            vif: "a".into(),
+            vrf: "vpc-a".into(),
+            peer: "10.0.0.2".parse().unwrap(),
+            local: "10.0.0.1".parse().unwrap(),
+            peer_as: 65001,
+            local_as: 64512,
+            max_prefixes: 100,
+            bfd: true,
+        }
+    }
+}

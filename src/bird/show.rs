@@ -15,7 +15,7 @@ use crate::control::rows::{BgpRouteRow, BgpRow};
 
 /// How long BIRD may take for a line of an answer to an operator.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Questions that are answered at a time. BIRD answers them by its only thread, and whoever asks has a thread
+/// Questions that are answered at a time; as many wait. BIRD answers them by its only thread, and whoever asks has a thread
 /// of the admin socket, of which others want some.
 const SLOTS: usize = 2;
 /// How long a question waits for a slot.
@@ -32,8 +32,14 @@ pub struct Questions {
 
 #[derive(Default)]
 struct Slots {
-    taken: Mutex<usize>,
+    taken: Mutex<Taken>,
     freed: Condvar,
+}
+
+#[derive(Default)]
+struct Taken {
+    answered: usize,
+    waiting: usize,
 }
 
 /// A question that is being answered.
@@ -41,21 +47,26 @@ struct Slot(Arc<Slots>);
 
 impl Slot {
     fn take(slots: &Arc<Slots>) -> Result<Slot, ClientError> {
-        let taken = slots.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = |taken: &mut usize| *taken >= SLOTS;
+        let mut taken = slots.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.waiting >= SLOTS {
+            return Err(ClientError::Busy);
+        }
+        taken.waiting += 1;
+        let full = |taken: &mut Taken| taken.answered >= SLOTS;
         let waited = slots.freed.wait_timeout_while(taken, WAIT, full);
         let (mut taken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        taken.waiting -= 1;
         if timeout.timed_out() {
             return Err(ClientError::Busy);
         }
-        *taken += 1;
+        taken.answered += 1;
         Ok(Slot(slots.clone()))
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.taken.lock().unwrap_or_else(PoisonError::into_inner).answered -= 1;
         self.0.freed.notify_one();
     }
 }
@@ -308,4 +319,28 @@ fn route_row(
         (row.med, row.local_preference) = (None, None);
     }
     Some(row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_wait_for_a_bird_that_hangs_are_few() {
+        let slots = Arc::new(Slots::default());
+        let held: Vec<_> = (0..SLOTS).map(|_| Slot::take(&slots).unwrap()).collect();
+        let waiting: Vec<_> = (0..SLOTS)
+            .map(|_| {
+                let slots = slots.clone();
+                std::thread::spawn(move || Slot::take(&slots).is_ok())
+            })
+            .collect();
+        while slots.taken.lock().unwrap().waiting < SLOTS {
+            std::thread::yield_now();
+        }
+        assert!(matches!(Slot::take(&slots), Err(ClientError::Busy)), "at once");
+        drop(held);
+        assert!(waiting.into_iter().all(|thread| thread.join().unwrap()));
+        assert!(Slot::take(&slots).is_ok());
+    }
 }

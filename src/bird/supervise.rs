@@ -19,7 +19,7 @@ use super::handle::Order;
 use super::process::{Place, ProcessError};
 
 /// Between a failure and the next attempt: the first time, and at most.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// A BIRD that ran for so long is given the shortest wait again.
 const STEADY: Duration = Duration::from_secs(60);
 /// How long BIRD may take to say goodbye to its peers.
@@ -283,8 +283,14 @@ impl Supervisor {
         let wait = self.backoff;
         // What it does not have when it is back is written again.
         self.changed = true;
-        warn!(error = %failure, wait_ms = wait.as_millis(), "BGP is not as configured; it is tried again");
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure.to_string());
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = failure.to_string();
+        // Once, not every few seconds.
+        if trouble.as_ref() != Some(&text) {
+            warn!(error = text, "BGP is not as configured; it is tried again");
+        }
+        *trouble = Some(text);
+        drop(trouble);
         self.retry_at = Some(Instant::now() + wait);
         self.backoff = (wait * 2).min(BACKOFF.1);
     }

@@ -62,7 +62,7 @@ def test_bird_runs_for_itself_alone():
     status = pathlib.Path(f"/proc/{bird()}/status").read_text()
     uid = next(line.split()[1] for line in status.splitlines() if line.startswith("Uid:"))
     require(uid != "0", "BIRD runs as root")
-    expect(oct(DIRECTORY.stat().st_mode & 0o777), "0o700", "mode of BIRD's directory")
+    expect(oct(DIRECTORY.stat().st_mode & 0o777), "0o710", "mode of BIRD's directory")
     expect(oct((DIRECTORY / "bird.conf").stat().st_mode & 0o777), "0o600", "mode of BIRD's configuration")
 
 

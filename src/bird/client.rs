@@ -113,6 +113,16 @@ impl Client {
         }
     }
 
+    /// All lines of an answer but the last, with their codes.
+    pub(super) fn ask(&mut self, question: &str) -> Result<Vec<(u16, String)>, ClientError> {
+        self.send(question)?;
+        let mut lines = Vec::new();
+        while let Some(line) = self.answer()? {
+            lines.push(line);
+        }
+        Ok(lines)
+    }
+
     /// Carries out a command; gives all lines of its answer, the last with it.
     pub(super) fn command(&mut self, command: &str) -> Result<Vec<String>, ClientError> {
         self.send(command)?;
@@ -130,6 +140,31 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Carries out commands. One about what is gone by now is an error that means nothing.
+    pub(super) fn commands(
+        &mut self,
+        commands: impl Iterator<Item = String>,
+    ) -> Result<(), ClientError> {
+        for command in commands {
+            match self.command(&command) {
+                Ok(_) | Err(ClientError::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts sessions anew, also those that are shut.
+    pub(super) fn reset(&mut self, protocols: &[String]) -> Result<(), ClientError> {
+        for protocol in protocols {
+            let said = self.command(&format!("enable '{protocol}'"))?;
+            if said.iter().any(|line| line.ends_with("already enabled")) {
+                self.command(&format!("restart '{protocol}'"))?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn sessions_have_time_to_come_back_when_bird_starts_anew() {
         let (peers, mut tracker, start) = (peers(), Tracker::default(), Instant::now());
-        let mut state = |tracker: &mut Tracker, up, at| {
+        let state = |tracker: &mut Tracker, up, at| {
             let name = "b.v0.1.10.0.0.2".to_owned();
             let protocol = parse::Protocol { name, up, ..parse::Protocol::default() };
             tracker.state(&protocol, &peers, start + Duration::from_secs(at)).len()

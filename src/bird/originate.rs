@@ -15,6 +15,9 @@ use crate::control::model::{AllowedPrefix, NextHop, RouteAction, RouteListConfig
 use crate::control::protocol::Family;
 use crate::tables::PortRole;
 
+/// The ports that lead to a prefix; none where it needs no port.
+type Ports = Option<BTreeSet<Arc<str>>>;
+
 impl Domain<'_> {
     /// What the station itself originates: it may come from no peer.
     pub(super) fn own_prefixes(&self) -> Vec<AllowedPrefix> {
@@ -67,7 +70,7 @@ impl Domain<'_> {
     /// to are a protocol, which is disabled while none of the ports has a link: what it costs to say so
     /// depends neither on the number of sessions nor on that of routes of others.
     pub(super) fn originated(&self, out: &mut String, table: &str, ways: &mut Ways) {
-        let mut routes: BTreeMap<IpNet, (PortRole, Option<BTreeSet<Arc<str>>>)> = BTreeMap::new();
+        let mut routes: BTreeMap<IpNet, (PortRole, Ports)> = BTreeMap::new();
         for (net, vif) in self.connected().filter(|(_, vif)| vif.up) {
             let ports = BTreeSet::from([vif.port.clone()]);
             routes.insert(net, (self.role_of(&vif.name), Some(ports)));
@@ -91,7 +94,7 @@ impl Domain<'_> {
                 routes.extend(prefixes.map(|net| (*net, way.clone())));
             }
         }
-        let mut protocols: BTreeMap<Option<BTreeSet<Arc<str>>>, String> = BTreeMap::new();
+        let mut protocols: BTreeMap<Ports, String> = BTreeMap::new();
         for (net, (role, ports)) in routes {
             let from = owner(role);
             let text = protocols.entry(ports).or_default();

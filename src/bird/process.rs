@@ -150,8 +150,11 @@ impl Place {
 
     /// Whether the BIRD that runs here is in another network namespace than this thread: it sees no TAP.
     pub fn is_elsewhere(&self) -> bool {
-        let id = fs::read_to_string(self.pid()).ok();
-        id.and_then(|id| id.trim().parse().ok()).is_some_and(netns::is_elsewhere)
+        // An older station had the file there.
+        let files = [self.pid(), self.directory.join("pid")];
+        let ids =
+            files.iter().filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok());
+        ids.into_iter().any(netns::is_elsewhere)
     }
 
     /// Starts BIRD with the configuration that was written; it goes on without us, in this thread's network

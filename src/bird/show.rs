@@ -122,11 +122,7 @@ fn ask(client: &mut Client, sessions: &[Session]) -> Result<Vec<BgpRow>, ClientE
         [only] => format!("'{}'", only.protocol),
         _ => "\"b.*\"".to_owned(),
     };
-    client.send(&format!("show protocols all {pattern}"))?;
-    let mut lines = Vec::new();
-    while let Some(line) = client.answer()? {
-        lines.push(line);
-    }
+    let lines = client.ask(&format!("show protocols all {pattern}"))?;
     let protocols: HashMap<String, parse::Protocol> = parse::protocols(lines)
         .into_iter()
         .map(|protocol| (protocol.name.clone(), protocol))

@@ -16,6 +16,7 @@ use super::damping::Damping;
 use super::events::PeerEvent;
 use super::follow::{Effect, Ended, Follower, follow};
 use super::handle::Order;
+use super::parse;
 use super::process::{Place, ProcessError};
 
 /// Between a failure and the next attempt: the first time, and at most.
@@ -169,7 +170,7 @@ impl Supervisor {
             }
             Order::Reset(protocols, done) => {
                 self.keep_shut(|protocol| !protocols.contains(protocol));
-                let _ = done.send(self.reset(&protocols));
+                let _ = done.send(self.client().and_then(|mut client| client.reset(&protocols)));
             }
             Order::Lost { connection, hung } => self.lost(connection, hung),
             Order::Stop(_) => {}
@@ -206,32 +207,9 @@ impl Supervisor {
             return;
         }
         let commands = due.iter().map(|protocol| format!("restart '{protocol}'"));
-        if let Err(error) = self.commands(commands) {
+        if let Err(error) = self.client().and_then(|mut client| client.commands(commands)) {
             warn!(%error, "cannot start BGP sessions again");
         }
-    }
-
-    /// Carries out commands. One about what is gone by now is an error that means nothing.
-    fn commands(&self, commands: impl Iterator<Item = String>) -> Result<(), ClientError> {
-        let mut client = self.client()?;
-        for command in commands {
-            match client.command(&command) {
-                Ok(_) | Err(ClientError::Refused(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn reset(&self, protocols: &[String]) -> Result<(), ClientError> {
-        let mut client = self.client()?;
-        for protocol in protocols {
-            let said = client.command(&format!("enable '{protocol}'"))?;
-            if said.iter().any(|line| line.ends_with("already enabled")) {
-                client.command(&format!("restart '{protocol}'"))?;
-            }
-        }
-        Ok(())
     }
 
     fn lost(&mut self, connection: u64, hung: bool) {
@@ -319,8 +297,14 @@ impl Supervisor {
     }
 
     fn reconfigure(&mut self) -> Result<(), Failure> {
+        let mut client = self.client()?;
+        // One that was shut a moment ago, which is about to be told, must not start by this.
+        let sessions = parse::protocols(client.ask("show protocols \"b.*\"")?);
+        for session in sessions.into_iter().filter(parse::Protocol::is_shut) {
+            self.order(Order::Shut(session.name));
+        }
         self.write()?;
-        let said = self.client()?.command("configure")?;
+        let said = client.command("configure")?;
         info!(said = said.last().map_or("", |line| line.as_str()), "reconfigured BIRD");
         Ok(())
     }
@@ -344,7 +328,7 @@ impl Supervisor {
         }
         let word = |way: &String| if dead.contains(way) { "disable" } else { "enable" };
         let changed = dead.symmetric_difference(&self.dead_ways);
-        self.commands(changed.map(|way| format!("{} \"s*{way}\"", word(way))))?;
+        self.client()?.commands(changed.map(|way| format!("{} \"s*{way}\"", word(way))))?;
         self.dead_ways = dead;
         Ok(())
     }

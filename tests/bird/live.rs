@@ -418,3 +418,53 @@ fn sessions_outlive_the_station_but_not_its_orderly_end() {
     assert!(!routers.contains("Established"), "{routers}");
     assert_eq!([1, 2].map(|i| wire.kernel(table(i)).len()), [0, 0]);
 }
+
+/// How long a prefix of tenant 1 takes from its router into the kernel, median of 15: in quiet, and beside
+/// another tenant's port whose link flaps ten times a second.
+#[test]
+#[ignore = "needs root and BIRD"]
+fn a_link_that_flaps_costs_other_tenants_nothing() {
+    let count = if std::env::var_os("STATION_ALL").is_some() { 1000 } else { 100 };
+    let mut config = tenants(count, "", "");
+    let mut port = config.ports[0].clone();
+    port.name = "q".into();
+    config.ports.push(port);
+    config.vifs[usize::from(count) - 1].port = "q".into();
+    let wire = Wire::new(config);
+    let mut routers: Vec<Router> = (1..=count).map(|i| router(i, &["10.0.0.0/16"])).collect();
+    routers[0].prefixes = vec!["10.1.0.0/16".into()];
+    wire.routers(&routers);
+    wire.wait_established(count.into());
+    let median = |flap: &mut dyn FnMut(usize)| -> Duration {
+        let mut took: Vec<Duration> = (0..15)
+            .map(|turn| {
+                for word in ["disable", "enable"] {
+                    wire.router_says(&format!("{word} s1v4"));
+                    flap(turn);
+                    let started = Instant::now();
+                    wait(Duration::from_secs(20), || {
+                        let there = !wire.kernel(table(1)).is_empty();
+                        if there == (word == "enable") { Ok(()) } else { Err(word.into()) }
+                    });
+                    if word == "enable" {
+                        return started.elapsed();
+                    }
+                }
+                Duration::ZERO
+            })
+            .collect();
+        took.sort();
+        took[7]
+    };
+    let quiet = median(&mut |_| {});
+    let flapping = median(&mut |turn| {
+        for change in 0..4 {
+            wire.link("q", (turn + change) % 2 == 0);
+            wire.carrier_changed(&format!("v1.{count}"));
+        }
+    });
+    println!(
+        "{count} sessions: a prefix is in the kernel after {quiet:?}, beside flaps {flapping:?}"
+    );
+    assert!(flapping < 2 * quiet + Duration::from_millis(100), "{quiet:?} {flapping:?}");
+}

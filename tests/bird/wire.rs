@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, unbounded};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use station::bird::{self, Bird, PeerEvent, Session};
-use station::control::model::Config;
+use station::control::model::{Config, VifConfig};
 use station::control::rows::BgpRow;
 
 use crate::{BIRD, render_with};
@@ -91,7 +91,9 @@ impl Wire {
     }
 
     fn taps(&self) -> Vec<String> {
-        self.config.vifs.iter().map(|vif| format!("v0.{}", vif.tags.outer)).collect()
+        let port = |name| self.config.ports.iter().position(|port| port.name == name).unwrap();
+        let tap = |vif: &VifConfig| format!("v{}.{}", port(vif.port.clone()), vif.tags.outer);
+        self.config.vifs.iter().map(tap).collect()
     }
 
     pub fn directory(&self) -> PathBuf {
@@ -121,6 +123,12 @@ impl Wire {
     /// What the station says where a port's link came or went.
     pub fn carrier_changed(&self, tap: &str) {
         self.bird.as_ref().unwrap().renew(vec![tap.to_owned()]);
+    }
+
+    /// A port has a link, or none.
+    pub fn link(&self, port: &str, up: bool) {
+        let lost = if up { None } else { Some(port.into()) };
+        self.bird.as_ref().unwrap().links_lost(lost.into_iter().collect());
     }
 
     /// Ends the station: orderly, or as a kill does.

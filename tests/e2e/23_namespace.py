@@ -160,7 +160,7 @@ def test_it_outlives_a_kill_and_goes_with_an_orderly_stop():
 
 def bird():
     """The pid of the station's BIRD; 0 where there is none yet."""
-    pid = lab.RUN / "bird/pid"
+    pid = lab.RUN / "bird/run/pid"
     return int(pid.read_text() or 0) if pid.exists() else 0
 
 
@@ -198,7 +198,7 @@ def test_a_station_that_had_them_where_its_ports_are():
         lab.run("ip", "-n", "st-station", "link", "set", "dev", name, "alias", alias)
     (lab.RUN / "bird/ctl").unlink()
     lab.run("bird", "-c", lab.RUN / "bird/bird.conf", "-s", lab.RUN / "bird/ctl", "-P", lab.RUN / "bird/pid", ns="st-station")
-    old = bird()
+    old = int((lab.RUN / "bird/pid").read_text())
     try:
         station.start()
         wait_until(lambda: not pathlib.Path(f"/proc/{old}/stat").exists()

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::commit::{CommitError, Limits};
 use super::ids::Ids;
 use super::rib::Rib;

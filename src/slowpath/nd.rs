@@ -9,7 +9,7 @@ use super::icmp::{Message, build};
 use super::neighbor::{Heard, Said};
 use super::packet::{ICMPV6, Packet, ipv6_at, own_address};
 use super::{Output, SlowPath};
-use crate::tables::rules::{is_anycast, is_host, is_on_link, is_router};
+use crate::tables::rules::{is_anycast, is_host, is_on_link, is_ours, is_router};
 use crate::tables::{SlowOutcome, Vif};
 use crate::wire::ethernet::{ETHERTYPE_IPV6, Mac};
 

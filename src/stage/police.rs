@@ -41,7 +41,6 @@ fn kind(reason: PuntReason) -> usize {
 /// The tenants that a VIF tells apart at once. Which ones share a slot changes with each window.
 const SLOTS: usize = 8;
 
-#[expect(clippy::cast_possible_truncation, reason = "three bits")]
 fn slot(tenant: VifId, window: u64) -> usize {
     const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
     let mixed = (u64::from(tenant.0) ^ window.wrapping_mul(MIX) >> 32).wrapping_mul(MIX);

@@ -258,7 +258,14 @@ impl<P: Publish> Engine<P> {
                 let old = |prefix| rib.best(prefix).map(|(_, group)| group.0);
                 let back = changes.iter().map(|&(prefix, _)| (prefix, old(prefix)));
                 let back: Vec<_> = back.filter(|(_, old)| old.is_some() == insert).collect();
-                self.fib.apply(u32::from(vrf.0), &back).map_err(|source| (*vrf, source))?;
+                // Room is as short as it was on the way here.
+                for slice in back.chunks(SLICE) {
+                    let mut from = 0;
+                    while from < slice.len() {
+                        let applied = self.apply_some(*vrf, &slice[from..]);
+                        from += applied.map_err(|source| (*vrf, source))?;
+                    }
+                }
             }
             self.synchronize();
         }

@@ -70,6 +70,11 @@ impl<P: Publish> Engine<P> {
         touched.adjacencies.sort_unstable();
         self.state.render_groups_of(&touched.adjacencies);
         self.publish();
+        if !touched.groups.is_empty() {
+            // A longer route may keep the FIB from leading there now; the next route that does so expects
+            // every worker to know the group.
+            self.synchronize();
+        }
         result = result.and(self.refresh_hosts(touched.hosts));
         if self.state.has_unwanted() {
             self.synchronize();

@@ -14,8 +14,8 @@ use super::root::FLAT_BITS;
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 
-/// Bursts of which one is looked at.
-const EVERY: u32 = 16;
+/// Bursts of which one is looked at. A prime number, so that no pattern of traffic keeps in step with it.
+const EVERY: u32 = 61;
 /// Bits that name a line of a flat table: 32 entries of 16 bits are in one.
 const LINE_BITS: u32 = FLAT_BITS as u32 - 5;
 /// Of the hash of these bits, three say whether the line is looked at, five tell those in one slot apart.

@@ -408,6 +408,21 @@ fn a_full_fib_refuses_whole_changes_and_an_audit_makes_up_for_it() {
     assert_eq!(found, stays.len());
 }
 
+/// A neighbor's group that the FIB does not lead to yet is one that no worker may lack when a route takes it.
+#[test]
+fn a_route_may_take_the_group_of_a_neighbor_that_a_longer_route_hides() {
+    let mut station = Station::new(16 << 20);
+    station.commit(&config(false, true)).unwrap();
+    let red = station.engine.vrf("red").unwrap();
+    let to = |prefix, hop| change(red, Table::Best, prefix, &vec![hop]);
+    station.engine.learned(vec![to("10.0.1.2/31", ("b", "10.0.1.3", 2))]);
+    let vif = station.engine.vif("b").unwrap();
+    let event = NeighborEvent::Resolved { vif, address: ip(B.1), mac: mac(1) };
+    station.engine.neighbor_events(&[event]).unwrap();
+    station.engine.learned(vec![to("0.0.0.0/0", ("b", B.1, 1))]);
+    station.workers.0.borrow().check();
+}
+
 /// A kernel table's content in the words of the test.
 type Kernel = BTreeMap<(Table, &'static str), Ways>;
 

@@ -26,7 +26,7 @@ fn many(count: usize, seed: u64) -> Arc<[IpNet]> {
     let mut prefixes: Vec<IpNet> = (0..count)
         .map(|_| {
             let address = 0x2000_0000 | draw.below(1 << 29) as u32;
-            let len = 16 + draw.below(9) as u8;
+            let len = 22 + draw.below(9) as u8;
             IpNet::V4(Ipv4Net::new(address.into(), len).unwrap().trunc())
         })
         .collect();
@@ -64,7 +64,7 @@ pub fn two_ways() -> Config {
 fn an_exhausted_fib_leaves_everything_as_it_was() {
     let mut refused = 0;
     let mut accepted = 0;
-    let mut station = Station::new(2 << 20);
+    let mut station = Station::new(1 << 20);
     station.commit(&two_ways()).unwrap();
     let mut draw = Draw(7);
     for seed in 0..20 {
@@ -96,7 +96,7 @@ fn an_exhausted_fib_leaves_everything_as_it_was() {
 
 #[test]
 fn what_a_reload_takes_a_start_takes() {
-    let mut station = Station::new(2 << 20);
+    let mut station = Station::new(1 << 20);
     let config = |count| {
         let mut config = two_ways();
         config.route_lists = vec![list("red", &many(count, 1), &[("a", "10.0.0.2")])];
@@ -104,8 +104,8 @@ fn what_a_reload_takes_a_start_takes() {
     };
     let mut most = 0;
     // Up to what there is room for, in ever smaller reloads.
-    let mut more = 1 << 15;
-    while more >= 64 {
+    let mut more = 1 << 14;
+    while more >= 512 {
         match station.commit(&config(most + more)) {
             Ok(()) => most += more,
             Err(CommitError::Fib { .. }) => more /= 2,
@@ -113,7 +113,7 @@ fn what_a_reload_takes_a_start_takes() {
         }
     }
     assert!(most > 1000, "{most}");
-    Station::new(2 << 20).commit(&config(most)).unwrap();
+    Station::new(1 << 20).commit(&config(most)).unwrap();
 }
 
 #[test]

@@ -98,13 +98,15 @@ _children = {}
 ENTER = ("nsenter", "--net=/run/netns/st-station", "--")
 
 
-def start(text=None, wait=True, enter=ENTER):
-    """Starts stationd in its namespace and waits until it answers. `text`: another configuration."""
+def start(text=None, wait=True, enter=ENTER, log=None):
+    """Starts stationd in its namespace and waits until it answers. `text`: another configuration; `log`: another
+    file than the log."""
     if text is not None or not CONFIG.exists():
         write_config(text)
     command = [*enter, str(BIN / "stationd"), "--config", str(CONFIG)]
-    with LOG.open("ab") as log:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    with LOG.open("ab") as usual:
+        to = usual if log is None else log
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=to, stderr=to, start_new_session=True)
     PIDFILE.write_text(f"{child.pid}\n")  # what enters the namespace becomes stationd
     _children[child.pid] = child
     if wait:

@@ -414,7 +414,7 @@ fn a_route_may_take_the_group_of_a_neighbor_that_a_longer_route_hides() {
     let mut station = Station::new(16 << 20);
     station.commit(&config(false, true)).unwrap();
     let red = station.engine.vrf("red").unwrap();
-    let to = |prefix, hop| change(red, Table::Best, prefix, &vec![hop]);
+    let to = |prefix, hop| change(red, Table::Best, prefix, &[hop]);
     station.engine.learned(vec![to("10.0.1.2/31", ("b", "10.0.1.3", 2))]);
     let vif = station.engine.vif("b").unwrap();
     let event = NeighborEvent::Resolved { vif, address: ip(B.1), mac: mac(1) };

@@ -3,7 +3,6 @@ comes from. Tenant a is the hostile one or the one with the fault, b the ordinar
 
 import contextlib
 import os
-import pathlib
 import signal
 import socket
 import struct

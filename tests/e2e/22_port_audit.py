@@ -9,7 +9,7 @@ import case
 import frames
 import lab
 import station
-from case import HOSTS, Stream, expect, require
+from case import Stream, expect, require
 
 kill = importlib.import_module("04_kill")  # the tempting kernel
 PPS = 2_000

@@ -4,7 +4,7 @@
 //!   with what to do about it;
 //! - [`XdpProgram`]: sends each queue's frames to its socket, and keeps the port closed while there is
 //!   none;
-//! - [`audit`]: puts right what another hand undid of it;
+//! - [`audit()`]: puts right what another hand undid of it;
 //! - [`XskPort`]: one queue of a NIC as a [`Port`](super::Port), on rings of our own over `libc`.
 
 mod attachment;

@@ -69,7 +69,7 @@ pub struct XdpCounters {
 }
 
 /// The program on one interface. Dropping it leaves the program attached, and dropping frames once
-/// the sockets are gone; [`detach`] takes it off.
+/// the sockets are gone; [`super::detach`] takes it off.
 pub struct XdpProgram {
     interface: String,
     ifindex: u32,

@@ -116,9 +116,9 @@ VIF = [
 
 # Outcomes of the slow path: the frame is a punt, and this became of it.
 SLOW = [
-    ("ARP from outside the subnet", arp(sender="10.9.9.9"), "arp_off_subnet"),
+    ("an ARP reply from outside the subnet", arp(op=2, sender="10.9.9.9"), "arp_off_subnet"),
     ("ARP with our address", arp(sender="169.254.0.1", target="169.254.0.1"), "address_conflict"),
-    ("an ARP reply nobody asked for", arp(op=2, sender_mac="02:99:00:00:00:01"), "unsolicited_reply"),
+    ("an ARP reply from another MAC", arp(op=2, sender_mac="02:99:00:00:00:01"), "neighbor_claimed"),
     ("ARP with another hardware length", arp(hlen=8), "bad_arp"),
     ("neighbor solicitation from off the link", icmp6(135, b"\0" * 4 + frames.ip("fd00:a::1"), hops=254), "bad_nd"),
     ("neighbor solicitation with an option of length 0",

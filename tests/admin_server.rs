@@ -372,7 +372,14 @@ fn the_group_cannot_lock_out_root() {
         station.path
     );
     let mut silent = std::process::Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=4242", "--clear-groups", "/usr/bin/python3", "-c", &script])
+        .args([
+            "--reuid=65534",
+            "--regid=4242",
+            "--clear-groups",
+            "/usr/bin/python3",
+            "-c",
+            &script,
+        ])
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();

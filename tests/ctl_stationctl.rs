@@ -253,7 +253,8 @@ fn json_has_the_documented_shape() {
             "rx_frames": 1_234_567, "rx_octets": 98_765_432, "tx_frames": 12, "tx_octets": 900,
             "drops": {"unknown_vlan": 3},
             "kernel": {"rx_dropped": 0, "rx_ring_full": 7, "rx_invalid_descs": 0,
-                "tx_invalid_descs": 0, "fill_ring_empty": 0, "tx_ring_empty": 0},
+                "tx_invalid_descs": 0, "fill_ring_empty": 0, "tx_ring_empty": 0,
+                "refused_descriptors": 0},
             "xdp": {"to_kernel": 0, "no_socket": 0, "malformed": 0, "bypassed": 0},
         }])
     );

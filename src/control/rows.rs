@@ -46,6 +46,9 @@ pub struct KernelStatistics {
     pub fill_ring_empty: u64,
     /// Times the kernel found nothing to transmit.
     pub tx_ring_empty: u64,
+    /// Descriptors of the kernel's that named no frame of the port's: not used. Anything but 0 is a bug of
+    /// the kernel or the driver.
+    pub refused_descriptors: u64,
 }
 
 /// Counters of a port's XDP program.

@@ -6,7 +6,8 @@ added. Octets count from the destination MAC to the end of the payload; *_s are 
 milliseconds.
   ports      name interface role mac mtu link xdp_mode zero_copy queues trouble repairs rx_frames
              rx_octets tx_frames tx_octets drops{reason} kernel{rx_dropped rx_ring_full rx_invalid_descs
-             tx_invalid_descs fill_ring_empty tx_ring_empty} xdp{to_kernel no_socket malformed bypassed}
+             tx_invalid_descs fill_ring_empty tx_ring_empty refused_descriptors} xdp{to_kernel no_socket
+             malformed bypassed}
   vifs       name port vlan service_tag kind vrf mtu state addresses[] source_check rx_frames rx_octets
              tx_frames tx_octets forwarded punted dropped
   vrfs       name kind vifs ipv4_routes ipv6_routes

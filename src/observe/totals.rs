@@ -119,8 +119,8 @@ totals! {
         /// Received frames that were dropped before.
         drops: DropReason::COUNT,
         /// The kernel's counters: rx_dropped, rx_ring_full, rx_fill_ring_empty,
-        /// rx_invalid_descriptors, tx_invalid_descriptors, tx_ring_empty.
-        kernel: 6,
+        /// rx_invalid_descriptors, tx_invalid_descriptors, tx_ring_empty, refused_descriptors.
+        kernel: 7,
     }
 }
 
@@ -142,6 +142,7 @@ impl PortTotals {
                 kernel.rx_invalid_descriptors.get(),
                 kernel.tx_invalid_descriptors.get(),
                 kernel.tx_ring_empty.get(),
+                kernel.refused_descriptors.get(),
             ],
         }
     }

@@ -38,8 +38,15 @@ pub(super) fn ports(control: &Control) -> Answer {
     let states = (0..=u8::MAX).map(PortId).zip(&control.datapath.ports);
     let rows = states.map(|(id, state)| {
         let totals = control.counters.port(id);
-        let [rx_dropped, rx_ring_full, fill_ring_empty, rx_invalid, tx_invalid, tx_ring_empty] =
-            totals.kernel;
+        let [
+            rx_dropped,
+            rx_ring_full,
+            fill_ring_empty,
+            rx_invalid_descs,
+            tx_invalid_descs,
+            tx_ring_empty,
+            refused_descriptors,
+        ] = totals.kernel;
         let xdp = state.xdp_counters().unwrap_or_default();
         PortRow {
             name: state.config.name.to_string(),
@@ -73,10 +80,11 @@ pub(super) fn ports(control: &Control) -> Answer {
             kernel: KernelStatistics {
                 rx_dropped,
                 rx_ring_full,
-                rx_invalid_descs: rx_invalid,
-                tx_invalid_descs: tx_invalid,
+                rx_invalid_descs,
+                tx_invalid_descs,
                 fill_ring_empty,
                 tx_ring_empty,
+                refused_descriptors,
             },
             xdp: XdpCounters {
                 to_kernel: xdp.to_kernel,

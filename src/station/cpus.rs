@@ -1,7 +1,7 @@
 //! Who gets a CPU when several want it: workers before what failover needs, and that before everything else.
 
 use rustix::process::setpriority_process;
-use rustix::thread::{sched_getaffinity, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tracing::{info, warn};
 
 /// How urgent a thread is, as a nice value.
@@ -17,6 +17,12 @@ pub(super) enum Urgency {
 pub(super) fn be(urgency: Urgency) {
     // Without CAP_SYS_NICE it is as urgent as all others, as RLIMIT_NICE says.
     let _ = setpriority_process(None, urgency as i32);
+}
+
+/// The CPUs that this process may use, in their order.
+pub(super) fn allowed() -> Vec<usize> {
+    let set = sched_getaffinity(None).unwrap_or_default();
+    (0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect()
 }
 
 /// Keeps this thread, and all that it starts from now on, BIRD among them, off the workers' CPUs, where there
@@ -37,15 +43,12 @@ pub(super) fn leave_to_workers(workers: &[usize]) {
 
 #[cfg(test)]
 mod tests {
-    use rustix::thread::CpuSet;
-
     use super::*;
 
     #[test]
     fn threads_are_kept_off_the_workers_cpus_where_there_are_others() {
         let of_thread = std::thread::spawn(|| {
-            let all = sched_getaffinity(None).unwrap();
-            let cpus: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&cpu| all.is_set(cpu)).collect();
+            let (all, cpus) = (sched_getaffinity(None).unwrap(), allowed());
             leave_to_workers(&cpus);
             assert_eq!(sched_getaffinity(None).unwrap(), all, "nothing would be left");
             leave_to_workers(&cpus[1..]);

@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::StationError;
 use super::audit_thread::{self, Finding, Open};
+use super::cpus;
 use super::port_state::PortState;
 use super::slow_thread::{self, Peer, SlowHandle, Taps};
 use super::tap_threads::{self, TapHandle};
@@ -78,11 +79,11 @@ pub(super) fn plan(config: &Config) -> Result<Plan, StationError> {
             Err(error) => return Err(error.into()),
         }
     }
-    let available = std::thread::available_parallelism().map_or(1, usize::from);
-    let queues = usize::try_from(queues).unwrap_or(1).min(available).max(1);
+    let available = cpus::allowed();
+    let queues = usize::try_from(queues).unwrap_or(1).min(available.len()).max(1);
     let cpus = match &config.station.cpus[..] {
         // The last CPUs: interrupts and housekeeping gather on the first.
-        [] => (available - queues..available).collect(),
+        [] => available[available.len().saturating_sub(queues)..].to_vec(),
         listed => listed.to_vec(),
     };
     // An MTU above what a frame carries is refused when its interface is prepared. One that comes late may

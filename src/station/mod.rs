@@ -14,6 +14,7 @@ mod events;
 mod failover;
 mod holds;
 mod port_state;
+mod privilege;
 mod routes;
 mod slow_thread;
 mod start;
@@ -110,6 +111,9 @@ pub enum StationError {
     /// The configuration does not fit this machine.
     #[error(transparent)]
     Commit(#[from] CommitError),
+    /// Privileges that are not needed could not be given away.
+    #[error("cannot give away privileges: {0}")]
+    Drop(std::io::Error),
     /// A thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),

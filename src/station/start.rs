@@ -17,7 +17,7 @@ use super::desk::Desk;
 use super::events::Events;
 use super::failover::{self, Failover};
 use super::holds::Holds;
-use super::{StationError, bgp, change, cpus, descriptors};
+use super::{StationError, bgp, change, cpus, descriptors, privilege};
 use crate::bird::Bird;
 use crate::control::server::{self, Server};
 use crate::control::{Engine, Limits, config, kernel};
@@ -45,11 +45,13 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let path = config.station.socket.clone();
     let socket_failed = |error| StationError::Socket { path: path.clone(), error };
     let server = Server::bind(&path).map_err(socket_failed)?;
-    log::start().map_err(StationError::Thread)?;
     descriptors::allow_for(config.vifs.len());
-    cpus::leave_to_workers(&plan.cpus);
     let namespace = Namespace::open(&kernel::namespace_name(&path))?;
     info!(name = namespace.name(), "network namespace of TAPs and BIRD");
+    // Before any thread is started that stays: each has what the one has that starts it.
+    privilege::drop_all_but_kept().map_err(StationError::Drop)?;
+    cpus::leave_to_workers(&plan.cpus);
+    log::start().map_err(StationError::Thread)?;
     let fib = Fib::new(fib::Limits::default())?;
     let reader = fib.reader();
     info!("lookups on this processor: {}", reader.choice());
@@ -64,8 +66,9 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let counters = Counters::new(datapath.counters.clone(), datapath.slow_counters.clone());
     let (sender, peers) = unbounded();
     let (program, directory) = (config.station.bird.clone(), bgp::directory(&config.station));
+    let start = || Bird::start(program, directory, sender);
     let bird = namespace
-        .within(|| Bird::start(program, directory, sender))
+        .within(|| privilege::only(privilege::BIRD, start))
         .map_err(StationError::Thread)?;
     let (sender, learned) = bounded(failover::UPDATES);
     let failover = namespace

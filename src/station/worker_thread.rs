@@ -242,6 +242,7 @@ impl Body {
             kernel.rx_invalid_descriptors.set(statistics.rx_invalid_descriptors);
             kernel.tx_invalid_descriptors.set(statistics.tx_invalid_descriptors);
             kernel.tx_ring_empty.set(statistics.tx_ring_empty);
+            kernel.refused_descriptors.set(port.refused_descriptors());
         }
     }
 }

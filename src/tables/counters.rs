@@ -68,6 +68,8 @@ pub struct KernelCounters {
     pub tx_invalid_descriptors: Counter,
     /// Times that the kernel found nothing to send.
     pub tx_ring_empty: Counter,
+    /// Descriptors of the kernel's that named no frame of the socket: refused by the station.
+    pub refused_descriptors: Counter,
 }
 
 impl Default for PortCounters {

@@ -1,8 +1,15 @@
 """What other tools can undo of an open port, under traffic and beside a kernel that would forward: nothing
 leaks, it is put right within about a second, and the operator reads it."""
 
+import array
+import fcntl
 import importlib
+import os
+import pathlib
 import shutil
+import signal
+import subprocess
+import termios
 import time
 
 import case
@@ -95,7 +102,7 @@ def test_removed_pins_are_made_again():
     shutil.rmtree(directory)
     case.wait_until(lambda: directory.is_dir() and sorted(path.name for path in directory.iterdir()) == pins, 3, "all pins are back")
     # What was made again is what keeps the port closed.
-    station.stop(kill.signal.SIGKILL)
+    station.stop(signal.SIGKILL)
     with kill.tempting_kernel():
         expect(len(kill.left_by("core0", kill.send_untagged)), 0, "frames forwarded while the station is dead")
     station.start()
@@ -137,3 +144,94 @@ def test_an_mtu_beyond_its_frames_is_told_and_nothing_else_happens():
         lab.ip("st-station", f"link set dev cust0 mtu {lab.PORT_MTU}")
     case.wait_until(lambda: not station.ports()["cust0"]["trouble"], 3, "all is well again")
     time.sleep(0.2)
+
+
+def test_a_log_that_nobody_reads_holds_up_nothing():
+    station.stop()
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    command = ["nsenter", "--net=/run/netns/st-station", "--", str(station.BIN / "stationd"), "--config", str(station.CONFIG)]
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=writing, start_new_session=True)
+    station.PIDFILE.write_text(f"{child.pid}\n")
+    os.close(writing)
+    try:
+        station.wait_ready(child)
+        # More than the pipe takes: two lines each.
+        for _ in range(40):
+            station.ctl("vif", "down", "e", timeout=5)
+            station.ctl("vif", "up", "e", timeout=5)
+        waiting = array.array("i", [0])
+        fcntl.ioctl(reading, termios.FIONREAD, waiting)
+        require(waiting[0] > 3500, f"only {waiting[0]} octets wait in the pipe")
+        for up in [False, True]:
+            lab.ip("st-wire", f"link set dev cust1 {'up' if up else 'down'}")
+            seconds = case.wait_until(lambda up=up: station.ports()["cust1"]["up"] == up, 3, "the link is noticed")
+        expect(station.ctl("version")["log_lines_lost"], 0, "lines lost of those that wait")
+        start = time.monotonic()
+        child.send_signal(signal.SIGTERM)
+        child.wait(5)
+        print(f"        with a blocked log: link noticed after {seconds * 1000:.0f} ms, ended {time.monotonic() - start:.1f} s after SIGTERM")
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+        os.close(reading)
+    station.start()
+    case.learn()
+
+
+def capabilities(process):
+    """Effective and bounding set of each of its threads, and whether it may gain more."""
+    found = set()
+    for task in pathlib.Path(f"/proc/{process}/task").iterdir():
+        status = dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines() if ":\t" in line)
+        found.add((int(status["CapEff"], 16), int(status["CapBnd"], 16), status["NoNewPrivs"]))
+    return found
+
+
+def bits(*numbers):
+    return sum(1 << number for number in numbers)
+
+
+# CHOWN 0, DAC_OVERRIDE 1, FOWNER 3, KILL 5, SETGID 6, SETUID 7, NET_BIND_SERVICE 10, NET_BROADCAST 11, NET_ADMIN 12,
+# NET_RAW 13, SYS_PTRACE 19; IPC_LOCK 14, SYS_ADMIN 21, SYS_NICE 23, PERFMON 38, BPF 39
+BIRD = bits(0, 1, 3, 5, 6, 7, 10, 11, 12, 13, 19)
+STATION = BIRD | bits(14, 21, 23, 38, 39)
+
+
+def test_it_keeps_no_privilege_that_it_does_not_need():
+    found = capabilities(station.running())
+    for effective, bounding, no_new in found:
+        expect(effective & ~STATION, 0, f"capabilities of a thread beyond those kept ({effective:x})")
+        expect((bounding & ~STATION, no_new), (0, "1"), "what a thread may gain, no_new_privs")
+    birds = [path for path in pathlib.Path("/proc").iterdir()
+             if path.name.isdigit() and (path / "comm").read_text().strip() == "bird"]
+    require(birds, "no BIRD runs")
+    for bird in birds:
+        for effective, bounding, no_new in capabilities(bird.name):
+            expect(effective & ~bits(10, 11, 12, 13), 0, f"capabilities of BIRD beyond the network's ({effective:x})")
+            expect((bounding & ~STATION, no_new), (0, "1"), "what BIRD may gain, no_new_privs")
+        expect((bird / "environ").read_bytes(), b"", "BIRD's environment")
+
+
+def test_other_threads_leave_the_workers_their_cpus():
+    if os.cpu_count() < 2:
+        raise case.Skip("there is one CPU")
+    workers = {row["cpu"] for row in station.ctl("show", "workers")}
+    for task in pathlib.Path(f"/proc/{station.running()}/task").iterdir():
+        name, cpus = (task / "comm").read_text().strip(), os.sched_getaffinity(int(task.name))
+        if name.startswith("worker-"):
+            expect((len(cpus), cpus <= workers), (1, True), f"CPUs of {name}")
+            require(os.getpriority(os.PRIO_PROCESS, int(task.name)) < 0, f"{name} goes before others")
+        else:
+            expect(cpus & workers, set(), f"CPUs of {name}")
+
+
+def test_an_open_configuration_is_warned_of():
+    file = lab.RUN / "candidate.toml"
+    file.write_text(case.lab_config())
+    file.chmod(0o646)
+    code, output = station.check(file)
+    expect((code, f"chmod go-w {file}" in output), (0, True), f"the warning in {output}")
+    file.chmod(0o640)
+    expect("warning" in station.check(file)[1], False, "a warning without a reason")

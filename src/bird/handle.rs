@@ -59,7 +59,7 @@ impl Bird {
         let (orders, their_orders) = unbounded();
         let trouble = Arc::new(Mutex::new(None));
         let place = Place { program, directory };
-        let questions = Questions::new(place.socket(), trouble.clone());
+        let questions = Questions::new(place.clone(), trouble.clone());
         let supervisor = Supervisor::new(place, orders.clone(), events, trouble);
         std::thread::Builder::new()
             .name("bird".into())

@@ -1,14 +1,14 @@
 //! `show bgp`: what BIRD knows of sessions and their routes. Each answer is fetched by the thread that
 //! gives it, over a connection of its own; a large table passes through, and is held by nobody.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::client::{Client, ClientError};
 use super::parse::{self, BfdState, Route, Routes};
+use super::process::Place;
 use super::session::{Cause, Session};
 use crate::control::protocol::BgpDirection;
 use crate::control::rows::{BgpRouteRow, BgpRow};
@@ -24,7 +24,7 @@ const WAIT: Duration = Duration::from_secs(2);
 /// Asks BIRD, a few questions at a time.
 #[derive(Clone)]
 pub struct Questions {
-    socket: PathBuf,
+    place: Place,
     /// What stands between BIRD and the configuration, in words.
     trouble: Arc<Mutex<Option<String>>>,
     slots: Arc<Slots>,
@@ -72,8 +72,8 @@ impl Drop for Slot {
 }
 
 impl Questions {
-    pub(super) fn new(socket: PathBuf, trouble: Arc<Mutex<Option<String>>>) -> Questions {
-        Questions { socket, trouble, slots: Arc::default() }
+    pub(super) fn new(place: Place, trouble: Arc<Mutex<Option<String>>>) -> Questions {
+        Questions { place, trouble, slots: Arc::default() }
     }
 
     fn trouble(&self) -> Option<String> {
@@ -86,8 +86,10 @@ impl Questions {
     /// Others are asking.
     pub fn summary(&self, sessions: &[Session]) -> Result<Vec<BgpRow>, ClientError> {
         let slot = Slot::take(&self.slots)?;
-        let rows = Client::connect(&self.socket, PATIENCE)
-            .and_then(|mut client| ask(&mut client, sessions));
+        // BIRD forgets why a session is disabled as soon as it reads a configuration.
+        let shut = self.place.shut();
+        let rows = Client::connect(&self.place.socket(), PATIENCE)
+            .and_then(|mut client| ask(&mut client, sessions, &shut));
         drop(slot);
         Ok(rows.unwrap_or_else(|error| {
             let why = self.trouble().unwrap_or_else(|| error.to_string());
@@ -96,7 +98,10 @@ impl Questions {
                 last_error: Some(why),
                 ..Default::default()
             };
-            sessions.iter().map(|session| row(session, &down, None, BTreeMap::new())).collect()
+            let down = |session| {
+                row(session, &down, shut.contains(&session.protocol), None, BTreeMap::new())
+            };
+            sessions.iter().map(down).collect()
         }))
     }
 
@@ -110,12 +115,16 @@ impl Questions {
         direction: BgpDirection,
     ) -> Result<impl Iterator<Item = BgpRouteRow> + Send + use<>, ClientError> {
         let slot = Slot::take(&self.slots)?;
-        let client = Client::connect(&self.socket, PATIENCE)?;
+        let client = Client::connect(&self.place.socket(), PATIENCE)?;
         Ok(route_rows(slot, client, sessions, direction))
     }
 }
 
-fn ask(client: &mut Client, sessions: &[Session]) -> Result<Vec<BgpRow>, ClientError> {
+fn ask(
+    client: &mut Client,
+    sessions: &[Session],
+    shut: &BTreeSet<String>,
+) -> Result<Vec<BgpRow>, ClientError> {
     // A session alone is asked for alone.
     let pattern = match sessions {
         [] => return Ok(Vec::new()),
@@ -149,7 +158,8 @@ fn ask(client: &mut Client, sessions: &[Session]) -> Result<Vec<BgpRow>, ClientE
             _ => rejected(client, session)?,
         };
         let up = bfd.get(&(session.tap.clone(), session.peer)).copied();
-        rows.push(row(session, protocol, up.or(session.bfd.then_some(false)), rejected));
+        let shut = protocol.is_shut() || shut.contains(&session.protocol);
+        rows.push(row(session, protocol, shut, up.or(session.bfd.then_some(false)), rejected));
     }
     Ok(rows)
 }
@@ -183,11 +193,11 @@ fn cause(route: &Route) -> &'static str {
 fn row(
     session: &Session,
     protocol: &parse::Protocol,
+    shut: bool,
     bfd_up: Option<bool>,
     rejected: BTreeMap<String, u64>,
 ) -> BgpRow {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    let shut = protocol.is_shut();
     let reached = protocol.import_hit || protocol.receive_hit || shut;
     let max = session.max_prefixes;
     let what = if protocol.receive_hit { "prefixes, refused ones included" } else { "prefixes" };

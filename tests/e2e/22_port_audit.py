@@ -196,7 +196,7 @@ def bits(*numbers):
 # CHOWN 0, DAC_OVERRIDE 1, FOWNER 3, KILL 5, SETGID 6, SETUID 7, NET_BIND_SERVICE 10, NET_BROADCAST 11, NET_ADMIN 12,
 # NET_RAW 13, SYS_PTRACE 19; IPC_LOCK 14, SYS_ADMIN 21, SYS_NICE 23, PERFMON 38, BPF 39
 BIRD = bits(0, 1, 3, 5, 6, 7, 10, 11, 12, 13, 19)
-STATION = BIRD | bits(14, 21, 23, 38, 39)
+STATION = BIRD | bits(14, 18, 21, 23, 38, 39)
 
 
 def test_it_keeps_no_privilege_that_it_does_not_need():

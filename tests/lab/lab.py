@@ -267,9 +267,14 @@ def add_host(host):
     ip(ns, "link set lo up", "link set eth0 up",
        f"addr add {host.peer4} dev eth0", f"addr add {host.peer6} dev eth0 nodad",
        *[f"addr add {a}/32 dev lo" for a in host.lan4],
-       *[f"addr add {a}/128 dev lo nodad" for a in host.lan6],
-       f"route add default via {host.gw4} src {host.addr4} mtu 1500",
-       f"route add default via {host.gw6} src {host.addr6} mtu 1500")
+       *[f"addr add {a}/128 dev lo nodad" for a in host.lan6])
+    default_routes(host)
+
+
+def default_routes(host):
+    """Everything leads to the station, as long as no routing daemon of the host's says otherwise."""
+    ip(host.ns, f"route replace default via {host.gw4} src {host.addr4} mtu 1500",
+       f"route replace default via {host.gw6} src {host.addr6} mtu 1500")
 
 
 def up():

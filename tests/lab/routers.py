@@ -189,6 +189,9 @@ def expected():
 
 
 def stop():
+    """Ends the daemons; the hosts have the lab's routes again, and no others."""
+    if not _daemons:
+        return
     for child in _daemons:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child.pid, signal.SIGTERM)
@@ -199,3 +202,7 @@ def stop():
             child.kill()
             child.wait()
     _daemons.clear()
+    for name in ROUTERS:
+        host = HOSTS[name]
+        lab.ip(host.ns, *[f"route del {prefix}" for prefix in learned(host) - {"default"}])
+        lab.default_routes(host)

@@ -63,7 +63,9 @@ def identity():
 
 
 def namespace_of(pid):
-    return os.stat(f"/proc/{pid}/ns/net").st_ino
+    with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
+        return os.stat(f"/proc/{pid}/ns/net").st_ino
+    return None
 
 
 def test_nothing_else_is_there_and_nothing_of_it_elsewhere():

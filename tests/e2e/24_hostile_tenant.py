@@ -106,6 +106,7 @@ def beside(name, attack, streams=(("b", "vpc-b"), ("e", "pub")), names=("b", "vp
     if not QUIET:
         QUIET.extend(converged_ms() for _ in range(5))
     BESIDE.clear()
+    wait_until(lambda: peers.established(*names) and bfd_is_up(), 20, "all is as it should be")
     since, log, counted, start = sessions(names), len(log_text()), ledger.Snapshot(), time.monotonic()
     with contextlib.ExitStack() as running:
         stalls = running.enter_context(Stalls())

@@ -52,24 +52,11 @@ pub(super) fn drop_all_but_kept() -> io::Result<()> {
     Ok(())
 }
 
-/// Does some work on a thread that may do no more than `kept`. What the work starts inherits that.
+/// Leaves this thread, and all that it starts from now on, no more than `kept`.
 ///
 /// # Errors
-/// The work's, or the kernel's.
-pub(super) fn only<T: Send>(
-    kept: CapabilitySet,
-    work: impl FnOnce() -> io::Result<T> + Send,
-) -> io::Result<T> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().spawn_scoped(scope, || {
-            keep(kept)?;
-            work()
-        })?;
-        thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
-    })
-}
-
-fn keep(kept: CapabilitySet) -> io::Result<()> {
+/// The kernel's.
+pub(super) fn keep(kept: CapabilitySet) -> io::Result<()> {
     let has = capabilities(None)?;
     let left = CapabilitySets {
         effective: has.effective & kept,
@@ -86,7 +73,11 @@ mod tests {
     #[test]
     fn a_thread_gives_away_what_it_does_not_keep_and_the_others_stay_as_they_are() {
         let before = capabilities(None).unwrap();
-        let within = only(CapabilitySet::NET_RAW, || Ok(capabilities(None)?)).unwrap();
+        let work = || {
+            keep(CapabilitySet::NET_RAW).unwrap();
+            capabilities(None).unwrap()
+        };
+        let within = std::thread::spawn(work).join().unwrap();
         assert_eq!(within.permitted, before.permitted & CapabilitySet::NET_RAW);
         assert_eq!(within.effective, before.effective & CapabilitySet::NET_RAW);
         assert_eq!(capabilities(None).unwrap(), before);

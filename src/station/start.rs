@@ -66,9 +66,11 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let counters = Counters::new(datapath.counters.clone(), datapath.slow_counters.clone());
     let (sender, peers) = unbounded();
     let (program, directory) = (config.station.bird.clone(), bgp::directory(&config.station));
-    let start = || Bird::start(program, directory, sender);
     let bird = namespace
-        .within(|| privilege::only(privilege::BIRD, start))
+        .within(|| {
+            privilege::keep(privilege::BIRD)?;
+            Bird::start(program, directory, sender)
+        })
         .map_err(StationError::Thread)?;
     let (sender, learned) = bounded(failover::UPDATES);
     let failover = namespace

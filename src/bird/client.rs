@@ -13,6 +13,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use super::parse;
+
 /// How long BIRD may take for a line of an answer where nobody waits. It reconfigures within one.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest line, in octets.
@@ -154,6 +156,12 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    /// Whether a limit has shut a session.
+    pub(super) fn is_shut(&mut self, protocol: &str) -> Result<bool, ClientError> {
+        let said = self.ask(&format!("show protocols \"{protocol}\""))?;
+        Ok(parse::protocols(said).iter().any(parse::Protocol::is_shut))
     }
 
     /// Starts sessions anew, also those that are shut.

@@ -40,6 +40,8 @@ pub(super) struct Supervisor {
     follower: Arc<Mutex<Follower>>,
     trouble: Arc<Mutex<Option<String>>>,
     wanted: Option<Rendered>,
+    /// Somebody has said what is wanted. Until then a BIRD that runs is left alone.
+    told: bool,
     /// BIRD does not have what is wanted yet.
     changed: bool,
     running: Option<Running>,
@@ -85,6 +87,7 @@ impl Supervisor {
             follower: Arc::new(Mutex::new(Follower::new(Instant::now()))),
             trouble,
             wanted: None,
+            told: false,
             // One that a killed station left may be there although nothing needs it now.
             changed: true,
             running: None,
@@ -124,7 +127,7 @@ impl Supervisor {
                 }
                 self.order(order);
             }
-            if self.taps_ready && self.retry_at.is_none_or(|at| at <= Instant::now()) {
+            if self.told && self.taps_ready && self.retry_at.is_none_or(|at| at <= Instant::now()) {
                 self.retry_at = None;
                 self.settle();
             }
@@ -136,13 +139,13 @@ impl Supervisor {
         let now = Instant::now();
         match order {
             Order::Apply(rendered, peers) => {
-                self.keep_shut(|protocol| peers.session(protocol).is_some());
+                self.change_shut(|shut| shut.retain(|each| peers.session(each).is_some()));
                 self.follower().configure(peers);
                 if rendered != self.wanted {
                     // What failed may succeed with this.
                     (self.changed, self.retry_at) = (true, None);
                 }
-                self.wanted = rendered;
+                (self.wanted, self.told) = (rendered, true);
             }
             Order::Links(ports) => self.links.links(&ports, now),
             Order::Renew(taps) => {
@@ -164,12 +167,14 @@ impl Supervisor {
                 self.asleep.entry(protocol).or_insert(now + LOOK);
             }
             Order::Shut(protocol) => {
-                if self.shut.insert(protocol) {
-                    self.place.keep_shut(&self.shut);
+                // What was told may be older than the last reset. Where BIRD does not answer, it holds.
+                let is_shut = || self.client().and_then(|mut client| client.is_shut(&protocol));
+                if !self.shut.contains(&protocol) && is_shut().unwrap_or(true) {
+                    self.change_shut(|shut| shut.extend([protocol]));
                 }
             }
             Order::Reset(protocols, done) => {
-                self.keep_shut(|protocol| !protocols.contains(protocol));
+                self.change_shut(|shut| shut.retain(|each| !protocols.contains(each)));
                 let _ = done.send(self.client().and_then(|mut client| client.reset(&protocols)));
             }
             Order::Lost { connection, hung } => self.lost(connection, hung),
@@ -177,11 +182,11 @@ impl Supervisor {
         }
     }
 
-    /// Forgets that the other sessions are shut.
-    fn keep_shut(&mut self, which: impl Fn(&String) -> bool) {
-        let before = self.shut.len();
-        self.shut.retain(which);
-        if self.shut.len() != before {
+    /// Changes which sessions are shut.
+    fn change_shut(&mut self, change: impl FnOnce(&mut BTreeSet<String>)) {
+        let before = self.shut.clone();
+        change(&mut self.shut);
+        if self.shut != before {
             self.place.keep_shut(&self.shut);
         }
     }
@@ -300,9 +305,8 @@ impl Supervisor {
         let mut client = self.client()?;
         // One that was shut a moment ago, which is about to be told, must not start by this.
         let sessions = parse::protocols(client.ask("show protocols \"b.*\"")?);
-        for session in sessions.into_iter().filter(parse::Protocol::is_shut) {
-            self.order(Order::Shut(session.name));
-        }
+        let sessions = sessions.into_iter().filter(parse::Protocol::is_shut);
+        self.change_shut(|shut| shut.extend(sessions.map(|session| session.name)));
         self.write()?;
         let said = client.command("configure")?;
         info!(said = said.last().map_or("", |line| line.as_str()), "reconfigured BIRD");

@@ -153,17 +153,22 @@ mod tests {
         }
     }
 
+    /// What a reader takes the share of misses for, once it has seen enough.
+    fn share(traffic: &Traffic, lines: u32) -> f64 {
+        let shares =
+            bursts(lines).take(4000).map(|addrs| f64::from(traffic.look(&addrs)) / f64::from(ALL));
+        shares.skip(2000).sum::<f64>() / 2000.0
+    }
+
     /// A customer whose addresses miss cannot hide behind another's that hit: the mean counts.
     #[test]
     fn the_share_of_misses_is_estimated() {
         for (lines, low, high) in [(100, 0.0, 0.02), (1 << 14, 0.2, 0.6), (1 << 19, 0.9, 1.0)] {
-            let traffic = Traffic::new(0);
-            let shares: Vec<_> = bursts(lines)
-                .take(8000)
-                .map(|addrs| f64::from(traffic.look(&addrs)) / f64::from(ALL))
-                .collect();
-            let share = shares[4000..].iter().sum::<f64>() / 4000.0;
-            assert!((low..=high).contains(&share), "{lines} lines: {share:.3}");
+            // Two of few lines may share a slot of one reader: their hashes are its own. Seldom of most readers.
+            let mut shares: Vec<f64> =
+                std::iter::repeat_with(|| share(&Traffic::new(0), lines)).take(9).collect();
+            shares.sort_by(f64::total_cmp);
+            assert!((low..=high).contains(&shares[4]), "{lines} lines: {shares:.3?}");
         }
     }
 

@@ -44,6 +44,8 @@ pub struct Wire {
 impl Wire {
     /// Namespaces and cables; the station's BIRD with `config`.
     pub fn new(config: Config) -> Wire {
+        // Shown where the test fails.
+        let _ = tracing_subscriber::fmt().with_test_writer().try_init();
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("bird-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let directory = tempfile::tempdir().unwrap();

@@ -20,12 +20,12 @@ PPS = 20_000
 @contextlib.contextmanager
 def tempting_kernel():
     """The station's kernel could forward, if it were given frames: addresses, routes, ip_forward."""
-    lab.sysctl("st-station", ipv4__ip_forward=1)
-    lab.ip("st-station",
-           "addr add 169.254.0.1/30 dev cust0", "addr add 169.254.255.1/30 dev core0",
-           f"neigh replace 169.254.255.2 lladdr {CLOUD.mac} dev core0 nud permanent",
-           "route add 10.2.0.0/16 via 169.254.255.2", "route add 10.1.0.0/16 via 169.254.0.2")
     try:
+        lab.sysctl("st-station", ipv4__ip_forward=1)
+        lab.ip("st-station",
+               "addr add 169.254.0.1/30 dev cust0", "addr add 169.254.255.1/30 dev core0",
+               f"neigh replace 169.254.255.2 lladdr {CLOUD.mac} dev core0 nud permanent",
+               "route add 10.2.0.0/16 via 169.254.255.2", "route add 10.1.0.0/16 via 169.254.0.2")
         yield
     finally:
         lab.sysctl("st-station", ipv4__ip_forward=0)

@@ -142,7 +142,16 @@ def test_sessions_are_counted_exactly():
     expect(it.vifs["b"]["punt bgp"], 0, "of another VIF")
 
 
+def over():
+    """Waits until no connection of an earlier test has anything left to say."""
+    def left():
+        states = {line.split()[0] for ns in (A.ns, lab.TAPS_NS) for line in lab.run("ss", "-tanH", ns=ns).splitlines()}
+        return states - {"LISTEN", "TIME-WAIT"}
+    case.wait_until(lambda: not left(), 70, f"connections end: {left()}")
+
+
 def test_nothing_else_reaches_the_kernel():
+    over()
     udp = frames.udp
     rows = [
         ("TCP to another port", to_a(TCP, tcp(PEER4, OWN4, 22)), "no_service"),
@@ -174,6 +183,7 @@ def test_nothing_else_reaches_the_kernel():
 
 
 def test_the_kernel_cannot_leak():
+    over()
     own_mac, syn = lab.PORTS["cust0"], tcp(OWN4, PEER4, BGP)
     good = ipv4(OWN4, PEER4, TCP, syn, ttl=1)
     rows = [

@@ -212,6 +212,10 @@ def test_a_station_that_had_them_where_its_ports_are():
 
 
 def test_under_ip_netns_exec_the_name_is_everybodys():
+    try:
+        pathlib.Path("/proc/1/ns/mnt").stat()
+    except PermissionError:
+        raise case.Skip("this machine shows nobody the namespaces of its first process, which the station enters for this") from None
     station.stop()
     station.start(enter=("ip", "netns", "exec", "st-station"))
     before = identity()

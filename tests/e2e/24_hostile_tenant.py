@@ -127,6 +127,8 @@ def beside(name, attack, streams=(("b", "vpc-b"), ("e", "pub")), names=("b", "vp
         wait_until(lambda: peers.established(*names), 30, "the sessions")
         wait_until(bfd_is_up, 20, "BFD")
         return beside(name, attack, streams, names, again - 1)
+    if (lost or flapped) and sockets:
+        case.alone()
     TABLE.append((name, f"{lost} of {sent}", len(flapped), f"{quiet:.0f} / {took:.0f}", f"{len(lines) / seconds:.1f}"))
     expect(flapped, [], f"{name}: sessions that were lost")
     expect(lost, 0, f"{name}: frames lost (before the station: {sockets}; drops of b {dict(seen.drops('b'))}, of e {dict(seen.drops('e'))})")

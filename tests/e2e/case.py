@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import pathlib
 import re
 import subprocess
 import time
@@ -41,6 +43,18 @@ def answered(source, address, what, **how):
     again = traffic.ping(source, address, **how)
     raise AssertionError(f"{what}: {got} of 3 replies, then {again} of 3; links {links}; neighbors that do not answer {silent}; "
                          f"the log:\n{station.tail(station.LOG)}")
+
+
+def alone(seconds=2.0):
+    """Nobody else takes the CPUs that this test needs; called while nothing of the test runs."""
+    def busy():
+        numbers = [int(number) for number in pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        return (sum(numbers) - numbers[3] - numbers[4]) / os.sysconf("SC_CLK_TCK")
+    before = busy()
+    time.sleep(seconds)
+    used = (busy() - before) / seconds
+    if used > 0.5:
+        raise Skip(f"the machine does other things: {used:.1f} of its {os.cpu_count()} CPUs are busy, and this needs them")
 
 
 def fresh(config=None):

@@ -230,14 +230,19 @@ def load_bpf(name, tc_ns, interface, **directions):
             "object-pinned", pins / program, ns=tc_ns)
 
 
-def add_port(port):
-    """A veth between the station and the switch of that port."""
-    run("ip", "link", "add", "name", port, "address", PORTS[port], "mtu", PORT_MTU, "netns", "st-station",
-        "numtxqueues", 1, "numrxqueues", 1, "type", "veth",
-        "peer", "name", port, "mtu", PORT_MTU, "netns", "st-wire", "numtxqueues", 1, "numrxqueues", 1)
+def add_port(port, queues=1):
+    """A veth between the station and the switch of that port. `queues`: how many there can be; one is in use."""
+    # Under its name a station that runs would take it into use at once.
+    new = f"{port}-new"
+    run("ip", "link", "add", "name", new, "address", PORTS[port], "mtu", PORT_MTU, "netns", "st-station",
+        "numtxqueues", queues, "numrxqueues", queues, "type", "veth",
+        "peer", "name", port, "mtu", PORT_MTU, "netns", "st-wire", "numtxqueues", queues, "numrxqueues", queues)
+    for ns, name in [("st-station", new), ("st-wire", port)]:
+        offloads_off(ns, name)
+    if queues > 1:
+        run("ethtool", "-L", new, "rx", 1, "tx", 1, ns="st-station")
+    ip("st-station", f"link set dev {new} name {port}")
     sysctl("st-station", **{f"ipv4__conf__{port}__arp_ignore": 8})
-    for ns in ["st-station", "st-wire"]:
-        offloads_off(ns, port)
     ip("st-wire", f"link set dev {port} master sw-{port} up")
     ip("st-station", f"link set dev {port} up")
     # A queue before the veth's short ring: the sender waits instead of losing frames.

@@ -28,15 +28,6 @@ def with_session(session=SESSION):
     return replaced(case.lab_config(), (VIF, VIF + session))
 
 
-def bird():
-    """The pid of the station's BIRD, if it lives."""
-    try:
-        pid = int((DIRECTORY / "run/pid").read_text())
-        return pid if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == "bird" else None
-    except (FileNotFoundError, ValueError, ProcessLookupError):
-        return None
-
-
 def session():
     [row] = station.ctl("show", "bgp")
     return row
@@ -45,7 +36,7 @@ def session():
 def known():
     """BIRD runs and has the session."""
     row = session()
-    return bird() is not None and row["state"] != "down"
+    return station.bird() is not None and row["state"] != "down"
 
 
 def begin():
@@ -59,7 +50,7 @@ def end():
 
 
 def test_bird_runs_for_itself_alone():
-    status = pathlib.Path(f"/proc/{bird()}/status").read_text()
+    status = pathlib.Path(f"/proc/{station.bird()}/status").read_text()
     uid = next(line.split()[1] for line in status.splitlines() if line.startswith("Uid:"))
     require(uid != "0", "BIRD runs as root")
     expect(oct(DIRECTORY.stat().st_mode & 0o777), "0o710", "mode of BIRD's directory")
@@ -122,31 +113,31 @@ def test_what_bird_refuses_changes_nothing():
         else:
             raise AssertionError("what BIRD refuses was taken")
     expect(station.ctl("version")["generation"], generation, "the generation")
-    expect(bird(), None, "a BIRD")
+    expect(station.bird(), None, "a BIRD")
     station.stop()
     station.start(with_session())
     wait_until(known, 10, "BIRD runs again")
 
 
 def test_a_killed_station_leaves_bird_and_takes_it_over():
-    before = bird()
+    before = station.bird()
     station.stop(signal.SIGKILL)
-    expect(bird(), before, "BIRD after a kill of stationd")
+    expect(station.bird(), before, "BIRD after a kill of stationd")
     station.start()
     wait_until(known, 10, "the session is known")
-    expect(bird(), before, "BIRD after the next start")
+    expect(station.bird(), before, "BIRD after the next start")
 
 
 def test_a_dead_bird_is_started_again():
-    before = bird()
+    before = station.bird()
     os.kill(before, signal.SIGKILL)
-    wait_until(lambda: known() and bird() != before, 10, "another BIRD")
+    wait_until(lambda: known() and station.bird() != before, 10, "another BIRD")
 
 
 def test_without_sessions_there_is_no_bird():
     station.CONFIG.write_text(case.lab_config())
     station.ctl("reload")
-    wait_until(lambda: bird() is None, 10, "BIRD ends")
+    wait_until(lambda: station.bird() is None, 10, "BIRD ends")
     expect(station.ctl("show", "bgp"), [], "sessions")
     station.CONFIG.write_text(with_session())
     station.ctl("reload")
@@ -155,4 +146,4 @@ def test_without_sessions_there_is_no_bird():
 
 def test_an_orderly_end_ends_bird():
     station.stop()
-    expect(bird(), None, "BIRD after an orderly end")
+    expect(station.bird(), None, "BIRD after an orderly end")

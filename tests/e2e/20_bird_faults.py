@@ -176,10 +176,6 @@ def outages(name):
     return station.ctl("show", "outages", name)
 
 
-def bird():
-    return int((DIRECTORY / "run/pid").read_text())
-
-
 def reconfigured():
     return (DIRECTORY / "run/bird.log").read_text().count("Reconfigured")
 
@@ -251,7 +247,7 @@ def test_a_peer_that_switches_bfd_off_keeps_its_session():
 
 def test_malformed_updates_delay_no_event_of_another_tenant():
     wait_until(lambda: row("b")["state"] == "established", 15, "b's session")
-    pid, was = bird(), reconfigured()
+    pid, was = station.bird(), reconfigured()
     sent, ended = [0], threading.Event()
     with Session("a") as session:
         body = session.update("10.99.0.0/24", origin=9)
@@ -285,7 +281,7 @@ def test_malformed_updates_delay_no_event_of_another_tenant():
           f"{', '.join(f'{each * 1000:.0f}' for each in slow)} ms")
     require(max(slow) < 2, f"a loss was told after {max(slow):.1f} s")
     require(sent[0] > 50_000, f"only {sent[0]} UPDATEs")
-    expect((bird(), reconfigured()), (pid, was), "BIRD and its configurations")
+    expect((station.bird(), reconfigured()), (pid, was), "BIRD and its configurations")
     size = sum(path.stat().st_size for path in (DIRECTORY / "run").glob("bird.log*"))
     require(size < 1 << 20, f"BIRD's log has {size} octets")
     require(station.LOG.read_text().count("Malformed") + station.LOG.read_text().count("ORIGIN") < 300, "lines in the log")
@@ -338,9 +334,9 @@ def test_a_session_that_is_shut_stays_shut():
     flap("cust0")
     wait_until(lambda: station.ports()["cust0"]["up"], 10, "the port")
     still("a flap of its link")
-    before = bird()
+    before = station.bird()
     os.kill(before, signal.SIGKILL)
-    wait_until(lambda: bird() != before and row("b")["state"] == "established", 30, "another BIRD")
+    wait_until(lambda: station.bird() != before and row("b")["state"] == "established", 30, "another BIRD")
     still("BIRD's death")
     station.stop()
     station.start()
@@ -387,7 +383,7 @@ def test_bird_cannot_exchange_roots_files():
 
 
 def test_a_bird_that_hangs_is_noticed_and_others_are_answered():
-    pid = bird()
+    pid = station.bird()
     os.kill(pid, signal.SIGSTOP)
     stopped = time.monotonic()
     try:
@@ -414,7 +410,7 @@ def test_a_bird_that_hangs_is_noticed_and_others_are_answered():
         require(all("BIRD" in answer for answer in answers) and len(answers) == len(asking), answers)
         wait_until(lambda: "does not answer" in row("b")["last_error"], 15, "it is said that BIRD does not answer")
         if ALL:
-            took = wait_until(lambda: bird() != pid and "does not" not in row("b")["last_error"], 60, "another BIRD")
+            took = wait_until(lambda: station.bird() != pid and "does not" not in row("b")["last_error"], 60, "another BIRD")
             print(f"        another BIRD {time.monotonic() - stopped:.0f} s after it hung ({took:.0f} s more)")
     finally:
         with contextlib.suppress(ProcessLookupError):

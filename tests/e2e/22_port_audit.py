@@ -178,17 +178,6 @@ def capabilities(process):
     return found
 
 
-def running_birds():
-    """Not those that have ended and were not waited for yet: they have no program any more. Nor one that only checks a
-    configuration: it reads it from its standard input."""
-    def is_bird(path):
-        # Some are nobody's to look at, others end meanwhile.
-        with contextlib.suppress(OSError):
-            return (path / "exe").readlink().name == "bird" and b"/dev/stdin" not in (path / "cmdline").read_bytes()
-        return False
-    return [path for path in pathlib.Path("/proc").glob("[0-9]*") if is_bird(path)]
-
-
 def bits(*numbers):
     return sum(1 << number for number in numbers)
 
@@ -207,13 +196,15 @@ def test_it_keeps_no_privilege_that_it_does_not_need():
         expect((bounding & ~STATION, no_new), (0, "1"), "what a thread may gain, no_new_privs")
     network = bits(10, 11, 12, 13)
     # It gives away the others itself, when it has become its own user.
-    case.wait_until(lambda: any(not effective & ~network for bird in running_birds() for effective, _, _ in capabilities(bird.name)),
-                    20, "a BIRD that has no more than the network's capabilities")
-    for bird in running_birds():
-        for effective, bounding, no_new in capabilities(bird.name):
-            expect(effective & ~network, 0, f"capabilities of BIRD beyond the network's ({effective:x})")
-            expect((bounding & ~STATION, no_new), (0, "1"), "what BIRD may gain, no_new_privs")
-        expect((bird / "environ").read_bytes(), b"", "BIRD's environment")
+    found = set()
+    def settled():
+        found.clear()
+        found.update(capabilities(station.bird()) if station.bird() else ())
+        return found and not any(effective & ~network for effective, _, _ in found)
+    case.wait_until(settled, 20, f"BIRD has no more than the network's capabilities: {found}")
+    for _, bounding, no_new in found:
+        expect((bounding & ~STATION, no_new), (0, "1"), "what BIRD may gain, no_new_privs")
+    expect(pathlib.Path(f"/proc/{station.bird()}/environ").read_bytes(), b"", "BIRD's environment")
 
 
 def test_other_threads_leave_the_workers_their_cpus():

@@ -159,12 +159,6 @@ def test_it_outlives_a_kill_and_goes_with_an_orderly_stop():
     station.start()
 
 
-def bird():
-    """The pid of the station's BIRD; 0 where there is none yet."""
-    pid = lab.RUN / "bird/run/pid"
-    return int(pid.read_text() or 0) if pid.exists() else 0
-
-
 def with_bird():
     text = (lab.HERE / "bgp.toml").read_text()
     return placed("".join(line for line in text.splitlines(keepends=True) if not line.startswith("password")))
@@ -175,7 +169,7 @@ def test_bird_reaches_no_port():
     station.start(with_bird())
     UNDO.enter_context(peers.Router("a", 65001, {4: ["10.1.0.0/16"], 6: ["fd10:1::/48"]}))
     wait_until(lambda: peers.established("a"), 30, "the sessions")
-    expect(namespace_of(bird()), identity(), "BIRD's namespace")
+    expect(namespace_of(station.bird()), identity(), "BIRD's namespace")
     with lab.inside(NS):
         for port in lab.PORTS:
             with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
@@ -192,7 +186,7 @@ def test_bird_reaches_no_port():
 def test_a_station_that_had_them_where_its_ports_are():
     """An older one, killed: its TAPs and its BIRD are in the namespace of the ports."""
     station.stop(signal.SIGKILL)
-    peers.kill(bird())
+    peers.kill(station.bird())
     lab.run("ip", "netns", "del", NS)
     for name, alias in [("v0.100", f"stationd {station.SOCKET}: VIF a"), ("v0.200", "stationd /run/other: VIF b")]:
         lab.run("ip", "-n", "st-station", "tuntap", "add", "dev", name, "mode", "tap")
@@ -204,7 +198,7 @@ def test_a_station_that_had_them_where_its_ports_are():
         station.start()
         wait_until(lambda: not pathlib.Path(f"/proc/{old}/stat").exists()
                    or pathlib.Path(f"/proc/{old}/stat").read_text().split()[2] == "Z", 10, "the old BIRD ends")
-        wait_until(lambda: bird() not in (0, old) and namespace_of(bird()) == identity(), 10, "a BIRD in the namespace")
+        wait_until(lambda: station.bird() not in (None, old) and namespace_of(station.bird()) == identity(), 10, "a BIRD in the namespace")
         expect(set(interfaces("st-station")), {"lo", "v0.200", *lab.PORTS}, "interfaces: another's TAP stays")
         wait_until(lambda: peers.established("a"), 30, "the sessions")
     finally:
@@ -220,12 +214,12 @@ def test_under_ip_netns_exec_the_name_is_everybodys():
     station.start(enter=("ip", "netns", "exec", "st-station"))
     before = identity()
     wait_until(lambda: peers.established("a"), 30, "the sessions")
-    of = bird()
+    of = station.bird()
     station.stop(signal.SIGKILL)
     expect(identity(), before, "while no station runs")
     station.start(enter=("ip", "netns", "exec", "st-station"))
     wait_until(lambda: peers.established("a"), 30, "the sessions")
-    expect((identity(), bird(), namespace_of(bird())), (before, of, before), "after the next start")
+    expect((identity(), station.bird(), namespace_of(station.bird())), (before, of, before), "after the next start")
     station.stop()
     expect((NS in lab.namespaces(), NAME.exists()), (False, False), "after an orderly stop")
 

@@ -91,6 +91,15 @@ def running():
         return None
 
 
+def bird():
+    """The pid of the station's BIRD, if it lives."""
+    try:
+        pid = int((lab.RUN / "bird/run/pid").read_text())
+        return pid if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == "bird" else None
+    except (FileNotFoundError, ValueError, ProcessLookupError):
+        return None
+
+
 _children = {}
 
 

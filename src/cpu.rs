@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 use std::ops::Range;
+use std::ptr::NonNull;
 use std::sync::OnceLock;
 
 #[cfg(target_arch = "x86_64")]
@@ -66,43 +67,52 @@ fn avx2(work: impl Work) {
 /// Reads `W` words (up to [`WORDS`]) at each place of `at` in `memory`, eight places at a time, and gives them as columns:
 /// `columns[w][i]` for `at[i]`. For a place where there are fewer, the last words of `memory` are read; nothing is where
 /// it has not even these. What does not fill eight may be left out.
+///
+/// # Safety
+/// `len` octets from `memory` on can be read, and are initialised.
 #[inline(always)]
 #[expect(
     clippy::cast_possible_truncation,
     reason = "a place beyond 32 bits is beyond what `at` can name"
 )]
-pub fn columns<const N: usize, const W: usize>(
-    memory: &[u8],
+pub unsafe fn columns<const N: usize, const W: usize>(
+    memory: NonNull<u8>,
+    len: usize,
     lanes: Range<usize>,
     at: &[u32; N],
     columns: &mut [[u32; N]; W],
 ) {
-    let Some(last) = memory.len().checked_sub(4 * WORDS) else { return };
+    let Some(last) = len.checked_sub(4 * WORDS) else { return };
     #[cfg(target_arch = "x86_64")]
     if has_avx2() {
-        // SAFETY: the processor has AVX2, and `last` is a place with 32 octets.
+        // SAFETY: the processor has AVX2, and `last` is a place with 32 octets, as all before it are.
         return unsafe { columns_avx2(memory.as_ptr(), last as u32, lanes, at, columns) };
     }
-    columns_plain(memory, last as u32, lanes, at, columns);
+    // SAFETY: as above.
+    unsafe { columns_plain(memory.as_ptr(), last as u32, lanes, at, columns) };
 }
 
-fn columns_plain<const N: usize, const W: usize>(
-    memory: &[u8],
+/// # Safety
+/// 32 octets at each place up to `last` from `memory` on can be read, and are initialised.
+unsafe fn columns_plain<const N: usize, const W: usize>(
+    memory: *const u8,
     last: u32,
     lanes: Range<usize>,
     at: &[u32; N],
     columns: &mut [[u32; N]; W],
 ) {
     for lane in lanes {
-        let (words, _) = memory[at[lane].min(last) as usize..].as_chunks::<4>();
-        for (column, word) in columns.iter_mut().zip(words) {
-            column[lane] = u32::from_ne_bytes(*word);
+        // SAFETY: the place is not beyond `last`, and the caller's promise; any place is aligned for octets.
+        let row =
+            unsafe { memory.add(at[lane].min(last) as usize).cast::<[[u8; 4]; WORDS]>().read() };
+        for (column, word) in columns.iter_mut().zip(row) {
+            column[lane] = u32::from_ne_bytes(word);
         }
     }
 }
 
 /// # Safety
-/// 32 octets at each place up to `last` from `memory` on can be read.
+/// The processor has AVX2, and the rest is as for [`columns_plain`].
 #[cfg(target_arch = "x86_64")]
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -188,6 +198,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn start(memory: &[u8]) -> NonNull<u8> {
+        NonNull::from(memory).cast()
+    }
+
     proptest! {
         #[test]
         fn columns_are_the_words_of_rows(
@@ -197,8 +211,12 @@ mod tests {
         ) {
             let (mut here, mut plain) = ([[0; 20]; WORDS], [[0; 20]; WORDS]);
             let (end, last) = (first + (20 - first) / ROWS * ROWS, memory.len() - 32);
-            columns(&memory, first..20, &at, &mut here);
-            columns_plain(&memory, u32::try_from(last).unwrap(), first..20, &at, &mut plain);
+            // SAFETY: a vector's octets, of which there are 32 at least.
+            unsafe {
+                columns(start(&memory), memory.len(), first..20, &at, &mut here);
+                let last = u32::try_from(last).unwrap();
+                columns_plain(memory.as_ptr(), last, first..20, &at, &mut plain);
+            }
             for (lane, at) in at.into_iter().enumerate().take(end).skip(first) {
                 let at = (at as usize).min(last);
                 for (word, (here, plain)) in here.iter().zip(&plain).enumerate() {
@@ -229,7 +247,9 @@ mod tests {
     #[test]
     fn too_little_memory_is_not_read() {
         let mut found = [[7; 8]; WORDS];
-        columns(&[1; 31], 0..8, &[0; 8], &mut found);
+        let memory = [1; 31];
+        // SAFETY: an array's octets.
+        unsafe { columns(start(&memory), memory.len(), 0..8, &[0; 8], &mut found) };
         assert_eq!(found, [[7; 8]; WORDS]);
     }
 }

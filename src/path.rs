@@ -208,6 +208,32 @@ mod tests {
         assert!(held > 100_000 && open > 2_000, "{held} {open}");
     }
 
+    /// Lanes without a frame read lane 0's, not the frames that they had in an earlier burst: these may be the kernel's.
+    #[test]
+    fn idle_lanes_read_the_frame_of_lane_0() {
+        let tables = tables();
+        with_context(&tables, |context| {
+            let mut burst = Burst::default();
+            for count in [64, 3, 61, 1, 64] {
+                for n in 0..count {
+                    burst.frames.push(context.pool.take_with(&[n + count; 100]).unwrap());
+                }
+                run(&mut burst, context);
+                let count = usize::from(count);
+                let of_lane_0 = burst.at[0];
+                assert!(burst.at[count..][..8].iter().all(|&at| at == of_lane_0), "{count}");
+                for word in &burst.words[..6] {
+                    let (first, idle) = (word[0], &word[count..count.next_multiple_of(8)]);
+                    assert!(
+                        idle.iter().all(|&idle| idle == first),
+                        "{count}: {first:#x} {idle:x?}"
+                    );
+                }
+                burst.frames.drain(..).for_each(|frame| context.pool.give(frame));
+            }
+        });
+    }
+
     /// What the fast path takes for ordinary, a stage that the list has and the filter knows nothing else of still sees.
     #[test]
     fn a_stage_in_the_list_sees_ordinary_packets() {

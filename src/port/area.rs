@@ -2,7 +2,8 @@
 //!
 //! A [`Frame`] is an index, not a pointer: every access goes through the area with a bounds
 //! check, so a wrong frame can corrupt a packet but never memory. It cannot be copied, so that each
-//! frame has one owner: the pool, a burst, or a port.
+//! frame has one owner: the pool, a burst, or a port. What a port holds, the kernel may be writing:
+//! references are made to single packets of frames that are in a burst, and never to more of the area.
 
 #![allow(unsafe_code)]
 // mmap
@@ -10,8 +11,10 @@
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
 use std::io;
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::cpu::{self, prefetch};
 
@@ -20,8 +23,11 @@ const HUGE_PAGE: usize = 2 << 20;
 
 /// Room for what is written in front of an IP packet: MACs, tags and ethertype at its end. Octets.
 pub const FRONT: usize = 22;
-/// What [`Editor::around`] gives: that, and the shortest payload behind it. Octets.
+/// What [`Editor::octets`] gives: that, and the shortest payload behind it. Octets.
 pub const AROUND: usize = FRONT + 46;
+/// What may be read of each received frame at once, from its first octet on, however short it is: the longest
+/// Ethernet header with its tags, and [`Area::columns`] behind it.
+pub(super) const READ: u32 = 64;
 
 /// Octets of one frame's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +47,13 @@ impl FrameSize {
     /// The longest packet, L2 header included, that fits behind the headroom.
     pub const fn capacity(self) -> usize {
         self.octets() - 256
+    }
+
+    /// Whether a packet of `len` octets at an address lies within one frame, and what is read of it at once too.
+    #[inline(always)]
+    pub(super) fn has_room(self, addr: u64, len: u32) -> bool {
+        let size = self.octets() as u64;
+        (addr & (size - 1)) + u64::from(len.max(READ)) <= size
     }
 
     /// The smallest frame for packets of `octets`, L2 header included.
@@ -94,16 +107,29 @@ impl Frame {
     }
 }
 
+/// Tells areas apart, also those that are no more: a mapping's address may come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AreaId(u64);
+
+impl AreaId {
+    fn next() -> AreaId {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        AreaId(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// The memory that holds a worker's frames.
 #[derive(Debug)]
 pub struct Area {
+    id: AreaId,
     base: NonNull<u8>,
     len: usize,
     frame_size: FrameSize,
     huge: bool,
 }
 
-// SAFETY: the mapping is owned by this value alone and reached only through its borrows.
+// SAFETY: the mapping is no thread's own. In this process it is reached only through borrows of this value; the
+// kernel, which knows it as UMEM, does not care which thread that is.
 unsafe impl Send for Area {}
 
 impl Area {
@@ -118,17 +144,19 @@ impl Area {
         if u32::try_from(len.saturating_sub(1)).is_err() {
             return Err(io::Error::other("the frames of a worker may take 4 GiB at most"));
         }
+        let id = AreaId::next();
         if let Ok(base) = map(len, libc::MAP_HUGETLB | libc::MAP_POPULATE) {
-            return Ok(Area { base, len, frame_size, huge: true });
+            return Ok(Area { id, base, len, frame_size, huge: true });
         }
         // Kernels before 6.7 do not align a mapping to huge pages by themselves.
         let whole = map(len + HUGE_PAGE, 0)?;
         let skip = whole.as_ptr().align_offset(HUGE_PAGE);
         // SAFETY: `skip` is at most a huge page, and the mapping is one longer than `len`.
         let base = unsafe { whole.add(skip) };
-        let area = Area { base, len, frame_size, huge: false };
-        // SAFETY: what the mapping has before and behind the area, which nothing refers to; then the
-        // area itself, which keeps its contents (zeros).
+        let area = Area { id, base, len, frame_size, huge: false };
+        // SAFETY: both calls of munmap are of what the mapping has before and behind the area: `skip` octets, and the
+        // rest of the huge page that was mapped beside `len`. Nothing refers to them. Both advices keep the
+        // area's contents (zeros).
         unsafe {
             libc::munmap(whole.as_ptr().cast(), skip);
             libc::munmap(base.add(len).as_ptr().cast(), HUGE_PAGE - skip);
@@ -139,6 +167,12 @@ impl Area {
             }
         }
         Ok(area)
+    }
+
+    /// Which area it is: a port keeps that of the one that it was opened with.
+    #[inline(always)]
+    pub(super) const fn id(&self) -> AreaId {
+        self.id
     }
 
     /// The start of the mapping, for UMEM registration.
@@ -166,17 +200,13 @@ impl Area {
         self.huge
     }
 
+    /// Where the packet in a frame begins, if all of it is in the area.
     #[inline(always)]
-    fn bytes(&self) -> &[u8] {
-        // SAFETY: the mapping is `len` octets, initialised (zero), and lives as long as `self`. The
-        // kernel writes only to frames in fill or receive rings, which no `Frame` value names.
-        unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.len) }
-    }
-
-    #[inline(always)]
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as in `bytes`, and `&mut self` makes this the only borrow.
-        unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr(), self.len) }
+    fn start(&self, frame: &Frame) -> NonNull<u8> {
+        let at = frame.addr as usize;
+        assert!(at + frame.len() <= self.len, "a frame of another area");
+        // SAFETY: within the mapping, by the line above.
+        unsafe { self.base.add(at) }
     }
 
     /// The packet in a frame.
@@ -185,8 +215,10 @@ impl Area {
     /// Never for a frame of this area.
     #[inline(always)]
     pub fn packet(&self, frame: &Frame) -> &[u8] {
-        let at = frame.addr as usize;
-        &self.bytes()[at..at + frame.len()]
+        // SAFETY: `start` saw that the octets are in the mapping, which lives as long as `self` and is initialised (the
+        // kernel gave zeros). Whoever shows a `Frame` has it in a burst: it is in no ring, and a port that is given
+        // it hands it to the kernel in `Port::flush`, which borrows the area for itself (`&mut Pool`).
+        unsafe { std::slice::from_raw_parts(self.start(frame).as_ptr(), frame.len()) }
     }
 
     /// The packet in a frame, to be edited.
@@ -195,12 +227,13 @@ impl Area {
     /// Never for a frame of this area.
     #[inline(always)]
     pub fn packet_mut(&mut self, frame: &Frame) -> &mut [u8] {
-        let at = frame.addr as usize;
-        &mut self.bytes_mut()[at..at + frame.len()]
+        // SAFETY: as in `packet`; `&mut self` makes this the only reference into the area.
+        unsafe { std::slice::from_raw_parts_mut(self.start(frame).as_ptr(), frame.len()) }
     }
 
     /// Reads the first words at each lane's place in the area into columns, eight lanes at a time. Whatever is not
-    /// needed, 32 octets are read: where a packet ends earlier, the words may be anything.
+    /// needed, 32 octets are read: where a packet ends earlier, the words may be anything. Lanes without a packet of
+    /// their own name the place of one that has.
     #[inline(always)]
     pub fn columns<const N: usize, const W: usize>(
         &self,
@@ -208,15 +241,18 @@ impl Area {
         at: &[u32; N],
         columns: &mut [[u32; N]; W],
     ) {
-        cpu::columns(self.bytes(), lanes, at, columns);
+        // SAFETY: the mapping is `len` octets that can be read, initialised, and lives as long as `self`. The words are
+        // copied one load at a time and no reference is made: a place in a frame that a port holds, which the
+        // callers avoid, would give words of which some are old and some new.
+        unsafe { cpu::columns(self.base, self.len, lanes, at, columns) };
     }
 
     /// Gives packets other headers, see [`Editor`].
     #[inline(always)]
     pub fn editor(&mut self) -> Editor<'_> {
         let frame_size = self.frame_size.octets() as u32;
-        let bytes = self.bytes_mut();
-        Editor { frame_size, last: bytes.len() - AROUND, bytes }
+        let last = (self.len - AROUND) as u32;
+        Editor { frame_size, last, base: self.base, area: PhantomData }
     }
 
     /// Hints the processor that the first line of the packet that a ring names will be read. Any address is safe.
@@ -256,29 +292,42 @@ impl Drop for Area {
 #[derive(Debug)]
 pub struct Editor<'a> {
     frame_size: u32,
-    bytes: &'a mut [u8],
-    /// The last place in `bytes` with [`AROUND`] octets.
-    last: usize,
+    base: NonNull<u8>,
+    /// The last offset in the area with [`AROUND`] octets behind it.
+    last: u32,
+    area: PhantomData<&'a mut Area>,
+}
+
+/// Where the octets around a place begin, all of which are of that place's frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Around(u32);
+
+impl Around {
+    /// In no frame.
+    pub const NONE: Around = Around(u32::MAX);
 }
 
 impl Editor<'_> {
-    /// Whether the octets around this place in the area, those that [`Editor::around`] gives, are of one frame.
+    /// The octets around a place in the area, from [`FRONT`] before it on; [`Around::NONE`] where they are not all of one
+    /// frame.
     #[inline(always)]
-    pub fn is_within(&self, place: u32) -> bool {
+    pub fn locate(&self, place: u32) -> Around {
         let first = (place & (self.frame_size - 1)).wrapping_sub(FRONT as u32);
-        first <= self.frame_size - AROUND as u32
+        let within = first <= self.frame_size - AROUND as u32;
+        if within { Around(place.wrapping_sub(FRONT as u32)) } else { Around::NONE }
     }
 
-    /// The octets around a place in the area, beginning [`FRONT`] before it: to write a header in front of it and edit
-    /// the packet behind it.
+    /// These octets: to write a header in front of the place and edit the packet behind it. The place must be in a
+    /// packet of the caller's burst.
     #[inline(always)]
-    pub fn around(&mut self, place: u32) -> Option<&mut [u8; AROUND]> {
-        let first = place.wrapping_sub(FRONT as u32) as usize;
-        if first > self.last {
+    pub fn octets(&mut self, around: Around) -> Option<&mut [u8; AROUND]> {
+        if around.0 > self.last {
             return None;
         }
-        // SAFETY: there are `AROUND` octets at every place in `bytes` up to the last.
-        Some(unsafe { &mut *self.bytes.as_mut_ptr().add(first).cast() })
+        // SAFETY: there are `AROUND` octets in the mapping at every offset up to `last`; they are initialised, and the
+        // area is borrowed for as long as the editor lives. All are of one frame (`locate`), the one of a packet in
+        // a burst, so the kernel does not touch them; `&mut self` makes this the only reference.
+        Some(unsafe { self.base.add(around.0 as usize).cast().as_mut() })
     }
 }
 
@@ -294,26 +343,58 @@ mod tests {
         let frame = pool.take_with(&packet).unwrap();
         let place = frame.addr + 18;
         let mut editor = pool.editor();
-        let around = editor.around(place).unwrap();
+        let around = editor.octets(editor.locate(place)).unwrap();
         assert_eq!(around[FRONT - 18..], packet[..AROUND - FRONT + 18]);
         around[FRONT - 22..FRONT - 18].fill(7);
         let frame = frame.with_packet(place - 22, 62);
         assert_eq!(pool.area().packet(&frame), [&[7; 4], &packet[..58]].concat());
-        let end = pool.area().len() as u32;
-        let mut editor = pool.editor();
-        assert!(editor.around(22).is_some() && editor.around(end - 46).is_some());
-        for outside in [0, FRONT as u32 - 1, end - 45, end, u32::MAX] {
-            assert!(editor.around(outside).is_none(), "{outside}");
-        }
         pool.give(frame);
         assert_eq!(pool.free(), pool.total());
     }
 
     #[test]
-    fn what_is_around_a_place_is_of_one_frame() {
+    fn what_is_around_a_place_is_of_one_frame_of_the_area() {
         let mut pool = Pool::new(2, FrameSize::Small).unwrap();
-        let editor = pool.editor();
-        assert!(!editor.is_within(2048 + 21) && editor.is_within(2048 + 22));
-        assert!(editor.is_within(4096 - 46) && !editor.is_within(4096 - 45));
+        let end = pool.area().len() as u32;
+        let mut editor = pool.editor();
+        for inside in [22, 2048 - 46, 2048 + 22, 4096 - 46, end - 46] {
+            assert!(editor.octets(editor.locate(inside)).is_some(), "{inside}");
+        }
+        for across in [0, 21, 2048 - 45, 2048, 2048 + 21, 4096 - 45, end - 45] {
+            assert_eq!(editor.locate(across), Around::NONE, "{across}");
+        }
+        for outside in [Around::NONE, editor.locate(end + 22), editor.locate(u32::MAX - 1000)] {
+            assert!(editor.octets(outside).is_none(), "{outside:?}");
+        }
+    }
+
+    /// A descriptor at a frame's end, however short its packet: the path reads more than the packet at once.
+    #[test]
+    fn what_is_read_at_once_is_of_one_frame() {
+        for size in [FrameSize::Small, FrameSize::Large] {
+            let octets = size.octets() as u64;
+            assert!(size.has_room(3 * octets + 256, size.capacity() as u32));
+            assert!(!size.has_room(3 * octets + 256, size.capacity() as u32 + 1));
+            assert!(size.has_room(octets - 64, 64) && size.has_room(octets - 64, 1));
+            assert!(!size.has_room(octets - 63, 1) && !size.has_room(octets - 1, 1));
+            assert!(!size.has_room(0, u32::MAX));
+        }
+    }
+
+    #[test]
+    fn areas_are_told_apart_also_those_that_are_no_more() {
+        let area = || Area::new(1, FrameSize::Small).unwrap();
+        let (first, second) = (area(), area());
+        assert_ne!(first.id(), second.id());
+        let gone = second.id();
+        drop(second);
+        assert_ne!(area().id(), gone, "even where it is mapped at the same address");
+    }
+
+    #[test]
+    #[should_panic(expected = "another area")]
+    fn a_packet_beyond_the_area_is_not_shown() {
+        let area = Area::new(1, FrameSize::Small).unwrap();
+        let _ = area.packet(&Frame::from_descriptor(area.len() as u64 - 10, 11));
     }
 }

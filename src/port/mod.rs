@@ -6,7 +6,7 @@ mod area;
 pub mod memory;
 mod pool;
 
-pub use area::{AROUND, Area, Editor, FRONT, Frame, FrameSize};
+pub use area::{AROUND, Area, Around, Editor, FRONT, Frame, FrameSize};
 pub use pool::Pool;
 
 /// Most frames that move together.
@@ -14,6 +14,7 @@ pub const BURST: usize = 64;
 
 /// One queue of one port: what a worker receives from and transmits to. Frames come from and return
 /// to the worker's [`Pool`]: between calls each of its frames is in the pool, in a burst, or in a port.
+/// It is always the same pool: a port whose memory the kernel knows moves nothing of another one's.
 pub trait Port {
     /// Moves up to [`BURST`] received frames to the end of `out` (which has room for them) and gives
     /// the port fresh frames to receive into.

@@ -157,10 +157,15 @@ impl Burst {
         self.v4 = Lanes(0);
         self.v6 = Lanes(0);
         self.flags = [0; WIDTH];
-        for (lane, frame) in self.frames.iter().enumerate().take(BURST) {
-            self.at[lane] = frame.addr();
-            self.octets[lane] = frame.len() as u32;
+        let count = self.frames.len().min(BURST);
+        let columns = self.at[..count].iter_mut().zip(&mut self.octets[..count]);
+        for ((at, octets), frame) in columns.zip(&self.frames[..count]) {
+            (*at, *octets) = (frame.addr(), frame.len() as u32);
         }
+        // Loops take eight lanes at a time. Those that have no frame read lane 0's: the frames that they had in
+        // earlier bursts are the kernel's by now.
+        let first = self.at[0];
+        self.at[count..][..ROWS].fill(first);
         self.frame_of = IN_ORDER;
         self.lane_of = IN_ORDER;
     }

@@ -2,7 +2,7 @@
 //! what was behind the packet by as many zeros as the shortest frame needs.
 
 use super::{Burst, Context, Lanes, WIDTH};
-use crate::port::{AROUND, FRONT};
+use crate::port::{AROUND, Around, FRONT};
 use crate::tables::{DropReason, Facts, MAX_L2};
 use crate::wire::ethernet::MIN_PAYLOAD;
 
@@ -21,15 +21,15 @@ const _: () = assert!(SHORTEST as usize == MIN_PAYLOAD);
 #[expect(clippy::cast_possible_truncation, reason = "a priority has four bits")]
 pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     let mut editor = c.pool.editor();
-    let (mut places, mut outside) = ([0; WIDTH], [0; WIDTH]);
+    let (mut places, mut outside) = ([Around::NONE; WIDTH], [0; WIDTH]);
     let (mut priorities, mut longest, mut shortest) = (0, 0, SHORTEST);
     for i in burst.live.eights() {
         let (place, len) = (burst.l3_at(i), burst.ip_len[i]);
         let head = Facts::l2_len(burst.to_rules[i]);
         // Whatever the stages before have checked: no octet of another frame is touched or sent.
         let longer = burst.l3[i] + len > burst.octets[i];
-        outside[i] = u32::from(longer) | u32::from(!editor.is_within(place));
-        places[i] = place;
+        places[i] = editor.locate(place);
+        outside[i] = u32::from(longer) | u32::from(places[i] == Around::NONE);
         burst.to_at[i] = place.wrapping_sub(head);
         burst.to_octets[i] = head + len.max(SHORTEST);
         priorities |= burst.priority[i];
@@ -46,7 +46,7 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     ] {
         for lane in burst.live.and(lanes) {
             let adjacency = adjacencies.get(burst.adjacency[lane] as usize);
-            let (Some(adjacency), Some(around)) = (adjacency, editor.around(places[lane])) else {
+            let (Some(adjacency), Some(around)) = (adjacency, editor.octets(places[lane])) else {
                 burst.drop(lane, DropReason::FrameTooLong);
                 continue;
             };
@@ -59,7 +59,7 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     if longest as usize > FRONT - START || priorities != 0 {
         for lane in burst.live {
             let adjacency = adjacencies.get(burst.adjacency[lane] as usize);
-            let (Some(adjacency), Some(around)) = (adjacency, editor.around(places[lane])) else {
+            let (Some(adjacency), Some(around)) = (adjacency, editor.octets(places[lane])) else {
                 continue;
             };
             let head = Facts::l2_len(burst.to_rules[lane]) as usize;
@@ -77,7 +77,7 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     }
     if shortest < SHORTEST {
         for lane in burst.live {
-            let around = editor.around(places[lane]);
+            let around = editor.octets(places[lane]);
             let behind = around.and_then(|a| a.get_mut(FRONT + burst.ip_len[lane] as usize..));
             if let Some(padding) = behind {
                 padding.fill(0);

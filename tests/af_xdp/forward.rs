@@ -258,6 +258,49 @@ fn a_pool_without_frames_receives_again_when_it_has_some() {
 
 #[test]
 #[ignore = "needs root and network namespaces: run by scripts/test"]
+fn nothing_moves_to_or_from_the_pool_of_another_area() {
+    let lab = Lab::new(1);
+    let wire = lab.wire_end(0);
+    lab.in_station(|| {
+        let program = attach(&lab, 0, AttachMode::Auto);
+        let [mut pool, mut other] = [0; 2].map(|_| Pool::new(1024, FrameSize::Small).unwrap());
+        let mut port = XskPort::open(&program, &mut pool, 0, OPTIONS).unwrap();
+        let (held, free) = (port.held(), pool.free());
+        // At an offset that the port does not hold in its own area, or it would be refused for that.
+        let mut frames: Vec<_> = (0..600).map_while(|_| other.take_with(&tagged(7, 60))).collect();
+        assert!(port.tx(frames.pop().unwrap()).is_ok());
+        port.flush(&mut other);
+        assert!(wire.receive(Duration::from_millis(50)).is_none(), "it was sent");
+        assert_eq!((port.refused_descriptors(), port.is_gone()), (1, true));
+        assert!(port.tx(frames.pop().unwrap()).is_err());
+
+        let mut burst = Vec::with_capacity(BURST);
+        assert!(wire.send(&tagged(1, 60)));
+        std::thread::sleep(Duration::from_millis(20));
+        port.rx(&mut other, &mut burst);
+        assert_eq!((burst.len(), other.free()), (0, 1024 - 600));
+        assert_eq!((port.held(), pool.free()), (held, free));
+        port.close(&mut pool);
+        assert_eq!((pool.free(), other.free()), (1024, 1024 - 600));
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: run by scripts/test"]
+fn the_pool_of_another_area_gets_no_frame_of_a_closed_port() {
+    let lab = Lab::new(1);
+    lab.in_station(|| {
+        let program = attach(&lab, 0, AttachMode::Auto);
+        let [mut pool, mut other] = [0; 2].map(|_| Pool::new(1024, FrameSize::Small).unwrap());
+        let port = XskPort::open(&program, &mut pool, 0, OPTIONS).unwrap();
+        let free = pool.free();
+        port.close(&mut other);
+        assert_eq!((pool.free(), other.free()), (free, 1024));
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: run by scripts/test"]
 fn a_socket_that_cannot_be_opened_says_why_and_keeps_no_frame() {
     let lab = Lab::new(1);
     lab.in_station(|| {

@@ -4,7 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use super::super::{BURST, Frame, Pool, Port};
+use super::super::area::AreaId;
+use super::super::{BURST, Frame, FrameSize, Pool, Port};
 use super::attachment::Attached;
 use super::backoff::Backoff;
 use super::error::XskError;
@@ -49,14 +50,16 @@ pub struct XskPort {
     held: Held,
     interface: u32,
     queue: u32,
-    frame_size: u64,
+    /// The area that the kernel knows as this socket's UMEM: its descriptors are of no other.
+    area: AreaId,
+    frame_size: FrameSize,
     /// Frames given to the kernel to send and not returned yet.
     sending: u32,
     zero_copy: bool,
     busy_poll: bool,
-    /// The interface is gone: nothing will move any more.
+    /// Nothing will move any more: the interface is gone, or the port was given another area's pool.
     gone: bool,
-    /// Descriptors from the kernel that named a frame which is not this socket's.
+    /// Descriptors from the kernel that named a frame which is not this socket's, and pools of other areas.
     refused: u64,
     /// System calls made to wake the kernel.
     calls: u64,
@@ -134,13 +137,14 @@ impl XskPort {
         let zero_copy = socket.zero_copy().map_err(system("read its mode", ""))?;
         // Older kernels do not know it; then the kicks in `flush` do its work.
         let _ = socket.set_transmit_budget(ring);
-        let frame_size = pool.area().frame_size().octets();
+        let frame_size = pool.area().frame_size();
         let mut port = XskPort {
             socket,
-            held: Held::new(pool.total(), frame_size),
+            held: Held::new(pool.total(), frame_size.octets()),
             interface: program.ifindex(),
             queue,
-            frame_size: frame_size as u64,
+            area: pool.area().id(),
+            frame_size,
             sending: 0,
             zero_copy,
             busy_poll: busy_poll_us > 0,
@@ -168,13 +172,14 @@ impl XskPort {
         self.queue
     }
 
-    /// The interface is gone: close this and open another when it is back.
+    /// Nothing moves any more, since the interface is gone: close this and open another when it is back.
     pub fn is_gone(&self) -> bool {
         self.gone
     }
 
     /// Descriptors from the kernel that named a frame which was not this socket's, or that did not
-    /// lie within one: not used. Anything but 0 is a kernel or driver bug.
+    /// lie within one: not used. Anything but 0 is a kernel or driver bug; or a bug of the station's own, if
+    /// it gave the port a pool of another area, after which the port is [gone](XskPort::is_gone).
     pub fn refused_descriptors(&self) -> u64 {
         self.refused
     }
@@ -204,10 +209,10 @@ impl XskPort {
 
     /// Closes the socket and returns all of its frames to the pool, also those that the NIC still
     /// had. Waits up to a fifth of a second for it to let go of them, where the interface is still
-    /// there.
+    /// there. The pool of another area gets none: they are not its frames.
     pub fn close(mut self, pool: &mut Pool) {
         let there = interface_exists(self.interface);
-        if there {
+        if there && self.knows(pool) {
             let deadline = Instant::now() + DRAIN;
             while self.sending > 0 && Instant::now() < deadline {
                 let _ = self.socket.wake_tx();
@@ -215,7 +220,7 @@ impl XskPort {
                 std::thread::sleep(Duration::from_micros(200));
             }
         }
-        let XskPort { socket, mut held, zero_copy, .. } = self;
+        let XskPort { socket, mut held, area, zero_copy, .. } = self;
         // In copy mode the kernel has stopped writing when close(2) returns. A zero-copy driver is
         // told later (xp_put_pool defers it to a work queue): until then it may still write into
         // frames, which must not carry another tenant's packet yet.
@@ -223,8 +228,31 @@ impl XskPort {
         if zero_copy && there {
             std::thread::sleep(DRAIN);
         }
-        for addr in held.drain() {
-            pool.give_addr(addr);
+        if pool.area().id() == area {
+            for addr in held.drain() {
+                pool.give_addr(addr);
+            }
+        }
+    }
+
+    /// Whether this is the pool of the socket's memory. Where not, nothing moves any more, and what was put on
+    /// the transmit ring since the last flush is taken off it: it may be of the other area. Whose frames these are
+    /// is not known, so no pool gets them.
+    #[inline(always)]
+    fn knows(&mut self, pool: &Pool) -> bool {
+        let knows = pool.area().id() == self.area;
+        if !knows {
+            self.refuse_pool();
+        }
+        knows
+    }
+
+    #[cold]
+    fn refuse_pool(&mut self) {
+        self.refused += u64::from(!self.gone);
+        self.gone = true;
+        while let Some(descriptor) = self.socket.tx.retract() {
+            self.sending -= u32::from(self.held.remove(descriptor.addr));
         }
     }
 
@@ -334,6 +362,9 @@ impl XskPort {
 
 impl Port for XskPort {
     fn rx(&mut self, pool: &mut Pool, out: &mut Vec<Frame>) {
+        if !self.knows(pool) {
+            return;
+        }
         let room = BURST.min(out.capacity() - out.len());
         let mut received = 0;
         while received < room {
@@ -345,7 +376,7 @@ impl Port for XskPort {
                 continue;
             }
             // Only the packet in one frame: what reaches into the next is another's.
-            if (addr & (self.frame_size - 1)) + u64::from(len) > self.frame_size {
+            if !self.frame_size.has_room(addr, len) {
                 self.refused += 1;
                 pool.give_addr(addr);
                 continue;
@@ -387,6 +418,9 @@ impl Port for XskPort {
     }
 
     fn flush(&mut self, pool: &mut Pool) {
+        if !self.knows(pool) {
+            return;
+        }
         if self.socket.tx.unpublished() > 0 {
             self.socket.tx.publish();
         }

@@ -190,6 +190,16 @@ impl<T: Entry> Producer<T> {
         self.next.wrapping_sub(self.published)
     }
 
+    /// Takes back the last entry that was pushed and not handed over.
+    pub(super) fn retract(&mut self) -> Option<T> {
+        if self.unpublished() == 0 {
+            return None;
+        }
+        self.next = self.next.wrapping_sub(1);
+        // SAFETY: the slot is within the ring; it was pushed and not published, so it is written and ours.
+        Some(unsafe { self.ring.slot(self.next).read() })
+    }
+
     /// Hands over what was pushed.
     #[inline(always)]
     pub(super) fn publish(&mut self) {
@@ -323,6 +333,18 @@ mod tests {
         consumer.release();
         assert!(producer.push(4));
         assert!(!producer.push(5));
+    }
+
+    #[test]
+    fn what_is_retracted_is_never_seen() {
+        let (mut producer, mut consumer) = ring(4, u32::MAX);
+        assert!(producer.push(0));
+        producer.publish();
+        assert!(producer.push(1) && producer.push(2));
+        assert_eq!([(); 3].map(|()| producer.retract()), [Some(2), Some(1), None]);
+        assert_eq!((producer.unpublished(), producer.free(4)), (0, 3));
+        producer.publish();
+        assert_eq!((consumer.pop(), consumer.pop()), (Some(0), None));
     }
 
     #[test]

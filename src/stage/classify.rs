@@ -1,6 +1,6 @@
 //! Ethernet and VLAN tags: which VIF does the frame belong to?
 
-use super::{Burst, Context, Flags, Lanes, WIDTH};
+use super::{Burst, Context, Flags, Lanes, WIDTH, any_less};
 use crate::cpu::prefetch;
 use crate::port::Area;
 use crate::tables::{DropReason, Ingress, Port, PuntReason, Verdict, VlanSlot, place_vif};
@@ -34,8 +34,9 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
 const HEADERS: usize = HEADER_LEN + 3 * TAG_LEN;
 /// What an ordinary frame has at least, so that all that is read of it at once is its own. Octets.
 const SHORTEST: u32 = 54;
-/// The bit that says that the source MAC is a group's, in the frame's second word.
-const SOURCE_GROUP: u32 = 1 << 8;
+/// Of the frame's second word, the end of the destination MAC, and the bit that says that the source MAC is a
+/// group's.
+const MIDDLE: u32 = 0xffff_0000 | 1 << 8;
 
 /// Reads the headers of ordinary frames: from a host to the port, with the tags of a VIF that is up, IP inside. Those
 /// become IPv4 and IPv6 lanes; the others are left to [`examine`].
@@ -49,8 +50,9 @@ fn ordinary(burst: &mut Burst, c: &Context<'_>, port: &Port) {
     let words = &burst.words;
     let word = |n: usize, i: usize| u32::from_be(words[n][i]);
     let mac = port.mac.to_bits();
-    let (mac0, mac1) = ((mac >> 16) as u32, mac as u32 & 0xffff);
-    let (own0, own1) = ((mac >> 32) as u32, mac as u32);
+    // As they are in memory: what is only compared need not be turned round.
+    let (start, end) = (((mac >> 16) as u32).to_be(), ((mac << 16) as u32).to_be());
+    let own = (mac as u32).to_be();
 
     let mut vids = [0; WIDTH];
     for i in lanes.clone() {
@@ -68,15 +70,13 @@ fn ordinary(burst: &mut Burst, c: &Context<'_>, port: &Port) {
     // What differs from an ordinary frame leaves bits; where there are none, it is one.
     let (mut not_v4, mut not_v6, mut not_double) = ([0; WIDTH], [0; WIDTH], [0; WIDTH]);
     for i in lanes {
-        let (middle, tag, rules) = (word(1, i), word(3, i), burst.rules[i]);
-        let to_other = (word(0, i) ^ mac0) | (middle >> 16 ^ mac1);
-        let from_self = (middle & 0xffff ^ own0) | (word(2, i) ^ own1);
+        let (tag, rules) = (word(3, i), burst.rules[i]);
+        let to_other = (words[0][i] ^ start) | (words[1][i] & MIDDLE.to_be() ^ end);
+        // The source may be the port itself: `examine` looks at all of its octets.
+        let may_be_looped = u32::from(words[2][i] == own);
         let tpid = if rules & Ingress::SERVICE != 0 { SERVICE } else { VLAN };
-        let strange = to_other
-            | u32::from(from_self == 0)
-            | middle & SOURCE_GROUP
-            | (tag >> 16 ^ tpid)
-            | u32::from(burst.octets[i] < SHORTEST);
+        let strange =
+            to_other | may_be_looped | (tag >> 16 ^ tpid) | any_less([(burst.octets[i], SHORTEST)]);
         let ethertype = word(4, i) >> 16;
         let single = strange | !rules & (Ingress::VIF | Ingress::UP);
         not_v4[i] = single | (ethertype ^ IPV4);

@@ -1,6 +1,6 @@
 //! IPv4 header checks (RFC 1812 5.2.2, 5.3.7), the addresses to look up, and the header's edit.
 
-use super::{Burst, Context, Flags, Lanes, WIDTH};
+use super::{Burst, Context, Flags, Lanes, WIDTH, any_less};
 use crate::port::Area;
 use crate::tables::DropReason;
 use crate::tables::rules::AddressKind;
@@ -66,10 +66,7 @@ fn differs(header: [u32; 5], room: u32, mtu: u32) -> u32 {
     };
     (first >> 24 ^ 0x45)
         | fragment & 0x1fff
-        | u32::from(total < HEADER_LEN32)
-        | u32::from(total > room)
-        | u32::from(total > mtu)
-        | u32::from(room < ROOM)
+        | any_less([(total, HEADER_LEN32), (room, total), (mtu, total), (room, ROOM)])
         | special(source)
         | special(destination)
         | u32::from(source == destination)

@@ -1,6 +1,6 @@
 //! IPv6 header checks (RFC 8200, RFC 4291), the addresses to look up, and the header's edit.
 
-use super::{Burst, Context, Flags, Lanes, WIDTH};
+use super::{Burst, Context, Flags, Lanes, WIDTH, any_less};
 use crate::port::Area;
 use crate::tables::rules::AddressKind;
 use crate::tables::{DropReason, PuntReason, Verdict};
@@ -61,8 +61,7 @@ fn differs(words: [u32; 8], room: u32, mtu: u32) -> u32 {
     // 2000::/3 and fc00::/7 (RFC 4291 2.4, RFC 4193 3.1).
     let common = |word: u32| word >> 29 == 1 || word >> 25 == 0x7e;
     (first >> 28 ^ 6)
-        | u32::from(total > room)
-        | u32::from(total > mtu)
+        | any_less([(room, total), (mtu, total)])
         | u32::from(next == u32::from(HOP_BY_HOP))
         | u32::from(next == u32::from(ICMPV6))
         | u32::from(!common(source0))

@@ -67,6 +67,13 @@ impl Flags {
     }
 }
 
+/// Not 0 where of any pair of lengths in octets the first is less than the second: a difference below 0 has the highest bit,
+/// since no length has it. A first one that is below 0 itself, wrapped, is less than any.
+#[inline(always)]
+fn any_less<const N: usize>(pairs: [(u32, u32); N]) -> u32 {
+    pairs.into_iter().fold(0, |all, (one, other)| all | one.wrapping_sub(other)) & 1 << 31
+}
+
 /// What stages work with besides the burst.
 pub struct Context<'a> {
     /// The generation this burst is on.

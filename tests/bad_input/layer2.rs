@@ -145,6 +145,13 @@ fn row_12b_a_frame_of_the_station_itself() {
     // Another port's MAC is another station to this one.
     let other = frame(A.router, P2.router, A.tags, IPV4, &good());
     lab.expect("cust0", &other, &["vif a forwarded"]);
+    // So is one that differs from this port's in its first octets alone.
+    for octet in [0, 1] {
+        let mut nearly = A.router;
+        nearly.0[octet] ^= 4;
+        let nearly = frame(A.router, nearly, A.tags, IPV4, &good());
+        lab.expect("cust0", &nearly, &["vif a forwarded"]);
+    }
 }
 
 #[test]

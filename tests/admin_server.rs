@@ -51,6 +51,14 @@ fn control(call: Call) {
         Request::ClearCounters => {
             Answer::result(ChangeResult { generation: 1, dry_run: false, changes: Vec::new() })
         }
+        // The control thread is gone when the client has the answer, and not before.
+        Request::Stop { .. } => {
+            let result = ChangeResult { generation: 2, dry_run: false, changes: Vec::new() };
+            let (sender, then) = crossbeam::channel::bounded(1);
+            call.reply
+                .send(Answer::Last(result.into(), Box::new(move || sender.send(()).unwrap())));
+            return then.recv().unwrap();
+        }
         // Is never answered.
         Request::ShowWorkers => return std::mem::forget(call.reply),
         // Is dropped unanswered.
@@ -117,6 +125,7 @@ fn answers_are_rows_results_or_errors() {
     );
     assert_eq!(client.ask("show_ports").to_string(), r#"{"end":true,"v":1}"#);
     assert_eq!(client.ask("clear_counters")["result"]["generation"], 1);
+    assert_eq!(client.ask("stop")["result"]["generation"], 2);
     assert_eq!(client.ask("show_vifs")["error"]["kind"], "not_found");
     assert_eq!(client.ask("show_neighbors")["error"]["kind"], "internal");
 }

@@ -333,6 +333,8 @@ fn arguments_become_requests() {
             json!({"request": "show_counters", "port": "p", "all": true}),
         ),
         ("reload --dry-run", json!({"request": "reload", "dry_run": true})),
+        ("stop", json!({"request": "stop", "keep_sessions": false})),
+        ("stop --keep-sessions", json!({"request": "stop", "keep_sessions": true})),
     ] {
         assert_eq!(station.request(arguments), request, "{arguments}");
     }

@@ -102,7 +102,8 @@ impl Bird {
 }
 
 impl Drop for Bird {
-    /// Ends all sessions, and BIRD. Only a station that is killed leaves it running.
+    /// Ends all sessions, and BIRD. Only a station that is killed, or that keeps its sessions for the next one,
+    /// leaves it running: then this is not dropped.
     fn drop(&mut self) {
         let (sender, done) = bounded(1);
         // It may hang; the station ends all the same.

@@ -76,7 +76,8 @@ impl Questions {
         Questions { place, trouble, slots: Arc::default() }
     }
 
-    fn trouble(&self) -> Option<String> {
+    /// Why BIRD is not as configured.
+    pub fn trouble(&self) -> Option<String> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -12,6 +12,8 @@ pub enum Answer {
     Rows(Box<dyn Iterator<Item = Row> + Send>),
     /// One result.
     Result(Outcome),
+    /// One result, and what the connection's own thread does once the client has it.
+    Last(Outcome, Box<dyn FnOnce() + Send>),
     /// No.
     Refused(Refusal),
     /// What the connection's own thread finds out.

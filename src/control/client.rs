@@ -5,6 +5,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::{PidfdFlags, pidfd_open};
 use serde::de::DeserializeOwned;
 
 use super::answer::Line;
@@ -80,6 +83,26 @@ impl Client {
         match line.error {
             Some(refusal) => Err(Failure::Refused(refusal)),
             None => Ok(Some(line)),
+        }
+    }
+
+    /// Waits until the station's process is gone, with all that it held.
+    ///
+    /// # Errors
+    /// [`Failure::Unreachable`]: it still runs after a long time, or cannot be watched.
+    pub fn wait_for_end(&mut self) -> Result<(), Failure> {
+        let failed = |error: rustix::io::Errno| {
+            Failure::Unreachable(format!("cannot see the station end: {error}"))
+        };
+        let station = socket_peercred(self.stream.get_ref()).map_err(failed)?.pid;
+        let process = match pidfd_open(station, PidfdFlags::empty()) {
+            Err(rustix::io::Errno::SRCH) => return Ok(()),
+            opened => opened.map_err(failed)?,
+        };
+        let patience = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
+        match poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience)).map_err(failed)? {
+            0 => Err(Failure::Unreachable("the station does not end".to_owned())),
+            _ => Ok(()),
         }
     }
 }

@@ -92,6 +92,12 @@ pub enum Request {
         #[serde(default)]
         dry_run: bool,
     },
+    /// Ends the station, once the client has the answer.
+    Stop {
+        /// BIRD, its sessions and the TAPs are left for the next station.
+        #[serde(default)]
+        keep_sessions: bool,
+    },
 }
 
 impl Request {

@@ -78,6 +78,14 @@ pub(super) enum StationCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// End the station: packets stop until the next start, and peers are told
+    Stop {
+        /// Tell no peer: BIRD, its sessions and routes are left running for the next start, which takes them
+        /// over. For restarts and upgrades: no session is lost as long as the next start comes within BFD's and
+        /// BGP's patience (graceful restart)
+        #[arg(long)]
+        keep_sessions: bool,
+    },
     /// Show versions, uptime and the configuration's generation
     Version,
 }
@@ -278,6 +286,9 @@ impl StationCommand {
             }),
             StationCommand::Clear(Clear::Counters) => Request::ClearCounters,
             StationCommand::Reload { dry_run } => Request::Reload { dry_run: *dry_run },
+            StationCommand::Stop { keep_sessions } => {
+                Request::Stop { keep_sessions: *keep_sessions }
+            }
             StationCommand::Version => Request::Version,
         }
     }

@@ -143,6 +143,9 @@ fn result<R: Show + Serialize + DeserializeOwned>(
         let message = "the answer of the station has no result".to_owned();
         return Err(client::Failure::Unreachable(message).into());
     };
+    if matches!(request, Request::Stop { .. }) {
+        client.wait_for_end()?;
+    }
     if args.json {
         output::json(out, result)?;
     } else {

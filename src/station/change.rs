@@ -13,7 +13,7 @@ use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use tracing::error;
 
 use super::bgp;
-use super::control_thread::{Control, Prepared};
+use super::control_thread::{Control, End, Prepared};
 use super::desk::Desk;
 use crate::control::answer::Answer;
 use crate::control::config::{self, Replaced, edit, replace};
@@ -62,6 +62,9 @@ struct Changes {
 
 impl Changes {
     fn answer(&self, request: &Request) -> Answer {
+        if let Request::Stop { keep_sessions } = *request {
+            return self.stop(keep_sessions);
+        }
         let dry_run = matches!(request, Request::Reload { dry_run: true });
         let done = match request {
             Request::Reload { .. } => self.reload(dry_run),
@@ -79,6 +82,45 @@ impl Changes {
             }),
             Err(refusal) => Answer::Refused(refusal),
         }
+    }
+
+    /// Ends the station, after the changes before. What only loses the sessions later is refused at once.
+    fn stop(&self, keep_sessions: bool) -> Answer {
+        if keep_sessions {
+            // The next station could not take them over.
+            if let Err(error) = config::load(&self.file) {
+                let message = format!("the next start would fail: {}", error.report());
+                return Answer::refused(ErrorKind::Invalid, message);
+            }
+            match self.ask(|control| (control.bgp.is_some(), control.bird.questions().trouble())) {
+                Ok((true, Some(trouble))) => {
+                    let message = format!(
+                        "there are no sessions to keep: {trouble}; without --keep-sessions the station ends all the same"
+                    );
+                    return Answer::refused(ErrorKind::Conflict, message);
+                }
+                Ok(_) => {}
+                Err(refusal) => return Answer::Refused(refusal),
+            }
+        }
+        let Some(generation) = self.desk.ask(|control| control.engine.tables().generation) else {
+            return Answer::Refused(stopping());
+        };
+        let end = if keep_sessions { End::SessionsKept } else { End::PeersTold };
+        let words = match end {
+            End::SessionsKept => {
+                "- station: ends; BIRD, its sessions and the TAPs are left for the next start"
+            }
+            End::PeersTold => "- station: ends, with its BGP sessions",
+        };
+        let result = ChangeResult { generation, dry_run: false, changes: vec![words.to_owned()] };
+        let desk = self.desk.clone();
+        // The client is to have its answer before the process is gone.
+        let then = move || {
+            // Where nobody takes it the station ends already.
+            let _ = desk.ask(move |control| control.end = Some(end));
+        };
+        Answer::Last(result.into(), Box::new(then))
     }
 
     /// Carries out a request that edits the configuration file.

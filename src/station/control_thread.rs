@@ -17,6 +17,7 @@ use super::desk::{Desk, Pause};
 use super::events::{Event, Events};
 use super::failover::{self, Failover};
 use super::holds::Holds;
+use super::port_thread::Done;
 use super::{answer, bgp, change, counters, routes, view};
 use crate::bird::{Bird, Rendered};
 use crate::control::model::Config;
@@ -59,6 +60,18 @@ pub(super) struct Control {
     pub change: Option<Change>,
     /// Neighbors and routes wait for a candidate: see [`Pause`].
     pub paused: Arc<AtomicBool>,
+    /// The station is to end, and how.
+    pub end: Option<End>,
+}
+
+/// How the station ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Peers are told that their sessions end. Nothing is left but closed ports.
+    PeersTold,
+    /// As if it were killed: BIRD, its sessions, the TAPs and their namespace are left, and the next station
+    /// takes them over.
+    SessionsKept,
 }
 
 /// What the control thread does in pieces, when nothing urgent waits; the first named here first.
@@ -100,8 +113,11 @@ fn same_interface(old: PortFacts, new: PortFacts) -> bool {
 
 impl Control {
     /// Serves what comes until the station is told to stop.
-    pub fn serve(&mut self, events: &mut Events) {
+    pub fn serve(&mut self, events: &mut Events) -> End {
         loop {
+            if let Some(end) = self.end {
+                return end;
+            }
             let event = events.next(self.rests(), !self.work.is_empty());
             let (began, what) = (Instant::now(), event.word());
             match event {
@@ -110,13 +126,14 @@ impl Control {
                 Event::Neighbor(event) => self.neighbors(event, &events.neighbors),
                 Event::Taps(taps) => self.bird.renew(taps),
                 Event::Audit(finding) => self.audited(finding),
+                Event::Port(done) => self.port(done),
                 Event::Learned(update) => self.learned(update),
                 Event::Task(task) => task(self),
                 Event::Call(call) => self.call(call),
                 Event::Tick => self.tick(),
                 Event::Work => self.work(),
                 Event::Reload => self.change_for(Request::Reload { dry_run: false }, None),
-                Event::Stop => return,
+                Event::Stop => return End::PeersTold,
             }
             self.holds.note(what, began, &self.failover.ledger);
         }
@@ -261,6 +278,12 @@ impl Control {
         }
     }
 
+    fn port(&mut self, done: Done) {
+        if let Some(id) = self.datapath.done(done) {
+            self.follow(id);
+        }
+    }
+
     fn audited(&mut self, finding: Finding) {
         if let Some(id) = self.datapath.audited(finding) {
             self.follow(id);
@@ -270,9 +293,7 @@ impl Control {
     /// Once a second: what could not be done when it should have been.
     fn tick(&mut self) {
         self.failover.ledger.alive(failover::now_ms());
-        for id in self.datapath.retry() {
-            self.follow(id);
-        }
+        self.datapath.retry();
         let ports = (0..=u8::MAX).map(PortId).zip(self.datapath.facts());
         // Whatever lost or never had an event: the tables are to say what is known of the ports.
         let applied = |id: PortId| {

@@ -1,27 +1,25 @@
 //! The running data path: ports, workers and the slow path, as the control thread holds them.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam::channel::{Receiver, Sender, bounded};
 use tracing::{info, warn};
 
 use super::StationError;
 use super::audit_thread::{self, Finding, Open};
 use super::cpus;
 use super::port_state::PortState;
+use super::port_thread::{self, Done, Job, Opened, Opener};
 use super::slow_thread::{self, Peer, SlowHandle, Taps};
 use super::tap_threads::{self, TapHandle};
 use super::worker_thread::{self, Order, WorkerHandle};
 use crate::control::PortFacts;
-use crate::control::model::{Config, KernelProtocol, XdpMode, ZeroCopy};
+use crate::control::model::Config;
 use crate::fib::FibReader;
 use crate::ledger::Keeper;
 use crate::netlink::LinkEvent;
 use crate::netns::Namespace;
-use crate::port::af_xdp::{
-    self, AttachMode, Claim, Nic, NicError, SocketOptions, ToKernel, XdpProgram, frames_for_ring,
-};
+use crate::port::af_xdp::{self, Claim, NicError, frames_for_ring};
 use crate::port::{FrameSize, Pool};
 use crate::publish::Subscriber;
 use crate::slowpath::NeighborEvent;
@@ -49,9 +47,10 @@ pub(super) struct Datapath {
     /// What the audits of the open ports find.
     pub findings: Receiver<Finding>,
     audits: audit_thread::Orders,
-    bpffs: PathBuf,
-    ring: u32,
-    frame_size: FrameSize,
+    /// For the thread that opens ports.
+    jobs: Sender<Job>,
+    /// What came of the jobs.
+    pub jobs_done: Receiver<Done>,
 }
 
 /// What the ports' interfaces are like before anything is changed about them.
@@ -169,6 +168,13 @@ impl Datapath {
         slow.connect(peers);
         let ports = config.ports.iter().cloned().map(PortState::closed);
         let (audits, findings) = audit_thread::spawn(plan.claim).map_err(StationError::Thread)?;
+        let opener = Arc::new(Opener {
+            workers: workers.iter().map(|worker: &WorkerHandle| worker.orders().clone()).collect(),
+            bpffs: config.station.bpffs.clone(),
+            ring: config.station.ring,
+            frame_size: plan.frame_size,
+        });
+        let (jobs, jobs_done) = port_thread::spawn(opener.clone()).map_err(StationError::Thread)?;
         let mut datapath = Datapath {
             ports: ports.collect(),
             workers,
@@ -179,16 +185,13 @@ impl Datapath {
             frames: plan.frames,
             findings,
             audits,
-            bpffs: config.station.bpffs.clone(),
-            ring: config.station.ring,
-            frame_size: plan.frame_size,
+            jobs,
+            jobs_done,
         };
         for id in (0..=u8::MAX).map(PortId).take(config.ports.len()) {
-            match datapath.attach(id) {
-                Ok(()) => {}
-                Err(StationError::Nic(NicError::NoInterface(_) | NicError::Down(_))) => {
-                    datapath.try_attach(id);
-                }
+            match opener.open(id, &config.ports[id.index()]) {
+                Ok(opened) => datapath.opened(id, opened),
+                Err(error) if is_not_there(&error) => datapath.failed(id, &error),
                 Err(error) => return Err(error),
             }
         }
@@ -208,6 +211,11 @@ impl Datapath {
         let found = self.ports.iter().position(|port| port.config.interface == *name)?;
         let id = PortId(u8::try_from(found).ok()?);
         let port = &mut self.ports[found];
+        if port.opening {
+            // Its interface is looked at afterwards.
+            port.missed = true;
+            return None;
+        }
         match event {
             LinkEvent::Gone { ifindex, .. } => {
                 if port.program.as_ref().is_some_and(|program| program.ifindex() == *ifindex) {
@@ -223,7 +231,7 @@ impl Datapath {
                 } else {
                     // Whether up or not: XDP comes first, so that the kernel sees nothing of it.
                     self.detach(id);
-                    self.try_attach(id);
+                    self.open(id);
                 }
             }
         }
@@ -243,19 +251,97 @@ impl Datapath {
         Some(id)
     }
 
-    /// Asks again for facts that could not be read, and tries again to open the ports that could not be
-    /// opened. Returns those that now are.
-    pub fn retry(&mut self) -> Vec<PortId> {
-        self.ports.iter_mut().filter(|port| port.unread).for_each(PortState::read_facts);
-        let ids = (0..=u8::MAX).map(PortId).zip(&self.ports);
-        let closed: Vec<PortId> =
-            ids.filter(|(_, port)| port.program.is_none()).map(|(id, _)| id).collect();
-        closed.into_iter().filter(|&id| self.try_attach(id)).collect()
+    /// Has the facts asked for again that could not be read, and the ports tried again that could not be
+    /// opened.
+    pub fn retry(&mut self) {
+        for id in (0..=u8::MAX).map(PortId).take(self.ports.len()) {
+            let port = &self.ports[id.index()];
+            if port.program.is_none() {
+                self.open(id);
+            } else if port.unread {
+                self.ask(id);
+            }
+        }
     }
 
-    /// Opens a port if that can be done now, and says once why not.
-    fn try_attach(&mut self, id: PortId) -> bool {
-        let Err(error) = self.attach(id) else { return true };
+    /// Has a port opened, if that is not under way.
+    fn open(&mut self, id: PortId) {
+        let port = &mut self.ports[id.index()];
+        if !std::mem::replace(&mut port.opening, true) {
+            port.missed = false;
+            // The thread ends only with this.
+            drop(self.jobs.send(Job::Open(id, port.config.clone())));
+        }
+    }
+
+    /// Has the kernel asked for a port's interface, if that is not under way.
+    fn ask(&mut self, id: PortId) {
+        let port = &mut self.ports[id.index()];
+        if !std::mem::replace(&mut port.asking, true) {
+            drop(self.jobs.send(Job::Ask(id, port.config.interface.clone())));
+        }
+    }
+
+    /// Takes in what came of a job. Returns the port, if something may be new of it.
+    pub fn done(&mut self, done: Done) -> Option<PortId> {
+        match done {
+            Done::Open(id, result) => {
+                let port = &mut self.ports[id.index()];
+                port.opening = false;
+                let missed = std::mem::take(&mut port.missed);
+                match result {
+                    Ok(opened) => {
+                        self.opened(id, opened);
+                        // What came meanwhile may be newer than what was asked last.
+                        if missed {
+                            self.ports[id.index()].unread = true;
+                            self.ask(id);
+                        }
+                        Some(id)
+                    }
+                    Err(error) => {
+                        self.failed(id, &error);
+                        if missed && is_not_there(&error) {
+                            self.open(id);
+                        }
+                        None
+                    }
+                }
+            }
+            Done::Ask(id, answer) => {
+                let port = &mut self.ports[id.index()];
+                port.asking = false;
+                // The kernel may have told of it since.
+                if !port.unread {
+                    return None;
+                }
+                let ifindex = port.program.as_ref().map(|program| program.ifindex());
+                match &answer {
+                    Ok(link) if ifindex != Some(link.index) => {
+                        self.detach(id);
+                        self.open(id);
+                    }
+                    Err(NicError::NoInterface(_)) => self.detach(id),
+                    _ => port.take_answer(answer),
+                }
+                Some(id)
+            }
+        }
+    }
+
+    /// A port is open now.
+    fn opened(&mut self, id: PortId, opened: Opened) {
+        let Opened { program, nic, zero_copy, link } = opened;
+        // It ends only with the process.
+        drop(self.audits.send((id, Some(Open { program: program.clone(), nic }))));
+        let port = &mut self.ports[id.index()];
+        (port.program, port.zero_copy) = (Some(program), zero_copy);
+        port.trouble = None;
+        port.take_answer(link);
+    }
+
+    /// A port could not be opened: says once why not.
+    fn failed(&mut self, id: PortId, error: &StationError) {
         self.detach(id);
         let port = &mut self.ports[id.index()];
         let text = error.to_string();
@@ -263,60 +349,12 @@ impl Datapath {
             warn!(port = %port.config.name, error = text, "the port is down; it is tried again");
             port.trouble = Some(text);
         }
-        false
-    }
-
-    /// Prepares the interface, attaches XDP and opens every worker's socket.
-    fn attach(&mut self, id: PortId) -> Result<(), StationError> {
-        let queues = u32::try_from(self.workers.len()).unwrap_or(u32::MAX);
-        let port = &mut self.ports[id.index()];
-        let interface = &port.config.interface;
-        let mode = match port.config.xdp {
-            XdpMode::Auto => AttachMode::Auto,
-            XdpMode::Native => AttachMode::Native,
-            XdpMode::Generic => AttachMode::Generic,
-        };
-        let to_kernel = to_kernel(&port.config.to_kernel);
-        // Closed first: from here on the kernel sees nothing of the port but what is listed.
-        let program = XdpProgram::attach(interface, mode, to_kernel, &self.bpffs, queues);
-        let attached = program.as_ref().ok().map(XdpProgram::mode);
-        let nic = Arc::new(Nic::prepare(interface, queues, self.frame_size, attached)?);
-        let program = Arc::new(program?);
-        if let Some(reason) = program.fallback() {
-            warn!(interface, reason, "no native XDP: attached in generic mode");
-        }
-        let options = SocketOptions {
-            ring: self.ring,
-            zero_copy: match port.config.zero_copy {
-                ZeroCopy::Auto => af_xdp::ZeroCopy::Auto,
-                ZeroCopy::Require => af_xdp::ZeroCopy::Require,
-                ZeroCopy::Off => af_xdp::ZeroCopy::Off,
-            },
-            busy_poll_us: port.config.busy_poll_us,
-        };
-        let mut zero_copy = true;
-        for worker in &self.workers {
-            let (reply, answer) = unbounded();
-            worker.order(Order::Attach { port: id, program: program.clone(), options, reply });
-            zero_copy &= answer.recv().map_err(|_| StationError::WorkerGone)??;
-        }
-        info!(
-            port = %port.config.name, interface, mode = ?program.mode(), zero_copy,
-            taken_over = program.taken_over(), guarded = program.is_guarded(), "port open"
-        );
-        // It ends only with the process.
-        drop(self.audits.send((id, Some(Open { program: program.clone(), nic }))));
-        (port.program, port.zero_copy) = (Some(program), zero_copy);
-        port.trouble = None;
-        // A NIC may bounce its link after an attach: what counts is how it is now.
-        port.read_facts();
-        Ok(())
     }
 
     /// Closes every worker's socket of a port. The program stays attached: the port is closed.
     fn detach(&mut self, id: PortId) {
         for worker in &self.workers {
-            worker.order(Order::Detach { port: id });
+            worker.orders().give(Order::Detach { port: id });
         }
         drop(self.audits.send((id, None)));
         let port = &mut self.ports[id.index()];
@@ -334,12 +372,7 @@ impl Datapath {
     }
 }
 
-fn to_kernel(protocols: &[KernelProtocol]) -> ToKernel {
-    let has = |protocol| protocols.contains(&protocol);
-    ToKernel {
-        lacp: has(KernelProtocol::Lacp),
-        lldp: has(KernelProtocol::Lldp),
-        eapol: has(KernelProtocol::Eapol),
-        untagged: has(KernelProtocol::Untagged),
-    }
+/// Whether an interface is not there yet, or not up.
+fn is_not_there(error: &StationError) -> bool {
+    matches!(error, StationError::Nic(NicError::NoInterface(_) | NicError::Down(_)))
 }

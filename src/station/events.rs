@@ -10,6 +10,7 @@ use signal_hook::consts::SIGHUP;
 use super::audit_thread::Finding;
 use super::desk::Task;
 use super::holds::note_stall;
+use super::port_thread::Done;
 use crate::bird::PeerEvent;
 use crate::control::server::Call;
 use crate::ledger::Keeper;
@@ -32,6 +33,8 @@ pub(super) enum Event {
     Taps(Vec<String>),
     /// An open port was audited.
     Audit(Finding),
+    /// A port was opened, or could not be, or its interface was asked for.
+    Port(Done),
     /// Routes changed.
     Learned(Update),
     /// Another thread wants something.
@@ -57,6 +60,7 @@ impl Event {
             Event::Neighbor(_) => "neighbor",
             Event::Taps(_) => "taps",
             Event::Audit(_) => "audit",
+            Event::Port(_) => "port",
             Event::Learned(_) => "routes",
             Event::Task(_) => "task",
             Event::Call(_) => "call",
@@ -75,6 +79,7 @@ pub(super) struct Events {
     pub neighbors: Receiver<NeighborEvent>,
     pub taps: Receiver<Vec<String>>,
     pub findings: Receiver<Finding>,
+    pub ports: Receiver<Done>,
     pub learned: Receiver<Update>,
     pub tasks: Receiver<Task>,
     pub calls: Receiver<Call>,
@@ -150,6 +155,7 @@ impl Events {
             recv(neighbors) -> event => event.ok().map(Event::Neighbor),
             recv(self.taps) -> taps => taps.ok().map(Event::Taps),
             recv(self.findings) -> finding => finding.ok().map(Event::Audit),
+            recv(self.ports) -> done => done.ok().map(Event::Port),
             recv(learned) -> update => update.ok().map(Event::Learned),
             recv(self.tasks) -> task => task.ok().map(Event::Task),
             recv(self.calls) -> call => call.ok().map(Event::Call),

@@ -14,6 +14,7 @@ mod events;
 mod failover;
 mod holds;
 mod port_state;
+mod port_thread;
 mod privilege;
 mod routes;
 mod slow_thread;

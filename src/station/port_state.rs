@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use crate::control::PortFacts;
 use crate::control::model::PortConfig;
 use crate::netlink::Link;
-use crate::port::af_xdp::{self, Attached, Audit, AuditError, NicError, XdpCounters, XdpProgram};
+use crate::port::af_xdp::{Attached, Audit, AuditError, NicError, XdpCounters, XdpProgram};
 use crate::wire::ethernet::Mac;
 
 /// Repairs of a port are logged this far apart at least: another hand may insist.
@@ -21,6 +21,12 @@ pub(super) struct PortState {
     pub facts: PortFacts,
     /// The facts could not be read when something had changed: they are asked for again.
     pub unread: bool,
+    /// They are being asked for.
+    pub asking: bool,
+    /// It is being opened.
+    pub opening: bool,
+    /// The kernel told of the interface while it was being opened.
+    pub missed: bool,
     /// Why it could not be opened, or what is wrong with it though it is open, as logged.
     pub trouble: Option<String>,
     /// Times that something another hand had changed was put right.
@@ -40,17 +46,15 @@ impl PortState {
             config,
             facts: PortFacts { mac: Mac::default(), mtu: u16::MAX, link_up: false },
             unread: false,
+            asking: false,
+            opening: false,
+            missed: false,
             trouble: None,
             repairs: 0,
             program: None,
             zero_copy: false,
             told: None,
         }
-    }
-
-    /// Asks what the engine must know of the interface.
-    pub fn read_facts(&mut self) {
-        self.take_answer(af_xdp::link_of(&self.config.interface));
     }
 
     /// Takes in the kernel's answer. One that failed says nothing of the link: what is known stands, and

@@ -10,7 +10,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{info, warn};
 
-use super::control_thread::Control;
+use super::control_thread::{Control, End};
 use super::cpus::Urgency;
 use super::datapath::{self, Datapath, Told};
 use super::desk::Desk;
@@ -98,6 +98,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         changes,
         change: None,
         paused: Arc::default(),
+        end: None,
     };
     let vrfs = control.engine.vrf_ids(&config);
     let rendered = bgp::prepare(&config, &vrfs, None)?;
@@ -120,6 +121,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         neighbors,
         taps,
         findings: control.datapath.findings.clone(),
+        ports: control.datapath.jobs_done.clone(),
         learned,
         tasks,
         calls,
@@ -130,11 +132,17 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         ledger,
     };
     cpus::be(Urgency::Failover);
-    control.serve(&mut events);
-    info!("stopping; the ports stay closed");
+    let end = control.serve(&mut events);
+    info!(?end, "stopping; the ports stay closed");
     control.failover.ledger.stop(failover::now_ms());
     drop(ledger_thread.join());
     drop(sd_notify::notify(&[sd_notify::NotifyState::Stopping]));
+    if end == End::SessionsKept {
+        // What a kill leaves: the threads that keep the TAPs and BIRD remove both where they are let go, so
+        // they are not, and end with the process.
+        std::mem::forget((control, namespace));
+        return Ok(());
+    }
     drop(events);
     drop(server);
     // While packets still flow, so that peers hear of it and move away.

@@ -49,28 +49,41 @@ pub(super) enum Order {
 pub(super) struct WorkerHandle {
     /// The CPU it is pinned to.
     pub cpu: usize,
-    orders: Sender<Order>,
-    waker: Arc<OwnedFd>,
+    orders: Orders,
     thread: JoinHandle<()>,
 }
 
-impl WorkerHandle {
+/// Where a worker takes orders.
+#[derive(Clone)]
+pub(super) struct Orders {
+    sender: Sender<Order>,
+    waker: Arc<OwnedFd>,
+}
+
+impl Orders {
     /// Gives an order and wakes the worker for it.
-    pub fn order(&self, order: Order) {
+    pub fn give(&self, order: Order) {
         // A worker ends only when told to, or with the whole process.
-        drop(self.orders.send(order));
+        drop(self.sender.send(order));
         wake(&self.waker);
+    }
+}
+
+impl WorkerHandle {
+    /// Where it takes orders.
+    pub fn orders(&self) -> &Orders {
+        &self.orders
     }
 
     /// Ends the worker.
     pub fn stop(self) {
-        self.order(Order::Stop);
+        self.orders.give(Order::Stop);
         drop(self.thread.join());
     }
 
     /// What wakes the worker from its sleep.
     pub fn waker(&self) -> Arc<OwnedFd> {
-        self.waker.clone()
+        self.orders.waker.clone()
     }
 }
 
@@ -112,7 +125,7 @@ pub(super) fn spawn(
         cpus::be(Urgency::Frames);
         body.run();
     })?;
-    Ok(WorkerHandle { cpu, orders: sender, waker, thread })
+    Ok(WorkerHandle { cpu, orders: Orders { sender, waker }, thread })
 }
 
 struct Body {

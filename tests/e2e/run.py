@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 """Runs the end-to-end tests: one lab for all, a fresh station for each file.
 
-    sudo tests/e2e/run.py [--results FILE] [NN ...]
+    sudo tests/e2e/run.py [--results FILE] [NN[:WORD] ...]
 
-A test file is `NN_name.py`; its functions `test_*` run in the order in which they stand there. After
-each file the books must balance: received = forwarded + slow path + drops for each VIF and port. `begin`
+A test file is `NN_name.py`; its functions `test_*` run in the order in which they stand there, or those
+alone whose names have the word. After each file the books must balance: received = forwarded + slow path + drops for each VIF and port. `begin`
 and `end`, where a file has them, run around its tests.
 """
 
@@ -40,7 +40,7 @@ def balance():
         case.expect(faults, [], "the books after the file")
 
 
-def run_file(path, report):
+def run_file(path, word, report):
     try:
         module = load(path)
         case.fresh()
@@ -48,7 +48,7 @@ def run_file(path, report):
     except Exception:  # noqa: BLE001
         report("FAIL", path.stem, "cannot start", 0, traceback.format_exc())
         return
-    tests = [(name, value) for name, value in vars(module).items() if name.startswith("test_")]
+    tests = [(name, value) for name, value in vars(module).items() if name.startswith("test_") and word in name]
     for name, test in [*tests, ("the_books_balance", balance)]:
         start = time.monotonic()
         try:
@@ -64,7 +64,7 @@ def run_file(path, report):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", metavar="FILE", help="write a line for each test")
-    parser.add_argument("only", nargs="*", metavar="NN")
+    parser.add_argument("only", nargs="*", metavar="NN[:WORD]", help="these files, or of a file the tests with a word in their names")
     options = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("run.py: needs root")
@@ -79,8 +79,10 @@ def main():
     try:
         lab.up()
         for path in sorted(HERE.glob("[0-9][0-9]_*.py")):
-            if not options.only or any(path.stem.startswith(prefix) for prefix in options.only):
-                run_file(path, report)
+            for only in options.only or [""]:
+                prefix, _, word = only.partition(":")
+                if path.stem.startswith(prefix):
+                    run_file(path, word, report)
     finally:
         try:
             station.stop()

@@ -124,6 +124,12 @@ impl Connection {
             Answer::Result(result) => {
                 self.write(&Line::<Outcome> { result: Some(result), end: true, ..Line::empty() })
             }
+            Answer::Last(result, then) => {
+                let written = self.answer(Answer::Result(result));
+                // Whoever asked may have gone; what was promised is done.
+                then();
+                written
+            }
             Answer::Rows(mut rows) => loop {
                 let chunk: Vec<Row> = rows.by_ref().take(ROWS).collect();
                 let end = chunk.len() < ROWS;

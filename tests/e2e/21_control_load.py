@@ -243,10 +243,14 @@ def test_link_loss_while_another_port_is_opened():
         for ns in ("st-station", "st-wire"):
             lab.ip(ns, f"link set dev {SPARE} up")
         port = f'[[port]]\nname = "{SPARE}"\ninterface = "{SPARE}"\nrole = "customer"\n\n'
-        case.fresh(case.replaced(config(0, routes=False), ("[[vrf]]\n", f"{port}[[vrf]]\n")))
-        measured("a port is opened", (spare_comes_and_goes,))
-        # Not the outages: renaming holds the kernel's lock of all interfaces, which news of a carrier waits for.
-        require(holds()[0] < MOST_MS, f"the control thread was held: {holds()}")
+        for attempt in range(3):
+            case.fresh(case.replaced(config(0, routes=False), ("[[vrf]]\n", f"{port}[[vrf]]\n")))
+            measured("a port is opened", (spare_comes_and_goes,))
+            # Not the outages: renaming holds the kernel's lock of all interfaces, which news of a carrier waits for.
+            # Once is enough: the thread may be held because others have the CPU, but each opening would hold it.
+            if holds()[0] < MEDIAN_MS:
+                return
+            require(attempt < 2, f"the control thread was held: {holds()}")
     finally:
         station.stop()
         lab.ip("st-wire", f"link del dev {SPARE}")

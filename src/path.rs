@@ -138,7 +138,9 @@ mod tests {
         Snapshot {
             ports: [Arc::new(Port::new("port".into(), Mac([4; 6]), PortRole::Customer))].into(),
             vifs: vifs.map(Some).into(),
-            vrfs: kinds.map(|kind| Some(Vrf { name: "vrf".into(), kind })).into(),
+            vrfs: kinds
+                .map(|kind| Some(Vrf { name: "vrf".into(), kind, reserved: [].into() }))
+                .into(),
             groups: groups.into(),
             adjacencies: AdjacencyTable::new(adjacencies).into(),
             ..Snapshot::default()

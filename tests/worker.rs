@@ -130,7 +130,7 @@ fn a_route_out_of_its_vrf_is_stopped() {
         GroupId(1),
         &[Member { adjacency: AdjacencyId(1), weight: 1, role: Role::Primary, usable: true }],
     );
-    let vrf = |name: &str| Some(Vrf { name: name.into(), kind: VrfKind::Vpc });
+    let vrf = |name: &str| Some(Vrf { name: name.into(), kind: VrfKind::Vpc, reserved: [].into() });
     let tables = Snapshot {
         generation: 1,
         ports: Arc::new([Arc::new(port)]),

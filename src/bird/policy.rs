@@ -12,13 +12,14 @@ use super::session::Cause;
 use crate::control::model::{AllowedPrefix, BgpConfig, Community};
 use crate::control::protocol::Family;
 use crate::tables::PortRole;
+use crate::tables::rules::{NO_HOSTS, RESERVED};
 
 /// Longer AS paths serve no one and have brought routers down (RFC 7454 8).
 const LONGEST_PATH: u32 = 64;
 
-/// Never routed, whatever an operator allows (RFC 6890).
-const MARTIANS4: &[&str] =
-    &["0.0.0.0/8+", "127.0.0.0/8+", "169.254.0.0/16+", "224.0.0.0/4+", "240.0.0.0/4+"];
+/// Never routed, whatever an operator allows (RFC 6890): in IPv4 links' addresses and what no host may have, but for
+/// what a session names of 240/4.
+const LINK_LOCAL4: &str = "169.254.0.0/16";
 const MARTIANS6: &[&str] = &["::/16+", "fe80::/10+", "fec0::/10+", "ff00::/8+"];
 /// Shorter prefixes than these carry traffic for everything, as a default route does: nobody was given one
 /// (RFC 7454 6.1.3, 6.1.6; IPv4 is allocated by /8, IPv6 by /12 and longer).
@@ -60,7 +61,11 @@ pub(super) const fn owner(role: PortRole) -> u32 {
 pub(super) fn definitions(out: &mut String) {
     let within = |nets: &[&str]| nets.iter().map(|net| format!("{net}+")).collect::<Vec<_>>();
     let _ = writeln!(out, "attribute int station_from;");
-    let _ = writeln!(out, "define martians4 = [{}];", MARTIANS4.join(", "));
+    let no_hosts = NO_HOSTS.iter().map(|(net, _)| net.to_string());
+    let no_hosts4 = no_hosts.filter(|net| !net.contains(':'));
+    let martians4: Vec<_> =
+        no_hosts4.chain([LINK_LOCAL4.to_owned()]).map(|net| format!("{net}+")).collect();
+    let _ = writeln!(out, "define martians4 = [{}];", martians4.join(", "));
     let _ = writeln!(out, "define martians6 = [{}];", MARTIANS6.join(", "));
     let _ = writeln!(out, "define bogons4 = [{}];", within(BOGONS4).join(", "));
     let _ = writeln!(out, "define bogons6 = [{}];", within(BOGONS6).join(", "));
@@ -95,7 +100,16 @@ pub(super) fn import(out: &mut String, session: &BgpConfig, place: &Place<'_>) {
     refuse(&format!("bgp_path.len = 0 || bgp_path.first != {peer_as}"), Cause::FirstAs);
     refuse(&format!("bgp_path.len > {LONGEST_PATH}"), Cause::PathLength);
     refuse(&format!("bgp_next_hop != {}", session.peer), Cause::NextHop);
-    refuse(&format!("net ~ martians{digit}"), Cause::Martian);
+    // Each with all that lies within it.
+    let named: Vec<_> = session
+        .import
+        .iter()
+        .flatten()
+        .map(|allowed| AllowedPrefix { longest: allowed.net.max_prefix_len(), ..*allowed })
+        .collect();
+    let reserved: Vec<_> =
+        named.iter().copied().filter(|allowed| in_reserved(allowed.net)).collect();
+    refuse(&beyond(&format!("martians{digit}"), &reserved), Cause::Martian);
     if let Some(own) = place.own {
         refuse(&format!("net ~ {own}"), Cause::OwnPrefix);
     }
@@ -104,21 +118,10 @@ pub(super) fn import(out: &mut String, session: &BgpConfig, place: &Place<'_>) {
     if !names_short {
         refuse(&format!("net.len < {shortest}"), Cause::DefaultRoute);
     }
-    // Each with all that lies within it.
-    let named: Vec<_> = session
-        .import
-        .iter()
-        .flatten()
-        .map(|allowed| AllowedPrefix { longest: allowed.net.max_prefix_len(), ..*allowed })
-        .collect();
     if place.public {
         let special: Vec<_> =
             named.iter().copied().filter(|allowed| special(allowed.net)).collect();
-        let condition = match &special[..] {
-            [] => format!("net ~ bogons{digit}"),
-            special => format!("net ~ bogons{digit} && !(net ~ {})", set(special)),
-        };
-        refuse(&condition, Cause::Bogon);
+        refuse(&beyond(&format!("bogons{digit}"), &special), Cause::Bogon);
     }
     if let Some((set_name, prefixes)) = place.provider.filter(|_| place.role == PortRole::Customer)
     {
@@ -127,11 +130,7 @@ pub(super) fn import(out: &mut String, session: &BgpConfig, place: &Place<'_>) {
                 .any(|net| prefixes.contains(&net))
         };
         let given: Vec<_> = named.iter().filter(within).copied().collect();
-        let condition = match &given[..] {
-            [] => format!("net ~ {set_name}"),
-            given => format!("net ~ {set_name} && !(net ~ {})", set(given)),
-        };
-        refuse(&condition, Cause::OwnPrefix);
+        refuse(&beyond(set_name, &given), Cause::OwnPrefix);
     }
     match session.import.as_deref() {
         None => {}
@@ -220,6 +219,19 @@ pub(super) fn export(out: &mut String, session: &BgpConfig, place: &Place<'_>) {
         let _ = writeln!(out, "  bgp_path.prepend({});", session.local_as);
     }
     let _ = writeln!(out, "  accept;");
+}
+
+/// That a route is of a named set and of none of these.
+fn beyond(set_name: &str, but: &[AllowedPrefix]) -> String {
+    match but {
+        [] => format!("net ~ {set_name}"),
+        but => format!("net ~ {set_name} && !(net ~ {})", set(but)),
+    }
+}
+
+/// Whether a prefix lies in 240/4.
+fn in_reserved(net: IpNet) -> bool {
+    matches!(net, IpNet::V4(net) if RESERVED.contains(&net))
 }
 
 /// Whether a prefix lies in a special-purpose one.

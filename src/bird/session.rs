@@ -126,7 +126,7 @@ macro_rules! causes {
 causes! {
     FirstAs = 1, "first_as", "The AS path does not begin with the peer's AS.";
     PathLength = 2, "path_length", "The AS path is longer than 64.";
-    Martian = 3, "martian", "No host may have these addresses.";
+    Martian = 3, "martian", "No host may have these addresses (of class E: but for what `import` names).";
     DefaultRoute = 4, "default_route", "A default route, or one almost as short (below /8, IPv6 /16), that `import` does not name.";
     Bogon = 5, "bogon", "A special-purpose prefix that `import` does not name.";
     OwnPrefix = 6, "own_prefix", "A prefix of the station itself, or one within it; on a public VIF also within a static prefix of the provider that `import` does not name.";

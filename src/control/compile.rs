@@ -13,7 +13,7 @@ use super::commit::{CommitError, PortFacts};
 use super::model::{Config, NextHop, RouteAction, VifConfig};
 use super::rib::{Host, List, Rib, Source};
 use super::state::{Egress, Neighbor, State};
-use crate::tables::rules::{FlowKeys, broadcast, subnet_router_anycast};
+use crate::tables::rules::{FlowKeys, broadcast, reserved, subnet_router_anycast};
 use crate::tables::{AdjacencyId, AdjacencyKind, GroupId, Port, PortId, Vif, VifId, Vrf, VrfId};
 use crate::wire::ipv6::is_link_local;
 
@@ -74,12 +74,15 @@ fn vif_id(id: u32) -> VifId {
 
 fn vrfs(state: &mut State, config: &Config) -> Result<(), CommitError> {
     let mut table = Vec::new();
+    let named = config.named_of_reserved();
     for vrf in &config.vrfs {
         let (id, first) = state.vrfs.want(vrf.name.clone()).ok_or(CommitError::Full("VRFs"))?;
         if !first {
             return Err(CommitError::Twice("VRF", vrf.name.clone()));
         }
-        put(&mut table, id, Vrf { name: vrf.name.clone(), kind: vrf.kind });
+        let named = named.get(&*vrf.name).into_iter().flatten().copied();
+        let reserved = reserved(vrf.kind, named);
+        put(&mut table, id, Vrf { name: vrf.name.clone(), kind: vrf.kind, reserved });
     }
     state.tables.vrfs = table.into();
     Ok(())

@@ -1,13 +1,15 @@
 //! A validated configuration: what the station runs, in the operator's words and by name. Made only
 //! by the parser, so whoever holds one need not check it again.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
+use crate::tables::rules::RESERVED;
 use crate::tables::{Pcp, PortRole, SourceCheck, Tags, VifKind, VrfKind};
 use crate::wire::ethernet::Mac;
 
@@ -322,6 +324,28 @@ pub struct RouteListConfig {
 }
 
 impl Config {
+    /// The prefixes in [`RESERVED`] that routes and imports name, by VRF.
+    pub(super) fn named_of_reserved(&self) -> HashMap<&str, Vec<Ipv4Net>> {
+        let imports = self.vifs.iter().flat_map(|vif| {
+            let all = vif.bgp.iter().flat_map(|bgp| bgp.import.iter().flatten());
+            all.map(|allowed| (&*vif.vrf, allowed.net))
+        });
+        let routes = self.routes.iter().map(|route| (&*route.vrf, route.prefix));
+        let lists = self
+            .route_lists
+            .iter()
+            .flat_map(|list| list.reserved().iter().map(|net| (&*list.vrf, *net)));
+        let mut named: HashMap<&str, Vec<Ipv4Net>> = HashMap::new();
+        for (vrf, net) in imports.chain(routes).chain(lists) {
+            if let IpNet::V4(net) = net
+                && RESERVED.contains(&net)
+            {
+                named.entry(vrf).or_default().push(net);
+            }
+        }
+        named
+    }
+
     /// Takes over the prefix lists that `running` has too: what both share costs a commit nothing.
     pub fn share_lists(&mut self, running: &Config) {
         for list in &mut self.route_lists {
@@ -330,6 +354,14 @@ impl Config {
                 list.prefixes = same.prefixes.clone();
             }
         }
+    }
+}
+
+impl RouteListConfig {
+    /// Its prefixes in [`RESERVED`], which is the end of IPv4.
+    pub(super) fn reserved(&self) -> &[IpNet] {
+        let v4 = &self.prefixes[..self.prefixes.partition_point(|net| net.addr().is_ipv4())];
+        &v4[v4.partition_point(|net| net.addr() < RESERVED.addr())..]
     }
 }
 

@@ -10,7 +10,7 @@ use super::heard::is_looped;
 use super::neighbor::{Heard, Said};
 use super::packet::own_address;
 use super::{Output, SlowPath};
-use crate::tables::rules::{is_host, is_on_link, is_ours, is_subnet_broadcast};
+use crate::tables::rules::{is_host_in, is_on_link, is_ours, is_subnet_broadcast};
 use crate::tables::{SlowOutcome, Vif};
 use crate::wire::ethernet::{ETHERTYPE_ARP, Mac};
 
@@ -72,7 +72,8 @@ impl SlowPath {
         if !is_on_link(from.vif, sender.into()) {
             // A router that asks from its loopback or a secondary address is told, as RFC 826 has
             // it: the target is what counts.
-            let unicast = is_host(sender.into()) && !is_subnet_broadcast(from.vif, sender.into());
+            let host = is_host_in(from.view.snapshot, from.vif.vrf, sender.into());
+            let unicast = host && !is_subnet_broadcast(from.vif, sender.into());
             return match request && for_us && unicast {
                 true => reply(from, &arp, out),
                 false => SlowOutcome::ArpOffSubnet,

@@ -12,7 +12,7 @@ use super::egress::Ingress;
 use super::packet::{ICMP, ICMPV6, Packet, own_address};
 use super::{Output, SlowPath};
 use crate::shares::{Pool, SharedRate, Taken};
-use crate::tables::rules::{is_host, is_ours, is_subnet_broadcast};
+use crate::tables::rules::{is_host_in, is_ours, is_subnet_broadcast};
 use crate::tables::{SlowOutcome, VifId};
 
 /// ICMP errors to senders behind a VIF (RFC 1812 4.3.2.8, RFC 4443 2.4 (f)). Those of one kind about
@@ -88,7 +88,7 @@ impl Problem {
 pub fn allowed(from: &Ingress<'_>, packet: &Packet<'_>) -> bool {
     let (source, destination) = (packet.source, packet.destination);
     !from.group
-        && is_host(source)
+        && is_host_in(from.view.snapshot, from.vif.vrf, source)
         && !is_subnet_broadcast(from.vif, source)
         && !is_ours(from.vif, source)
         && !destination.is_multicast()

@@ -8,7 +8,7 @@ use super::egress::Ingress;
 use super::icmp::{Message, Problem, TTL, build};
 use super::packet::{ICMP, ICMPV6, Packet, UDP, own_address};
 use super::{Output, SlowPath};
-use crate::tables::rules::{is_anycast, is_host, is_ours};
+use crate::tables::rules::{is_anycast, is_host_in, is_ours};
 use crate::tables::{AdjacencyKind, SlowOutcome};
 use crate::wire::ipv6::is_link_local;
 
@@ -67,7 +67,8 @@ impl SlowPath {
         let (request, reply) = echo;
         match *message {
             [kind, 0, _, _, a, b, c, d, ref body @ ..] if kind == request => {
-                if !is_host(packet.source) || is_ours(from.vif, packet.source) {
+                let host = is_host_in(from.view.snapshot, from.vif.vrf, packet.source);
+                if !host || is_ours(from.vif, packet.source) {
                     return SlowOutcome::IcmpNotAllowed;
                 }
                 // RFC 1122 3.2.2.6, RFC 4443 4.2: the data as it came, from the address asked, or

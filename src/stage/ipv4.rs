@@ -1,9 +1,8 @@
 //! IPv4 header checks (RFC 1812 5.2.2, 5.3.7), the addresses to look up, and the header's edit.
 
 use super::{Burst, Context, Flags, Lanes, WIDTH, any_less};
-use crate::port::Area;
-use crate::tables::DropReason;
 use crate::tables::rules::AddressKind;
+use crate::tables::{DropReason, Vrf};
 use crate::wire::checksum;
 use crate::wire::ethernet::be32;
 use crate::wire::ipv4::{
@@ -34,7 +33,7 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     }
     for lane in burst.v4.without(Lanes::zero(&strange)) {
         if burst.live.has(lane) {
-            examine_lane(burst, c.pool.area(), lane);
+            examine_lane(burst, c, lane);
         }
     }
 }
@@ -79,9 +78,10 @@ const ROOM: u32 = 32;
 
 /// Looks at a lane that is not ordinary.
 #[cold]
-fn examine_lane(burst: &mut Burst, area: &Area, lane: usize) {
+fn examine_lane(burst: &mut Burst, c: &Context<'_>, lane: usize) {
     let mut flags = burst.flags(lane);
-    match examine(burst.l3(area, lane), burst.mtu(lane), &mut flags) {
+    let vrf = c.tables.vrfs.get(burst.vrf[lane] as usize).and_then(Option::as_ref);
+    match examine(burst.l3(c.pool.area(), lane), burst.mtu(lane), vrf, &mut flags) {
         Ok(header) => take(burst, lane, header),
         Err(reason) => burst.drop(lane, reason),
     }
@@ -95,19 +95,29 @@ fn words(header: &[u8; HEADER_LEN]) -> [u32; 5] {
 }
 
 /// All checks, one at a time.
-fn examine(packet: &[u8], mtu: u16, flags: &mut Flags) -> Result<[u32; 5], DropReason> {
+fn examine(
+    packet: &[u8],
+    mtu: u16,
+    vrf: Option<&Vrf>,
+    flags: &mut Flags,
+) -> Result<[u32; 5], DropReason> {
     let parsed = Ipv4::parse(packet).map_err(reason)?;
-    check(&parsed, mtu, flags)?;
+    check(&parsed, mtu, vrf, flags)?;
     packet.first_chunk().map(words).ok_or(DropReason::BadHeaderLength)
 }
 
 /// The checks of a well-formed packet's contents.
-fn check(packet: &Ipv4<'_>, mtu: u16, flags: &mut Flags) -> Result<(), DropReason> {
+fn check(
+    packet: &Ipv4<'_>,
+    mtu: u16,
+    vrf: Option<&Vrf>,
+    flags: &mut Flags,
+) -> Result<(), DropReason> {
     let (source, destination) = (packet.source(), packet.destination());
     if packet.total_len() > usize::from(mtu) {
         return Err(DropReason::FrameTooLong);
     }
-    let (from, to) = (AddressKind::of4(source), AddressKind::of4(destination));
+    let (from, to) = (AddressKind::in_vrf4(vrf, source), AddressKind::in_vrf4(vrf, destination));
     // RFC 1812 5.3.7.
     if matches!(from, AddressKind::Group | AddressKind::Unusable) {
         return Err(DropReason::MartianSource);
@@ -183,7 +193,7 @@ mod tests {
             let header = packet.first_chunk().map(words).unwrap();
             let mut flags = Flags::default();
             if differs(header, u32::try_from(packet.len()).unwrap(), mtu.into()) == 0 {
-                prop_assert_eq!(examine(&packet, mtu, &mut flags), Ok(header));
+                prop_assert_eq!(examine(&packet, mtu, None, &mut flags), Ok(header));
                 prop_assert_eq!(flags, Flags::default());
             }
         }

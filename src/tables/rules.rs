@@ -4,13 +4,14 @@
 mod flow;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::adjacency::{Adjacency, AdjacencyKind};
 use super::group::Way;
-use super::ids::{AdjacencyId, GroupId, VifId};
-use super::snapshot::{Snapshot, VrfKind};
+use super::ids::{AdjacencyId, GroupId, VifId, VrfId};
+use super::snapshot::{Snapshot, Vrf, VrfKind};
 use super::verdict::{DropReason, PuntReason, Verdict};
 use super::vif::Vif;
 
@@ -57,6 +58,16 @@ impl AddressKind {
         }
     }
 
+    /// The kind of an IPv4 address in a VRF: a host's where the VRF names it of [`RESERVED`].
+    pub fn in_vrf4(vrf: Option<&Vrf>, address: u32) -> AddressKind {
+        match AddressKind::of4(address) {
+            AddressKind::Unusable if vrf.is_some_and(|vrf| names(&vrf.reserved, address)) => {
+                AddressKind::Host
+            }
+            kind => kind,
+        }
+    }
+
     /// The kind of an address.
     pub const fn of(address: IpAddr) -> AddressKind {
         match address {
@@ -64,6 +75,28 @@ impl AddressKind {
             IpAddr::V6(address) => AddressKind::of6(address.to_bits()),
         }
     }
+}
+
+/// Class E (RFC 1112 section 4): reserved, but the numbering of private clouds that ran out of RFC 1918. A private VRF
+/// has as much of it as its routes and imports name, see [`reserved`]; 255.255.255.255 never.
+pub const RESERVED: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(240, 0, 0, 0), 4);
+
+/// Whether a prefix lies in [`RESERVED`] and is routed where a VRF of this kind names it. Nobody in a public VRF was
+/// given such a one.
+pub fn may_name(kind: VrfKind, net: &Ipv4Net) -> bool {
+    kind != VrfKind::Public && RESERVED.contains(net) && *net != Ipv4Net::from(Ipv4Addr::BROADCAST)
+}
+
+/// What a VRF of this kind has of [`RESERVED`], where its routes and imports name these prefixes: sorted and apart.
+pub fn reserved(kind: VrfKind, named: impl Iterator<Item = Ipv4Net>) -> Arc<[Ipv4Net]> {
+    Ipv4Net::aggregate(&named.filter(|net| may_name(kind, net)).collect()).into()
+}
+
+/// Whether one of these prefixes, which are sorted and apart, has the address.
+fn names(prefixes: &[Ipv4Net], address: u32) -> bool {
+    let address = Ipv4Addr::from_bits(address);
+    let after = prefixes.partition_point(|net| net.network() <= address);
+    after.checked_sub(1).is_some_and(|at| prefixes[at].contains(&address))
 }
 
 const fn v4(a: u8, b: u8, len: u8) -> IpNet {
@@ -74,21 +107,34 @@ const fn v6(first: u16, sixth: u16, last: u16, len: u8) -> IpNet {
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(first, 0, 0, 0, 0, sixth, 0, last), len))
 }
 
-/// The blocks that no host may have an address in, with what they are called. Every address outside them is a host's.
+/// The blocks that no host may have an address in, with what they are called, but for what a VRF has of [`RESERVED`].
+/// Every address outside them is a host's.
 pub const NO_HOSTS: [(IpNet, &str); 8] = [
     (v4(0, 0, 8), "unspecified"),
     (v4(127, 0, 8), "loopback"),
     (v4(224, 0, 4), "multicast"),
-    (v4(240, 0, 4), "reserved (class E) or broadcast"),
+    (IpNet::V4(RESERVED), "reserved (class E) or broadcast"),
     (v6(0, 0, 0, 128), "unspecified"),
     (v6(0, 0, 1, 128), "loopback"),
     (v6(0xff00, 0, 0, 8), "multicast"),
     (v6(0, 0xffff, 0, 96), "IPv4-mapped"),
 ];
 
-/// Whether a host may have the address: something can be sent to it.
+/// Whether a host on a link may have the address: something can be sent to it.
 pub const fn is_host(address: IpAddr) -> bool {
     matches!(AddressKind::of(address), AddressKind::Host | AddressKind::LinkLocal)
+}
+
+/// Whether a host that the VRF leads to may have the address.
+pub fn is_host_in(tables: &Snapshot, vrf: VrfId, address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let vrf = tables.vrfs.get(vrf.index()).and_then(Option::as_ref);
+            let kind = AddressKind::in_vrf4(vrf, v4.to_bits());
+            matches!(kind, AddressKind::Host | AddressKind::LinkLocal)
+        }
+        IpAddr::V6(_) => is_host(address),
+    }
 }
 
 /// Whether the VIF has this address.

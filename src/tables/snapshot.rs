@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::Ipv4Net;
+
 use super::adjacency::{Adjacency, AdjacencyTable};
 use super::group::GroupTable;
 use super::ids::{AdjacencyId, PortId, VifId};
@@ -30,6 +32,8 @@ pub struct Vrf {
     pub name: Arc<str>,
     /// What it is for.
     pub kind: VrfKind,
+    /// What it has of [`super::rules::RESERVED`]: sorted and apart.
+    pub reserved: Arc<[Ipv4Net]>,
 }
 
 /// Everything a worker reads besides the FIB, as one generation. A new generation shares the tables

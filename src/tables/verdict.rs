@@ -60,8 +60,8 @@ reasons! {
         BadHeaderLength = "bad_header_length", "The IP header is shorter than its minimum, or longer than the frame.";
         BadTotalLength = "bad_total_length", "The IP length field is less than the header or more than the frame.";
         BadChecksum = "bad_checksum", "The IPv4 header checksum is wrong: corruption, or checksum offload left on at the sender.";
-        MartianSource = "martian_source", "A source address that no host may use (0/8, 127/8, multicast, class E, ::, ::1).";
-        MartianDestination = "martian_destination", "A destination that must not leave a host (0/8, 127/8, class E, ::, ::1).";
+        MartianSource = "martian_source", "A source address that no host may use (0/8, 127/8, multicast, ::, ::1, and of class E what the VRF does not name).";
+        MartianDestination = "martian_destination", "A destination that must not leave a host (0/8, 127/8, ::, ::1, and of class E what the VRF does not name).";
         Multicast = "multicast", "An IP multicast or broadcast destination: the station forwards unicast only.";
         LinkLocalOffLink = "link_local_off_link", "A 169.254 address beyond the subnets configured in the VRF, in a packet that would have to be forwarded (RFC 3927).";
         Land = "land", "Source and destination address are equal.";

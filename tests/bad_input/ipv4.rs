@@ -195,7 +195,11 @@ fn row_31_link_local_off_link() {
 #[test]
 fn row_31_a_link_local_subnet_counts_in_its_own_vrf_only() {
     let mut text = CONFIG.replacen("169.254.100.1/30", "169.254.90.1/30", 1);
-    for before in ["prefix = \"10.1.0.0/16\"\nvia = [{ address = \"", "vif = \"a\"\naddress = \""] {
+    for before in [
+        "prefix = \"10.1.0.0/16\"\nvia = [{ address = \"",
+        "prefix = \"240.1.0.0/16\"\nvia = [{ address = \"",
+        "vif = \"a\"\naddress = \"",
+    ] {
         text =
             text.replacen(&format!("{before}169.254.100.2"), &format!("{before}169.254.90.2"), 1);
     }
@@ -211,6 +215,35 @@ fn row_31_a_link_local_subnet_counts_in_its_own_vrf_only() {
 fn row_32_class_e_source() {
     let bad = A.frame(&packet("240.0.0.1", "10.64.0.1"));
     Lab::new().drops("cust0", &bad, "vif a drop martian_source");
+}
+
+/// A VRF that names a part of 240/4 routes that part like any other, both ways and in errors too; nobody else does,
+/// also where a default route would lead there.
+#[test]
+fn row_32_class_e_where_a_private_vrf_names_it() {
+    let mut lab = Lab::new();
+    lab.forwards(A, &packet("240.1.255.255", "10.64.0.1"), A_CORE);
+    lab.forwards(A_CORE, &packet("10.64.0.1", "240.1.0.0"), A);
+    let spent = with_ttl(packet("240.1.0.9", "10.64.0.1"), 1);
+    let answer = lab.answers(A, &spent, "punt ttl_exceeded");
+    answer.assert_error((11, 0), "169.254.100.1", "240.1.0.9", &spent);
+    // The source check is what it is for other addresses.
+    let spoofed = A2.frame(&packet("240.1.0.9", "10.64.0.1"));
+    lab.drops("cust0", &spoofed, "vif a2 drop foreign_source");
+    for beside in ["240.0.255.255", "240.2.0.0", "255.255.255.254"] {
+        let bad = A.frame(&packet(beside, "10.64.0.1"));
+        lab.drops("cust0", &bad, "vif a drop martian_source");
+        let bad = A_CORE.frame(&packet("10.64.0.1", beside));
+        lab.drops("core0", &bad, "vif a-core drop martian_destination");
+    }
+    let bad = A.frame(&packet("255.255.255.255", "10.64.0.1"));
+    lab.drops("cust0", &bad, "vif a drop martian_source");
+    for (host, port, vif) in [(B, "cust0", "b"), (P1, "cust0", "p1")] {
+        let bad = host.frame(&packet("240.1.0.9", "10.64.0.1"));
+        lab.drops(port, &bad, &format!("vif {vif} drop martian_source"));
+        let bad = host.frame(&packet("10.1.0.9", "240.1.0.9"));
+        lab.drops(port, &bad, &format!("vif {vif} drop martian_destination"));
+    }
 }
 
 #[test]

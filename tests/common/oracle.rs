@@ -74,6 +74,21 @@ impl Oracle {
         self.config.vifs.iter().find(|vif| *vif.name == *name).unwrap()
     }
 
+    /// Whether a private VRF names an address of 240/4, by a prefix within it.
+    fn names(&self, vrf: &str, address: Ipv4Addr) -> bool {
+        let private = self.config.vrfs.iter().any(|v| *v.name == *vrf && v.kind != VrfKind::Public);
+        let routes = self.config.routes.iter().filter(|route| *route.vrf == *vrf);
+        let vifs = self.config.vifs.iter().filter(|vif| *vif.vrf == *vrf);
+        let imports =
+            vifs.flat_map(|vif| vif.bgp.iter().flat_map(|bgp| bgp.import.iter().flatten()));
+        let mut named = routes.map(|route| route.prefix).chain(imports.map(|allowed| allowed.net));
+        let names = |net: IpNet| match net {
+            IpNet::V4(net) => net.network().octets()[0] >= 240 && net.contains(&address),
+            IpNet::V6(_) => false,
+        };
+        private && named.any(names)
+    }
+
     fn route(&self, vrf: &str, address: IpAddr) -> Option<&Target> {
         let mut best: Option<(u8, &Target)> = None;
         for (of, prefix, target) in &self.routes {
@@ -208,7 +223,10 @@ impl Oracle {
         }
         let source = Ipv4Addr::new(packet[12], packet[13], packet[14], packet[15]);
         let destination = Ipv4Addr::new(packet[16], packet[17], packet[18], packet[19]);
-        let no_host = |a: Ipv4Addr| a.octets()[0] == 0 || a.is_loopback() || a.octets()[0] >= 240;
+        let no_host = |a: Ipv4Addr| {
+            let reserved = a.octets()[0] >= 240 && (a.is_broadcast() || !self.names(&vif.vrf, a));
+            a.octets()[0] == 0 || a.is_loopback() || reserved
+        };
         if no_host(source) || source.is_multicast() {
             return Drop("martian_source");
         }

@@ -7,7 +7,7 @@ use station::wire::ethernet::Mac;
 use crate::common::packets::{frame, seal, udp, with_extension, with_options};
 use crate::common::{HOSTS, port_mac};
 
-const V4: [&str; 38] = [
+const V4: [&str; 42] = [
     "10.1.0.9",
     "10.1.255.255",
     "10.2.0.9",
@@ -45,6 +45,10 @@ const V4: [&str; 38] = [
     "127.0.0.1",
     "224.0.0.5",
     "240.0.0.1",
+    "240.0.255.255",
+    "240.1.0.0",
+    "240.1.255.255",
+    "240.2.0.0",
     "255.255.255.255",
 ];
 const V6: [&str; 20] = [

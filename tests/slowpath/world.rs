@@ -96,7 +96,7 @@ impl World {
             vif("q", 0, (401, None), PUBLIC, &["192.0.2.5/30", "2001:db8:5::1/64", "fe80::1/64"]),
             vif("x", 1, (402, None), PUBLIC, &["192.0.2.9/30", "fe80::2/64"]),
         ];
-        let vrf = |name: &str, kind| Some(Vrf { name: name.into(), kind });
+        let vrf = |name: &str, kind| Some(Vrf { name: name.into(), kind, reserved: [].into() });
         let port = |n, role| Arc::new(Port::new("port".into(), port_mac(PortId(n)), role));
         let counters = Arc::new(SlowCounters::new(1, VIFS));
         let mut world = World {

@@ -3,7 +3,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::tables::rules::NO_HOSTS;
+use crate::tables::VrfKind;
+use crate::tables::rules::{NO_HOSTS, may_name};
 use crate::wire::ipv6::is_link_local;
 use ipnet::{IpNet, Ipv6Net};
 
@@ -15,15 +16,20 @@ pub(super) fn unusable(net: &IpNet) -> Option<&'static str> {
     found.map(|(_, what)| *what)
 }
 
-/// Why a prefix can have no route; `None` where it can.
-pub(super) fn unroutable(net: &IpNet) -> Option<String> {
+/// Why a prefix can have no route in a VRF of this kind, or in any; `None` where it can.
+pub(super) fn unroutable(net: &IpNet, vrf: Option<VrfKind>) -> Option<String> {
     if net.trunc() != *net {
         return Some(format!("{net} has bits set after /{}", net.prefix_len()));
     }
     if net.prefix_len() >= LINK_LOCAL.prefix_len() && is_link_local(net.addr()) {
         return Some(format!("{net} is link-local: it is never routed"));
     }
-    unusable(net).map(|what| format!("{net} is {what}: it is never routed"))
+    match net {
+        IpNet::V4(v4) if may_name(VrfKind::Vpc, v4) => vrf
+            .filter(|&kind| !may_name(kind, v4))
+            .map(|_| format!("{net} is reserved (class E): it is routed in private VRFs alone")),
+        _ => unusable(net).map(|what| format!("{net} is {what}: it is never routed")),
+    }
 }
 
 /// Why a host on the subnet `net` cannot have `address`; `None` where it can.
@@ -62,6 +68,8 @@ mod tests {
             ("223.255.255.0/24", false),
             ("224.0.0.0/3", false),
             ("224.0.0.0/4", true),
+            ("240.0.0.0/4", false),
+            ("255.255.255.254/32", false),
             ("255.255.255.255/32", true),
             ("::/0", false),
             ("::/127", false),
@@ -79,7 +87,12 @@ mod tests {
             ("2001:db8::1/64", true),
         ] {
             let parsed: IpNet = net.parse().unwrap();
-            assert_eq!(unroutable(&parsed).is_some(), refused, "{net}");
+            for kind in [None, Some(VrfKind::Vpc), Some(VrfKind::Transit)] {
+                assert_eq!(unroutable(&parsed, kind).is_some(), refused, "{net} in {kind:?}");
+            }
+            let reserved = net.starts_with("240.") || net.starts_with("255.");
+            let public = unroutable(&parsed, Some(VrfKind::Public));
+            assert_eq!(public.is_some(), refused || reserved, "{net}");
         }
     }
 

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::address;
 use super::fields::{At, Fields};
 use crate::control::model::{AllowedPrefix, AtMax, BfdConfig, BgpConfig, Community, Password};
-use crate::tables::VifKind;
+use crate::tables::{VifKind, VrfKind};
 use crate::wire::ipv6::is_link_local;
 
 /// Most sessions of a VIF.
@@ -40,10 +40,11 @@ pub(super) fn bfd(vif: &Fields<'_>) -> Option<BfdConfig> {
     })
 }
 
-/// The sessions of a VIF that has these addresses and is of this kind.
+/// The sessions of a VIF that has these addresses, in a VRF of one kind, and is of another.
 pub(super) fn sessions(
     vif: &Fields<'_>,
     addresses: &[At<IpNet>],
+    vrf: Option<VrfKind>,
     kind: Option<VifKind>,
 ) -> Vec<BgpConfig> {
     let mut sessions = Vec::new();
@@ -55,7 +56,7 @@ pub(super) fn sessions(
         vif.refuse(&extra.span, "bgp", message, help);
     }
     for fields in tables.into_iter().take(MAX_SESSIONS) {
-        sessions.extend(session(&fields, addresses, kind, &mut peers));
+        sessions.extend(session(&fields, addresses, vrf, kind, &mut peers));
         fields.finish();
     }
     sessions
@@ -64,6 +65,7 @@ pub(super) fn sessions(
 fn session(
     fields: &Fields<'_>,
     addresses: &[At<IpNet>],
+    vrf: Option<VrfKind>,
     kind: Option<VifKind>,
     peers: &mut HashMap<IpAddr, Range<usize>>,
 ) -> Option<BgpConfig> {
@@ -91,7 +93,8 @@ fn session(
     let at_max = fields.choice("at_max", &actions);
     let preference = fields.integer("local_preference", 0..=u32::MAX);
     let family = peer.as_ref().map(|(peer, _)| *peer);
-    let (import, export) = (allowed(fields, "import", family), allowed(fields, "export", family));
+    let prefixes = |key| allowed(fields, key, vrf, family);
+    let (import, export) = (prefixes("import"), prefixes("export"));
     let explicit = kind == Some(VifKind::Public);
     for key in ["import", "export"] {
         if explicit && !fields.has(key) {
@@ -206,6 +209,7 @@ fn password(fields: &Fields<'_>) -> Option<Password> {
 fn allowed(
     fields: &Fields<'_>,
     key: &'static str,
+    vrf: Option<VrfKind>,
     peer: Option<IpAddr>,
 ) -> Option<Vec<AllowedPrefix>> {
     const EXAMPLE: &str = "[\"10.0.0.0/8 le 24\"]";
@@ -229,7 +233,7 @@ fn allowed(
             continue;
         };
         let net = allowed.net;
-        if let Some(why) = address::unroutable(&net) {
+        if let Some(why) = address::unroutable(&net, vrf) {
             let plain = net.trunc();
             refuse(why, format!("write \"{plain}\", or another prefix that is routed"));
         } else if allowed.longest < net.prefix_len() || allowed.longest > net.max_prefix_len() {

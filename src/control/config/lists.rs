@@ -114,7 +114,7 @@ fn prefix(text: &[u8]) -> Result<IpNet, String> {
         let shown: String = String::from_utf8_lossy(text).chars().take(64).collect();
         return Err(format!("{shown:?} is not a prefix"));
     };
-    match address::unroutable(&prefix) {
+    match address::unroutable(&prefix, None) {
         None => Ok(prefix),
         Some(why) => Err(why),
     }

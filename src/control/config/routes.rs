@@ -29,7 +29,7 @@ pub(super) fn routes(
         let vrf = vrfs.find(&fields, "vrf").and_then(|index| vrfs.items().get(index));
         let prefix = fields
             .need_parsed::<IpNet>("prefix", "10.0.0.0/8", "a prefix")
-            .filter(|prefix| check_prefix(&fields, prefix));
+            .filter(|prefix| check_prefix(&fields, prefix, vrf));
         let action = action(&fields, vrf, prefix.as_ref().map(|prefix| prefix.value), vifs);
         if let (Some(vrf), Some(prefix)) = (vrf, &prefix) {
             if let Some(first) = taken.get(&(vrf.name.clone(), prefix.value)) {
@@ -56,8 +56,9 @@ pub(super) fn routes(
     routes
 }
 
-fn check_prefix(fields: &Fields<'_>, prefix: &At<IpNet>) -> bool {
-    let Some(why) = address::unroutable(&prefix.value) else { return true };
+fn check_prefix(fields: &Fields<'_>, prefix: &At<IpNet>, vrf: Option<&VrfConfig>) -> bool {
+    let why = address::unroutable(&prefix.value, vrf.map(|vrf| vrf.kind));
+    let Some(why) = why else { return true };
     let net = prefix.value.trunc();
     let help = if net == prefix.value {
         "write a unicast prefix".to_owned()
@@ -161,6 +162,7 @@ pub(super) fn route_lists(
                 Ok(prefixes) => {
                     let vrf_name = vrf.name.clone();
                     let list = RouteListConfig { vrf: vrf_name, file: path, prefixes, via4, via6 };
+                    check_reserved(&fields, &file.span, &list, vrf);
                     check_families(&fields, &list);
                     check_duplicates(&fields, &file.span, &list, vrf, vifs, routes, &lists);
                     lists.push(list);
@@ -170,6 +172,20 @@ pub(super) fn route_lists(
         fields.finish();
     }
     lists
+}
+
+/// What no VRF routes was refused with the list, which is read for all.
+fn check_reserved(
+    fields: &Fields<'_>,
+    span: &Range<usize>,
+    list: &RouteListConfig,
+    vrf: &VrfConfig,
+) {
+    let mut refused =
+        list.reserved().iter().filter_map(|net| address::unroutable(net, Some(vrf.kind)));
+    if let Some(why) = refused.next() {
+        fields.refuse(span, "file", format!("{}: {why}", list.file.display()), "remove it");
+    }
 }
 
 /// Each family that a list has needs a next hop.

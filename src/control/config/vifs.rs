@@ -155,7 +155,7 @@ fn vif(
     };
     let up = fields.boolean("up", true);
     let bfd = bgp::bfd(fields);
-    let bgp = bgp::sessions(fields, &addresses, kind);
+    let bgp = bgp::sessions(fields, &addresses, vrf.map(|vrf| vrf.kind), kind);
     let (port, vrf, tags) = (port?, vrf?, tags?);
     connect(fields, vrf, &addresses, vifs);
     let default_check = match port.role {

@@ -1,13 +1,18 @@
-//! What the station may do: no more than it has a use for. Capabilities are properties of threads that new
-//! threads and processes inherit, so they are given away before any other thread is started.
+//! What the station may do: no more than it has a use for. Capabilities and filters of system calls are properties
+//! of threads that new threads and processes inherit, so they are settled before any other thread is started.
+//!
+//! Landlock is no part of it: a process that it holds may change no mount (landlock(7)), but the name of the network
+//! namespace is one, and so is the BPF file system that has to come back when another hand takes it away.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, remove_capability_from_bounding_set,
     set_capabilities, set_no_new_privs,
 };
-use tracing::info;
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
+use tracing::{info, warn};
 
 /// What BIRD and the thread that looks after it may do. As root it becomes its own user, for whom its files
 /// are; of the rest it keeps those of the network. SYS_PTRACE tells in which network namespace a BIRD is that
@@ -33,8 +38,53 @@ const KEPT: CapabilitySet = BIRD
     .union(CapabilitySet::SYS_ADMIN)
     .union(CapabilitySet::SYS_CHROOT);
 
-/// Gives away for good, also for what is started later, every capability that is not [`KEPT`], and the way
-/// to new ones by programs that have them.
+/// System calls that neither the station nor BIRD has a use for, and that one which was taken over would have: other
+/// processes' memory and descriptors, the kernel and its modules, its keys, clocks and log, swap and accounting, ways
+/// around file names, file systems by the newer calls, and whole subsystems with a long history of faults.
+const REFUSED: &[libc::c_long] = &[
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_kexec_load,
+    libc::SYS_kexec_file_load,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_reboot,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_keyctl,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_adjtimex,
+    libc::SYS_clock_adjtime,
+    libc::SYS_sethostname,
+    libc::SYS_setdomainname,
+    libc::SYS_syslog,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_acct,
+    libc::SYS_quotactl,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_fanotify_init,
+    libc::SYS_pivot_root,
+    libc::SYS_open_tree,
+    libc::SYS_move_mount,
+    libc::SYS_fsopen,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fspick,
+    libc::SYS_mount_setattr,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+];
+
+/// Gives away for good, also for what is started later, every capability that is not [`KEPT`], the way to new ones by
+/// programs that have them, and the system calls of [`REFUSED`].
 ///
 /// # Errors
 /// The kernel's.
@@ -49,7 +99,21 @@ pub(super) fn drop_all_but_kept() -> io::Result<()> {
     }
     keep(KEPT)?;
     info!(kept = ?(has.permitted & KEPT), "capabilities");
+    match refuse_calls() {
+        Ok(()) => info!(refused = REFUSED.len(), "system calls"),
+        // A kernel or a container without filters: the rest holds all the same.
+        Err(error) => warn!(%error, "no system calls are refused"),
+    }
     Ok(())
+}
+
+/// Has the kernel refuse the calls of [`REFUSED`] to this thread, and to all that it starts from now on.
+fn refuse_calls() -> Result<(), seccompiler::Error> {
+    let rules: BTreeMap<_, _> = REFUSED.iter().map(|&call| (call, Vec::new())).collect();
+    let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let processor = std::env::consts::ARCH.try_into()?;
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refused, processor)?;
+    apply_filter(&BpfProgram::try_from(filter)?)
 }
 
 /// Leaves this thread, and all that it starts from now on, no more than `kept`.
@@ -69,6 +133,21 @@ pub(super) fn keep(kept: CapabilitySet) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refused_calls_fail_on_the_thread_that_gave_them_away_and_on_those_that_it_starts() {
+        use rustix::io::Errno;
+        use rustix::mount::{FsOpenFlags, fsopen};
+        let status = move || std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let filtered = move || status().contains("\nSeccomp:\t2\n");
+        let refused = move || fsopen("tmpfs", FsOpenFlags::empty()).err() == Some(Errno::PERM);
+        let work = move || {
+            refuse_calls().unwrap();
+            let started = std::thread::spawn(move || filtered() && refused()).join().unwrap();
+            started && filtered() && refused()
+        };
+        assert!(std::thread::spawn(work).join().unwrap());
+    }
 
     #[test]
     fn a_thread_gives_away_what_it_does_not_keep_and_the_others_stay_as_they_are() {

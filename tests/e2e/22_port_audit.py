@@ -169,12 +169,12 @@ def test_a_log_that_nobody_reads_holds_up_nothing():
 
 
 def capabilities(process):
-    """Effective and bounding set of each of its threads, and whether it may gain more."""
+    """Effective and bounding set of each of its threads, whether it may gain more, and whether its calls are filtered."""
     found = set()
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
         for task in pathlib.Path(f"/proc/{process}/task").iterdir():
             status = dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines() if ":\t" in line)
-            found.add((int(status["CapEff"], 16), int(status["CapBnd"], 16), status["NoNewPrivs"]))
+            found.add((int(status["CapEff"], 16), int(status["CapBnd"], 16), status["NoNewPrivs"], status["Seccomp"]))
     return found
 
 
@@ -191,19 +191,19 @@ STATION = BIRD | bits(14, 18, 21, 23, 38, 39)
 def test_it_keeps_no_privilege_that_it_does_not_need():
     case.fresh((lab.HERE / "bgp.toml").read_text())
     found = capabilities(station.running())
-    for effective, bounding, no_new in found:
+    for effective, bounding, no_new, filtered in found:
         expect(effective & ~STATION, 0, f"capabilities of a thread beyond those kept ({effective:x})")
-        expect((bounding & ~STATION, no_new), (0, "1"), "what a thread may gain, no_new_privs")
+        expect((bounding & ~STATION, no_new, filtered), (0, "1", "2"), "what a thread may gain, no_new_privs, Seccomp")
     network = bits(10, 11, 12, 13)
     # It gives away the others itself, when it has become its own user.
     found = set()
     def settled():
         found.clear()
         found.update(capabilities(station.bird()) if station.bird() else ())
-        return found and not any(effective & ~network for effective, _, _ in found)
+        return found and not any(effective & ~network for effective, *_ in found)
     case.wait_until(settled, 20, f"BIRD has no more than the network's capabilities: {found}")
-    for _, bounding, no_new in found:
-        expect((bounding & ~STATION, no_new), (0, "1"), "what BIRD may gain, no_new_privs")
+    for _, bounding, no_new, filtered in found:
+        expect((bounding & ~STATION, no_new, filtered), (0, "1", "2"), "what BIRD may gain, no_new_privs, Seccomp")
     expect(pathlib.Path(f"/proc/{station.bird()}/environ").read_bytes(), b"", "BIRD's environment")
 
 

@@ -28,7 +28,6 @@ GROWTH_KIB = 4096  # of resident memory in the second half
 ROUTERS = {}
 UNDO = contextlib.ExitStack()
 RESTS = []
-BIRD = lab.RUN / "bird/pid"
 
 
 def begin():
@@ -95,8 +94,10 @@ def tap_goes(_draw):
 
 
 def bird_dies(_draw):
-    peers.kill(int(BIRD.read_text()))
-    wait_until(lambda: BIRD.read_text().strip() and station.ctl("show", "bgp", "b")[0]["state"] == "established", 60, "BIRD is back")
+    before = station.bird()
+    peers.kill(before)
+    wait_until(lambda: station.bird() not in (None, before) and station.ctl("show", "bgp", "b")[0]["state"] == "established",
+               60, "BIRD is back")
 
 
 def questions(_draw):
@@ -121,8 +122,8 @@ def half(seed):
             act(draw)
             done[act.__name__] += 1
         sent, arrived = calm.finish()
-    # None on a machine that does nothing else; each has a counter, see below.
-    require(arrived >= sent - sent // 500, f"of {sent} frames beside all that {sent - arrived} are lost")
+    # None on a machine that does nothing else. Beside others it is the worker that waits for its CPU: each frame lost
+    # has a counter, which is looked at below.
     bird_dies(draw)
     return sum(done.values()), sent, sent - arrived
 

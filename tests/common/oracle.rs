@@ -54,6 +54,10 @@ impl Oracle {
                 if net.addr().is_ipv4() && net.prefix_len() < 31 {
                     routes.push((vif.vrf.to_string(), net.broadcast().into(), Target::Broadcast));
                 }
+                // RFC 4291 2.6.1, RFC 6164 section 5: every router on a subnet has its first address too.
+                if net.addr().is_ipv6() && net.prefix_len() < 127 {
+                    routes.push((vif.vrf.to_string(), net.network().into(), Target::Local));
+                }
                 let target = Target::Connected(vif.name.to_string());
                 routes.push((vif.vrf.to_string(), net.trunc(), target));
             }

@@ -10,15 +10,17 @@
 //! Dependencies point downwards only (`tests/architecture.rs` keeps it so):
 //!
 //! ```text
-//!  bin       stationd (command), stationctl (ctl): arguments in, exit code out
-//!  station   starts the threads and joins them  |  replay: the same parts on one thread
+//!  cli       stationd, stationctl: arguments in, exit code out
+//!  daemon    starts the threads and joins them  |  replay: the same parts on one thread
 //!  bird      the routing daemon: its configuration, its process, what it says
-//!  control   configuration -> tables and FIB, as transactions; the admin socket  |  observe: counters
+//!  control   configuration -> tables and FIB, as transactions  |  observe: counters
+//!  admin     the admin socket: requests, rows, server, client; knows no engine
+//!  config    text -> model -> difference; edits that keep comments; knows no engine
 //!  mirror    the kernel's routes as changes for control  |  ledger: outages and availability
 //!  slowpath  what workers punt: ARP, ND, ICMP, fragmentation, options  |  limit: token buckets
 //!  shares    pools that tenants share: the list of them, and the rule
 //!  tap       a TAP per VIF with routing peers, where BIRD's sockets are  |  netns: their network namespace
-//!  worker    rx burst -> path -> tx; the verdicts carried out and counted  |  handoff, publish
+//!  worker    rx burst -> path -> tx; the verdicts carried out and counted; handoff  |  publish
 //!  path      the way of a burst, one line per stage
 //!  stage     one packet stage per file
 //!  tables    ports, VIFs, VRFs, next-hop groups, adjacencies, counters, verdicts; the rules of forwarding
@@ -35,7 +37,7 @@
 //! 3. Each frame ends with one [`tables::Verdict`]: forwarded to an adjacency's port, punted to the
 //!    slow path, or dropped with a reason. One reason is one counter of one VIF (or of the port, while no
 //!    VIF is known), so that received = forwarded + punted + drops, exactly.
-//! 4. Punted frames cross to the slow path by [`handoff`], and its answers come back the same way.
+//! 4. Punted frames cross to the slow path by [`worker::handoff`], and its answers come back the same way.
 //!
 //! The packet path takes no lock, makes no system call per packet, allocates nothing and reads no clock:
 //! a turn's caller passes the time in.
@@ -56,16 +58,17 @@
 //! | drop reason | one line in [`tables::verdict`], one `burst.drop`, one test in `tests/bad_input/` |
 //! | packet stage | one file in [`stage`], one line in [`path`]; between `group` and `rewrite` in its list of filtered stages, with `concerns` and `verdict` ([`stage::filter`]) |
 //! | kind of port | an `impl` of [`port::Port`] |
-//! | setting | `control::model`, its parser with an error that says what to write, `scripts/station.toml` |
-//! | question to the daemon | `control::protocol`, and a row type with units in its names |
+//! | setting | [`config::model`], its parser with an error that says what to write, `scripts/station.toml` |
+//! | question to the daemon | [`admin::protocol`], and a row type with units in its names |
 
+pub mod admin;
 pub mod bird;
-pub mod command;
+pub mod cli;
+pub mod config;
 pub mod control;
 pub mod cpu;
-pub mod ctl;
+pub mod daemon;
 pub mod fib;
-pub mod handoff;
 pub mod ledger;
 pub mod limit;
 pub mod log;
@@ -80,7 +83,6 @@ pub mod replay;
 pub mod shares;
 pub mod slowpath;
 pub mod stage;
-pub mod station;
 pub mod tables;
 pub mod tap;
 pub mod wire;

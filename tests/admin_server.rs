@@ -10,10 +10,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use station::control::answer::Answer;
-use station::control::protocol::{ErrorKind, Request};
-use station::control::rows::{ChangeResult, RouteRow, VrfRow};
-use station::control::server::{Call, Limits, MAX_CONNECTIONS, MAX_OWN, QUEUE, Server};
+use station::admin::answer::Answer;
+use station::admin::protocol::{ErrorKind, Request};
+use station::admin::rows::{ChangeResult, RouteRow, VrfRow};
+use station::admin::server::{Call, Limits, MAX_CONNECTIONS, MAX_OWN, QUEUE, Server};
 use station::tables::VrfKind;
 
 const LIMITS: Limits = Limits {

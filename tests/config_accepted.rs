@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use proptest::prelude::*;
-use station::control::config::{self, load, parse};
-use station::control::model::{
+use station::config::model::{
     AllowedPrefix, AtMax, BfdConfig, Community, Config, KernelProtocol, NextHop, RouteAction,
     XdpMode, ZeroCopy,
 };
+use station::config::{self, load, parse};
 use station::tables::{Pcp, SourceCheck, Tags, VifKind};
 
 /// The reference that users copy.

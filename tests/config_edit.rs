@@ -6,9 +6,9 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use station::control::config::{edit, parse, replace};
-use station::control::model::{Config, RouteAction};
-use station::control::protocol::{Action, ErrorKind, Refusal, RouteAdd, RouteDel, Via, VifAdd};
+use station::admin::protocol::{Action, ErrorKind, Refusal, RouteAdd, RouteDel, Via, VifAdd};
+use station::config::model::{Config, RouteAction};
+use station::config::{edit, parse, replace};
 use station::tables::{Pcp, SourceCheck, VifKind};
 
 const REFERENCE: &str = include_str!("../scripts/station.toml");
@@ -27,7 +27,7 @@ fn route(prefix: &str, via: &[&str], action: Option<Action>) -> RouteAdd {
 
 fn del(text: &str, prefix: &str) -> Result<String, Refusal> {
     let route = RouteDel { vrf: "vpc-a".into(), prefix: prefix.parse().unwrap() };
-    edit::route_del(text, &config(text), &route)
+    Ok(edit::route_del(text, &config(text), &route)?)
 }
 
 #[test]
@@ -77,10 +77,13 @@ fn what_is_not_there_cannot_be_deleted() {
     let refusal = del(REFERENCE, "10.5.0.0/16").unwrap_err();
     assert_eq!(refusal.kind, ErrorKind::NotFound);
     assert_eq!(
-        edit::vif_del(REFERENCE, &config(REFERENCE), "z").unwrap_err().kind,
+        edit::vif_del(REFERENCE, &config(REFERENCE), "z").map_err(Refusal::from).unwrap_err().kind,
         ErrorKind::NotFound
     );
-    assert_eq!(edit::vif_set_up(REFERENCE, "z", true).unwrap_err().kind, ErrorKind::NotFound);
+    assert_eq!(
+        edit::vif_set_up(REFERENCE, "z", true).map_err(Refusal::from).unwrap_err().kind,
+        ErrorKind::NotFound
+    );
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("table.txt"), "10.5.0.0/16\n").unwrap();
     let text = format!(
@@ -88,7 +91,7 @@ fn what_is_not_there_cannot_be_deleted() {
     );
     let config = parse(&text, dir.path()).unwrap();
     let route = RouteDel { vrf: "vpc-a".into(), prefix: "10.5.0.0/16".parse().unwrap() };
-    let refusal = edit::route_del(&text, &config, &route).unwrap_err();
+    let refusal = edit::route_del(&text, &config, &route).map_err(Refusal::from).unwrap_err();
     assert_eq!(refusal.kind, ErrorKind::Conflict);
     assert!(refusal.message.contains("table.txt: edit that file"), "{refusal}");
 }
@@ -148,7 +151,8 @@ fn up_keeps_the_comment_beside_it() {
 
 #[test]
 fn a_vif_in_use_is_not_deleted() {
-    let refusal = edit::vif_del(REFERENCE, &config(REFERENCE), "a").unwrap_err();
+    let refusal =
+        edit::vif_del(REFERENCE, &config(REFERENCE), "a").map_err(Refusal::from).unwrap_err();
     assert_eq!(refusal.kind, ErrorKind::Conflict);
     for user in ["route 10.1.0.0/16 of vrf vpc-a", "neighbor 169.254.100.2"] {
         assert!(refusal.message.contains(user), "{refusal}");
@@ -168,9 +172,9 @@ fn values_cannot_inject_toml() {
 
 #[test]
 fn a_file_that_is_not_toml_is_refused() {
-    let refusal = edit::vif_set_up("[x", "a", true).unwrap_err();
+    let refusal = edit::vif_set_up("[x", "a", true).map_err(Refusal::from).unwrap_err();
     assert_eq!(refusal.kind, ErrorKind::Conflict);
-    let refusal = edit::vif_set_up("vif = 1", "a", true).unwrap_err();
+    let refusal = edit::vif_set_up("vif = 1", "a", true).map_err(Refusal::from).unwrap_err();
     assert_eq!(refusal.kind, ErrorKind::Conflict);
 }
 

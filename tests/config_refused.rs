@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use miette::Diagnostic;
-use station::control::config::{self, ConfigError};
+use station::config::{self, ConfigError};
 
 /// A valid file; fragments are appended to it.
 const BASE: &str = r#"[station]
@@ -55,7 +55,7 @@ fn line(n: usize) -> usize {
     BASE.lines().count() + n
 }
 
-fn parse(text: &str) -> Result<station::control::model::Config, ConfigError> {
+fn parse(text: &str) -> Result<station::config::model::Config, ConfigError> {
     config::parse(text, Path::new("/nonexistent"))
 }
 

@@ -10,10 +10,10 @@ use std::thread;
 
 use ipnet::IpNet;
 use serde_json::{Value, json};
-use station::control::answer::Answer;
-use station::control::protocol::{ErrorKind, Request};
-use station::control::rows::*;
-use station::control::server::{Call, Limits, QUEUE, Server};
+use station::admin::answer::Answer;
+use station::admin::protocol::{ErrorKind, Request};
+use station::admin::rows::*;
+use station::admin::server::{Call, Limits, QUEUE, Server};
 use station::tables::{PortRole, SourceCheck, VifKind};
 
 struct Station {

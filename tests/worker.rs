@@ -12,7 +12,6 @@ use common::packets::{arp, edited, packet, udp, udp_flow, with_ttl};
 use common::rig::{FaultPort, Random, Rig};
 use common::{A, A_CORE, A2, B, B_CORE, CONFIG, HOSTS, Host, P1, SECOND, port_mac};
 use station::fib::{self, Fib};
-use station::handoff::Label;
 use station::port::memory::MemoryPort;
 use station::port::{FrameSize, Pool};
 use station::publish::Publisher;
@@ -23,6 +22,7 @@ use station::tables::{
     VrfId, VrfKind,
 };
 use station::wire::ethernet::Mac;
+use station::worker::handoff::Label;
 use station::worker::{Exchange, Worker};
 
 /// The reason whose counter of a VIF has this name.

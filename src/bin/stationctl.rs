@@ -1,5 +1,5 @@
 //! The operator's command line.
 
 fn main() -> std::process::ExitCode {
-    station::ctl::run()
+    station::cli::stationctl::run()
 }

@@ -1,5 +1,5 @@
 //! The daemon.
 
 fn main() -> std::process::ExitCode {
-    station::command::run()
+    station::cli::stationd::run()
 }

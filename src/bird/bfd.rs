@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use super::session::{bfd_protocol, tap};
-use crate::control::model::{Config, NextHop, RouteAction, VifConfig};
+use crate::config::model::{Config, NextHop, RouteAction, VifConfig};
 
 /// A VIF's BFD has a protocol of its own: sessions are told apart by a number in the packet, and a
 /// tenant could guess another's.

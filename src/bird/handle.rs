@@ -68,7 +68,7 @@ impl Bird {
     }
 
     /// Has BIRD run this, or, with `None`, not run. Returns at once.
-    pub fn apply(&self, rendered: Option<Rendered>, config: &crate::control::model::Config) {
+    pub fn apply(&self, rendered: Option<Rendered>, config: &crate::config::model::Config) {
         drop(self.orders.send(Order::Apply(rendered, Peers::of(config))));
     }
 

@@ -11,8 +11,8 @@ use super::policy::owner;
 use super::render::{Domain, word};
 use super::rendered::Ways;
 use super::session::{digit, family};
-use crate::control::model::{AllowedPrefix, NextHop, RouteAction, RouteListConfig, VifConfig};
-use crate::control::protocol::Family;
+use crate::admin::protocol::Family;
+use crate::config::model::{AllowedPrefix, NextHop, RouteAction, RouteListConfig, VifConfig};
 use crate::tables::PortRole;
 
 /// The ports that lead to a prefix; none where it needs no port.

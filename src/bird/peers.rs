@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::bfd;
 use super::bfd_watch::Neighbor;
 use super::session::{self, Session};
-use crate::control::model::Config;
+use crate::config::model::Config;
 
 /// What the protocols in BIRD are about.
 #[derive(Debug, Default)]

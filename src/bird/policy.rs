@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 use ipnet::IpNet;
 
 use super::session::Cause;
-use crate::control::model::{AllowedPrefix, BgpConfig, Community};
-use crate::control::protocol::Family;
+use crate::admin::protocol::Family;
+use crate::config::model::{AllowedPrefix, BgpConfig, Community};
 use crate::tables::PortRole;
 use crate::tables::rules::{NO_HOSTS, RESERVED};
 

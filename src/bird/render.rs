@@ -14,9 +14,9 @@ use super::policy::{self, Place};
 use super::process::own_directory;
 use super::rendered::{Rendered, Ways};
 use super::session::{digit, family, protocol, table, tap};
+use crate::admin::protocol::Family;
+use crate::config::model::{AtMax, BgpConfig, Community, Config, Password, VifConfig};
 use crate::control::kernel::{alternates_table, best_table};
-use crate::control::model::{AtMax, BgpConfig, Community, Config, Password, VifConfig};
-use crate::control::protocol::Family;
 use crate::tables::{PortRole, VrfId, VrfKind};
 
 /// Routes beyond which BIRD compares the kernel's tables with its own rarely: a scan reads them all.

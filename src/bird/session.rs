@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::admin::protocol::Family;
+use crate::config::model::{Config, VifConfig};
 use crate::control::kernel::tap_name;
-use crate::control::model::{Config, VifConfig};
-use crate::control::protocol::Family;
 use crate::tables::PortId;
 
 /// A BGP session, as BIRD knows it.

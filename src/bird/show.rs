@@ -10,8 +10,8 @@ use super::client::{Client, ClientError};
 use super::parse::{self, BfdState, Route, Routes};
 use super::process::Place;
 use super::session::{Cause, Session};
-use crate::control::protocol::BgpDirection;
-use crate::control::rows::{BgpRouteRow, BgpRow};
+use crate::admin::protocol::BgpDirection;
+use crate::admin::rows::{BgpRouteRow, BgpRow};
 
 /// How long BIRD may take for a line of an answer to an operator.
 const PATIENCE: Duration = Duration::from_secs(5);

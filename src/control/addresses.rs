@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv6Net};
 
-use super::model::{Config, RouteAction, VifConfig};
+use crate::config::model::{Config, RouteAction, VifConfig};
 use crate::wire::ethernet::Mac;
 use crate::wire::ipv6::is_link_local;
 

@@ -17,10 +17,10 @@ use ipnet::IpNet;
 
 use super::commit::{CommitError, Engine, PortFacts, Publish, VrfUpdates};
 use super::compile::compile;
-use super::diff::{self, Diff};
-use super::model::Config;
 use super::rib::Rib;
 use super::state::State;
+use crate::config::model::Config;
+use crate::config::{self, Diff};
 use crate::fib::FibError;
 use crate::tables::{
     Adjacency, AdjacencyId, AdjacencyTable, GroupId, PortId, Snapshot, VifId, VrfId,
@@ -69,9 +69,9 @@ pub(super) struct Commit {
 /// # Errors
 /// [`CommitError::NeedsRestart`].
 pub fn difference(old: Option<&Config>, new: &Config) -> Result<Diff, CommitError> {
-    let restart = old.map_or_else(Vec::new, |old| diff::needs_restart(old, new));
+    let restart = old.map_or_else(Vec::new, |old| config::needs_restart(old, new));
     match restart.is_empty() {
-        true => Ok(diff::diff(old, new)),
+        true => Ok(config::diff(old, new)),
         false => Err(CommitError::NeedsRestart(restart)),
     }
 }

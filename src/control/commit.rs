@@ -6,10 +6,10 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::candidate::{Commit, introduce};
-use super::diff::Diff;
 use super::learn::Learnings;
-use super::model::Config;
 use super::state::State;
+use crate::config::Diff;
+use crate::config::model::Config;
 use crate::fib::{Fib, FibError};
 use crate::publish::Publisher;
 use crate::tables::{Snapshot, VifId, VrfId};

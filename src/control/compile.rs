@@ -10,9 +10,9 @@ use ipnet::IpNet;
 
 use super::addresses::{NextHops, addresses};
 use super::commit::{CommitError, PortFacts};
-use super::model::{Config, NextHop, RouteAction, VifConfig};
 use super::rib::{Host, List, Rib, Source};
 use super::state::{Egress, Neighbor, State};
+use crate::config::model::{Config, NextHop, RouteAction, VifConfig};
 use crate::tables::rules::{FlowKeys, broadcast, reserved, subnet_router_anycast};
 use crate::tables::{AdjacencyId, AdjacencyKind, GroupId, Port, PortId, Vif, VifId, Vrf, VrfId};
 use crate::wire::ipv6::is_link_local;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::commit::{Engine, Publish};
-use super::model::Config;
 use super::rib::Source;
+use crate::config::model::Config;
 use crate::tables::{Adjacency, GroupId, Member, PortId, Snapshot, VifId, VrfId};
 
 /// One route of a VRF.

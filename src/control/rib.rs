@@ -5,7 +5,6 @@
 //! where any route is longer than the subnet's, that route holds (RFC 1812 5.2.4.3), whether the
 //! neighbor is known or not.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::learned::Learned;
+use crate::config::difference;
 use crate::tables::GroupId;
 
 /// Where a route comes from. Of the same prefix, the first named here wins.
@@ -195,36 +195,6 @@ fn changed_prefixes(old: &[List], new: &[List], visit: &mut impl FnMut(IpNet)) {
     for list in gone {
         list.prefixes.iter().copied().for_each(&mut *visit);
     }
-}
-
-/// Which of two lists something is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
-    Old,
-    New,
-}
-
-/// Calls `visit` with what is in one of two sorted lists only.
-pub(super) fn difference(
-    mut old: &[IpNet],
-    mut new: &[IpNet],
-    visit: &mut impl FnMut(IpNet, Side),
-) {
-    while let ([x, rest_old @ ..], [y, rest_new @ ..]) = (old, new) {
-        match x.cmp(y) {
-            Ordering::Equal => (old, new) = (rest_old, rest_new),
-            Ordering::Less => {
-                visit(*x, Side::Old);
-                old = rest_old;
-            }
-            Ordering::Greater => {
-                visit(*y, Side::New);
-                new = rest_new;
-            }
-        }
-    }
-    old.iter().for_each(|prefix| visit(*prefix, Side::Old));
-    new.iter().for_each(|prefix| visit(*prefix, Side::New));
 }
 
 #[cfg(test)]

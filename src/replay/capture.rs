@@ -19,9 +19,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{MemoryStation, ReplayError, Report};
+use crate::config::model::Config;
+use crate::config::{self, ConfigError};
 use crate::control::PortFacts;
-use crate::control::config::{self, ConfigError};
-use crate::control::model::Config;
 use crate::port::FrameSize;
 use crate::tables::{PortId, Verdict, VifId};
 use crate::wire::ethernet::{ETHERTYPE_IPV6, ETHERTYPE_SERVICE_TAG, ETHERTYPE_VLAN, Mac, be16};

@@ -7,16 +7,16 @@ pub mod capture;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::control::model::Config;
+use crate::config::model::Config;
 use crate::control::{CommitError, Engine, Limits, PortFacts};
 use crate::fib::{self, Fib, FibReader};
-use crate::handoff::Label;
 use crate::port::memory::MemoryPort;
 use crate::port::{FrameSize, Pool};
 use crate::publish::{Publisher, Subscriber};
 use crate::slowpath::{NeighborEvent, Output, Punted, SlowPath, View, route};
 use crate::tables::counters::{SlowCounters, WorkerCounters};
 use crate::tables::{PortId, SlowOutcome, Snapshot, Verdict, VifId, VrfId};
+use crate::worker::handoff::Label;
 use crate::worker::{Exchange, Worker};
 
 /// Frames of the worker's memory: a burst, and what the slow path adds to it.

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use station::control::model::Config;
-use station::control::protocol::BgpDirection;
+use station::admin::protocol::BgpDirection;
+use station::config::model::Config;
 
 use crate::wire::{Router, Wire, wait};
 
@@ -89,8 +89,8 @@ fn two_hundred_tenants_learn_only_their_own() {
 fn one_prefix_too_many_is_that_sessions_matter() {
     let mut config = tenants(4, "max_prefixes = 2\nat_max = \"shut\"", "");
     let actions = [
-        ("t2", station::control::model::AtMax::Discard),
-        ("t3", station::control::model::AtMax::Warn),
+        ("t2", station::config::model::AtMax::Discard),
+        ("t3", station::config::model::AtMax::Warn),
     ];
     for (name, action) in actions {
         let vif = config.vifs.iter_mut().find(|vif| &*vif.name == name).unwrap();

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use station::bird::{self, ProcessError, Surroundings};
-use station::control::config::parse;
-use station::control::model::Config;
+use station::config::model::Config;
+use station::config::parse;
 use station::tables::VrfId;
 
 const CONFIG: &str = include_str!("station.toml");

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, unbounded};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use station::admin::rows::BgpRow;
 use station::bird::{self, Bird, PeerEvent, Session};
-use station::control::model::{Config, VifConfig};
-use station::control::rows::BgpRow;
+use station::config::model::{Config, VifConfig};
 
 use crate::{BIRD, render_with};
 
@@ -221,8 +221,8 @@ impl Wire {
     pub fn routes(
         &self,
         vif: &str,
-        direction: station::control::protocol::BgpDirection,
-    ) -> Vec<station::control::rows::BgpRouteRow> {
+        direction: station::admin::protocol::BgpDirection,
+    ) -> Vec<station::admin::rows::BgpRouteRow> {
         let mut sessions = self.sessions();
         sessions.retain(|session| &*session.vif == vif);
         let questions = self.bird.as_ref().unwrap().questions();

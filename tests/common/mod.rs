@@ -10,9 +10,9 @@ pub mod rig;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use station::config;
+use station::config::model::Config;
 use station::control::PortFacts;
-use station::control::config;
-use station::control::model::Config;
 use station::replay::{MemoryStation, Report};
 use station::tables::{DropReason, PortId, PuntReason, SlowOutcome, VifId};
 use station::wire::ethernet::Mac;

@@ -5,7 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
-use station::control::model::{Config, RouteAction, VifConfig};
+use station::config::model::{Config, RouteAction, VifConfig};
 use station::tables::{Pcp, SourceCheck, VifKind, VrfKind};
 use station::wire::ethernet::Mac;
 

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use station::control::{Engine, Limits};
 use station::fib::{self, Fib};
-use station::handoff::Label;
 use station::port::memory::MemoryPort;
 use station::port::{BURST, Frame, FrameSize, Pool, Port};
 use station::publish::Publisher;
 use station::tables::counters::WorkerCounters;
 use station::tables::{PortId, Snapshot, Verdict, VifId};
+use station::worker::handoff::Label;
 use station::worker::{Exchange, Worker};
 
 use super::{facts, parse};

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use station::control::PortFacts;
-use station::control::model::{
+use station::config::model::{
     Config, NeighborConfig, NextHop, PortConfig, RouteAction, RouteConfig, RouteListConfig,
     StationConfig, VifConfig, VrfConfig, XdpMode, ZeroCopy,
 };
+use station::control::PortFacts;
 use station::tables::{Pcp, PortRole, SourceCheck, Tags, VrfKind};
 use station::wire::ethernet::Mac;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use proptest::prelude::*;
-use station::control::model::{Config, RouteAction};
+use station::config::model::{Config, RouteAction};
 use station::control::{MAX_NEXT_HOPS, Source};
 use station::mirror::{Change, Hop, Hops, Range, Reason, Table, To};
 use station::slowpath::NeighborEvent;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use draw::{Draw, VIFS, facts, ip, mac};
 use naive::{Learned, Naive, observe};
 use proptest::prelude::*;
-use station::control::model::Config;
+use station::config::model::Config;
 use station::control::{CommitError, Engine, Limits};
 use station::fib::Fib;
 use station::slowpath::NeighborEvent;
@@ -75,7 +75,7 @@ impl Station {
                 let find = |c: &Config| c.vifs.iter().find(|vif| *vif.name == *name).cloned();
                 let (Some(a), Some(b)) = (find(old), find(config)) else { return false };
                 let naive = Naive { config, facts: &facts(self.links), learned: &Learned::new() };
-                let configured = |n: &station::control::model::NeighborConfig| {
+                let configured = |n: &station::config::model::NeighborConfig| {
                     *n.vif == *name && n.address == address
                 };
                 (&a.port, a.tags, &a.vrf) == (&b.port, b.tags, &b.vrf)
@@ -100,7 +100,7 @@ impl Station {
                 None => NeighborEvent::Lost { vif: id, address: *address },
             });
             let vif = config.vifs.iter().find(|vif| *vif.name == **name).unwrap();
-            let configured = |n: &&station::control::model::NeighborConfig| {
+            let configured = |n: &&station::config::model::NeighborConfig| {
                 *n.vif == **name && n.address == *address
             };
             let naive = Naive { config: &config, facts: &facts, learned: &self.learned };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use station::control::model::{Config, NextHop, RouteAction, VifConfig};
+use station::config::model::{Config, NextHop, RouteAction, VifConfig};
 use station::control::{Engine, PortFacts, Source};
 use station::tables::{Adjacency, AdjacencyKind, GroupId, Pcp, VifId, VlanSlot, VrfId};
 use station::wire::ethernet::Mac;
@@ -111,7 +111,7 @@ impl Naive<'_> {
             static_neighbor: false,
         };
         if kind == "Forward" {
-            let same = |n: &&station::control::model::NeighborConfig| {
+            let same = |n: &&station::config::model::NeighborConfig| {
                 *n.vif == *name && n.address == address
             };
             let configured = self.config.neighbors.iter().find(same);

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use station::control::model::RouteAction;
+use station::config::model::RouteAction;
 use station::control::{CommitError, Engine, Limits};
 use station::fib::Fib;
 use station::slowpath::{NeighborEvent, Output, Punted, SlowPath, View};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ipnet::{IpNet, Ipv4Net};
-use station::control::model::{Config, NeighborConfig, RouteAction, RouteConfig, RouteListConfig};
+use station::config::model::{Config, NeighborConfig, RouteAction, RouteConfig, RouteListConfig};
 use station::control::{CommitError, Engine, Limits, Source, difference};
 use station::fib::Fib;
 use station::slowpath::NeighborEvent;

@@ -1,7 +1,7 @@
 //! What is measured.
 
 use crate::packets::Families;
-use crate::station::{Shape, Vrfs};
+use crate::daemon::{Shape, Vrfs};
 
 pub struct Case {
     pub shape: Shape,

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use station::control::model::{NextHop, RouteListConfig};
-use station::control::{Engine, Limits, PortFacts, config};
+use station::config::model::{NextHop, RouteListConfig};
+use station::config;
+use station::control::{Engine, Limits, PortFacts};
 use station::fib::{self, Fib};
 use station::port::{FrameSize, Pool};
 use station::publish::Publisher;

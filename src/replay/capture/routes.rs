@@ -17,10 +17,10 @@ use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::CaptureError;
-use crate::control::client::{Client, Failure};
-use crate::control::model::Config;
-use crate::control::protocol::{Request, RouteFilter};
-use crate::control::rows::{Member, NeighborRow, RouteRow};
+use crate::admin::client::{Client, Failure};
+use crate::admin::protocol::{Request, RouteFilter};
+use crate::admin::rows::{Member, NeighborRow, RouteRow};
+use crate::config::model::Config;
 use crate::control::{Engine, Publish};
 use crate::mirror::{Change, Hop, Hops, Table, To};
 use crate::slowpath::NeighborEvent;

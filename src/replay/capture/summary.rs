@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use super::routes::LearnedRow;
-use crate::control::model::Config;
+use crate::config::model::Config;
 use crate::tables::{DropReason, PortId, PuntReason, SlowOutcome};
 use crate::wire::ethernet::Mac;
 

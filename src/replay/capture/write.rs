@@ -17,7 +17,7 @@ use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeade
 
 use super::read::Captured;
 use super::{CaptureError, MacSource};
-use crate::control::model::Config;
+use crate::config::model::Config;
 use crate::tables::PortId;
 use crate::wire::ethernet::Mac;
 

@@ -1,0 +1,303 @@
+//! The admin protocol's requests and answers: lines of JSON over a Unix socket. The field names here
+//! are what `stationctl --json` prints and are stable: a field may be added, none is renamed.
+//!
+//! A request is one line, at most 64 KiB: `{"v":1,"request":"show_vifs"}`. The answer is one or more
+//! lines, each with `"v":1`; the last has `"end":true` or is an error:
+//!
+//! ```text
+//! {"v":1,"rows":[{...},{...}]}
+//! {"v":1,"rows":[{...}],"end":true}
+//! {"v":1,"result":{...},"end":true}
+//! {"v":1,"error":{"kind":"not_found","message":"there is no vif \"x\""}}
+//! ```
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::config::edit::EditError;
+pub use crate::config::edit::{Action, RouteAdd, RouteDel, Via, VifAdd};
+
+/// The version of the protocol that this program speaks.
+pub const VERSION: u64 = 1;
+/// The longest request, in octets, with its newline.
+pub const MAX_REQUEST: usize = 64 << 10;
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Versions and uptime ([`crate::admin::rows::VersionInfo`]).
+    Version,
+    /// All ports ([`crate::admin::rows::PortRow`]).
+    ShowPorts,
+    /// All VIFs ([`crate::admin::rows::VifRow`]).
+    ShowVifs,
+    /// All VRFs ([`crate::admin::rows::VrfRow`]).
+    ShowVrfs,
+    /// Routes of a VRF by prefix ([`crate::admin::rows::RouteRow`]).
+    ShowRoutes(RouteFilter),
+    /// Resolved and unresolved neighbors ([`crate::admin::rows::NeighborRow`]).
+    ShowNeighbors,
+    /// Counters by port and VIF ([`crate::admin::rows::CounterRow`]).
+    ShowCounters(CounterFilter),
+    /// All workers ([`crate::admin::rows::WorkerRow`]).
+    ShowWorkers,
+    /// BGP sessions ([`crate::admin::rows::BgpRow`]).
+    ShowBgp {
+        /// Only those of this VIF.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vif: Option<String>,
+    },
+    /// Routes of a VIF's BGP sessions ([`crate::admin::rows::BgpRouteRow`]).
+    ShowBgpRoutes {
+        /// Name of the VIF.
+        vif: String,
+        /// From or to its peers.
+        direction: BgpDirection,
+    },
+    /// Whether the FIB is what the kernel has ([`crate::admin::rows::ConsistencyRow`]).
+    ShowConsistency,
+    /// Outages, oldest first ([`crate::admin::rows::OutageRow`]).
+    ShowOutages(Period),
+    /// How available VIFs were ([`crate::admin::rows::SlaRow`]).
+    ShowSla(Period),
+    /// What a packet to an address would meet ([`crate::admin::rows::LookupResult`]).
+    Lookup(LookupRequest),
+    /// Adds a route ([`crate::admin::rows::ChangeResult`], as all changes).
+    RouteAdd(RouteAdd),
+    /// Deletes a route.
+    RouteDel(RouteDel),
+    /// Adds a VIF.
+    VifAdd(VifAdd),
+    /// Deletes a VIF.
+    VifDel(VifName),
+    /// Sets a VIF up.
+    VifUp(VifName),
+    /// Sets a VIF down.
+    VifDown(VifName),
+    /// Starts a VIF's BGP sessions anew.
+    BgpReset {
+        /// Name of the VIF.
+        vif: String,
+        /// Only the session with this peer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        peer: Option<IpAddr>,
+    },
+    /// Sets all counters to zero, as seen by clients.
+    ClearCounters,
+    /// Reads the configuration file again.
+    Reload {
+        /// Only says what would change.
+        #[serde(default)]
+        dry_run: bool,
+    },
+    /// Ends the station, once the client has the answer.
+    Stop {
+        /// BIRD, its sessions and the TAPs are left for the next station.
+        #[serde(default)]
+        keep_sessions: bool,
+    },
+}
+
+impl Request {
+    /// Whether it changes anything.
+    pub const fn is_change(&self) -> bool {
+        !matches!(
+            self,
+            Request::Version
+                | Request::ShowPorts
+                | Request::ShowVifs
+                | Request::ShowVrfs
+                | Request::ShowRoutes(_)
+                | Request::ShowNeighbors
+                | Request::ShowCounters(_)
+                | Request::ShowWorkers
+                | Request::ShowBgp { .. }
+                | Request::ShowBgpRoutes { .. }
+                | Request::ShowConsistency
+                | Request::ShowOutages(_)
+                | Request::ShowSla(_)
+                | Request::Lookup(_)
+                | Request::Reload { dry_run: true }
+        )
+    }
+}
+
+/// Which routes to show.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteFilter {
+    /// Name of the VRF.
+    pub vrf: String,
+    /// Only this family.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<Family>,
+    /// Only this prefix and those within it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<IpNet>,
+}
+
+impl RouteFilter {
+    /// Whether a route of the VRF is to be shown.
+    pub fn matches(&self, prefix: &IpNet) -> bool {
+        let family = match self.family {
+            Some(Family::Ipv4) => prefix.addr().is_ipv4(),
+            Some(Family::Ipv6) => prefix.addr().is_ipv6(),
+            None => true,
+        };
+        family && self.prefix.is_none_or(|within| within.contains(prefix))
+    }
+}
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+/// Which way routes went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BgpDirection {
+    /// From the peer.
+    Received,
+    /// To the peer.
+    Advertised,
+}
+
+/// Which counters to show.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CounterFilter {
+    /// Only those of this VIF.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vif: Option<String>,
+    /// Only those of this port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
+    /// Those that are zero too.
+    #[serde(default)]
+    pub all: bool,
+}
+
+/// A period that ends now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Period {
+    /// Only what concerns this VIF.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vif: Option<String>,
+    /// How many seconds ago it began.
+    pub since_s: u64,
+}
+
+/// Where a packet comes in and where it wants to go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LookupRequest {
+    /// Enters by this VIF; exactly one of `vif` and `vrf` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vif: Option<String>,
+    /// Is looked up in this VRF.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vrf: Option<String>,
+    /// The destination.
+    pub address: IpAddr,
+}
+
+/// A VIF.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VifName {
+    /// Its name.
+    pub name: String,
+}
+
+/// Why a request was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// What the request names does not exist.
+    NotFound,
+    /// The request, or the configuration that it would make, is wrong.
+    Invalid,
+    /// Something else stands against it: in use, changed meanwhile, exists already.
+    Conflict,
+    /// The peer may not ask.
+    Denied,
+    /// The request is longer than 64 KiB.
+    TooLarge,
+    /// The request or its answer took too long.
+    Timeout,
+    /// The version is not spoken here.
+    Version,
+    /// Too many connections.
+    Busy,
+    /// The station failed.
+    Internal,
+}
+
+/// A refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// For programs.
+    pub kind: ErrorKind,
+    /// For people.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal with a message.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Refusal { kind, message: message.into() }
+    }
+}
+
+impl From<EditError> for Refusal {
+    fn from(error: EditError) -> Refusal {
+        let kind = match error {
+            EditError::NotFound(_) => ErrorKind::NotFound,
+            EditError::Conflict(_) => ErrorKind::Conflict,
+        };
+        Refusal::new(kind, error.to_string())
+    }
+}
+
+/// A request as it is sent, with the newline.
+pub fn encode(request: &Request) -> serde_json::Result<Vec<u8>> {
+    #[derive(Serialize)]
+    struct Versioned<'a> {
+        v: u64,
+        #[serde(flatten)]
+        request: &'a Request,
+    }
+    let mut line = serde_json::to_vec(&Versioned { v: VERSION, request })?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// A request from a line as it was received.
+pub fn decode(line: &[u8]) -> Result<Request, Refusal> {
+    let invalid = |error: serde_json::Error| Refusal::new(ErrorKind::Invalid, error.to_string());
+    let mut fields: serde_json::Map<_, _> = serde_json::from_slice(line).map_err(invalid)?;
+    match fields.remove("v") {
+        Some(v) if v == VERSION => {
+            Request::deserialize(serde_json::Value::Object(fields)).map_err(invalid)
+        }
+        Some(v) => {
+            let message = format!("version {v} is not spoken here, only {VERSION}");
+            Err(Refusal::new(ErrorKind::Version, message))
+        }
+        None => Err(Refusal::new(ErrorKind::Version, format!("\"v\":{VERSION} is missing"))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,4 @@
+//! The two command lines.
+
+pub mod stationctl;
+pub mod stationd;

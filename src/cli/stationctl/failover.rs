@@ -1,0 +1,129 @@
+//! Consistency, outages and availability: arguments and columns.
+
+use std::io::{self, Write};
+use std::time::{Duration, UNIX_EPOCH};
+
+use clap::Args;
+
+use super::output::Show;
+use super::table;
+use super::tables::or_dash;
+use super::units::{count, milliseconds, seconds};
+use crate::admin::protocol::Period;
+use crate::admin::rows::{ConsistencyRow, OutageRow, SlaRow};
+
+/// Of which VIF, and since when.
+#[derive(Args, Debug)]
+pub(super) struct PeriodArgs {
+    /// Only this VIF
+    vif: Option<String>,
+    /// How long ago the period began, like 12h or 30days
+    #[arg(long, value_name = "TIME", default_value = "30days", value_parser = humantime::parse_duration)]
+    since: Duration,
+}
+
+impl PeriodArgs {
+    pub(super) fn period(&self) -> Period {
+        Period { vif: self.vif.clone(), since_s: self.since.as_secs() }
+    }
+}
+
+impl Show for ConsistencyRow {
+    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+        let headings = [
+            "VRF",
+            "FAMILY",
+            "OK",
+            ">IN KERNEL",
+            ">LEARNED",
+            ">DUMPED",
+            ">AUDITS",
+            ">MISMATCHES",
+            ">REPAIRED",
+            ">RESYNCS",
+            ">RESYNCED",
+            ">OVERFLOWS",
+            ">REFUSED",
+            ">NO ROOM",
+            "LAST ERROR",
+        ];
+        let rows = rows.iter().map(|row| {
+            vec![
+                row.vrf.clone(),
+                row.family.clone(),
+                if row.ok { "yes" } else { "NO" }.to_owned(),
+                count(row.kernel_routes),
+                count(row.learned_routes),
+                or_dash(row.dumped_s.map(|s| format!("{} ago", seconds(s)))),
+                count(row.audits),
+                count(row.mismatches),
+                count(row.repaired),
+                count(row.resyncs),
+                count(row.resynced),
+                count(row.overflows),
+                count(row.refused),
+                count(row.no_room),
+                row.last_error.clone(),
+            ]
+        });
+        table::write(out, &headings, rows)
+    }
+}
+
+/// A moment, in UTC.
+fn moment(ms: u64) -> String {
+    // What has no such form is none of ours.
+    UNIX_EPOCH
+        .checked_add(Duration::from_millis(ms))
+        .map_or_else(String::new, |time| humantime::format_rfc3339_millis(time).to_string())
+}
+
+impl Show for OutageRow {
+    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+        let headings = ["VIF", "FROM", "TO", ">FOR", "CAUSE", "ALSO", ">DETECTION", ">FRAMES LOST"];
+        let rows = rows.iter().map(|row| {
+            let also: Vec<&str> = row.also.iter().map(|cause| cause.word()).collect();
+            vec![
+                row.vif.clone().unwrap_or_else(|| "(all)".to_owned()),
+                moment(row.start_ms),
+                row.end_ms.map_or_else(|| "lasts".to_owned(), moment),
+                milliseconds(row.duration_ms),
+                row.cause.word().to_owned(),
+                also.join(" "),
+                or_dash(row.detection_ms.map(milliseconds)),
+                or_dash(row.frames_lost.map(count)),
+            ]
+        });
+        table::write(out, &headings, rows)
+    }
+}
+
+impl Show for SlaRow {
+    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+        let headings = [
+            "VIF",
+            "STATE",
+            ">AVAILABILITY",
+            ">OUTAGES",
+            ">DOWN",
+            ">LONGEST",
+            ">PLANNED",
+            ">FRAMES LOST",
+            "SINCE",
+        ];
+        let rows = rows.iter().map(|row| {
+            vec![
+                row.vif.clone(),
+                row.state.clone(),
+                format!("{:.5}%", 100.0 * row.availability),
+                count(row.outages),
+                milliseconds(row.down_ms),
+                milliseconds(row.longest_ms),
+                milliseconds(row.planned_ms),
+                count(row.frames_lost),
+                moment(row.since_ms),
+            ]
+        });
+        table::write(out, &headings, rows)
+    }
+}

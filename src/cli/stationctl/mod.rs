@@ -1,0 +1,155 @@
+//! `stationctl`: asks a running station over its admin socket and shows the answer, as tables for
+//! people or as JSON for programs.
+
+mod args;
+mod bgp;
+mod failover;
+mod json_help;
+mod output;
+mod table;
+mod tables;
+mod units;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::admin::client::{self, Client};
+use crate::admin::protocol::Request;
+use crate::admin::rows::{
+    BgpRouteRow, BgpRow, ChangeResult, ConsistencyRow, CounterRow, LookupResult, NeighborRow,
+    OutageRow, PortRow, RouteRow, SlaRow, VersionInfo, VifRow, VrfRow, WorkerRow,
+};
+use args::{Args, Command};
+use output::Show;
+
+/// Why nothing is shown.
+enum Failure {
+    /// There is no answer.
+    Answer(client::Failure),
+    /// The answer cannot be written.
+    Output(io::Error),
+}
+
+impl From<client::Failure> for Failure {
+    fn from(failure: client::Failure) -> Self {
+        Failure::Answer(failure)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure::Output(error)
+    }
+}
+
+/// Runs the command line and gives the exit code: 0 done, 1 refused by the station, 2 wrong usage
+/// (given by the argument parser), 3 the station cannot be reached.
+pub fn run() -> ExitCode {
+    let args = Args::parse();
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let result = command(&args, &mut out).and_then(|()| Ok(out.flush()?));
+    let (code, message) = match result {
+        Ok(()) => return ExitCode::SUCCESS,
+        // The reader has seen enough.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            return ExitCode::SUCCESS;
+        }
+        Err(Failure::Output(error)) => (1, format!("cannot write: {error}")),
+        Err(Failure::Answer(failure)) => match &failure {
+            client::Failure::Refused(_) => (1, failure.to_string()),
+            client::Failure::Unreachable(_) => (3, failure.to_string()),
+            client::Failure::Absent(_) => (3, format!("{failure} (--socket PATH names another)")),
+        },
+    };
+    // Without standard error there is only the code.
+    let _ = writeln!(io::stderr(), "stationctl: {message}");
+    ExitCode::from(code)
+}
+
+fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
+    let request = match &args.command {
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Args::command(), "stationctl", &mut script);
+            return Ok(out.write_all(&script)?);
+        }
+        Command::Station(command) => command.request(),
+    };
+    match &request {
+        Request::ShowPorts => rows::<PortRow>(args, &request, out),
+        Request::ShowVifs => rows::<VifRow>(args, &request, out),
+        Request::ShowVrfs => rows::<VrfRow>(args, &request, out),
+        Request::ShowRoutes(_) => rows::<RouteRow>(args, &request, out),
+        Request::ShowNeighbors => rows::<NeighborRow>(args, &request, out),
+        Request::ShowCounters(_) => rows::<CounterRow>(args, &request, out),
+        Request::ShowWorkers => rows::<WorkerRow>(args, &request, out),
+        Request::ShowBgp { .. } => rows::<BgpRow>(args, &request, out),
+        Request::ShowBgpRoutes { .. } => rows::<BgpRouteRow>(args, &request, out),
+        Request::ShowConsistency => rows::<ConsistencyRow>(args, &request, out),
+        Request::ShowOutages(_) => rows::<OutageRow>(args, &request, out),
+        Request::ShowSla(_) => rows::<SlaRow>(args, &request, out),
+        Request::Lookup(_) => result::<LookupResult>(args, &request, out),
+        Request::Version => result::<VersionInfo>(args, &request, out),
+        _ => result::<ChangeResult>(args, &request, out),
+    }
+}
+
+/// Asks for rows and shows them as they come.
+fn rows<R: Show + Serialize + DeserializeOwned>(
+    args: &Args,
+    request: &Request,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let mut client = Client::connect(&args.socket, request)?;
+    let mut written = 0;
+    let mut page: Vec<R> = Vec::new();
+    while let Some(line) = client.line::<R>()? {
+        if args.json {
+            output::json_rows(out, &line.rows, written)?;
+            written += line.rows.len();
+        } else {
+            page.extend(line.rows);
+            if page.len() >= output::PAGE {
+                R::show(&page, out)?;
+                page.clear();
+                written += 1;
+            }
+        }
+    }
+    if args.json {
+        output::json_end(out, written)?;
+    } else if !page.is_empty() || written == 0 {
+        R::show(&page, out)?;
+    }
+    Ok(())
+}
+
+/// Asks for one result and shows it.
+fn result<R: Show + Serialize + DeserializeOwned>(
+    args: &Args,
+    request: &Request,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let mut client = Client::connect(&args.socket, request)?;
+    let mut results: Vec<R> = Vec::new();
+    while let Some(line) = client.line::<R>()? {
+        results.extend(line.result);
+    }
+    let [result] = &results[..] else {
+        let message = "the answer of the station has no result".to_owned();
+        return Err(client::Failure::Unreachable(message).into());
+    };
+    if matches!(request, Request::Stop { .. }) {
+        client.wait_for_end()?;
+    }
+    if args.json {
+        output::json(out, result)?;
+    } else {
+        R::show(&results, out)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,312 @@
+//! The columns of each kind of answer.
+
+use std::io::{self, Write};
+
+use super::output::Show;
+use super::table;
+use super::units::{count, octets, seconds};
+use crate::admin::rows::{
+    ChangeResult, CounterRow, LookupResult, Member, NeighborRow, PortRow, RouteRow, VersionInfo,
+    VifRow, VrfRow, WorkerRow,
+};
+
+/// A word of the configuration file, as JSON has it.
+fn word(value: impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => "-".to_owned(),
+    }
+}
+
+pub(super) fn or_dash(text: Option<impl ToString>) -> String {
+    text.map_or_else(|| "-".to_owned(), |text| text.to_string())
+}
+
+impl Show for PortRow {
+    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+        let headings = [
+            "PORT",
+            "INTERFACE",
+            "ROLE",
+            "LINK",
+            "MAC",
+            ">MTU",
+            "XDP",
+            "ZERO-COPY",
+            ">QUEUES",
+            ">RX FRAMES",
+            ">RX",
+            ">TX FRAMES",
+            ">TX",
+            ">DROPS",
+            ">MISSED",
+        ];
+        let troubled: Vec<&PortRow> = rows.iter().filter(|port| !port.trouble.is_empty()).collect();
+        let rows = rows.iter().map(|port| {
+            let kernel = &port.kernel;
+            vec![
+                port.name.clone(),
+                port.interface.clone(),
+                word(port.role),
+                port.link.clone(),
+                port.mac.clone(),
+                port.mtu.to_string(),
+                port.xdp_mode.clone(),
+                if port.zero_copy { "yes" } else { "no" }.to_owned(),
+                port.queues.to_string(),
+                count(port.traffic.rx_frames),
+                octets(port.traffic.rx_octets),
+                count(port.traffic.tx_frames),
+                octets(port.traffic.tx_octets),
+                count(port.drops.values().sum()),
+                // What the kernel could not hand over.
+                count(kernel.rx_dropped + kernel.rx_ring_full + port.xdp.no_socket),
+            ]
+        });
+        table::write(out, &headings, rows)?;
+        troubled.iter().try_for_each(|port| writeln!(out, "\n{}: {}", port.name, port.trouble))
+    }
+}
+
+impl Show for VifRow {
+    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+        let headings = [
+            "VIF",
+            "PORT",
+            "VLAN",
+            "KIND",
+            "VRF",
+            "STATE",
+            ">MTU",
+            ">RX FRAMES",
+            ">RX",
+            ">TX FRAMES",
+            ">TX",
+            ">FORWARDED",
+            ">PUNTED",
+            ">DROPPED",
+            "ADDRESSES",
+        ];
+        let rows = rows.iter().map(|vif| {
+            let addresses: Vec<String> = vif.addresses.iter().map(ToString::to_string).collect();
+            vec![
+                vif.name.clone(),
+                vif.port.clone(),
+                format!("{}{}", vif.vlan, if vif.service_tag { " (802.1ad)" } else { "" }),
+                or_dash(vif.kind.map(word)),
+                vif.vrf.clone(),
+                vif.state.clone(),
+                vif.mtu.to_string(),
+                count(vif.traffic.rx_frames),
+                octets(vif.traffic.rx_octets),
+                count(vif.traffic.tx_frames),
+                octets(vif.traffic.tx_octets),
+                count(vif.forwarded),
+                count(vif.punted),
+                count(vif.dropped),
+                addresses.join(" "),
+            ]
+        });
+        table::write(out, &headings, rows)
+    }
+}
+
+impl Show for VrfRow {
+    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+        let rows = rows.iter().map(|vrf| {
+            let [vifs, v4, v6] = [vrf.vifs, vrf.ipv4_routes, vrf.ipv6_routes].map(count);
+            vec![vrf.name.clone(), word(vrf.kind), vifs, v4, v6]
+        });
+        table::write(out, &["VRF", "KIND", ">VIFS", ">IPV4 ROUTES", ">IPV6 ROUTES"], rows)
+    }
+}
+
+/// Members of a group, a line each.
+fn members(members: &[Member]) -> String {
+    let lines = members.iter().map(|member| {
+        let weight = match (member.backup, members.len()) {
+            (true, _) => " backup".to_owned(),
+            (false, 1) => String::new(),
+            (false, _) => format!(" weight {}", member.weight),
+        };
+        let state = if member.state == "reachable" {
+            String::new()
+        } else {
+            format!(" ({})", member.state)
+        };
+        let next_hop = or_dash(member.next_hop);
+        format!("{next_hop} on {}{weight}{state}", member.vif)
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+impl Show for RouteRow {
+    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+        let rows = rows.iter().map(|route| {
+            let prefix = route.prefix.to_string();
+            vec![prefix, route.origin.clone(), route.action.clone(), members(&route.via)]
+        });
+        table::write(out, &["PREFIX", "ORIGIN", "ACTION", "VIA"], rows)
+    }
+}
+
+impl Show for NeighborRow {
+    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+        let rows = rows.iter().map(|neighbor| {
+            vec![
+                neighbor.vif.clone(),
+                neighbor.vrf.clone(),
+                neighbor.address.to_string(),
+                or_dash(neighbor.mac.as_ref()),
+                neighbor.state.clone(),
+                seconds(neighbor.age_s),
+            ]
+        });
+        table::write(out, &["VIF", "VRF", "ADDRESS", "MAC", "STATE", ">AGE"], rows)
+    }
+}
+
+impl Show for CounterRow {
+    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+        for (i, row) in rows.iter().enumerate() {
+            if i > 0 {
+                writeln!(out)?;
+            }
+            let sum = &row.conservation;
+            writeln!(
+                out,
+                "{} {}: received {} {} forwarded {} + punted {} + dropped {}",
+                row.scope,
+                row.name,
+                count(sum.received),
+                if sum.ok { "=" } else { "IS NOT" },
+                count(sum.forwarded),
+                count(sum.punted),
+                count(sum.dropped),
+            )?;
+            let rows = row.counters.iter().map(|counter| {
+                let name = counter.name.clone();
+                vec![counter.group.clone(), name, count(counter.value), counter.help.clone()]
+            });
+            if !row.counters.is_empty() {
+                table::write(out, &["GROUP", "COUNTER", ">VALUE", "MEANING"], rows)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Show for WorkerRow {
+    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+        let headings = [
+            ">WORKER",
+            ">CPU",
+            ">GENERATION",
+            ">LOOPS",
+            ">EMPTY",
+            ">BURSTS",
+            ">FRAMES",
+            ">FRAMES/BURST",
+            ">NS/FRAME",
+            ">SLEEPS",
+            ">SYSCALLS/FRAME",
+            ">LOST",
+            ">FREE FRAMES",
+        ];
+        let rows = rows.iter().map(|worker| {
+            vec![
+                worker.worker.to_string(),
+                worker.cpu.to_string(),
+                worker.generation.to_string(),
+                count(worker.loops),
+                count(worker.empty),
+                count(worker.bursts),
+                count(worker.frames),
+                format!("{:.1}", worker.burst_fill),
+                format!("{:.0}", worker.ns_per_frame),
+                count(worker.sleeps),
+                format!("{:.3}", worker.syscalls_per_frame),
+                count(worker.lost),
+                format!("{} of {}", count(worker.frames_free), count(worker.frames_total)),
+            ]
+        });
+        table::write(out, &headings, rows)?;
+        out.write_all(WORKERS_HELP.as_bytes())
+    }
+}
+
+/// How to read the table, and what the station has chosen by itself.
+const WORKERS_HELP: &str = "
+EMPTY           turns of the loop that found nothing; a worker that finds nothing for 50 us sleeps
+FRAMES/BURST    up to 64 move together; near 64 the worker is at its limit
+NS/FRAME        time per frame in turns that found some, system calls included
+SYSCALLS/FRAME  in copy mode one call sends what a turn queued (about 1/64 when busy); with
+                zero-copy the driver is called only when it asks for it (need-wakeup)
+LOST            answers of the slow path that found the worker's queue full
+";
+
+impl Show for LookupResult {
+    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+        for lookup in rows {
+            let prefix = lookup.prefix.map_or("no route".to_owned(), |prefix| prefix.to_string());
+            writeln!(out, "{} in vrf {}: {prefix}", lookup.address, lookup.vrf)?;
+            let space = if lookup.help.is_empty() { "" } else { ": " };
+            writeln!(out, "{}{space}{}", lookup.verdict, lookup.help)?;
+            let rows = lookup.via.iter().map(|member| {
+                vec![
+                    member.vif.clone(),
+                    or_dash(member.next_hop),
+                    or_dash(member.mac.as_ref()),
+                    member.state.clone(),
+                    if member.backup { "backup".to_owned() } else { member.weight.to_string() },
+                ]
+            });
+            if !lookup.via.is_empty() {
+                table::write(out, &["VIF", "NEXT HOP", "MAC", "STATE", ">WEIGHT"], rows)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Show for VersionInfo {
+    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "stationctl {}", env!("CARGO_PKG_VERSION"))?;
+        for station in rows {
+            writeln!(out, "stationd   {}, protocol {}", station.version, station.protocol)?;
+            writeln!(
+                out,
+                "station    {}, up {}, generation {} of {}",
+                station.station,
+                seconds(station.uptime_s),
+                station.generation,
+                station.config
+            )?;
+            let name = &station.namespace;
+            writeln!(out, "BIRD, TAPs in network namespace {name}: ip netns exec {name} ip addr")?;
+            if station.log_lines_lost > 0 {
+                writeln!(out, "log        {} lines lost", station.log_lines_lost)?;
+            }
+            let (us, hold) = (station.longest_hold_us, &station.longest_hold);
+            writeln!(out, "control    busy with one thing for {us} us at most ({hold})")?;
+        }
+        Ok(())
+    }
+}
+
+impl Show for ChangeResult {
+    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+        for result in rows {
+            for change in &result.changes {
+                writeln!(out, "{change}")?;
+            }
+            if result.dry_run {
+                let what = if result.changes.is_empty() { "nothing" } else { "the above" };
+                writeln!(out, "{what} would change; generation {} runs", result.generation)?;
+            } else {
+                writeln!(out, "generation {}", result.generation)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,374 @@
+//! What one configuration changes of another, for a person to read before and after it happens.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::model::{
+    AllowedPrefix, BgpConfig, Community, Config, NeighborConfig, NextHop, RouteAction, RouteConfig,
+    RouteListConfig, StationConfig, VifConfig, VrfConfig,
+};
+use crate::tables::Pcp;
+
+/// What happens to a thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Op {
+    /// It is new.
+    Added,
+    /// It goes.
+    Removed,
+    /// It stays, but not as it is.
+    Changed,
+}
+
+/// One line of a [`Diff`].
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Change {
+    /// What happens.
+    pub op: Op,
+    /// To what kind of thing: a table of the configuration.
+    pub what: &'static str,
+    /// To which one.
+    pub name: String,
+    /// What it is, or what changes of it.
+    pub detail: String,
+}
+
+/// All changes, in the order of the tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Diff {
+    /// The changes.
+    pub changes: Vec<Change>,
+}
+
+impl Diff {
+    /// Nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    fn count(&self, op: Op) -> usize {
+        self.changes.iter().filter(|change| change.op == op).count()
+    }
+
+    fn table<T, K: Eq + Hash>(
+        &mut self,
+        what: &'static str,
+        old: &[T],
+        new: &[T],
+        of: &Table<T, K>,
+    ) {
+        let mut before: HashMap<K, &T> = old.iter().map(|item| ((of.key)(item), item)).collect();
+        for item in new {
+            let (op, detail) = match before.remove(&(of.key)(item)) {
+                None => (Op::Added, (of.detail)(item)),
+                Some(old) => match (of.change)(old, item) {
+                    Some(change) => (Op::Changed, change),
+                    None => continue,
+                },
+            };
+            self.changes.push(Change { op, what, name: (of.name)(item), detail });
+        }
+        for item in old.iter().filter(|item| before.contains_key(&(of.key)(item))) {
+            let (name, detail) = ((of.name)(item), (of.detail)(item));
+            self.changes.push(Change { op: Op::Removed, what, name, detail });
+        }
+    }
+}
+
+/// How to compare and to describe the entries of one table.
+struct Table<T, K> {
+    key: fn(&T) -> K,
+    name: fn(&T) -> String,
+    detail: fn(&T) -> String,
+    change: fn(&T, &T) -> Option<String>,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = match self.op {
+            Op::Added => '+',
+            Op::Removed => '-',
+            Op::Changed => '~',
+        };
+        write!(f, "{sign} {} {}: {}", self.what, self.name, self.detail)
+    }
+}
+
+impl fmt::Display for Diff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return writeln!(f, "no changes");
+        }
+        for change in &self.changes {
+            writeln!(f, "{change}")?;
+        }
+        let [added, removed, changed] =
+            [Op::Added, Op::Removed, Op::Changed].map(|op| self.count(op));
+        writeln!(f, "{added} added, {removed} removed, {changed} changed")
+    }
+}
+
+/// What `new` changes of `old`, station and ports apart.
+pub(crate) fn diff(old: Option<&Config>, new: &Config) -> Diff {
+    let mut diff = Diff::default();
+    let vrfs = Table {
+        key: |vrf: &VrfConfig| vrf.name.clone(),
+        name: |vrf| vrf.name.to_string(),
+        detail: |vrf| word(vrf.kind),
+        change: |a, b| changes(&[("kind", word(a.kind), word(b.kind))]),
+    };
+    diff.table("vrf", old.map_or(&[], |old| &old.vrfs), &new.vrfs, &vrfs);
+    let vifs = Table {
+        key: |vif: &VifConfig| vif.name.clone(),
+        name: |vif| vif.name.to_string(),
+        detail: |vif| format!("port {}, vlan {}, vrf {}", vif.port, vif.tags, vif.vrf),
+        change: vif_change,
+    };
+    diff.table("vif", old.map_or(&[], |old| &old.vifs), &new.vifs, &vifs);
+    let sessions = Table {
+        key: |(vif, session): &Session| (vif.clone(), session.peer),
+        name: |(vif, session)| format!("{} on vif {vif}", session.peer),
+        detail: |(_, session)| format!("AS {}, ours {}", session.peer_as, session.local_as),
+        change: |(_, a), (_, b)| session_change(a, b),
+    };
+    let (before, after) = (old.map_or_else(Vec::new, bgp), bgp(new));
+    diff.table("bgp", &before, &after, &sessions);
+    let routes = Table {
+        key: |route: &RouteConfig| (route.vrf.clone(), route.prefix),
+        name: |route| format!("{} in vrf {}", route.prefix, route.vrf),
+        detail: |route| action(&route.action),
+        change: |a, b| {
+            let differ = a.action != b.action;
+            differ.then(|| format!("to {} -> {}", action(&a.action), action(&b.action)))
+        },
+    };
+    diff.table("route", old.map_or(&[], |old| &old.routes), &new.routes, &routes);
+    let lists = Table {
+        key: |list: &RouteListConfig| (list.vrf.clone(), list.file.clone()),
+        name: |list| format!("{} in vrf {}", list.file.display(), list.vrf),
+        detail: |list| format!("{} prefixes {}", list.prefixes.len(), list_action(list)),
+        change: list_change,
+    };
+    diff.table("route_list", old.map_or(&[], |old| &old.route_lists), &new.route_lists, &lists);
+    let neighbors = Table {
+        key: |neighbor: &NeighborConfig| (neighbor.vif.clone(), neighbor.address),
+        name: |neighbor| format!("{} on vif {}", neighbor.address, neighbor.vif),
+        detail: |neighbor| neighbor.mac.to_string(),
+        change: |a, b| changes(&[("mac", a.mac.to_string(), b.mac.to_string())]),
+    };
+    diff.table("neighbor", old.map_or(&[], |old| &old.neighbors), &new.neighbors, &neighbors);
+    diff
+}
+
+/// What of `new` can only take effect at a start.
+pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
+    // Taken apart, so that a new setting cannot be forgotten here.
+    let StationConfig { name, socket, bpffs, state, max_vifs, cpus, frames, ring, router_id, bird } =
+        &new.station;
+    let old_station = &old.station;
+    let station = [
+        ("name", *name != old_station.name),
+        ("socket", *socket != old_station.socket),
+        ("bpffs", *bpffs != old_station.bpffs),
+        ("state", *state != old_station.state),
+        ("max_vifs", *max_vifs != old_station.max_vifs),
+        ("cpus", *cpus != old_station.cpus),
+        ("frames", *frames != old_station.frames),
+        ("ring", *ring != old_station.ring),
+        ("router_id", *router_id != old_station.router_id),
+        ("bird", *bird != old_station.bird),
+    ];
+    let mut reasons: Vec<String> = station
+        .iter()
+        .filter(|(_, changed)| *changed)
+        .map(|(setting, _)| format!("{setting} of [station] changed"))
+        .collect();
+    let port = |config: &Config, name: &str| config.ports.iter().position(|p| *p.name == *name);
+    for (at, new_port) in new.ports.iter().enumerate() {
+        match port(old, &new_port.name) {
+            None => reasons.push(format!("port {} is new", new_port.name)),
+            Some(i) if old.ports[i] != *new_port => {
+                reasons.push(format!("port {} changed", new_port.name));
+            }
+            Some(i) if i != at && old.ports.len() == new.ports.len() => {
+                reasons.push(format!("port {} is in another place", new_port.name));
+            }
+            Some(_) => {}
+        }
+    }
+    let gone = old.ports.iter().filter(|old| port(new, &old.name).is_none());
+    reasons.extend(gone.map(|port| format!("port {} is gone", port.name)));
+    reasons
+}
+
+/// "field old -> new" of the fields that differ.
+fn changes(fields: &[(&str, String, String)]) -> Option<String> {
+    let changed: Vec<String> = fields
+        .iter()
+        .filter(|(_, old, new)| old != new)
+        .map(|(name, old, new)| format!("{name} {old} -> {new}"))
+        .collect();
+    (!changed.is_empty()).then(|| changed.join(", "))
+}
+
+fn vif_change(a: &VifConfig, b: &VifConfig) -> Option<String> {
+    if a == b {
+        return None;
+    }
+    let up = |up| if up { "up" } else { "down" }.to_owned();
+    let tags = |vif: &VifConfig| {
+        format!("{}{}", vif.tags, if vif.tags.service { " (service tag)" } else { "" })
+    };
+    let kind = |vif: &VifConfig| vif.kind.map_or_else(|| "none".to_owned(), word);
+    let pcp = |pcp| match pcp {
+        Pcp::Preserve => "preserve".to_owned(),
+        Pcp::Set(pcp) => pcp.to_string(),
+    };
+    let addresses = |vif: &VifConfig| {
+        format!("[{}]", vif.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+    };
+    let bfd = |vif: &VifConfig| match vif.bfd {
+        Some(bfd) => format!("{} ms x {}", bfd.interval_ms, bfd.multiplier),
+        None => "off".to_owned(),
+    };
+    changes(&[
+        ("state", up(a.up), up(b.up)),
+        ("port", a.port.to_string(), b.port.to_string()),
+        ("vlan", tags(a), tags(b)),
+        ("kind", kind(a), kind(b)),
+        ("vrf", a.vrf.to_string(), b.vrf.to_string()),
+        ("addresses", addresses(a), addresses(b)),
+        ("mtu", a.mtu.to_string(), b.mtu.to_string()),
+        ("source_check", word(a.source_check), word(b.source_check)),
+        ("pcp", pcp(a.pcp), pcp(b.pcp)),
+        ("bfd", bfd(a), bfd(b)),
+    ])
+}
+
+/// A BGP session and its VIF's name.
+type Session = (Arc<str>, BgpConfig);
+
+fn bgp(config: &Config) -> Vec<Session> {
+    let of = |vif: &VifConfig| {
+        let name = vif.name.clone();
+        vif.bgp.clone().into_iter().map(move |session| (name.clone(), session))
+    };
+    config.vifs.iter().flat_map(of).collect()
+}
+
+fn session_change(a: &BgpConfig, b: &BgpConfig) -> Option<String> {
+    if a == b {
+        return None;
+    }
+    fn list<T: fmt::Display>(items: &[T]) -> String {
+        format!("[{}]", items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+    }
+    let prefixes = |list_of: &Option<Vec<AllowedPrefix>>| match list_of {
+        Some(prefixes) => list(prefixes),
+        None => "any".to_owned(),
+    };
+    let preference = |session: &BgpConfig| {
+        let one = |(community, preference): &(Community, u32)| format!("{community} {preference}");
+        list(&session.preference.iter().map(one).collect::<Vec<_>>())
+    };
+    let number = |number: u32| number.to_string();
+    let field = |name, value: &dyn Fn(&BgpConfig) -> String| (name, value(a), value(b));
+    let changed = changes(&[
+        field("local", &|s| s.local.to_string()),
+        field("peer_as", &|s| number(s.peer_as)),
+        field("local_as", &|s| number(s.local_as)),
+        field("hold_s", &|s| number(s.hold_s.into())),
+        field("keepalive_s", &|s| number(s.keepalive_s.into())),
+        field("connect_retry_s", &|s| number(s.connect_retry_s.into())),
+        field("passive", &|s| s.passive.to_string()),
+        field("ttl_security", &|s| s.ttl_security.to_string()),
+        field("graceful_restart_s", &|s| number(s.graceful_restart_s.into())),
+        field("max_prefixes", &|s| number(s.max_prefixes)),
+        field("at_max", &|s| word(s.at_max)),
+        field("import", &|s| prefixes(&s.import)),
+        field("export", &|s| prefixes(&s.export)),
+        field("local_preference", &|s| number(s.local_preference)),
+        field("preference", &preference),
+        field("suppress", &|s| list(&s.suppress)),
+        field("tag", &|s| list(&s.tag)),
+        field("prepend", &|s| number(s.prepend.into())),
+    ]);
+    // A secret is not shown, but that it changed is.
+    let password = (a.password != b.password).then(|| "password changed".to_owned());
+    let both: Vec<String> = changed.into_iter().chain(password).collect();
+    (!both.is_empty()).then(|| both.join(", "))
+}
+
+fn list_change(a: &RouteListConfig, b: &RouteListConfig) -> Option<String> {
+    let (mut gone, mut come) = (0, 0);
+    if !Arc::ptr_eq(&a.prefixes, &b.prefixes) {
+        difference(&a.prefixes, &b.prefixes, &mut |_, side| match side {
+            Side::Old => gone += 1,
+            Side::New => come += 1,
+        });
+    }
+    let prefixes = (gone + come > 0).then(|| format!("{come} prefixes more, {gone} less"));
+    let to = changes(&[("to", list_action(a), list_action(b))]);
+    let both: Vec<String> = prefixes.into_iter().chain(to).collect();
+    (!both.is_empty()).then(|| both.join(", "))
+}
+
+fn list_action(list: &RouteListConfig) -> String {
+    let hops: Vec<NextHop> = list.via4.iter().chain(&list.via6).cloned().collect();
+    action(&RouteAction::Via(hops))
+}
+
+fn action(action: &RouteAction) -> String {
+    let hops = match action {
+        RouteAction::Via(hops) => hops,
+        RouteAction::Blackhole => return "blackhole".to_owned(),
+        RouteAction::Unreachable => return "unreachable".to_owned(),
+        RouteAction::Prohibit => return "prohibit".to_owned(),
+    };
+    let hop = |hop: &NextHop| match hop.weight {
+        1 => format!("{} ({})", hop.address, hop.vif),
+        weight => format!("{} ({}) weight {weight}", hop.address, hop.vif),
+    };
+    format!("via {}", hops.iter().map(hop).collect::<Vec<_>>().join(", "))
+}
+
+/// The name of an enum's variant, as the configuration file spells it.
+fn word(variant: impl fmt::Debug) -> String {
+    format!("{variant:?}").to_lowercase()
+}
+
+/// Which of two lists something is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Old,
+    New,
+}
+
+/// Calls `visit` with what is in one of two sorted lists only.
+pub(crate) fn difference(
+    mut old: &[IpNet],
+    mut new: &[IpNet],
+    visit: &mut impl FnMut(IpNet, Side),
+) {
+    while let ([x, rest_old @ ..], [y, rest_new @ ..]) = (old, new) {
+        match x.cmp(y) {
+            Ordering::Equal => (old, new) = (rest_old, rest_new),
+            Ordering::Less => {
+                visit(*x, Side::Old);
+                old = rest_old;
+            }
+            Ordering::Greater => {
+                visit(*y, Side::New);
+                new = rest_new;
+            }
+        }
+    }
+    old.iter().for_each(|prefix| visit(*prefix, Side::Old));
+    new.iter().for_each(|prefix| visit(*prefix, Side::New));
+}

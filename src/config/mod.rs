@@ -1,0 +1,118 @@
+//! The configuration file: from text to a validated [`Config`]. The whole file is refused where
+//! anything in it is wrong, with every error found at its line; `scripts/station.toml` is the
+//! reference that shows every field.
+
+mod address;
+mod bgp;
+mod diff;
+pub mod edit;
+mod error;
+mod fields;
+mod lists;
+pub mod model;
+mod names;
+mod next_hops;
+mod replace;
+mod routes;
+mod secrets;
+mod station;
+mod tags;
+mod vifs;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+pub use diff::{Change, Diff, Op};
+pub(crate) use diff::{diff, difference, needs_restart};
+pub use error::{ConfigError, Problem};
+pub use lists::MAX_FILE;
+pub use replace::{Replaced, replace};
+pub use secrets::exposure;
+
+use error::Problems;
+use fields::Fields;
+use model::Config;
+
+/// Reads and validates a configuration file. Also gives its text, which changes are made to and
+/// compared with.
+pub fn load(path: &Path) -> Result<(Config, String), ConfigError> {
+    let failed = |message| {
+        ConfigError::file(
+            path,
+            message,
+            "write a configuration there, or name another with --config",
+        )
+    };
+    lists::regular_file(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes))
+        .map_err(|error| failed(format!("cannot read {}: {error}", path.display())))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        ConfigError::file(path, format!("octet {at} is not UTF-8"), "save the file as UTF-8")
+    })?;
+    Ok((parse_as(&text, path)?, text))
+}
+
+/// Validates a configuration's text. Prefix lists are relative to `base_dir`.
+pub fn parse(text: &str, base_dir: &Path) -> Result<Config, ConfigError> {
+    parse_as(text, &base_dir.join("station.toml"))
+}
+
+/// Validates a text as if it were in the file `path`: errors name that file, and prefix lists are
+/// relative to its directory.
+pub fn parse_as(text: &str, path: &Path) -> Result<Config, ConfigError> {
+    if text.len() as u64 > MAX_FILE {
+        let message = format!("the text is longer than {} MiB", MAX_FILE >> 20);
+        return Err(ConfigError::file(path, message, "move routes to a [[route_list]]"));
+    }
+    let problems = Problems::new(text);
+    let config = read(text, &base_dir(path), &problems);
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(problems.into_error(&path.display().to_string())),
+    }
+}
+
+/// The directory that a configuration file is in.
+fn base_dir(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Reads everything and notes all problems on the way. The result means something only where there
+/// are none.
+fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let span = error.span().unwrap_or(0..0);
+        problems.add(&span, "", error.message(), "see https://toml.io for the syntax");
+    }
+    if !errors.is_empty() {
+        return None;
+    }
+    let root = Fields::document(document.get_ref(), problems);
+    let station = station::station(root.table("station"));
+    let ports = station::ports(&root);
+    let vrfs = vifs::vrfs(&root);
+    let vifs = vifs::vifs(&root, &ports, &vrfs, station.max_vifs);
+    let routes = routes::routes(&root, &vrfs, &vifs);
+    let route_lists = routes::route_lists(&root, &vrfs, &vifs, &routes, base_dir);
+    let neighbors = routes::neighbors(&root, &vifs);
+    root.finish();
+    Some(Config {
+        station,
+        ports: ports.into_items(),
+        vrfs: vrfs.into_items(),
+        vifs: vifs.into_items(),
+        routes: routes.into_iter().map(|route| route.value).collect(),
+        route_lists,
+        neighbors,
+    })
+}

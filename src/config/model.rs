@@ -1,0 +1,377 @@
+//! A validated configuration: what the station runs, in the operator's words and by name. Made only
+//! by the parser, so whoever holds one need not check it again.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ipnet::{IpNet, Ipv4Net};
+
+use crate::tables::rules::RESERVED;
+use crate::tables::{Pcp, PortRole, SourceCheck, Tags, VifKind, VrfKind};
+use crate::wire::ethernet::Mac;
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Settings of the daemon itself; a change needs a restart.
+    pub station: StationConfig,
+    /// Ports in the file's order; their index is the [`crate::tables::PortId`]. A change needs a restart.
+    pub ports: Vec<PortConfig>,
+    /// Routing domains.
+    pub vrfs: Vec<VrfConfig>,
+    /// Virtual interfaces.
+    pub vifs: Vec<VifConfig>,
+    /// Static routes.
+    pub routes: Vec<RouteConfig>,
+    /// Routes from prefix lists.
+    pub route_lists: Vec<RouteListConfig>,
+    /// Static neighbors.
+    pub neighbors: Vec<NeighborConfig>,
+}
+
+/// `[station]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StationConfig {
+    /// The station's name.
+    pub name: String,
+    /// The admin socket.
+    pub socket: PathBuf,
+    /// Where XDP links are pinned.
+    pub bpffs: PathBuf,
+    /// Where the ledger of outages is.
+    pub state: PathBuf,
+    /// How many VIFs counters are allocated for.
+    pub max_vifs: u16,
+    /// The CPU of each worker; empty for the default.
+    pub cpus: Vec<usize>,
+    /// Frames of each worker's memory; `None` for the default.
+    pub frames: Option<usize>,
+    /// Descriptors of each AF_XDP ring.
+    pub ring: u32,
+    /// The router id of all BGP sessions.
+    pub router_id: Ipv4Addr,
+    /// The program that speaks BGP and BFD.
+    pub bird: PathBuf,
+}
+
+/// How XDP is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum XdpMode {
+    /// Native where the driver can, else generic.
+    Auto,
+    /// In the driver, or not at all.
+    Native,
+    /// In the kernel's generic receive path.
+    Generic,
+}
+
+/// Whether the NIC writes straight into the worker's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ZeroCopy {
+    /// Where the driver can, else by copy.
+    Auto,
+    /// Zero-copy, or not at all.
+    Require,
+    /// By copy.
+    Off,
+}
+
+/// What the kernel still gets to see of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KernelProtocol {
+    /// Slow protocols, ethertype 0x8809.
+    Lacp,
+    /// LLDP, ethertype 0x88cc.
+    Lldp,
+    /// 802.1X, ethertype 0x888e.
+    Eapol,
+    /// Everything without a VLAN tag.
+    Untagged,
+}
+
+/// `[[port]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortConfig {
+    /// The operator's name for it.
+    pub name: Arc<str>,
+    /// The Linux interface.
+    pub interface: String,
+    /// Who is at the other end.
+    pub role: PortRole,
+    /// How XDP is attached.
+    pub xdp: XdpMode,
+    /// Zero-copy or not.
+    pub zero_copy: ZeroCopy,
+    /// Busy-poll time in microseconds; 0 is off.
+    pub busy_poll_us: u32,
+    /// What the kernel still sees.
+    pub to_kernel: Vec<KernelProtocol>,
+}
+
+/// `[[vrf]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VrfConfig {
+    /// The operator's name for it.
+    pub name: Arc<str>,
+    /// What it is for.
+    pub kind: VrfKind,
+}
+
+/// `[[vif]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VifConfig {
+    /// The operator's name for it.
+    pub name: Arc<str>,
+    /// Name of its port.
+    pub port: Arc<str>,
+    /// Its VLAN tags.
+    pub tags: Tags,
+    /// The product; `None` on core ports.
+    pub kind: Option<VifKind>,
+    /// Name of its VRF.
+    pub vrf: Arc<str>,
+    /// The router's addresses with their subnets, as configured: the address that EUI-64 makes of
+    /// the port's MAC is added where the MAC is known.
+    pub addresses: Vec<IpNet>,
+    /// Longest IP packet, in octets.
+    pub mtu: u16,
+    /// Administratively up.
+    pub up: bool,
+    /// The check of source addresses.
+    pub source_check: SourceCheck,
+    /// The priority of frames that leave.
+    pub pcp: Pcp,
+    /// BFD to its BGP peers and to the next hops that static routes have on it.
+    pub bfd: Option<BfdConfig>,
+    /// Its BGP sessions; each has another peer.
+    pub bgp: Vec<BgpConfig>,
+}
+
+/// `bfd` of a VIF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BfdConfig {
+    /// Milliseconds between packets, both ways.
+    pub interval_ms: u32,
+    /// Packets that may be lost before the peer counts as gone.
+    pub multiplier: u8,
+}
+
+/// `[[vif.bgp]]`: a session with one peer, for the routes of its address family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BgpConfig {
+    /// The peer's address, on a subnet of the VIF.
+    pub peer: IpAddr,
+    /// The router's address in that subnet.
+    pub local: IpAddr,
+    /// The peer's AS, another than ours.
+    pub peer_as: u32,
+    /// Our AS in this session.
+    pub local_as: u32,
+    /// The key of TCP MD5 signatures (RFC 2385).
+    pub password: Option<Password>,
+    /// Seconds without a message after which the session ends.
+    pub hold_s: u16,
+    /// Seconds between keepalives.
+    pub keepalive_s: u16,
+    /// Seconds between attempts to connect.
+    pub connect_retry_s: u16,
+    /// Waits for the peer to connect.
+    pub passive: bool,
+    /// Takes only packets with TTL 255, and sends them so (RFC 5082).
+    pub ttl_security: bool,
+    /// Seconds that routes outlive a restart of BGP (RFC 4724); 0 is off.
+    pub graceful_restart_s: u16,
+    /// Accepted prefixes beyond which `at_max` happens.
+    pub max_prefixes: u32,
+    /// What happens then.
+    pub at_max: AtMax,
+    /// Prefixes that are accepted; `None` is all but a default route.
+    pub import: Option<Vec<AllowedPrefix>>,
+    /// Prefixes that are advertised; `None` is all.
+    pub export: Option<Vec<AllowedPrefix>>,
+    /// The preference of its routes among those of other sessions: the highest wins.
+    pub local_preference: u32,
+    /// The preference of routes with a community.
+    pub preference: Vec<(Community, u32)>,
+    /// Routes with one of these communities are not advertised to this peer.
+    pub suppress: Vec<Community>,
+    /// Communities added to what is advertised.
+    pub tag: Vec<Community>,
+    /// How often our AS is repeated in what is advertised.
+    pub prepend: u8,
+}
+
+/// What happens when a peer sends more prefixes than it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AtMax {
+    /// The session ends, until an operator resets it.
+    Shut,
+    /// The excess is not taken.
+    Discard,
+    /// It is only said.
+    Warn,
+}
+
+/// A prefix that may be announced, and how much more specific it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AllowedPrefix {
+    /// The prefix.
+    pub net: IpNet,
+    /// The longest prefix length within it.
+    pub longest: u8,
+}
+
+/// A BGP community.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Community {
+    /// RFC 1997: AS and value.
+    Standard(u16, u16),
+    /// RFC 8092: AS and two values.
+    Large(u32, u32, u32),
+}
+
+/// A secret that nothing shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(pub(super) String);
+
+impl Password {
+    /// The secret, for the configuration of the program that uses it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+impl fmt::Display for AllowedPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.longest == self.net.prefix_len() {
+            write!(f, "{}", self.net)
+        } else {
+            write!(f, "{} le {}", self.net, self.longest)
+        }
+    }
+}
+
+impl fmt::Display for Community {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Community::Standard(a, b) => write!(f, "{a}:{b}"),
+            Community::Large(a, b, c) => write!(f, "{a}:{b}:{c}"),
+        }
+    }
+}
+
+/// One member of a next-hop group.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NextHop {
+    /// Name of the egress VIF, found by validation where the file did not give it.
+    pub vif: Arc<str>,
+    /// The neighbor's address.
+    pub address: IpAddr,
+    /// Its share, 1-64.
+    pub weight: u16,
+}
+
+/// What a route does.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum RouteAction {
+    /// Forwards to a group of next hops.
+    Via(Vec<NextHop>),
+    /// Drops silently.
+    Blackhole,
+    /// Answers with ICMP unreachable.
+    Unreachable,
+    /// Answers with ICMP administratively prohibited.
+    Prohibit,
+}
+
+/// `[[route]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteConfig {
+    /// Name of the VRF.
+    pub vrf: Arc<str>,
+    /// The destination.
+    pub prefix: IpNet,
+    /// What happens to packets for it.
+    pub action: RouteAction,
+}
+
+/// `[[route_list]]`. Equal lists share their prefixes' memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouteListConfig {
+    /// Name of the VRF.
+    pub vrf: Arc<str>,
+    /// Where the prefixes came from.
+    pub file: PathBuf,
+    /// The prefixes, sorted, without duplicates.
+    pub prefixes: Arc<[IpNet]>,
+    /// Next hops of the IPv4 prefixes.
+    pub via4: Vec<NextHop>,
+    /// Next hops of the IPv6 prefixes.
+    pub via6: Vec<NextHop>,
+}
+
+impl Config {
+    /// The prefixes in [`RESERVED`] that routes and imports name, by VRF.
+    pub(crate) fn named_of_reserved(&self) -> HashMap<&str, Vec<Ipv4Net>> {
+        let imports = self.vifs.iter().flat_map(|vif| {
+            let all = vif.bgp.iter().flat_map(|bgp| bgp.import.iter().flatten());
+            all.map(|allowed| (&*vif.vrf, allowed.net))
+        });
+        let routes = self.routes.iter().map(|route| (&*route.vrf, route.prefix));
+        let lists = self
+            .route_lists
+            .iter()
+            .flat_map(|list| list.reserved().iter().map(|net| (&*list.vrf, *net)));
+        let mut named: HashMap<&str, Vec<Ipv4Net>> = HashMap::new();
+        for (vrf, net) in imports.chain(routes).chain(lists) {
+            if let IpNet::V4(net) = net
+                && RESERVED.contains(&net)
+            {
+                named.entry(vrf).or_default().push(net);
+            }
+        }
+        named
+    }
+
+    /// Takes over the prefix lists that `running` has too: what both share costs a commit nothing.
+    pub fn share_lists(&mut self, running: &Config) {
+        for list in &mut self.route_lists {
+            let same = running.route_lists.iter().find(|old| old.prefixes == list.prefixes);
+            if let Some(same) = same {
+                list.prefixes = same.prefixes.clone();
+            }
+        }
+    }
+}
+
+impl RouteListConfig {
+    /// Its prefixes in [`RESERVED`], which is the end of IPv4.
+    pub(super) fn reserved(&self) -> &[IpNet] {
+        let v4 = &self.prefixes[..self.prefixes.partition_point(|net| net.addr().is_ipv4())];
+        &v4[v4.partition_point(|net| net.addr() < RESERVED.addr())..]
+    }
+}
+
+/// `[[neighbor]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NeighborConfig {
+    /// Name of the VIF.
+    pub vif: Arc<str>,
+    /// The neighbor's address.
+    pub address: IpAddr,
+    /// Its MAC.
+    pub mac: Mac,
+}

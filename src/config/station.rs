@@ -1,0 +1,231 @@
+//! `[station]` and `[[port]]`.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use super::fields::{At, Fields};
+use super::names::{self, Named};
+use crate::config::model::{KernelProtocol, PortConfig, StationConfig, XdpMode, ZeroCopy};
+use crate::tables::PortRole;
+
+/// Most ports of a station.
+const MAX_PORTS: usize = 64;
+/// The longest path of the socket: unix(7) has room for 107 octets, and the socket is made under
+/// this name with the process id appended.
+const SOCKET_PATH: usize = 96;
+/// The longest path otherwise (PATH_MAX, with its terminator).
+const LONGEST_PATH: usize = 4095;
+/// The longest name of a Linux interface (IFNAMSIZ, with its terminator).
+const INTERFACE_NAME: usize = 15;
+
+pub(super) fn station(fields: Option<Fields<'_>>) -> StationConfig {
+    let mut station = StationConfig {
+        name: "station".to_owned(),
+        socket: PathBuf::from("/run/station/stationd.sock"),
+        bpffs: PathBuf::from("/sys/fs/bpf/station"),
+        state: PathBuf::from("/var/lib/station"),
+        max_vifs: 4096,
+        cpus: Vec::new(),
+        frames: None,
+        ring: 2048,
+        router_id: router_id("station"),
+        bird: PathBuf::from("/usr/sbin/bird"),
+    };
+    let Some(fields) = fields else { return station };
+    if let Some(name) = fields.string("name")
+        && names::check(&fields, "name", &name)
+    {
+        station.name = name.value.to_owned();
+    }
+    station.router_id = router_id(&station.name);
+    if fields.has("router_id")
+        && let Some(id) = fields.need_parsed::<Ipv4Addr>("router_id", "10.0.0.1", "a router id")
+    {
+        station.router_id = id.value;
+        if id.value.is_unspecified() {
+            let message = "0.0.0.0 is no router id";
+            fields.refuse(&id.span, "router_id", message, "write a number of the station's own");
+        }
+    }
+    if let Some(path) = absolute_path(&fields, "bird", LONGEST_PATH) {
+        station.bird = path;
+    }
+    if let Some(path) = absolute_path(&fields, "socket", SOCKET_PATH) {
+        station.socket = path;
+    }
+    if let Some(path) = absolute_path(&fields, "bpffs", LONGEST_PATH) {
+        station.bpffs = path;
+    }
+    if let Some(path) = absolute_path(&fields, "state", LONGEST_PATH) {
+        station.state = path;
+    }
+    if let Some(max) = fields.integer("max_vifs", 1..=u16::MAX) {
+        station.max_vifs = max.value;
+    }
+    station.cpus = cpus(&fields);
+    station.frames = fields.integer("frames", 256..=1_048_576_usize).map(|frames| frames.value);
+    if let Some(ring) = fields.integer("ring", 64..=32_768_u32) {
+        station.ring = ring.value;
+        if !ring.value.is_power_of_two() {
+            let message = format!("{} is not a power of two", ring.value);
+            let help = format!("write {}", ring.value.next_power_of_two());
+            fields.refuse(&ring.span, "ring", message, help);
+        }
+    }
+    fields.finish();
+    station
+}
+
+/// A router id made of the station's name (FNV-1a), so that stations have different ones and each
+/// keeps its own.
+fn router_id(name: &str) -> Ipv4Addr {
+    let hash = name
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    Ipv4Addr::from(hash.max(1))
+}
+
+fn cpus(fields: &Fields<'_>) -> Vec<usize> {
+    let mut cpus = Vec::new();
+    for (i, value) in fields.array("cpus", "[2, 3]").into_iter().enumerate() {
+        let integer = value.get_ref().as_integer();
+        let cpu = integer.and_then(|int| usize::from_str_radix(int.as_str(), int.radix()).ok());
+        match cpu {
+            Some(cpu) if cpu >= 1024 || cpus.contains(&cpu) => {
+                let message = format!("{cpu} is out of range or already in the list");
+                fields.refuse(&value.span(), "cpus", message, "name each CPU once, 0 to 1023");
+            }
+            Some(cpu) => cpus.push(cpu),
+            None => {
+                let message = format!("entry {} is not a CPU's number", i + 1);
+                fields.refuse(&value.span(), "cpus", message, "write numbers: cpus = [2, 3]");
+            }
+        }
+    }
+    cpus
+}
+
+/// A path that means the same whatever the working directory is.
+fn absolute_path(fields: &Fields<'_>, key: &'static str, longest: usize) -> Option<PathBuf> {
+    let text = fields.string(key)?;
+    let fine = check_path(fields, key, &text, longest);
+    if fine && !text.value.starts_with('/') {
+        let message = format!("{:?} is relative", text.value);
+        fields.refuse(&text.span, key, message, "write the whole path, from /");
+        return None;
+    }
+    fine.then(|| PathBuf::from(text.value))
+}
+
+/// Refuses paths that are empty, too long, or have control characters (newlines and NUL among them).
+pub(super) fn check_path(
+    fields: &Fields<'_>,
+    key: &'static str,
+    text: &At<&str>,
+    longest: usize,
+) -> bool {
+    let message = if text.value.is_empty() {
+        "is empty".to_owned()
+    } else if text.value.chars().any(char::is_control) {
+        format!("{:?} has a control character", text.value)
+    } else if text.value.len() > longest {
+        format!("is longer than {longest} octets")
+    } else {
+        return true;
+    };
+    fields.refuse(&text.span, key, message, "write a plain path");
+    false
+}
+
+pub(super) fn ports(root: &Fields<'_>) -> Named<PortConfig> {
+    let mut ports = Named::new("port");
+    let mut interfaces: HashMap<String, Range<usize>> = HashMap::new();
+    let tables = root.tables("port", "[{ ... }]");
+    if tables.is_empty() {
+        let help = "add a [[port]] with name, interface and role";
+        root.problems.add(&root.span_of("port"), "port", "there is none", help);
+    }
+    if let Some(extra) = tables.get(MAX_PORTS) {
+        let message = format!("there are {} ports", tables.len());
+        root.problems.add(&extra.span, "port", message, format!("use at most {MAX_PORTS}"));
+    }
+    for fields in tables {
+        let name = ports.name(&fields);
+        let interface = interface(&fields, &mut interfaces);
+        let role = fields
+            .need_choice("role", &[("customer", PortRole::Customer), ("core", PortRole::Core)]);
+        let xdp =
+            [("auto", XdpMode::Auto), ("native", XdpMode::Native), ("generic", XdpMode::Generic)];
+        let zero_copy =
+            [("auto", ZeroCopy::Auto), ("require", ZeroCopy::Require), ("off", ZeroCopy::Off)];
+        let xdp = fields.choice("xdp", &xdp).map_or(XdpMode::Auto, |xdp| xdp.value);
+        let zero_copy = fields.choice("zero_copy", &zero_copy);
+        if let Some(At { value: ZeroCopy::Require, span }) = &zero_copy
+            && xdp == XdpMode::Generic
+        {
+            let help = "write xdp = \"native\", or zero_copy = \"auto\"";
+            fields.refuse(span, "zero_copy", "generic XDP has no zero-copy", help);
+        }
+        let zero_copy = zero_copy.map_or(ZeroCopy::Auto, |zero_copy| zero_copy.value);
+        let busy_poll_us = fields.integer("busy_poll_us", 0..=1000_u32).map_or(0, |us| us.value);
+        let to_kernel = to_kernel(&fields);
+        let port = match (&name, interface, role) {
+            (Some(name), Some(interface), Some(role)) => Some(PortConfig {
+                name: name.clone(),
+                interface,
+                role: role.value,
+                xdp,
+                zero_copy,
+                busy_poll_us,
+                to_kernel,
+            }),
+            _ => None,
+        };
+        ports.add(name.as_ref(), port);
+        fields.finish();
+    }
+    ports
+}
+
+fn interface(fields: &Fields<'_>, taken: &mut HashMap<String, Range<usize>>) -> Option<String> {
+    let text = fields.need_string("interface", "eth1")?;
+    let name = text.value;
+    // What the kernel accepts (dev_valid_name).
+    let odd = |c: char| c.is_whitespace() || c.is_control() || c == '/' || c == ':';
+    if name.is_empty() || name.len() > INTERFACE_NAME || name.starts_with('.') || name.contains(odd)
+    {
+        let message = format!("{name:?} cannot be an interface");
+        fields.refuse(&text.span, "interface", message, "write its name as `ip link` shows it");
+        return None;
+    }
+    if let Some(first) = taken.get(name) {
+        let message = format!("{name:?} is already a port on line {}", fields.problems.line(first));
+        fields.refuse(&text.span, "interface", message, "use each interface for one port");
+        return None;
+    }
+    taken.insert(name.to_owned(), text.span);
+    Some(name.to_owned())
+}
+
+fn to_kernel(fields: &Fields<'_>) -> Vec<KernelProtocol> {
+    let words = [
+        ("lacp", KernelProtocol::Lacp),
+        ("lldp", KernelProtocol::Lldp),
+        ("eapol", KernelProtocol::Eapol),
+        ("untagged", KernelProtocol::Untagged),
+    ];
+    let mut protocols = Vec::new();
+    for text in fields.strings("to_kernel", "[\"lacp\"]") {
+        match fields.word("to_kernel", &text, &words) {
+            Some(word) if protocols.contains(&word.value) => {
+                let message = format!("{:?} is there twice", text.value);
+                fields.refuse(&text.span, "to_kernel", message, "remove one");
+            }
+            Some(word) => protocols.push(word.value),
+            None => {}
+        }
+    }
+    protocols
+}

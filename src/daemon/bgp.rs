@@ -1,0 +1,150 @@
+//! BIRD, as the control thread drives it: what it is to run, and what operators ask of it.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::answer::no_such;
+use super::control_thread::Control;
+use crate::admin::answer::Answer;
+use crate::admin::protocol::{BgpDirection, ErrorKind, Refusal};
+use crate::admin::rows::ChangeResult;
+use crate::bird::{self, ClientError, ProcessError, Rendered, Session, Surroundings};
+use crate::config::model::{Config, StationConfig};
+use crate::control::CommitError;
+use crate::tables::VrfId;
+
+/// Where BIRD has its files: beside the admin socket.
+pub(super) fn directory(station: &StationConfig) -> PathBuf {
+    station.socket.with_file_name("bird")
+}
+
+/// Has BIRD check what it would run of a configuration that nobody runs yet.
+pub(super) fn check(config: &Config) -> Result<(), bird::ProcessError> {
+    let vrfs: HashMap<Arc<str>, VrfId> =
+        config.vrfs.iter().map(|vrf| vrf.name.clone()).zip((0..).map(VrfId)).collect();
+    let around = Surroundings { vrfs: &vrfs, directory: &directory(&config.station) };
+    match bird::render(config, &around) {
+        Some(rendered) => bird::check(&config.station.bird, &rendered),
+        None => Ok(()),
+    }
+}
+
+/// What BIRD is to run with a configuration, with these ids of VRFs; checked by BIRD if it is not what it runs
+/// already, which may take BIRD long. What BIRD refuses is refused. Where there is no BIRD to ask, the rest of
+/// the station goes on without: `show bgp` says what is missing, and it is tried again.
+pub(super) fn prepare(
+    config: &Config,
+    vrfs: &HashMap<Arc<str>, VrfId>,
+    running: Option<&Rendered>,
+) -> Result<Option<Rendered>, CommitError> {
+    let around = Surroundings { vrfs, directory: &directory(&config.station) };
+    let rendered = bird::render(config, &around);
+    if let Some(new) = rendered.as_ref().filter(|new| Some(*new) != running) {
+        match bird::check(&config.station.bird, new) {
+            Err(error @ ProcessError::Refused(_)) => {
+                return Err(CommitError::Routing(error.to_string()));
+            }
+            Err(error) => warn!(%error, "no BGP session and no BFD until BIRD is there"),
+            Ok(()) => {}
+        }
+    }
+    Ok(rendered)
+}
+
+impl Control {
+    /// Gives BIRD what it is to run.
+    pub(super) fn apply_bgp(&mut self, rendered: Option<Rendered>) {
+        self.refresh_bgp();
+        if rendered != self.bgp || rendered.is_none() {
+            self.bird.apply(rendered.clone(), self.config());
+            self.bgp = rendered;
+        }
+    }
+
+    /// A port came or went: what only it leads to is advertised, or no longer.
+    pub(super) fn refresh_bgp(&self) {
+        let lost = self.datapath.ports.iter().filter(|port| !port.facts.link_up);
+        self.bird.links_lost(lost.map(|port| port.config.name.clone()).collect());
+    }
+
+    /// The sessions of a VIF, and of one peer on it.
+    fn sessions(&self, vif: &str, peer: Option<IpAddr>) -> Result<Vec<Session>, Refusal> {
+        if !self.config().vifs.iter().any(|known| *known.name == *vif) {
+            return Err(no_such("vif", vif));
+        }
+        let mut sessions = bird::sessions(self.config());
+        sessions
+            .retain(|session| *session.vif == *vif && peer.is_none_or(|peer| session.peer == peer));
+        if sessions.is_empty() {
+            let with = peer.map_or_else(String::new, |peer| format!(" with {peer}"));
+            let message = format!("vif \"{vif}\" has no BGP session{with}");
+            return Err(Refusal::new(ErrorKind::NotFound, message));
+        }
+        Ok(sessions)
+    }
+}
+
+/// `show bgp`.
+pub(super) fn show(control: &Control, vif: Option<&str>) -> Answer {
+    let sessions = match vif {
+        None => bird::sessions(control.config()),
+        Some(vif) => match control.sessions(vif, None) {
+            Ok(sessions) => sessions,
+            Err(refusal) => return Answer::Refused(refusal),
+        },
+    };
+    let questions = control.bird.questions();
+    Answer::later(move || match questions.summary(&sessions) {
+        Ok(rows) => Answer::rows(rows),
+        Err(error) => refused(&error),
+    })
+}
+
+/// `show bgp VIF routes`.
+pub(super) fn routes(control: &Control, vif: &str, direction: BgpDirection) -> Answer {
+    let sessions = match control.sessions(vif, None) {
+        Ok(sessions) => sessions,
+        Err(refusal) => return Answer::Refused(refusal),
+    };
+    let questions = control.bird.questions();
+    Answer::later(move || match questions.routes(sessions, direction) {
+        Ok(rows) => Answer::Rows(Box::new(rows.map(Into::into))),
+        Err(error) => refused(&error),
+    })
+}
+
+/// `bgp reset`.
+pub(super) fn reset(control: &Control, vif: &str, peer: Option<IpAddr>) -> Answer {
+    let sessions = match control.sessions(vif, peer) {
+        Ok(sessions) => sessions,
+        Err(refusal) => return Answer::Refused(refusal),
+    };
+    if control.config().vifs.iter().any(|known| *known.name == *vif && !known.up) {
+        let message =
+            format!("vif \"{vif}\" is down: `stationctl vif up {vif}` starts its sessions");
+        return Answer::refused(ErrorKind::Conflict, message);
+    }
+    let reset = control.bird.reset(&sessions);
+    let generation = control.engine.tables().generation;
+    Answer::later(move || match reset() {
+        Ok(()) => {
+            let reset =
+                |session: &Session| format!("~ bgp {} on vif {}: reset", session.peer, session.vif);
+            let changes = sessions.iter().map(reset).collect();
+            Answer::result(ChangeResult { generation, dry_run: false, changes })
+        }
+        Err(error) => refused(&error),
+    })
+}
+
+fn refused(error: &ClientError) -> Answer {
+    let kind = match error {
+        ClientError::Busy => ErrorKind::Conflict,
+        _ => ErrorKind::Internal,
+    };
+    Answer::Refused(Refusal::new(kind, error.to_string()))
+}

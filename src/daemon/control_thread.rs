@@ -1,0 +1,334 @@
+//! The control thread: the only writer of tables and routes. It answers operators, and follows
+//! neighbors and links.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use crossbeam::channel::{Receiver, Sender};
+use tracing::{error, info, warn};
+
+use super::audit_thread::Finding;
+use super::change::Job;
+use super::datapath::Datapath;
+use super::desk::{Desk, Pause};
+use super::events::{Event, Events};
+use super::failover::{self, Failover};
+use super::holds::Holds;
+use super::port_thread::Done;
+use super::{answer, bgp, change, counters, routes, view};
+use crate::admin::protocol::Request;
+use crate::admin::server::{Call, Reply};
+use crate::bird::{Bird, Rendered};
+use crate::config::Diff;
+use crate::config::model::Config;
+use crate::control::{Candidate, CommitError, Engine, PortFacts};
+use crate::netlink::LinkEvent;
+use crate::observe::Counters;
+use crate::publish::Publisher;
+use crate::slowpath::NeighborEvent;
+use crate::tables::{PortId, Snapshot};
+
+/// Neighbor events taken into one publication.
+const EVENTS: usize = 1024;
+
+/// What the control thread holds.
+pub(super) struct Control {
+    pub engine: Engine<Publisher<Snapshot>>,
+    pub datapath: Datapath,
+    pub counters: Counters,
+    /// The configuration file, and its text as it runs.
+    pub file: PathBuf,
+    pub text: Arc<str>,
+    pub started: Instant,
+    pub failover: Failover,
+    pub bird: Bird,
+    /// What BIRD runs.
+    pub bgp: Option<Rendered>,
+    /// Where other threads leave what the control thread is to do.
+    pub desk: Desk,
+    /// What waits until nothing urgent does.
+    pub work: BTreeSet<Work>,
+    pub holds: Holds,
+    pub config: Arc<Config>,
+    /// What the tables say of the ports' interfaces.
+    pub applied: Vec<PortFacts>,
+    /// The thread for changes of the configuration.
+    pub changes: Sender<Job>,
+    /// The change that is being committed.
+    pub change: Option<Change>,
+    /// Neighbors and routes wait for a candidate: see [`Pause`].
+    pub paused: Arc<AtomicBool>,
+    /// The station is to end, and how.
+    pub end: Option<End>,
+}
+
+/// How the station ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Peers are told that their sessions end. Nothing is left but closed ports.
+    PeersTold,
+    /// As if it were killed: BIRD, its sessions, the TAPs and their namespace are left, and the next station
+    /// takes them over.
+    SessionsKept,
+}
+
+/// What the control thread does in pieces, when nothing urgent waits; the first named here first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Work {
+    /// Goes on with a commit.
+    Commit,
+    /// Brings the TAPs to what the tables say.
+    Taps,
+    /// Brings the mirror and the ledger to what is configured.
+    Configuration,
+    /// Tells the ledger what stands.
+    Account,
+}
+
+/// A configuration that is ready to be committed.
+pub(super) struct Prepared {
+    pub candidate: Candidate,
+    pub config: Arc<Config>,
+    pub text: Arc<str>,
+    pub bird: Option<Rendered>,
+    pub reply: Sender<Result<Diff, CommitError>>,
+    /// Since its base neither neighbors nor routes have changed.
+    pub pause: Pause,
+}
+
+/// What follows a commit that is under way.
+pub(super) struct Change {
+    config: Arc<Config>,
+    text: Arc<str>,
+    bird: Option<Rendered>,
+    reply: Sender<Result<Diff, CommitError>>,
+}
+
+/// Whether the tables need not change but perhaps for the link.
+fn same_interface(old: PortFacts, new: PortFacts) -> bool {
+    (old.mac, old.mtu) == (new.mac, new.mtu)
+}
+
+impl Control {
+    /// Serves what comes until the station is told to stop.
+    pub fn serve(&mut self, events: &mut Events) -> End {
+        loop {
+            if let Some(end) = self.end {
+                return end;
+            }
+            let event = events.next(self.rests(), !self.work.is_empty());
+            let (began, what) = (Instant::now(), event.word());
+            match event {
+                Event::Link(event) => self.links(&event),
+                Event::Peer(event) => self.peers(event, &events.peers),
+                Event::Neighbor(event) => self.neighbors(event, &events.neighbors),
+                Event::Taps(taps) => self.bird.renew(taps),
+                Event::Audit(finding) => self.audited(finding),
+                Event::Port(done) => self.port(done),
+                Event::Learned(update) => self.learned(update),
+                Event::Task(task) => task(self),
+                Event::Call(call) => self.call(call),
+                Event::Tick => self.tick(),
+                Event::Work => self.work(),
+                Event::Reload => self.change_for(Request::Reload { dry_run: false }, None),
+                Event::Stop => return End::PeersTold,
+            }
+            self.holds.note(what, began, &self.failover.ledger);
+        }
+    }
+
+    /// The running configuration.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// Takes a configuration into use at once, as at the start and for another interface under a port's name;
+    /// or leaves everything as it is.
+    pub fn commit(
+        &mut self,
+        config: &Arc<Config>,
+        bird: Option<Rendered>,
+    ) -> Result<(), CommitError> {
+        let facts = self.datapath.facts();
+        self.engine.commit(config, &facts)?;
+        self.committed(config.clone(), bird);
+        Ok(())
+    }
+
+    /// Keeps neighbors and routes waiting, so that a candidate stays true to its base.
+    pub fn pause(&self) -> Pause {
+        Pause::begin(&self.paused, &self.desk)
+    }
+
+    /// Whether neighbors and routes have to wait.
+    fn rests(&self) -> bool {
+        self.paused.load(Ordering::Relaxed) || self.engine.is_committing()
+    }
+
+    /// Begins to commit what was prepared.
+    pub fn begin(&mut self, prepared: Prepared) {
+        let Prepared { candidate, config, text, bird, reply, pause } = prepared;
+        match self.engine.begin(candidate, &self.datapath.facts()) {
+            Ok(()) => {
+                self.change = Some(Change { config, text, bird, reply });
+                self.work.insert(Work::Commit);
+            }
+            // Who waits for it may have gone.
+            Err(error) => drop(reply.send(Err(error))),
+        }
+        drop(pause);
+    }
+
+    /// Goes on with a commit; true where it is done.
+    fn step(&mut self) -> bool {
+        let done = match self.engine.step() {
+            Ok(None) => return false,
+            Ok(Some(diff)) => Ok(diff),
+            Err(error) => Err(error),
+        };
+        if let Some(Change { config, text, bird, reply }) = self.change.take() {
+            if let Ok(diff) = &done {
+                self.text = text;
+                self.committed(config, bird);
+                let generation = self.engine.tables().generation;
+                info!(generation, changes = diff.changes.len(), "commit");
+            }
+            drop(reply.send(done));
+        }
+        true
+    }
+
+    /// Everything else follows a configuration that was committed.
+    fn committed(&mut self, config: Arc<Config>, bird: Option<Rendered>) {
+        self.applied = self.datapath.facts();
+        self.config = config;
+        self.apply_bgp(bird);
+        self.counters.adopt(self.engine.tables());
+        for (vif, mtu, limit) in self.engine.misfits() {
+            warn!(%vif, mtu, limit, "the VIF is down: its MTU no longer fits its port's interface");
+        }
+        // There may be next hops to resolve.
+        self.datapath.slow.look();
+        self.work.extend([Work::Taps, Work::Configuration]);
+    }
+
+    /// Does one piece of what need not be done at once.
+    fn work(&mut self) {
+        let Some(work) = self.work.pop_first() else { return };
+        let done = match work {
+            Work::Commit => self.step(),
+            Work::Taps => {
+                self.datapath.taps.follow(self.engine.tables());
+                true
+            }
+            Work::Configuration => {
+                self.follow_configuration();
+                true
+            }
+            Work::Account => self.account_some(),
+        };
+        if !done {
+            self.work.insert(work);
+        }
+    }
+
+    fn call(&mut self, call: Call) {
+        let Call { request, reply } = call;
+        let answer = match &request {
+            Request::Version => answer::version(self),
+            Request::ShowPorts => answer::ports(self),
+            Request::ShowVifs => view::show_vifs(self),
+            Request::ShowVrfs => view::show_vrfs(self),
+            Request::ShowRoutes(filter) => routes::show(self, filter),
+            Request::ShowNeighbors => view::show_neighbors(self),
+            Request::ShowCounters(filter) => counters::show(self, filter),
+            Request::ShowWorkers => answer::workers(self),
+            Request::ShowConsistency => failover::consistency(self),
+            Request::ShowOutages(period) => failover::outages(self, period),
+            Request::ShowSla(period) => failover::sla(self, period),
+            Request::ShowBgp { vif } => bgp::show(self, vif.as_deref()),
+            Request::ShowBgpRoutes { vif, direction } => bgp::routes(self, vif, *direction),
+            Request::BgpReset { vif, peer } => bgp::reset(self, vif, *peer),
+            Request::Lookup(request) => answer::lookup(self, request),
+            Request::ClearCounters => change::clear_counters(self),
+            _ => return self.change_for(request, Some(reply)),
+        };
+        reply.send(answer);
+    }
+
+    /// Leaves a change to the thread for changes.
+    fn change_for(&self, request: Request, reply: Option<Reply>) {
+        // It ends only with the station; then the reply is refused by being dropped.
+        drop(self.changes.send(Job { request, reply }));
+    }
+
+    fn neighbors(&mut self, first: NeighborEvent, more: &Receiver<NeighborEvent>) {
+        let events: Vec<_> = std::iter::once(first).chain(more.try_iter().take(EVENTS)).collect();
+        if let Err(error) = self.engine.neighbor_events(&events) {
+            warn!(%error, "a neighbor is served by the slow path");
+        }
+        self.account_neighbors(&events);
+    }
+
+    fn links(&mut self, event: &LinkEvent) {
+        if let Some(id) = self.datapath.link_event(event) {
+            self.follow(id);
+        }
+    }
+
+    fn port(&mut self, done: Done) {
+        if let Some(id) = self.datapath.done(done) {
+            self.follow(id);
+        }
+    }
+
+    fn audited(&mut self, finding: Finding) {
+        if let Some(id) = self.datapath.audited(finding) {
+            self.follow(id);
+        }
+    }
+
+    /// Once a second: what could not be done when it should have been.
+    fn tick(&mut self) {
+        self.failover.ledger.alive(failover::now_ms());
+        self.datapath.retry();
+        let ports = (0..=u8::MAX).map(PortId).zip(self.datapath.facts());
+        // Whatever lost or never had an event: the tables are to say what is known of the ports.
+        let applied = |id: PortId| {
+            let up = self.engine.tables().ports.get(id.index()).is_some_and(|port| port.up);
+            PortFacts { link_up: up, ..self.applied[id.index()] }
+        };
+        let stale = |&(id, facts): &(PortId, PortFacts)| applied(id) != facts;
+        let stale: Vec<PortId> = ports.filter(stale).map(|(id, _)| id).collect();
+        stale.into_iter().for_each(|id| self.follow(id));
+    }
+
+    /// Brings the tables to what a port's interface is now.
+    fn follow(&mut self, id: PortId) {
+        let facts = self.datapath.facts()[id.index()];
+        let same = same_interface(self.applied[id.index()], facts);
+        if same || self.engine.is_committing() {
+            // Another interface waits for the end of the commit; meanwhile nothing leaves by its port.
+            let up = facts.link_up && same;
+            self.engine.link_changed(id, up);
+            if !up {
+                self.port_lost(id);
+            }
+            self.account();
+            self.work.insert(Work::Taps);
+            self.refresh_bgp();
+            return;
+        }
+        // Another interface under the name: its MAC is in every adjacency of the port.
+        if let Err(error) = self.commit(&self.config.clone(), self.bgp.clone()) {
+            let port = &self.datapath.ports[id.index()].config.name;
+            error!(%port, %error, "the port's interface does not fit the configuration: the port is down");
+            self.engine.link_changed(id, false);
+            self.work.insert(Work::Taps);
+            self.account();
+        }
+    }
+}

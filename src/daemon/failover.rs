@@ -1,0 +1,385 @@
+//! What the control thread does about learned routes, lost peers and links, and how it accounts for
+//! what customers noticed of them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crossbeam::channel::{Receiver, Sender};
+use tracing::warn;
+
+use super::answer::no;
+use super::control_thread::{Control, Work};
+use crate::admin::answer::Answer;
+use crate::admin::protocol::{ErrorKind, Period};
+use crate::admin::rows::{ConsistencyRow, OutageRow, SlaRow};
+use crate::bird::PeerEvent;
+use crate::config::model::VifConfig;
+use crate::control::Learning;
+use crate::control::kernel::{ROUTE_PROTOCOL, alternates_table, best_table, tap_name};
+use crate::ledger::{Cause, Entry, Faults, Keeper, Ledger};
+use crate::mirror::{self, Mirror, Options, Plan, Table, Tap, Timing, Update};
+use crate::slowpath::NeighborEvent;
+use crate::tables::{DropReason, PortId, PuntReason, Vif, VifId, Vrf, VrfId};
+
+/// Peer events taken into one publication.
+const EVENTS: usize = 1024;
+/// VIFs whose faults are looked at in one piece of work: less than a millisecond's.
+const ACCOUNTED: usize = 512;
+/// Updates of the mirror that wait: beyond that the kernel keeps the routes, and then drops them.
+pub(super) const UPDATES: usize = 64;
+
+/// A neighbor, by name of its VIF: names outlive configurations, ids do not.
+type Peer = (Arc<str>, IpAddr);
+
+/// Losses that the ledger is to be told of.
+#[derive(Default)]
+struct Latched {
+    ports: BTreeSet<PortId>,
+    peers: BTreeMap<Peer, Cause>,
+}
+
+/// What is known of faults, and who is told.
+pub(super) struct Failover {
+    mirror: Mirror,
+    pub ledger: Keeper,
+    /// What the ledger was told of each VIF.
+    told: HashMap<Arc<str>, Faults>,
+    /// From which VIF on, and of how many, the ledger is to be told.
+    accounting: (usize, usize),
+    /// Ports and peers that were lost and that the ledger was not told of yet, back or not: what lasts
+    /// shorter than the ledger takes to be told is an outage too.
+    latched: Latched,
+    /// How long BFD waits before it says that a peer is not reached, by VIF: milliseconds.
+    detection: HashMap<Arc<str>, u64>,
+    /// Peers that BFD or BGP lost.
+    peers: BTreeMap<Peer, Cause>,
+    /// Next hops that answered once, and no longer do.
+    neighbors: BTreeSet<Peer>,
+}
+
+impl Failover {
+    /// Starts to mirror.
+    pub fn start(ledger: Keeper, updates: Sender<Update>) -> std::io::Result<Failover> {
+        let options = Options::for_protocol(ROUTE_PROTOCOL);
+        Ok(Failover {
+            mirror: mirror::spawn(options, Timing::default(), updates)?,
+            ledger,
+            told: HashMap::new(),
+            accounting: (0, 0),
+            latched: Latched::default(),
+            detection: HashMap::new(),
+            peers: BTreeMap::new(),
+            neighbors: BTreeSet::new(),
+        })
+    }
+}
+
+/// Opens the ledger and starts its thread. One that cannot be kept on disk is kept in memory: that is no
+/// reason not to forward.
+pub(super) fn open_ledger(state: &Path) -> std::io::Result<(Keeper, JoinHandle<()>)> {
+    let ledger = Ledger::open(state, now_ms()).unwrap_or_else(|error| {
+        warn!(directory = %state.display(), %error, "outages are kept in memory only");
+        Ledger::in_memory()
+    });
+    Keeper::start(ledger)
+}
+
+pub(super) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Control {
+    /// Takes in what the mirror tells.
+    pub(super) fn learned(&mut self, update: Update) {
+        let generation = self.engine.tables().generation;
+        match update {
+            Update::Changes(changes) => self.engine.learned(changes),
+            Update::Range(range) => self.engine.learned_range(&range),
+        }
+        if self.engine.tables().generation != generation {
+            // There may be next hops to resolve.
+            self.datapath.slow.look();
+        }
+    }
+
+    /// Takes in that peers were lost, or are back.
+    pub(super) fn peers(&mut self, first: PeerEvent, more: &Receiver<PeerEvent>) {
+        let events: Vec<_> = std::iter::once(first).chain(more.try_iter().take(EVENTS)).collect();
+        self.engine.peer_states(events.iter().map(|e| (&*e.vif, e.address, e.up)));
+        for event in events {
+            let peer = (event.vif, event.address);
+            if event.up {
+                self.failover.peers.remove(&peer);
+            } else {
+                let bfd = event.cause.starts_with("BFD");
+                let cause = if bfd { Cause::Bfd } else { Cause::Bgp };
+                self.failover.latched.peers.insert(peer.clone(), cause);
+                self.failover.peers.insert(peer, cause);
+            }
+        }
+        self.account();
+    }
+
+    /// Takes note of next hops that no longer answer, or do again.
+    pub(super) fn account_neighbors(&mut self, events: &[NeighborEvent]) {
+        let mut changed = false;
+        for event in events {
+            let (id, address, lost) = match *event {
+                NeighborEvent::Lost { vif, address } => (vif, address, true),
+                NeighborEvent::Resolved { vif, address, .. } => (vif, address, false),
+            };
+            let Some(vif) = self.engine.tables().vif(id) else { continue };
+            let neighbor = (vif.name.clone(), address);
+            changed |= match lost && self.engine.is_next_hop(id, address) {
+                true => self.failover.neighbors.insert(neighbor),
+                false => self.failover.neighbors.remove(&neighbor),
+            };
+        }
+        if changed {
+            self.account();
+        }
+    }
+
+    /// After a commit: mirrors what is configured now, and forgets peers and VIFs that are gone.
+    pub(super) fn follow_configuration(&mut self) {
+        self.failover.mirror.follow(self.plan());
+        let config = self.config().clone();
+        let vifs: HashMap<&str, &VifConfig> =
+            config.vifs.iter().map(|vif| (&*vif.name, vif)).collect();
+        let has = |(name, address): &Peer| {
+            vifs.get(&**name).is_some_and(|vif| {
+                vif.bfd.is_some() || vif.bgp.iter().any(|session| session.peer == *address)
+            })
+        };
+        let gone: HashSet<Peer> =
+            self.failover.peers.keys().filter(|peer| !has(peer)).cloned().collect();
+        self.engine.peer_states(gone.iter().map(|(vif, address)| (&**vif, *address, true)));
+        self.failover.peers.retain(|peer, _| !gone.contains(peer));
+        let detection = config.vifs.iter().filter_map(|vif| {
+            let bfd = vif.bfd?;
+            Some((vif.name.clone(), u64::from(bfd.interval_ms) * u64::from(bfd.multiplier)))
+        });
+        self.failover.detection = detection.collect();
+        let names: HashSet<Arc<str>> = self.vifs().map(|(_, vif)| vif.name.clone()).collect();
+        self.failover.told.retain(|name, _| names.contains(name));
+        self.failover.ledger.retain(names, now_ms());
+        self.account();
+    }
+
+    fn plan(&self) -> Plan {
+        let tables = self.vrfs().flat_map(|(id, _)| {
+            [(best_table(id), (id, Table::Best)), (alternates_table(id), (id, Table::Alternates))]
+        });
+        let taps = self.vifs().map(|(_, vif)| {
+            let (name, addresses) = (vif.name.clone(), vif.addresses.clone());
+            (tap_name(vif.port, vif.tags), Tap { vrf: vif.vrf, vif: name, addresses })
+        });
+        Plan { tables: tables.collect(), taps: taps.collect() }
+    }
+
+    /// A port has lost its link.
+    pub(super) fn port_lost(&mut self, id: PortId) {
+        self.failover.latched.ports.insert(id);
+    }
+
+    /// Something may have become an outage, or ended one: all VIFs are looked at, soon.
+    pub(super) fn account(&mut self) {
+        let all = self.engine.tables().vifs.len();
+        self.failover.accounting.1 = all;
+        self.work.insert(Work::Account);
+    }
+
+    /// Tells the ledger what stands now of some VIFs; true where that was the rest of them.
+    pub(super) fn account_some(&mut self) -> bool {
+        let engine = &self.engine;
+        let is_next_hop = |(name, address): &Peer| {
+            engine.vif(name).is_some_and(|id| engine.is_next_hop(id, *address))
+        };
+        self.failover.neighbors.retain(is_next_hop);
+        let misfits: BTreeSet<Arc<str>> =
+            self.engine.misfits().into_iter().map(|(name, ..)| name).collect();
+        let vifs = self.engine.tables().vifs.clone();
+        let (from, left) = self.failover.accounting;
+        let count = left.min(ACCOUNTED);
+        let some = vifs.iter().cycle().skip(from).take(count).flatten();
+        let mut entries = Vec::new();
+        let mut vrfs = HashSet::new();
+        for vif in some {
+            let faults = self.faults(vif, misfits.contains(&vif.name));
+            let told = self.failover.told.get(&vif.name);
+            if told == Some(&faults) {
+                continue;
+            }
+            // An outage begins or ends.
+            if told.is_some_and(|told| told.is_empty() != faults.is_empty()) || !faults.is_empty() {
+                vrfs.insert(vif.vrf);
+            }
+            self.failover.told.insert(vif.name.clone(), faults.clone());
+            entries.push((vif.vrf, Entry { vif: vif.name.clone(), faults, counted: 0 }));
+        }
+        if !entries.is_empty() {
+            let lost = self.frames_lost(&vrfs);
+            let counted = |(vrf, entry): (VrfId, Entry)| Entry {
+                counted: lost.get(&vrf).copied().unwrap_or(0),
+                ..entry
+            };
+            self.failover.ledger.update(entries.into_iter().map(counted).collect(), now_ms());
+        }
+        let at = (from + count).checked_rem(vifs.len()).unwrap_or(0);
+        self.failover.accounting = (at, left - count);
+        if left > count {
+            return false;
+        }
+        let Latched { ports, peers } = std::mem::take(&mut self.failover.latched);
+        let is_back = ports.iter().any(|&id| self.is_port_up(id))
+            || peers.keys().any(|peer| !self.failover.peers.contains_key(peer));
+        // Then the outage has ended meanwhile, and the ledger is to be told that too.
+        self.failover.accounting.1 = if is_back { vifs.len() } else { 0 };
+        !is_back
+    }
+
+    fn is_port_up(&self, id: PortId) -> bool {
+        self.engine.tables().ports.get(id.index()).is_some_and(|port| port.up)
+    }
+
+    fn faults(&self, vif: &Vif, misfit: bool) -> Faults {
+        let mut faults = Faults::new();
+        if !vif.up {
+            faults.insert(Cause::Admin, None);
+        }
+        let latched = &self.failover.latched;
+        if misfit || !self.is_port_up(vif.port) || latched.ports.contains(&vif.port) {
+            faults.insert(Cause::Link, None);
+        }
+        let first = (vif.name.clone(), IpAddr::from([0; 4]));
+        let last = (vif.name.clone(), IpAddr::from([0xff; 16]));
+        let lost = |peers: &BTreeMap<Peer, Cause>| -> Vec<Cause> {
+            peers.range(first.clone()..=last.clone()).map(|(_, cause)| *cause).collect()
+        };
+        for cause in lost(&self.failover.peers).into_iter().chain(lost(&latched.peers)) {
+            let detection = (cause == Cause::Bfd).then(|| self.failover.detection.get(&vif.name));
+            faults.insert(cause, detection.flatten().copied());
+        }
+        if self.failover.neighbors.range(first..=last).next().is_some() {
+            faults.insert(Cause::Neighbor, None);
+        }
+        faults
+    }
+
+    /// The loss counters of VRFs: see `OutageRow::frames_lost`.
+    fn frames_lost(&self, vrfs: &HashSet<VrfId>) -> HashMap<VrfId, u64> {
+        let of = |id: VifId| {
+            let totals = self.counters.vif(id);
+            let punted = [PuntReason::NextHopUnresolved, PuntReason::NoRoute];
+            let punted: u64 = punted.iter().map(|reason| totals.punted[reason.index()]).sum();
+            totals.drops[DropReason::EgressDown.index()] + punted
+        };
+        let mut lost = HashMap::new();
+        for (id, vif) in self.vifs().filter(|(_, vif)| vrfs.contains(&vif.vrf)) {
+            *lost.entry(vif.vrf).or_default() += of(id);
+        }
+        lost
+    }
+}
+
+/// `show consistency`.
+pub(super) fn consistency(control: &Control) -> Answer {
+    let families = |(id, vrf): (VrfId, &Vrf)| {
+        let name = vrf.name.clone();
+        [false, true].map(|v6| (id, name.clone(), v6, control.engine.learning(id, v6)))
+    };
+    let learnings: Vec<_> = control.vrfs().flat_map(families).collect();
+    let status = control.failover.mirror.status();
+    let row = move |(id, name, v6, learning): (VrfId, Arc<str>, bool, Learning)| {
+        let mirrored = status.families.get(&(id, v6)).cloned().unwrap_or_default();
+        ConsistencyRow {
+            vrf: name.to_string(),
+            family: if v6 { "ipv6" } else { "ipv4" }.to_owned(),
+            kernel_routes: mirrored.kernel_routes as u64,
+            learned_routes: learning.routes as u64,
+            dumped_s: mirrored.dumped.map(|at| at.elapsed().as_secs()),
+            audits: mirrored.audits,
+            mismatches: learning.mismatches,
+            repaired: learning.repaired,
+            resyncs: mirrored.resyncs,
+            resynced: learning.resynced,
+            overflows: status.overflows,
+            refused: learning.refused + mirrored.refused,
+            no_room: learning.no_room,
+            ok: mirrored.dumped.is_some() && learning.mismatches == learning.repaired,
+            last_error: learning.last_error.or(mirrored.last_error).unwrap_or_default(),
+        }
+    };
+    Answer::rows(learnings.into_iter().map(row))
+}
+
+/// The moment that a period begins.
+fn since(period: &Period) -> u64 {
+    now_ms().saturating_sub(period.since_s.saturating_mul(1000))
+}
+
+fn stopping() -> Answer {
+    Answer::refused(ErrorKind::Internal, "the station is stopping")
+}
+
+/// `show outages`.
+pub(super) fn outages(control: &Control, period: &Period) -> Answer {
+    let (ledger, period) = (control.failover.ledger.clone(), period.clone());
+    Answer::later(move || {
+        let found = ledger.ask(move |ledger| ledger.outages(period.vif.as_deref(), since(&period)));
+        let Some(outages) = found else { return stopping() };
+        let now = now_ms();
+        let rows = outages.into_iter().map(move |outage| OutageRow {
+            duration_ms: outage.end_ms.unwrap_or(now).saturating_sub(outage.start_ms),
+            vif: outage.vif,
+            cause: outage.cause,
+            also: outage.also,
+            start_ms: outage.start_ms,
+            end_ms: outage.end_ms,
+            detection_ms: outage.detection_ms,
+            frames_lost: outage.frames_lost,
+        });
+        Answer::rows(rows)
+    })
+}
+
+/// `show sla`.
+pub(super) fn sla(control: &Control, period: &Period) -> Answer {
+    if let Some(name) = period.vif.as_deref().filter(|name| control.engine.vif(name).is_none()) {
+        return no("vif", name);
+    }
+    let wanted = control
+        .vifs()
+        .map(|(_, vif)| vif.name.clone())
+        .filter(|name| period.vif.as_ref().is_none_or(|wanted| **wanted == **name));
+    let (wanted, since): (Vec<_>, _) = (wanted.collect(), since(period));
+    let ledger = control.failover.ledger.clone();
+    Answer::later(move || {
+        let rows = ledger.ask(move |ledger| {
+            let row = |name: &Arc<str>| sla_row(ledger, name, since);
+            wanted.iter().map(row).collect::<Vec<_>>()
+        });
+        rows.map_or_else(stopping, Answer::rows)
+    })
+}
+
+fn sla_row(ledger: &Ledger, name: &str, since: u64) -> SlaRow {
+    let availability = ledger.availability(name, since, now_ms());
+    SlaRow {
+        vif: name.to_owned(),
+        state: if ledger.is_out(name) { "out" } else { "up" }.to_owned(),
+        since_ms: availability.since_ms,
+        until_ms: availability.until_ms,
+        availability: availability.ratio(),
+        outages: availability.outages as u64,
+        down_ms: availability.down_ms,
+        longest_ms: availability.longest_ms,
+        planned_ms: availability.planned_ms,
+        frames_lost: availability.frames_lost,
+    }
+}

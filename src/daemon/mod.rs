@@ -1,0 +1,135 @@
+//! The daemon: starts the threads, joins them, and runs the control thread.
+
+mod answer;
+mod audit_thread;
+mod bgp;
+mod change;
+mod control_thread;
+mod counters;
+mod cpus;
+mod datapath;
+mod descriptors;
+mod desk;
+mod events;
+mod failover;
+mod holds;
+mod port_state;
+mod port_thread;
+mod privilege;
+mod routes;
+mod slow_thread;
+mod start;
+mod tap_threads;
+mod view;
+mod worker_thread;
+
+pub use start::run;
+
+use std::path::Path;
+
+use crate::bird::ProcessError;
+use crate::config::{self, ConfigError};
+use crate::control::CommitError;
+use crate::fib::FibError;
+use crate::netns::NamespaceError;
+use crate::port::af_xdp::{self, BpffsError, NicError, PrivilegeError, XdpError, XskError};
+
+/// Checks a configuration file without starting anything, and says what it holds.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn check(file: &Path) -> Result<(), StationError> {
+    let (config, _) = config::load(file).map_err(|error| StationError::Config(Box::new(error)))?;
+    match bgp::check(&config) {
+        Err(ProcessError::Program { program, error })
+            if error.kind() == std::io::ErrorKind::NotFound =>
+        {
+            println!("{program} is not here: whether it takes the BGP sessions is not checked");
+        }
+        checked => checked?,
+    }
+    if let Some(exposed) = config::exposure(file, &config) {
+        println!("warning: {exposed}");
+    }
+    let listed: usize = config.route_lists.iter().map(|list| list.prefixes.len()).sum();
+    println!(
+        "{}: {} ports, {} VRFs, {} VIFs, {} routes: correct",
+        file.display(),
+        config.ports.len(),
+        config.vrfs.len(),
+        config.vifs.len(),
+        config.routes.len() + listed
+    );
+    Ok(())
+}
+
+/// Takes the XDP program off every port of a configuration.
+///
+/// # Errors
+/// The first port's that could not be opened.
+pub fn detach(file: &Path) -> Result<(), StationError> {
+    let (config, _) = config::load(file).map_err(|error| StationError::Config(Box::new(error)))?;
+    // A running station would not notice that its ports are open.
+    let _claim = af_xdp::claim(&config.station.bpffs)?;
+    for port in &config.ports {
+        let was_closed = af_xdp::detach(&config.station.bpffs, &port.interface)?;
+        let state = if was_closed { "open to the kernel now" } else { "was not attached" };
+        println!("{} ({}): {state}", port.name, port.interface);
+    }
+    Ok(())
+}
+
+/// Why the station could not start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum StationError {
+    /// The configuration file.
+    #[error("{}", .0.report())]
+    Config(Box<ConfigError>),
+    /// Capabilities or limits.
+    #[error(transparent)]
+    Privilege(#[from] PrivilegeError),
+    /// An interface.
+    #[error(transparent)]
+    Nic(#[from] NicError),
+    /// The XDP program.
+    #[error(transparent)]
+    Xdp(#[from] XdpError),
+    /// The directory of pinned links.
+    #[error(transparent)]
+    Bpffs(#[from] BpffsError),
+    /// A socket.
+    #[error(transparent)]
+    Xsk(#[from] XskError),
+    /// The network namespace of TAPs and BIRD.
+    #[error(transparent)]
+    Namespace(#[from] NamespaceError),
+    /// No memory for frames.
+    #[error("cannot get memory for frames: {0}; lower [station] frames or ring")]
+    Memory(std::io::Error),
+    /// No memory for routes.
+    #[error(transparent)]
+    Fib(#[from] FibError),
+    /// The configuration does not fit this machine.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// Privileges that are not needed could not be given away.
+    #[error("cannot give away privileges: {0}")]
+    Drop(std::io::Error),
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+    /// The admin socket.
+    #[error("cannot serve {}: {error}", path.display())]
+    Socket {
+        /// Its path.
+        path: std::path::PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The routing daemon does not take what the configuration makes.
+    #[error(transparent)]
+    Bird(#[from] ProcessError),
+    /// A worker ended, which it never should.
+    #[error("a worker ended unexpectedly")]
+    WorkerGone,
+}

@@ -1,0 +1,196 @@
+//! The station's start and end.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tracing::{info, warn};
+
+use super::control_thread::{Control, End};
+use super::cpus::Urgency;
+use super::datapath::{self, Datapath, Told};
+use super::desk::Desk;
+use super::events::Events;
+use super::failover::{self, Failover};
+use super::holds::Holds;
+use super::{StationError, bgp, change, cpus, descriptors, privilege};
+use crate::admin::server::{self, Server};
+use crate::bird::Bird;
+use crate::config;
+use crate::control::{Engine, Limits, kernel};
+use crate::fib::{self, Fib};
+use crate::log;
+use crate::netlink::{LinkEvent, LinkWatcher};
+use crate::netns::Namespace;
+use crate::observe::Counters;
+use crate::publish::Publisher;
+use crate::tables::Snapshot;
+
+/// Runs the station until it is told to stop.
+///
+/// # Errors
+/// [`StationError`]; where it started at all, its ports stay closed behind it.
+pub fn run(file: &Path) -> Result<(), StationError> {
+    let started = Instant::now();
+    let (config, text) = config::load(file).map_err(|e| StationError::Config(Box::new(e)))?;
+    if let Some(exposed) = config::exposure(file, &config) {
+        warn!("{exposed}");
+    }
+    let plan = datapath::plan(&config)?;
+    let workers = plan.cpus.len();
+    // Before anything is touched: a second station would take the sessions from the first.
+    let path = config.station.socket.clone();
+    let socket_failed = |error| StationError::Socket { path: path.clone(), error };
+    let server = Server::bind(&path).map_err(socket_failed)?;
+    descriptors::allow_for(config.vifs.len());
+    let namespace = Namespace::open(&kernel::namespace_name(&path))?;
+    info!(name = namespace.name(), "network namespace of TAPs and BIRD");
+    // Before any thread is started that stays: each has what the one has that starts it.
+    privilege::drop_all_but_kept().map_err(StationError::Drop)?;
+    cpus::leave_to_workers(&plan.cpus);
+    log::start().map_err(StationError::Thread)?;
+    let fib = Fib::new(fib::Limits::default())?;
+    let reader = fib.reader();
+    info!("lookups on this processor: {}", reader.choice());
+    let (publisher, subscribers) = Publisher::new(workers + 1, Snapshot::default());
+    let (events, neighbors) = unbounded();
+    let (taps_changed, taps) = unbounded();
+    let (ledger, ledger_thread) =
+        failover::open_ledger(&config.station.state).map_err(StationError::Thread)?;
+    let told = Told { neighbors: events, taps: taps_changed, ledger: ledger.clone() };
+    let datapath = Datapath::start(&config, plan, &namespace, &reader, subscribers, told)?;
+    let engine = Engine::new(fib, publisher, Limits::for_vifs(config.station.max_vifs));
+    let counters = Counters::new(datapath.counters.clone(), datapath.slow_counters.clone());
+    let (sender, peers) = unbounded();
+    let (program, directory) = (config.station.bird.clone(), bgp::directory(&config.station));
+    let bird = namespace
+        .within(|| {
+            privilege::keep(privilege::BIRD)?;
+            Bird::start(program, directory, sender)
+        })
+        .map_err(StationError::Thread)?;
+    let (sender, learned) = bounded(failover::UPDATES);
+    let failover = namespace
+        .within(|| Failover::start(ledger.clone(), sender))
+        .map_err(StationError::Thread)?;
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let (desk, tasks) = Desk::new();
+    let changes = change::spawn(file.clone(), desk.clone()).map_err(StationError::Thread)?;
+    let config = Arc::new(config);
+    let mut control = Control {
+        applied: datapath.facts(),
+        engine,
+        datapath,
+        counters,
+        file,
+        text: text.into(),
+        started,
+        failover,
+        bird,
+        bgp: None,
+        desk,
+        work: BTreeSet::new(),
+        holds: Holds::default(),
+        config: config.clone(),
+        changes,
+        change: None,
+        paused: Arc::default(),
+        end: None,
+    };
+    let vrfs = control.engine.vrf_ids(&config);
+    let rendered = bgp::prepare(&config, &vrfs, None)?;
+    control.commit(&config, rendered)?;
+
+    let ports = config.ports.iter().map(|port| port.interface.clone()).collect();
+    let links = watch_links(ports).map_err(StationError::Thread)?;
+    let signals = watch_signals().map_err(StationError::Thread)?;
+    let (sender, calls) = bounded(server::QUEUE);
+    let server = server
+        .serve(sender, server::Limits::default())
+        .map_err(|error| StationError::Socket { path: path.clone(), error })?;
+    info!(station = config.station.name, workers, "forwarding");
+    // Without systemd there is no one to notify.
+    drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
+    let (tick_at, worked, resolved) = (Instant::now(), false, false);
+    let mut events = Events {
+        links,
+        peers,
+        neighbors,
+        taps,
+        findings: control.datapath.findings.clone(),
+        ports: control.datapath.jobs_done.clone(),
+        learned,
+        tasks,
+        calls,
+        signals,
+        tick_at,
+        worked,
+        resolved,
+        ledger,
+    };
+    cpus::be(Urgency::Failover);
+    let end = control.serve(&mut events);
+    info!(?end, "stopping; the ports stay closed");
+    control.failover.ledger.stop(failover::now_ms());
+    drop(ledger_thread.join());
+    drop(sd_notify::notify(&[sd_notify::NotifyState::Stopping]));
+    if end == End::SessionsKept {
+        // What a kill leaves: the threads that keep the TAPs and BIRD remove both where they are let go, so
+        // they are not, and end with the process.
+        std::mem::forget((control, namespace));
+        return Ok(());
+    }
+    drop(events);
+    drop(server);
+    // While packets still flow, so that peers hear of it and move away.
+    drop(control.bird);
+    control.datapath.stop();
+    if let Err(error) = namespace.remove() {
+        warn!(%error, "cannot remove the network namespace; the next start takes it over");
+    }
+    Ok(())
+}
+
+/// Ports' interfaces that come, go and change.
+fn watch_links(ports: Vec<String>) -> std::io::Result<Receiver<LinkEvent>> {
+    let (sender, events) = unbounded();
+    let mut watcher = LinkWatcher::of(ports)?;
+    let watch = move || {
+        cpus::be(Urgency::Failover);
+        loop {
+            match watcher.next(Duration::from_secs(60)) {
+                Ok(None) => {}
+                Ok(Some(event)) => {
+                    if sender.send(event).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    warn!(%error, "netlink");
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+            }
+        }
+    };
+    std::thread::Builder::new().name("links".into()).spawn(watch)?;
+    Ok(events)
+}
+
+/// Signals that end the station or make it read its configuration again.
+fn watch_signals() -> std::io::Result<Receiver<i32>> {
+    let (sender, signals): (Sender<i32>, _) = unbounded();
+    let mut source = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    let watch = move || {
+        for signal in source.forever() {
+            if sender.send(signal).is_err() {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(watch)?;
+    Ok(signals)
+}

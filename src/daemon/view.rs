@@ -1,0 +1,171 @@
+//! Answers that connections make on their own threads, from what the control thread hands out at once: the
+//! tables, the counters and what the ports are like.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::answer::mac;
+use super::control_thread::Control;
+use super::slow_thread::Neighbors;
+use crate::admin::answer::Answer;
+use crate::admin::rows::{NeighborRow, Traffic, VifRow, VrfRow};
+use crate::observe::Counters;
+use crate::slowpath::NeighborState;
+use crate::tables::{PortId, Snapshot, Vif, VifId, Vrf, VrfId};
+
+/// What the tables and counters say.
+#[derive(Clone)]
+pub(super) struct View {
+    pub tables: Snapshot,
+    pub counters: Counters,
+    /// Each port's name, and whether it has a link.
+    ports: Arc<[(Arc<str>, bool)]>,
+}
+
+impl View {
+    /// What stands now. Costs the control thread nothing to speak of.
+    pub fn of(control: &Control) -> View {
+        let ports = control.datapath.ports.iter();
+        let ports = ports.map(|port| (port.config.name.clone(), port.facts.link_up));
+        View {
+            tables: control.engine.tables().clone(),
+            counters: control.counters.clone(),
+            ports: ports.collect(),
+        }
+    }
+
+    /// The ports' names.
+    pub fn ports(&self) -> impl Iterator<Item = (PortId, &str)> {
+        (0..=u8::MAX).map(PortId).zip(self.ports.iter().map(|(name, _)| &**name))
+    }
+
+    /// All VIFs.
+    pub fn vifs(&self) -> impl Iterator<Item = (VifId, &Vif)> {
+        vifs(&self.tables)
+    }
+
+    fn vrf_name(&self, id: VrfId) -> String {
+        match self.tables.vrfs.get(id.index()) {
+            Some(Some(vrf)) => vrf.name.to_string(),
+            _ => String::new(),
+        }
+    }
+
+    /// A row for each VIF, made when it is wanted.
+    pub fn rows<R>(self, row: impl Fn(&View, VifId, &Vif) -> R) -> impl Iterator<Item = R> {
+        let ids: Vec<VifId> = self.vifs().map(|(id, _)| id).collect();
+        ids.into_iter().filter_map(move |id| Some(row(&self, id, self.tables.vif(id)?)))
+    }
+}
+
+/// The VIFs of some tables.
+pub(super) fn vifs(tables: &Snapshot) -> impl Iterator<Item = (VifId, &Vif)> {
+    let vifs = (0..=u16::MAX).map(VifId).zip(tables.vifs.iter());
+    vifs.filter_map(|(id, vif)| Some((id, vif.as_ref()?)))
+}
+
+/// The VRFs of some tables.
+pub(super) fn vrfs(tables: &Snapshot) -> impl Iterator<Item = (VrfId, &Vrf)> {
+    let vrfs = (0..=u16::MAX).map(VrfId).zip(&*tables.vrfs);
+    vrfs.filter_map(|(id, vrf)| Some((id, vrf.as_ref()?)))
+}
+
+/// `show vifs`.
+pub(super) fn show_vifs(control: &Control) -> Answer {
+    let view = View::of(control);
+    Answer::later(move || Answer::rows(view.rows(vif_row)))
+}
+
+fn vif_row(view: &View, id: VifId, vif: &Vif) -> VifRow {
+    let totals = view.counters.vif(id);
+    let (port, link_up) = match view.ports.get(vif.port.index()) {
+        Some((name, link_up)) => (name.to_string(), *link_up),
+        None => (String::new(), false),
+    };
+    VifRow {
+        name: vif.name.to_string(),
+        port,
+        vlan: vif.tags.to_string(),
+        service_tag: vif.tags.service,
+        kind: vif.kind,
+        vrf: view.vrf_name(vif.vrf),
+        mtu: vif.mtu,
+        state: match (vif.up, link_up) {
+            (false, _) => "down",
+            (true, false) => "port-down",
+            (true, true) => "up",
+        }
+        .into(),
+        addresses: vif.addresses.to_vec(),
+        source_check: vif.source_check,
+        traffic: Traffic {
+            rx_frames: totals.rx_frames,
+            rx_octets: totals.rx_octets,
+            tx_frames: totals.tx_frames,
+            tx_octets: totals.tx_octets,
+        },
+        forwarded: totals.forwarded,
+        punted: totals.punted.iter().sum(),
+        dropped: totals.drops.iter().sum(),
+    }
+}
+
+/// `show vrfs`. The FIB keeps the numbers of routes.
+pub(super) fn show_vrfs(control: &Control) -> Answer {
+    let tables = control.engine.tables().clone();
+    let counts: Vec<(usize, usize)> =
+        vrfs(&tables).map(|(id, _)| control.engine.route_counts(id)).collect();
+    Answer::later(move || {
+        let mut members: HashMap<VrfId, u64> = HashMap::new();
+        for (_, vif) in vifs(&tables) {
+            *members.entry(vif.vrf).or_default() += 1;
+        }
+        let rows = vrfs(&tables).zip(counts).map(|((id, vrf), (v4, v6))| VrfRow {
+            name: vrf.name.to_string(),
+            kind: vrf.kind,
+            vifs: members.get(&id).copied().unwrap_or(0),
+            ipv4_routes: v4 as u64,
+            ipv6_routes: v6 as u64,
+        });
+        Answer::rows(rows.collect::<Vec<_>>())
+    })
+}
+
+/// `show neighbors`: the configured ones and those that the slow path knows.
+pub(super) fn show_neighbors(control: &Control) -> Answer {
+    let (view, learned) = (View::of(control), control.datapath.slow.neighbors());
+    Answer::later(move || Answer::rows(neighbors(&view, &learned)))
+}
+
+fn neighbors(view: &View, learned: &Neighbors) -> Vec<NeighborRow> {
+    let mut rows = Vec::new();
+    let tables = &view.tables;
+    let mut row = |id: VifId, address, mac, state: &str, age_s| {
+        let Some(vif) = tables.vif(id) else { return };
+        rows.push(NeighborRow {
+            vif: vif.name.to_string(),
+            vrf: view.vrf_name(vif.vrf),
+            address,
+            mac,
+            state: state.into(),
+            age_s,
+        });
+    };
+    for (&(vif, address), &id) in &*tables.neighbors {
+        let adjacency = tables.adjacency(id);
+        if adjacency.static_neighbor {
+            row(vif, address, mac(adjacency), "static", 0);
+        }
+    }
+    for known in learned.ask() {
+        let state = match known.state {
+            NeighborState::Incomplete => "unresolved",
+            NeighborState::Reachable | NeighborState::Probing => "reachable",
+            NeighborState::Failed => "failed",
+        };
+        let mac = known.mac.map(|mac| mac.to_string());
+        row(known.vif, known.address, mac, state, known.age_ns / 1_000_000_000);
+    }
+    rows.sort_by(|a, b| (&a.vif, a.address).cmp(&(&b.vif, b.address)));
+    rows
+}

@@ -1,0 +1,342 @@
+//! A worker: receives bursts from its queue of every port, runs them through the path, and carries
+//! out the verdicts. [`Worker::turn`] is the loop's body and reads no clock; the thread around it
+//! ([`crate::daemon`]) brings time, sleep and pinning.
+
+pub mod handoff;
+
+use std::sync::Arc;
+
+use crate::fib::FibReader;
+use crate::path;
+use crate::port::{BURST, Frame, Pool, Port};
+use crate::publish::Subscriber;
+use crate::stage::police::Budgets;
+use crate::stage::{Burst, Context};
+use crate::tables::counters::{VifCounters, WorkerCounters};
+use crate::tables::{
+    AdjacencyId, Choice, DropReason, Facts, PortId, PuntReason, Snapshot, Urgency, Verdict, VifId,
+    place_vif,
+};
+use crate::worker::handoff::{Handoff, Label};
+
+/// Most frames taken from the slow path in one turn.
+const INJECT: usize = 64;
+
+/// The queues between a worker and the slow path.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Punts by [`Urgency`]: the more urgent are taken first, and no others fill their queue.
+    punted: [Handoff; Urgency::COUNT],
+    /// From the slow path to the worker.
+    pub injected: Handoff,
+}
+
+impl Exchange {
+    /// Room for `parcels` frames each way.
+    pub fn new(parcels: usize) -> Exchange {
+        Exchange {
+            punted: std::array::from_fn(|_| Handoff::new(parcels)),
+            injected: Handoff::new(parcels),
+        }
+    }
+
+    /// The queue of punts for this reason.
+    fn queue(&self, reason: PuntReason) -> &Handoff {
+        &self.punted[reason.class().urgency() as usize]
+    }
+
+    /// Shows the next punted frame to `take`. `None` where there is none.
+    pub fn take<T>(&self, take: impl FnOnce(Label, &[u8]) -> T) -> Option<T> {
+        self.punted.iter().find(|queue| !queue.is_empty())?.receive(take)
+    }
+}
+
+/// What a turn of the loop found to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// Frames received or injected.
+    pub frames: usize,
+    /// Frames handed to the slow path.
+    pub punted: usize,
+}
+
+/// One worker.
+pub struct Worker<P> {
+    pool: Pool,
+    /// By [`PortId`]; `None` while a port's interface is gone.
+    ports: Vec<Option<P>>,
+    burst: Burst,
+    fib: FibReader,
+    tables: Subscriber<Snapshot>,
+    counters: Arc<WorkerCounters>,
+    budgets: Budgets,
+    exchange: Arc<Exchange>,
+}
+
+impl<P: Port> Worker<P> {
+    /// A worker that owns `pool` and, once attached, its queue of each of `ports` ports.
+    pub fn new(
+        pool: Pool,
+        ports: usize,
+        vifs: usize,
+        fib: FibReader,
+        tables: Subscriber<Snapshot>,
+        counters: Arc<WorkerCounters>,
+        exchange: Arc<Exchange>,
+    ) -> Worker<P> {
+        Worker {
+            pool,
+            ports: (0..ports).map(|_| None).collect(),
+            burst: Burst::default(),
+            fib,
+            tables,
+            counters,
+            budgets: Budgets::new(vifs),
+            exchange,
+        }
+    }
+
+    /// The worker's frames and its slot for a port, to open, close or look at the port.
+    pub fn port_mut(&mut self, id: PortId) -> (&mut Pool, Option<&mut Option<P>>) {
+        (&mut self.pool, self.ports.get_mut(id.index()))
+    }
+
+    /// The ports that are attached now.
+    pub fn ports(&self) -> impl Iterator<Item = &P> {
+        self.ports.iter().flatten()
+    }
+
+    /// The ports that are attached now, with their ids.
+    pub fn ports_by_id(&self) -> impl Iterator<Item = (PortId, &P)> {
+        let ids = (0..=u8::MAX).map(PortId);
+        ids.zip(&self.ports).filter_map(|(id, port)| Some((id, port.as_ref()?)))
+    }
+
+    /// What the worker counts.
+    pub fn counters(&self) -> &WorkerCounters {
+        &self.counters
+    }
+
+    /// The tables' end of this worker, to sleep and wake.
+    pub fn tables_mut(&mut self) -> &mut Subscriber<Snapshot> {
+        &mut self.tables
+    }
+
+    /// Where the frame that came in this place of the last burst entered, and the path's verdict on it.
+    pub fn verdict(&self, place: usize) -> (Option<VifId>, Verdict) {
+        let lane = usize::from(self.burst.lane_of[place % BURST]);
+        let verdict =
+            if self.burst.live.has(lane) { Verdict::Forward } else { self.burst.verdicts[lane] };
+        (self.burst.vif(lane), verdict)
+    }
+
+    /// Frames missing: neither free nor held by a port. Between turns there are none.
+    pub fn missing_frames(&self) -> usize {
+        let held: usize = self.ports().map(Port::held).sum();
+        self.pool.total().saturating_sub(self.pool.free() + held)
+    }
+
+    /// One turn of the loop: the slow path's frames, a burst from every port, and one flush. `now` is
+    /// monotonic time in nanoseconds.
+    #[inline]
+    pub fn turn(&mut self, now: u64) -> Turn {
+        self.tables.enter();
+        self.counters.begin_turn();
+        let mut turn = Turn::default();
+        // Before what is forwarded: a session must not suffer from a full transmit ring.
+        if !self.exchange.injected.is_empty() {
+            turn.frames += self.inject();
+        }
+        // Before the first publication the tables have no port: what has arrived waits in the rings.
+        for index in 0..self.ports.len().min(self.tables.snapshot().ports.len()) {
+            let Some(port) = self.ports[index].as_mut() else { continue };
+            port.rx(&mut self.pool, &mut self.burst.frames);
+            let count = self.burst.frames.len();
+            if count > 0 {
+                turn.frames += count;
+                self.counters.work.bursts.add(1);
+                self.counters.work.frames.add(count as u64);
+                #[expect(clippy::cast_possible_truncation, reason = "at most 256 ports")]
+                let id = PortId(index as u8);
+                turn.punted += self.process(id, now);
+            }
+        }
+        self.counters.end_turn();
+        for port in self.ports.iter_mut().flatten() {
+            port.flush(&mut self.pool);
+        }
+        let work = &self.counters.work;
+        work.loops.add(1);
+        work.empty.add(u64::from(turn.frames == 0));
+        work.generation.set(self.tables.snapshot().generation);
+        work.frames_free.set(self.pool.free() as u64);
+        turn
+    }
+
+    /// Runs the burst through the path and carries out its verdicts; returns how many were punted.
+    #[inline]
+    fn process(&mut self, port: PortId, now: u64) -> usize {
+        let mut context = Context {
+            tables: self.tables.snapshot(),
+            fib: &self.fib,
+            counters: &self.counters,
+            pool: &mut self.pool,
+            budgets: &mut self.budgets,
+            port,
+            now,
+        };
+        let generation = context.tables.generation;
+        path::run(&mut self.burst, &mut context);
+        let only_port = self.burst.only_port();
+        let mut frames = std::mem::take(&mut self.burst.frames);
+        let Worker { pool, ports, burst, counters, exchange, .. } = self;
+        let mut punted = 0;
+        if let Some(id) = only_port {
+            let egress = ports.get_mut(id.index()).and_then(Option::as_mut);
+            transmit(burst, frames.drain(..).zip(&burst.lane_of), id, egress, counters, pool);
+        } else {
+            for (frame, lane) in frames.drain(..).zip(&burst.lane_of) {
+                let at = usize::from(*lane) % BURST;
+                if burst.live.has(at) {
+                    let id = Facts::port(burst.to_rules[at]);
+                    let egress = ports.get_mut(id.index()).and_then(Option::as_mut);
+                    transmit(burst, std::iter::once((frame, lane)), id, egress, counters, pool);
+                } else {
+                    let from = (port, generation);
+                    let sent = settle(burst, counters, exchange, pool, from, at, &frame);
+                    punted += usize::from(sent);
+                    pool.give(frame);
+                }
+            }
+        }
+        self.burst.frames = frames;
+        punted
+    }
+
+    /// Sends what the slow path originated.
+    fn inject(&mut self) -> usize {
+        let mut count = 0;
+        while count < INJECT {
+            let Worker { exchange, pool, ports, counters, .. } = self;
+            let sent = exchange.injected.receive(|label, packet| {
+                let port = ports.get_mut(label.port.index()).and_then(Option::as_mut);
+                let vif = counters.vif(label.vif);
+                match (port, pool.take_with(packet)) {
+                    (Some(port), Some(frame)) => match port.tx(frame) {
+                        Ok(()) => {
+                            vif.rare.originated.add(1);
+                            vif.tx_frames.add(1);
+                            vif.tx_octets.add(packet.len() as u64);
+                            count_sent(counters, label.port, 1, packet.len() as u64);
+                        }
+                        Err(frame) => {
+                            pool.give(frame);
+                            vif.rare.originated_lost.add(1);
+                        }
+                    },
+                    (None, Some(frame)) => {
+                        pool.give(frame);
+                        vif.rare.originated_lost.add(1);
+                    }
+                    (_, None) => vif.rare.originated_lost.add(1),
+                }
+            });
+            if sent.is_none() {
+                break;
+            }
+            count += 1;
+        }
+        count
+    }
+}
+
+/// Puts frames that leave by the same port, and their lanes, on its ring.
+#[inline(always)]
+fn transmit<'a, P: Port>(
+    burst: &Burst,
+    frames: impl Iterator<Item = (Frame, &'a u8)>,
+    id: PortId,
+    mut egress: Option<&mut P>,
+    counters: &WorkerCounters,
+    pool: &mut Pool,
+) {
+    let vifs = counters.vifs();
+    let (mut sent, mut octets) = (0, 0);
+    for (frame, &lane) in frames {
+        let lane = usize::from(lane) % BURST;
+        let len = burst.to_octets[lane];
+        let frame = frame.with_packet(burst.to_at[lane], len);
+        let ingress = count_received(vifs, burst, lane);
+        let refused = match &mut egress {
+            Some(port) => port.tx(frame).err().map(|frame| (frame, DropReason::TxFull)),
+            None => Some((frame, DropReason::EgressDown)),
+        };
+        if let Some((frame, reason)) = refused {
+            ingress.rare.drops[reason.index()].add(1);
+            pool.give(frame);
+            continue;
+        }
+        ingress.forwarded.add(1);
+        let egress = &vifs[place_vif(burst.to_place[lane])];
+        egress.tx_frames.add(1);
+        egress.tx_octets.add(len.into());
+        sent += 1;
+        octets += u64::from(len);
+    }
+    count_sent(counters, id, sent, octets);
+}
+
+/// Carries out a drop or a punt of a frame of this port, decided by tables of this generation; returns whether it went to
+/// the slow path.
+#[inline]
+fn settle(
+    burst: &Burst,
+    counters: &WorkerCounters,
+    exchange: &Exchange,
+    pool: &Pool,
+    (port, generation): (PortId, u64),
+    lane: usize,
+    frame: &Frame,
+) -> bool {
+    let (drop, punt) = match burst.verdicts[lane] {
+        Verdict::Drop(reason) => (reason, None),
+        Verdict::Punt(reason) => (DropReason::PuntQueueFull, Some(reason)),
+        Verdict::Forward => return false,
+    };
+    let Some(vif) = burst.vif(lane) else {
+        counters.port(port).drops[drop.index()].add(1);
+        return false;
+    };
+    let received = count_received(counters.vifs(), burst, lane);
+    if let Some(reason) = punt {
+        let l3 = u8::try_from(burst.l3[lane]).unwrap_or(u8::MAX);
+        let adjacency = AdjacencyId(burst.adjacency[lane]);
+        let choice = reason.has_egress().then_some(Choice { generation, adjacency });
+        let label = Label { port, vif, reason, l3, choice };
+        if exchange.queue(reason).send(label, pool.area().packet(frame)) {
+            received.rare.punted[reason.index()].add(1);
+            return true;
+        }
+    }
+    received.rare.drops[drop.index()].add(1);
+    false
+}
+
+/// Counts a lane's frame as received by its VIF, which is known; gives that VIF's counters.
+#[inline(always)]
+fn count_received<'a>(vifs: &'a [VifCounters], burst: &Burst, lane: usize) -> &'a VifCounters {
+    let vif = &vifs[place_vif(burst.place[lane])];
+    vif.rx_frames.add(1);
+    vif.rx_octets.add(burst.octets[lane].into());
+    vif
+}
+
+/// Counts frames as sent by a port.
+#[inline(always)]
+fn count_sent(counters: &WorkerCounters, port: PortId, frames: u64, octets: u64) {
+    if frames > 0 {
+        let port = counters.port(port);
+        port.tx_frames.add(frames);
+        port.tx_octets.add(octets);
+    }
+}

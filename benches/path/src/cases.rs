@@ -1,7 +1,7 @@
 //! What is measured.
 
 use crate::packets::Families;
-use crate::daemon::{Shape, Vrfs};
+use crate::station::{Shape, Vrfs};
 
 pub struct Case {
     pub shape: Shape,

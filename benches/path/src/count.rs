@@ -11,14 +11,14 @@ use crate::cases::{CASES, Case};
 use crate::data::Family;
 use crate::measure::{Source, forwarded, load, turns};
 use crate::packets;
-use crate::daemon::Station;
+use crate::station::Station;
 
 /// Turns that are counted, after as many that are not.
 const TURNS: usize = 100;
 
 /// The child's part: runs the cases, and has callgrind write a file for each, and for its source.
 pub fn child(families: &[Family; 2], chosen: impl Fn(&Case) -> bool, fib: &str) {
-    let mut station: Option<(crate::daemon::Shape, Station)> = None;
+    let mut station: Option<(crate::station::Shape, Station)> = None;
     for (i, case) in CASES.iter().enumerate().filter(|(_, case)| chosen(case)) {
         let (_, station) = match station.take() {
             Some(kept) if kept.0 == case.shape => station.insert(kept),

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::data::Family;
 use crate::packets;
-use crate::daemon::UPSTREAMS;
+use crate::station::UPSTREAMS;
 
 /// A running l3fwd.
 pub struct L3fwd {

@@ -8,7 +8,7 @@ use station::port::{BURST, Frame, FrameSize, Pool, Port};
 use station::tables::PortId;
 use station::worker::Worker;
 
-use crate::daemon::FRAMES;
+use crate::station::FRAMES;
 use crate::wire::Wire;
 
 /// The core of all that is measured: the last one.

@@ -4,7 +4,7 @@ use station::wire::checksum;
 
 use crate::data::Family;
 use crate::random::Random;
-use crate::daemon::{SMALL, Shape, Vrfs, customer4, customer6, port_mac, tags};
+use crate::station::{SMALL, Shape, Vrfs, customer4, customer6, port_mac, tags};
 
 /// How many packets a case has before they come again.
 pub const PACKETS: usize = 1 << 16;

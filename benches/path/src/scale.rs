@@ -12,7 +12,7 @@ use crate::measure::{self, Source, forwarding, median, ns_per_packet};
 use crate::packets::{self, Families};
 use crate::random::Random;
 use crate::report::{self, Row, Size};
-use crate::daemon::{FRAMES, Shape, Station, Vrfs};
+use crate::station::{FRAMES, Shape, Station, Vrfs};
 use crate::{Options, load};
 
 /// Turns of a round: a quarter of a million packets.

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use station::config::model::{NextHop, RouteListConfig};
 use station::config;
+use station::config::model::{NextHop, RouteListConfig};
 use station::control::{Engine, Limits, PortFacts};
 use station::fib::{self, Fib};
 use station::port::{FrameSize, Pool};

@@ -36,7 +36,11 @@ pub(super) enum Order {
         connection: u64,
         hung: bool,
     },
-    Stop(Sender<()>),
+    /// Nobody looks after BIRD any more. `ends`: its sessions end, and it does.
+    Stop {
+        ends: bool,
+        done: Sender<()>,
+    },
 }
 
 /// The control thread's end.
@@ -99,16 +103,24 @@ impl Bird {
             _ => Err(ClientError::Busy),
         }
     }
+
+    /// Leaves BIRD and its sessions as they are, as a kill does: the next station takes them over.
+    pub fn leave(&self) {
+        self.stop(false);
+    }
+
+    fn stop(&self, ends: bool) {
+        let (done, is_done) = bounded(1);
+        // It may hang; the station ends all the same.
+        if self.orders.send(Order::Stop { ends, done }).is_ok() {
+            let _ = is_done.recv_timeout(2 * GOODBYE + Duration::from_secs(1));
+        }
+    }
 }
 
 impl Drop for Bird {
-    /// Ends all sessions, and BIRD. Only a station that is killed, or that keeps its sessions for the next one,
-    /// leaves it running: then this is not dropped.
+    /// Ends all sessions, and BIRD, where nobody left it running before.
     fn drop(&mut self) {
-        let (sender, done) = bounded(1);
-        // It may hang; the station ends all the same.
-        if self.orders.send(Order::Stop(sender)).is_ok() {
-            let _ = done.recv_timeout(2 * GOODBYE + Duration::from_secs(1));
-        }
+        self.stop(true);
     }
 }

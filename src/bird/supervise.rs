@@ -120,8 +120,8 @@ impl Supervisor {
             };
             // All that waits: many changes at once are one `configure`.
             for order in order.into_iter().chain(orders.try_iter()) {
-                if let Order::Stop(done) = order {
-                    self.end();
+                if let Order::Stop { ends, done } = order {
+                    ends.then(|| self.end());
                     let _ = done.send(());
                     return;
                 }
@@ -178,7 +178,7 @@ impl Supervisor {
                 let _ = done.send(self.client().and_then(|mut client| client.reset(&protocols)));
             }
             Order::Lost { connection, hung } => self.lost(connection, hung),
-            Order::Stop(_) => {}
+            Order::Stop { .. } => {}
         }
     }
 

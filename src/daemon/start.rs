@@ -139,8 +139,9 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     drop(ledger_thread.join());
     drop(sd_notify::notify(&[sd_notify::NotifyState::Stopping]));
     if end == End::SessionsKept {
-        // What a kill leaves: the threads that keep the TAPs and BIRD remove both where they are let go, so
-        // they are not, and end with the process.
+        control.bird.leave();
+        // What a kill leaves: the thread that keeps the TAPs removes them where it is let go, so it is not, and ends
+        // with the process.
         std::mem::forget((control, namespace));
         return Ok(());
     }

@@ -136,7 +136,9 @@ impl Wire {
     /// Ends the station: orderly, or as a kill does.
     pub fn end(&mut self, orderly: bool) {
         let bird = self.bird.take();
-        if orderly { drop(bird) } else { std::mem::forget(bird) }
+        if let (false, Some(bird)) = (orderly, &bird) {
+            bird.leave();
+        }
     }
 
     /// The process of the station's BIRD.

@@ -21,7 +21,6 @@ from case import expect, require, wait_until
 ALL = bool(os.environ.get("STATION_ALL"))
 ROUTES, ROUNDS = (1_000_000, 4) if ALL else (20_000, 2)
 DATA = pathlib.Path(os.environ.get("STATION_DATA", lab.ROOT.parent / "shared/data"))
-BIRD = lab.RUN / "bird"
 ROUTERS = {"a": 65001, "b": 65001, "d": 65004}
 UNDO = contextlib.ExitStack()
 RUNNING = {}
@@ -76,15 +75,11 @@ def sessions():
     return found
 
 
-def bird():
-    return int((BIRD / "run/pid").read_text())
-
-
 def planned():
     """Ends the station and keeps the sessions."""
     answer = station.ctl("stop", "--keep-sessions")
     require("left for the next start" in answer["changes"][0], answer)
-    wait_until(lambda: station.running() is None, 1, "the process is gone when stationctl is back")
+    wait_until(lambda: station.running() is None, 5, "the process is gone when stationctl is back")
 
 
 def killed():
@@ -107,7 +102,7 @@ def restart(end):
 def rests():
     """The routers' sessions, once all are up; BIRD's process; the kernel's table of vpc-a."""
     wait_until(lambda: peers.established(*ROUTERS), 60, "the sessions")
-    return sessions(), bird(), lab.run("ip", "-n", lab.TAPS_NS, "-br", "link").count("v")
+    return sessions(), station.bird(), lab.run("ip", "-n", lab.TAPS_NS, "-br", "link").count("v")
 
 
 def test_a_planned_restart_is_a_kill_to_the_peers():
@@ -164,7 +159,7 @@ def test_the_log_says_who_and_how():
 
 def test_an_ordinary_stop_tells_the_peers():
     station.ctl("stop")
-    wait_until(lambda: station.running() is None, 1, "the process is gone when stationctl is back")
+    wait_until(lambda: station.running() is None, 5, "the process is gone when stationctl is back")
     wait_until(lambda: all(state != "Established" for state, _ in sessions().values()), 15, "the peers have heard")
     require(lab.TAPS_NS not in lab.namespaces(), "the namespace of the TAPs is left")
     station.start()

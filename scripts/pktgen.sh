@@ -1,5 +1,5 @@
 #!/bin/bash
-# Offers traffic to a router by the kernel's pktgen, one thread per core: for two real servers. See README, "A 10G port".
+# Offers traffic to a router by the kernel's pktgen, one thread per core: for two real servers. See station-operations(7).
 set -euo pipefail
 
 usage() {
@@ -94,7 +94,7 @@ if [ -z "$dry" ]; then
     [ -d /sys/class/net/"$interface" ] || die "there is no interface $interface"
     if [ ! -d $proc ] && ! modprobe -q pktgen 2>/dev/null; then
         die "this kernel has no pktgen module (CONFIG_NET_PKTGEN). Use the project's own generator, which also counts
-what is lost, doubled, reordered and late (README, \"A 10G port\"):
+what is lost, doubled, reordered and late (station-operations(7), \"A 10G port\"):
     cargo build --release --manifest-path benches/wire/Cargo.toml
     benches/wire/target/release/wire-bench trial --from $interface --to IFACE2 --destination-mac $destination_mac"
     fi

@@ -29,7 +29,7 @@ pub(super) const BIRD: CapabilitySet = CapabilitySet::NET_ADMIN
     .union(CapabilitySet::SYS_PTRACE)
     .union(CapabilitySet::KILL);
 
-/// What the station keeps: README.md says what for.
+/// What the station keeps: scripts/man/station-operations.7 says what for.
 const KEPT: CapabilitySet = BIRD
     .union(CapabilitySet::BPF)
     .union(CapabilitySet::PERFMON)

@@ -398,7 +398,7 @@ def test_tricks_with_routes():
     core, fib = beside("half of the Internet, foreign communities", attack)
     expect([prefix for prefix in halves if f"{prefix} " in core], [], f"default routes in pieces that reached the core:\n{core}")
     expect([prefix for prefix, _ in fib], [None, None], "routes of the FIB for the whole Internet")
-    # BIRD 2.0 has no means to remove the other attribute: see the README's limits.
+    # BIRD 2.0 has no means to remove the other attribute: see the limits in station-operations(7).
     require("ext_community" not in core, f"communities that passed:\n{core}")
 
 

@@ -293,7 +293,7 @@ mod tests {
             ("Automatic shutdown: Route limit exceeded", vec![Heard::Shut(idle.name.clone())]),
         ];
         for (info, wanted) in states {
-            idle.info = info.into();
+            (idle.info, idle.ends) = (info.into(), info.starts_with("Automatic"));
             let heard = Tracker::default().state(&idle, &peers(), Instant::now());
             assert_eq!(heard, wanted, "{info}");
         }

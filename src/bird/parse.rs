@@ -11,6 +11,8 @@ pub(super) struct Protocol {
     pub name: String,
     /// The protocol is up: routes count.
     pub up: bool,
+    /// The protocol is down, or on its way there. One that starts again still says why it went down.
+    pub ends: bool,
     /// Since when it has been as it is, in seconds of the epoch.
     pub since: Option<u64>,
     /// What is said beside the state.
@@ -34,7 +36,7 @@ pub(super) struct Protocol {
 impl Protocol {
     /// A limit has shut it, for good.
     pub(super) fn is_shut(&self) -> bool {
-        self.info.contains("Route limit exceeded")
+        self.ends && self.info.contains("Route limit exceeded")
     }
 }
 
@@ -62,7 +64,8 @@ fn headline(line: &str) -> Option<Protocol> {
     let (_kind, _table, state) = (words.next()?, words.next()?, words.next()?);
     let since = words.next().and_then(|word| word.parse().ok());
     let info = words.collect::<Vec<_>>().join(" ");
-    Some(Protocol { name, up: state == "up", since, info, ..Protocol::default() })
+    let (up, ends) = (state == "up", matches!(state, "stop" | "down"));
+    Some(Protocol { name, up, ends, since, info, ..Protocol::default() })
 }
 
 /// `    Last error:       Socket: Connection refused`
@@ -250,6 +253,8 @@ mod tests {
 1006     Last error:       Socket: Connection refused
 1002 b.v0.3.10.0.0.2 BGP        ---        down   1795230928    Automatic shutdown: Route limit exceeded
 1006   BGP state:          Down
+1002 b.v0.4.10.0.0.2 BGP        ---        start  1795230928    Active        Automatic shutdown: Route limit exceeded
+1006   BGP state:          Active
 ";
 
     fn coded(text: &str) -> impl Iterator<Item = (u16, String)> {
@@ -259,7 +264,7 @@ mod tests {
     #[test]
     fn a_session_is_read() {
         let all = protocols(coded(PROTOCOLS));
-        let [up, refused, shut] = &all[..] else { panic!("{all:?}") };
+        let [up, refused, shut, again] = &all[..] else { panic!("{all:?}") };
         assert_eq!(
             *up,
             Protocol {
@@ -281,6 +286,7 @@ mod tests {
         assert_eq!(refused.last_error.as_deref(), Some("Socket: Connection refused"));
         assert!(!refused.up && !shut.up);
         assert_eq!(shut.info, "Automatic shutdown: Route limit exceeded");
+        assert!(shut.is_shut() && !again.is_shut(), "an operator has started the last one again");
     }
 
     #[test]

@@ -377,8 +377,8 @@ fn tenants_never_meet() {
 fn strict_source_check_takes_any_route_that_leads_back() {
     // RFC 8704: a prefix behind two VIFs may come by both, whichever it goes out by.
     let twice = changed(
-        "prefix = \"10.1.0.0/16\"\nvia = [{ address = \"169.254.100.2\" }]\n[[route]]\nvrf = \"vpc-a\"\nprefix = \"fd00:a1::/32\"",
-        "prefix = \"10.1.0.0/16\"\nvia = [{ address = \"169.254.100.2\" }, { address = \"10.9.1.2\" }]\n[[route]]\nvrf = \"vpc-a\"\nprefix = \"fd00:a1::/32\"",
+        "prefix = \"10.1.0.0/16\"\nvia = [{ address = \"169.254.100.2\" }]\n[[route]]\nvrf = \"vpc-a\"\nprefix = \"240.1.0.0/16\"",
+        "prefix = \"10.1.0.0/16\"\nvia = [{ address = \"169.254.100.2\" }, { address = \"10.9.1.2\" }]\n[[route]]\nvrf = \"vpc-a\"\nprefix = \"240.1.0.0/16\"",
     );
     let mut lab = Lab::with(&twice);
     for i in 0..20 {

@@ -257,7 +257,9 @@ def add_host(host):
            ipv6__conf__default__accept_dad=0, ipv6__conf__default__router_solicitations=0,
            ipv6__conf__default__mldv1_unsolicited_report_interval=1, ipv6__conf__default__mldv2_unsolicited_report_interval=1,
            ipv4__conf__all__rp_filter=0, ipv4__conf__default__rp_filter=0,
-           ipv4__icmp_ratelimit=0, ipv6__icmp__ratelimit=0)
+           ipv4__icmp_ratelimit=0, ipv6__icmp__ratelimit=0,
+           # What a killed router leaves repeats its FIN for a second, not for minutes into other tests.
+           ipv4__tcp_orphan_retries=1)
     run("ip", "link", "add", "name", "eth0", "address", host.mac, "mtu", 1504 if double else 1500, "netns", ns,
         "numtxqueues", 1, "numrxqueues", 1, "type", "veth",
         "peer", "name", wire, "mtu", PORT_MTU, "netns", "st-wire", "numtxqueues", 1, "numrxqueues", 1)

@@ -18,8 +18,7 @@ UNDO = contextlib.ExitStack()
 
 
 def begin():
-    text = (lab.HERE / "bgp.toml").read_text()
-    case.fresh("".join(line for line in text.splitlines(keepends=True) if not line.startswith("password")))
+    case.fresh(case.bgp_config())
     for name, asn, prefixes in [("a", 65001, ["10.1.0.0/16"]), ("vpc-a", 64600, ["10.2.0.0/16"])]:
         UNDO.enter_context(peers.Router(name, asn, {4: prefixes}))
     for address in (A.addr4, CORE.addr4):

@@ -26,10 +26,7 @@ FIRST_VLAN = 1000
 
 
 def begin():
-    text = (lab.HERE / "bgp.toml").read_text()
-    # A password would keep apart what has to be kept apart without one.
-    text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("password"))
-    head, *vifs = text.split("[[vif]]\n")
+    head, *vifs = case.bgp_config().split("[[vif]]\n")
     passive = [vif.replace("local_as = 64512", "local_as = 64512\npassive = true") if vif.split('"')[1] in VRFS else vif
                for vif in vifs]
     case.fresh("[[vif]]\n".join([head, *passive]))

@@ -4,7 +4,6 @@ import contextlib
 import time
 
 import case
-import lab
 import peers
 import station
 from case import HOSTS, expect, require, wait_until
@@ -25,9 +24,7 @@ def prefixes(count, name, family=4):
 
 
 def begin():
-    text = (lab.HERE / "bgp.toml").read_text()
-    text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("password"))
-    head, *vifs = text.split("[[vif]]\n")
+    head, *vifs = case.bgp_config().split("[[vif]]\n")
     limited = [vif.replace("local_as = 64512", f'local_as = 64512\nmax_prefixes = {MAX}\nat_max = "{ACTIONS[name]}"')
                if (name := vif.split('"')[1]) in ACTIONS else vif for vif in vifs]
     case.fresh("[[vif]]\n".join([head, *limited]))

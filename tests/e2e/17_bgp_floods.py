@@ -6,7 +6,6 @@ import os
 import time
 
 import case
-import lab
 import ledger
 import peers
 import station
@@ -29,9 +28,7 @@ RUNNING = {}
 def begin():
     if not os.environ.get("STATION_ALL"):
         return
-    text = (lab.HERE / "bgp.toml").read_text()
-    text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("password"))
-    head, *vifs = text.split("[[vif]]\n")
+    head, *vifs = case.bgp_config().split("[[vif]]\n")
     with_bfd = [vif.replace("\n\n", "\nbfd = { interval_ms = 100, multiplier = 3 }\n\n", 1) if vif.split('"')[1] in ROUTERS else vif
                 for vif in vifs]
     case.fresh("[[vif]]\n".join([head, *with_bfd]))

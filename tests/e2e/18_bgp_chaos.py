@@ -10,7 +10,6 @@ import contextlib
 import gzip
 import ipaddress
 import os
-import pathlib
 import random
 import signal
 import threading
@@ -23,7 +22,6 @@ import station
 from case import HOSTS, expect, wait_until
 
 MINUTES = float(os.environ.get("STATION_CHAOS_MINUTES", 0))
-DATA = pathlib.Path(os.environ.get("STATION_DATA", lab.ROOT.parent / "shared/data"))
 TABLE = {4: 5_000, 6: 2_000}  # routes of each peer before the stream begins
 BATCH, PAUSE = 200, 0.25  # changes of a peer at a time
 # a and a2 announce the same to one VRF, so that routes have several next hops and change them.
@@ -36,8 +34,7 @@ BIRD = lab.RUN / "bird"
 
 
 def begin():
-    text = (lab.HERE / "bgp.toml").read_text()
-    text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("password"))
+    text = case.bgp_config()
     case.fresh(text.replace("local_as = 64512", "local_as = 64512\nmax_prefixes = 1000000"))
 
 
@@ -49,7 +46,7 @@ def end():
 # ---- what the peers say ---------------------------------------------------------------------------
 
 def lines(name):
-    with gzip.open(DATA / name, "rt") as text:
+    with gzip.open(case.DATA / name, "rt") as text:
         for line in text:
             yield line.strip()
 
@@ -304,8 +301,8 @@ FAULTS = {
 def test_the_table_is_learned():
     if not os.environ.get("STATION_ALL"):
         raise case.Skip("takes minutes; STATION_ALL=1 runs it")
-    if not DATA.is_dir():
-        raise case.Skip(f"{DATA} is not there: STATION_DATA is the directory of the update streams")
+    if not case.DATA.is_dir():
+        raise case.Skip(f"{case.DATA} is not there: STATION_DATA is the directory of the update streams")
     for name, asn, family in PEERS:
         speaker = peers.Speaker(name, asn, family == 6)
         FEEDS.append(Feed(speaker))

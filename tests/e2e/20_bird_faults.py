@@ -26,9 +26,7 @@ ROUTERS = {}
 
 
 def config():
-    text = (lab.HERE / "bgp.toml").read_text()
-    text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("password"))
-    head, *vifs = text.split("[[vif]]\n")
+    head, *vifs = case.bgp_config().split("[[vif]]\n")
     for at, vif in enumerate(vifs):
         if vif.split('"')[1] in ("a", "b", "a2"):
             vifs[at] = vif.replace("\n\n", f"\nbfd = {{ interval_ms = {INTERVAL}, multiplier = {MULTIPLIER} }}\n\n", 1) \

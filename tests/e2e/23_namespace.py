@@ -160,8 +160,7 @@ def test_it_outlives_a_kill_and_goes_with_an_orderly_stop():
 
 
 def with_bird():
-    text = (lab.HERE / "bgp.toml").read_text()
-    return placed("".join(line for line in text.splitlines(keepends=True) if not line.startswith("password")))
+    return placed(case.bgp_config())
 
 
 def test_bird_reaches_no_port():

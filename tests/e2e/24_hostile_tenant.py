@@ -43,8 +43,7 @@ TABLE = []
 
 
 def begin():
-    text = (lab.HERE / "bgp.toml").read_text()
-    text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("password"))
+    text = case.bgp_config()
     text = text.replace("local_as = 64512", "local_as = 64512\nmax_prefixes = 10000")
     head, *vifs = text.split("[[vif]]\n")
     extra = {"b": "bfd = { interval_ms = 300, multiplier = 3 }\n", "vpc-b": "bfd = { interval_ms = 300, multiplier = 3 }\n", "e": "mtu = 1400\n"}

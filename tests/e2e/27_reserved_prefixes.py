@@ -4,7 +4,6 @@ import contextlib
 
 import case
 import frames
-import lab
 import peers
 import station
 from case import HOSTS, counted, expect, replaced, wait_until
@@ -22,8 +21,7 @@ ROUTERS = {}
 
 
 def config():
-    text = (lab.HERE / "bgp.toml").read_text()
-    text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("password"))
+    text = case.bgp_config()
     # The first session with this AS is a's of IPv4; the cloud's sides send a default route too.
     text = replaced(text, (PEER_OF_A, PEER_OF_A + IMPORT))
     return text.replace('peer = "169.254.255.2"\n', 'peer = "169.254.255.2"\nimport = ["0.0.0.0/0 le 24"]\n')

@@ -7,7 +7,6 @@ and kills in turns."""
 import contextlib
 import gzip
 import os
-import pathlib
 import signal
 import statistics
 import time
@@ -20,7 +19,6 @@ from case import expect, require, wait_until
 
 ALL = bool(os.environ.get("STATION_ALL"))
 ROUTES, ROUNDS = (1_000_000, 4) if ALL else (20_000, 2)
-DATA = pathlib.Path(os.environ.get("STATION_DATA", lab.ROOT.parent / "shared/data"))
 ROUTERS = {"a": 65001, "b": 65001, "d": 65004}
 UNDO = contextlib.ExitStack()
 RUNNING = {}
@@ -28,7 +26,7 @@ RUNNING = {}
 
 def table():
     """The first prefixes of a real table."""
-    [name, *_] = [*sorted(DATA.glob("rib-*-v4.txt.gz")), None]
+    [name, *_] = [*sorted(case.DATA.glob("rib-*-v4.txt.gz")), None]
     if name is None:
         return [f"20.{n >> 8}.{n & 255}.0/24" for n in range(ROUTES)]
     with gzip.open(name, "rt") as text:
@@ -36,8 +34,7 @@ def table():
 
 
 def begin():
-    text = (lab.HERE / "bgp.toml").read_text()
-    text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("password"))
+    text = case.bgp_config()
     case.fresh(text.replace("local_as = 64512", "local_as = 64512\nmax_prefixes = 2000000"))
     for name, asn in ROUTERS.items():
         RUNNING[name] = UNDO.enter_context(peers.Router(name, asn, {4: ["10.99.0.0/16"], 6: ["fd99::/48"]}))

@@ -15,6 +15,8 @@ import station
 import traffic
 
 HOSTS = lab.HOSTS
+# Real tables and streams.
+DATA = pathlib.Path(os.environ.get("STATION_DATA", lab.ROOT.parent / "shared/data"))
 
 
 class Skip(Exception):
@@ -55,6 +57,12 @@ def alone(seconds=2.0):
     used = (busy() - before) / seconds
     if used > 0.5:
         raise Skip(f"the machine does other things: {used:.1f} of its {os.cpu_count()} CPUs are busy, and this needs them")
+
+
+def bgp_config():
+    """The lab's configuration with BGP, without its passwords: they would keep apart what a test tries without."""
+    lines = (lab.HERE / "bgp.toml").read_text().splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("password"))
 
 
 def fresh(config=None):

@@ -33,8 +33,7 @@ RESTS = []
 def begin():
     if not MINUTES:
         return
-    text = (lab.HERE / "bgp.toml").read_text()
-    text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("password"))
+    text = case.bgp_config()
     case.fresh(text.replace("local_as = 64512", "local_as = 64512\nmax_prefixes = 1000"))
     for name, asn in ASNS.items():
         ROUTERS[name] = UNDO.enter_context(peers.Router(name, asn, {4: OWN.get(name, [f"10.{len(ROUTERS)}.0.0/16"])}))
@@ -122,8 +121,8 @@ def half(seed):
             act(draw)
             done[act.__name__] += 1
         sent, arrived = calm.finish()
-    # None on a machine that does nothing else. Beside others it is the worker that waits for its CPU: each frame lost
-    # has a counter, which is looked at below.
+    # None on a machine that does nothing else; each has a counter, see below.
+    require(arrived >= sent - sent // 500, f"of {sent} frames beside all that {sent - arrived} are lost")
     bird_dies(draw)
     return sum(done.values()), sent, sent - arrived
 

@@ -212,7 +212,8 @@ impl XskPort {
     /// there. The pool of another area gets none: they are not its frames.
     pub fn close(mut self, pool: &mut Pool) {
         let there = interface_exists(self.interface);
-        if there && self.knows(pool) {
+        let knows = self.knows(pool);
+        if there && knows {
             let deadline = Instant::now() + DRAIN;
             while self.sending > 0 && Instant::now() < deadline {
                 let _ = self.socket.wake_tx();
@@ -220,7 +221,7 @@ impl XskPort {
                 std::thread::sleep(Duration::from_micros(200));
             }
         }
-        let XskPort { socket, mut held, area, zero_copy, .. } = self;
+        let XskPort { socket, mut held, zero_copy, .. } = self;
         // In copy mode the kernel has stopped writing when close(2) returns. A zero-copy driver is
         // told later (xp_put_pool defers it to a work queue): until then it may still write into
         // frames, which must not carry another tenant's packet yet.
@@ -228,7 +229,7 @@ impl XskPort {
         if zero_copy && there {
             std::thread::sleep(DRAIN);
         }
-        if pool.area().id() == area {
+        if knows {
             for addr in held.drain() {
                 pool.give_addr(addr);
             }

@@ -17,9 +17,9 @@ use crate::tables::rules::{NO_HOSTS, RESERVED};
 /// Longer AS paths serve no one and have brought routers down (RFC 7454 8).
 const LONGEST_PATH: u32 = 64;
 
-/// Never routed, whatever an operator allows (RFC 6890): in IPv4 links' addresses and what no host may have, but for
-/// what a session names of 240/4.
+/// Never routed, as what no host may have ([`NO_HOSTS`]) is not either, but for what a session names of 240/4 (RFC 3927).
 const LINK_LOCAL4: &str = "169.254.0.0/16";
+/// Never routed, whatever an operator allows (RFC 6890).
 const MARTIANS6: &[&str] = &["::/16+", "fe80::/10+", "fec0::/10+", "ff00::/8+"];
 /// Shorter prefixes than these carry traffic for everything, as a default route does: nobody was given one
 /// (RFC 7454 6.1.3, 6.1.6; IPv4 is allocated by /8, IPv6 by /12 and longer).
@@ -61,11 +61,9 @@ pub(super) const fn owner(role: PortRole) -> u32 {
 pub(super) fn definitions(out: &mut String) {
     let within = |nets: &[&str]| nets.iter().map(|net| format!("{net}+")).collect::<Vec<_>>();
     let _ = writeln!(out, "attribute int station_from;");
-    let no_hosts = NO_HOSTS.iter().map(|(net, _)| net.to_string());
-    let no_hosts4 = no_hosts.filter(|net| !net.contains(':'));
-    let martians4: Vec<_> =
-        no_hosts4.chain([LINK_LOCAL4.to_owned()]).map(|net| format!("{net}+")).collect();
-    let _ = writeln!(out, "define martians4 = [{}];", martians4.join(", "));
+    let no_hosts4 = NO_HOSTS.iter().filter(|(net, _)| net.addr().is_ipv4());
+    let martians4: String = no_hosts4.map(|(net, _)| format!("{net}+, ")).collect();
+    let _ = writeln!(out, "define martians4 = [{martians4}{LINK_LOCAL4}+];");
     let _ = writeln!(out, "define martians6 = [{}];", MARTIANS6.join(", "));
     let _ = writeln!(out, "define bogons4 = [{}];", within(BOGONS4).join(", "));
     let _ = writeln!(out, "define bogons6 = [{}];", within(BOGONS6).join(", "));

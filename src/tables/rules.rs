@@ -68,6 +68,11 @@ impl AddressKind {
         }
     }
 
+    /// Whether something can be sent to such an address.
+    const fn is_host(self) -> bool {
+        matches!(self, AddressKind::Host | AddressKind::LinkLocal)
+    }
+
     /// The kind of an address.
     pub const fn of(address: IpAddr) -> AddressKind {
         match address {
@@ -122,7 +127,7 @@ pub const NO_HOSTS: [(IpNet, &str); 8] = [
 
 /// Whether a host on a link may have the address: something can be sent to it.
 pub const fn is_host(address: IpAddr) -> bool {
-    matches!(AddressKind::of(address), AddressKind::Host | AddressKind::LinkLocal)
+    AddressKind::of(address).is_host()
 }
 
 /// Whether a host that the VRF leads to may have the address.
@@ -130,8 +135,7 @@ pub fn is_host_in(tables: &Snapshot, vrf: VrfId, address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             let vrf = tables.vrfs.get(vrf.index()).and_then(Option::as_ref);
-            let kind = AddressKind::in_vrf4(vrf, v4.to_bits());
-            matches!(kind, AddressKind::Host | AddressKind::LinkLocal)
+            AddressKind::in_vrf4(vrf, v4.to_bits()).is_host()
         }
         IpAddr::V6(_) => is_host(address),
     }

@@ -64,19 +64,16 @@ struct Changes {
 impl Changes {
     fn answer(&self, request: &Request) -> Answer {
         if let Request::Stop { keep_sessions } = *request {
-            return self.stop(keep_sessions);
+            return self.stop(keep_sessions).unwrap_or_else(Answer::Refused);
         }
         let dry_run = matches!(request, Request::Reload { dry_run: true });
         let done = match request {
             Request::Reload { .. } => self.reload(dry_run),
             edit => self.edit(edit),
         };
-        let generation = match self.desk.ask(|control| control.engine.tables().generation) {
-            Some(generation) => generation,
-            None => return Answer::Refused(stopping()),
-        };
-        match done {
-            Ok(diff) => Answer::result(ChangeResult {
+        // Where the station has ended meanwhile, that is the answer.
+        match self.generation().and_then(|generation| Ok((generation, done?))) {
+            Ok((generation, diff)) => Answer::result(ChangeResult {
                 generation,
                 dry_run,
                 changes: diff.changes.iter().map(ToString::to_string).collect(),
@@ -86,27 +83,23 @@ impl Changes {
     }
 
     /// Ends the station, after the changes before. What only loses the sessions later is refused at once.
-    fn stop(&self, keep_sessions: bool) -> Answer {
+    fn stop(&self, keep_sessions: bool) -> Result<Answer, Refusal> {
         if keep_sessions {
             // The next station could not take them over.
             if let Err(error) = config::load(&self.file) {
                 let message = format!("the next start would fail: {}", error.report());
-                return Answer::refused(ErrorKind::Invalid, message);
+                return Err(Refusal::new(ErrorKind::Invalid, message));
             }
-            match self.ask(|control| (control.bgp.is_some(), control.bird.questions().trouble())) {
-                Ok((true, Some(trouble))) => {
-                    let message = format!(
-                        "there are no sessions to keep: {trouble}; without --keep-sessions the station ends all the same"
-                    );
-                    return Answer::refused(ErrorKind::Conflict, message);
-                }
-                Ok(_) => {}
-                Err(refusal) => return Answer::Refused(refusal),
+            let trouble =
+                |control: &mut Control| (control.bgp.is_some(), control.bird.questions().trouble());
+            if let (true, Some(trouble)) = self.ask(trouble)? {
+                let message = format!(
+                    "there are no sessions to keep: {trouble}; without --keep-sessions the station ends all the same"
+                );
+                return Err(Refusal::new(ErrorKind::Conflict, message));
             }
         }
-        let Some(generation) = self.desk.ask(|control| control.engine.tables().generation) else {
-            return Answer::Refused(stopping());
-        };
+        let generation = self.generation()?;
         let end = if keep_sessions { End::SessionsKept } else { End::PeersTold };
         let words = match end {
             End::SessionsKept => {
@@ -121,7 +114,7 @@ impl Changes {
             // Where nobody takes it the station ends already.
             let _ = desk.ask(move |control| control.end = Some(end));
         };
-        Answer::Last(result.into(), Box::new(then))
+        Ok(Answer::Last(result.into(), Box::new(then)))
     }
 
     /// Carries out a request that edits the configuration file.
@@ -234,6 +227,10 @@ impl Changes {
         question: impl FnOnce(&mut Control) -> T + Send + 'static,
     ) -> Result<T, Refusal> {
         self.desk.ask(question).ok_or_else(stopping)
+    }
+
+    fn generation(&self) -> Result<u64, Refusal> {
+        self.ask(|control| control.engine.tables().generation)
     }
 
     fn cannot(&self, what: &str, error: &std::io::Error) -> Refusal {

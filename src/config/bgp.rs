@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::address;
 use super::fields::{At, Fields};
-use crate::config::model::{AllowedPrefix, AtMax, BfdConfig, BgpConfig, Community, Password};
+use super::model::{AllowedPrefix, AtMax, BfdConfig, BgpConfig, Community, Password};
 use crate::tables::{VifKind, VrfKind};
 use crate::wire::ipv6::is_link_local;
 

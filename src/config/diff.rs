@@ -308,7 +308,7 @@ fn session_change(a: &BgpConfig, b: &BgpConfig) -> Option<String> {
 fn list_change(a: &RouteListConfig, b: &RouteListConfig) -> Option<String> {
     let (mut gone, mut come) = (0, 0);
     if !Arc::ptr_eq(&a.prefixes, &b.prefixes) {
-        difference(&a.prefixes, &b.prefixes, &mut |_, side| match side {
+        symmetric_difference(&a.prefixes, &b.prefixes, &mut |_, side| match side {
             Side::Old => gone += 1,
             Side::New => come += 1,
         });
@@ -351,7 +351,7 @@ pub(crate) enum Side {
 }
 
 /// Calls `visit` with what is in one of two sorted lists only.
-pub(crate) fn difference(
+pub(crate) fn symmetric_difference(
     mut old: &[IpNet],
     mut new: &[IpNet],
     visit: &mut impl FnMut(IpNet, Side),

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 pub use diff::{Change, Diff, Op};
-pub(crate) use diff::{diff, difference, needs_restart};
+pub(crate) use diff::{diff, needs_restart, symmetric_difference};
 pub use error::{ConfigError, Problem};
 pub use lists::MAX_FILE;
 pub use replace::{Replaced, replace};

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use super::address;
 use super::fields::{At, Fields};
+use super::model::{NextHop, VrfConfig};
 use super::vifs::Vifs;
-use crate::config::model::{NextHop, VrfConfig};
 use crate::tables::group::BUCKETS;
 use crate::wire::ipv6::is_link_local;
 

@@ -11,11 +11,11 @@ use ipnet::IpNet;
 use super::address;
 use super::fields::{At, Fields};
 use super::lists;
+use super::model::{NeighborConfig, RouteAction, RouteConfig, RouteListConfig, VrfConfig};
 use super::names::Named;
 use super::next_hops;
 use super::station::check_path;
 use super::vifs::{Subnet, Subnets, Vifs};
-use crate::config::model::{NeighborConfig, RouteAction, RouteConfig, RouteListConfig, VrfConfig};
 use crate::wire::ethernet::Mac;
 
 pub(super) fn routes(

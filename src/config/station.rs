@@ -6,8 +6,8 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use super::fields::{At, Fields};
+use super::model::{KernelProtocol, PortConfig, StationConfig, XdpMode, ZeroCopy};
 use super::names::{self, Named};
-use crate::config::model::{KernelProtocol, PortConfig, StationConfig, XdpMode, ZeroCopy};
 use crate::tables::PortRole;
 
 /// Most ports of a station.

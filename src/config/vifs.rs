@@ -10,9 +10,9 @@ use ipnet::IpNet;
 use super::address;
 use super::bgp;
 use super::fields::{At, Fields};
+use super::model::{PortConfig, VifConfig, VrfConfig};
 use super::names::Named;
 use super::tags::{self, TaggedVlans};
-use crate::config::model::{PortConfig, VifConfig, VrfConfig};
 use crate::tables::{Pcp, PortRole, SourceCheck, VifKind, VrfKind};
 use crate::wire::ipv6::is_link_local;
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::learned::Learned;
-use crate::config::difference;
+use crate::config::symmetric_difference;
 use crate::tables::GroupId;
 
 /// Where a route comes from. Of the same prefix, the first named here wins.
@@ -186,7 +186,7 @@ fn changed_prefixes(old: &[List], new: &[List], visit: &mut impl FnMut(IpNet)) {
     for list in come {
         if let Some(at) = gone.iter().position(|o| o.same_groups(list)) {
             let old = gone.swap_remove(at);
-            difference(&old.prefixes, &list.prefixes, &mut |prefix, _| visit(prefix));
+            symmetric_difference(&old.prefixes, &list.prefixes, &mut |prefix, _| visit(prefix));
             continue;
         }
         list.prefixes.iter().copied().for_each(&mut *visit);

@@ -16,6 +16,7 @@ use station::port::memory::MemoryPort;
 use station::port::{FrameSize, Pool};
 use station::publish::Publisher;
 use station::tables::counters::WorkerCounters;
+use station::tables::last_drops::LastDrops;
 use station::tables::{
     Adjacency, AdjacencyId, AdjacencyKind, AdjacencyTable, DropReason, GroupId, GroupTable, Member,
     Pcp, Port, PortId, PortRole, Role, Snapshot, SourceCheck, Tags, Verdict, Vif, VifId, Vrf,
@@ -44,6 +45,39 @@ fn a_full_transmit_ring_drops_and_counts() {
     assert_eq!(rig.take_sent(PortId(2)).len(), 3);
     assert_eq!(drops(&mut rig, "a", "tx_full"), 2);
     assert_eq!(rig.counters.vif(rig.engine.vif("a").unwrap()).forwarded.get(), 3);
+    rig.check();
+}
+
+/// What the last drops say: reason, count, and how many senders are kept.
+fn last_drops(drops: &LastDrops) -> Vec<(&'static str, u64, usize)> {
+    let kept = |loss| drops.frames().filter(|frame| frame.loss == loss).count();
+    drops.tallies().map(|tally| (tally.loss.name(), tally.count, kept(tally.loss))).collect()
+}
+
+#[test]
+fn the_last_frames_of_each_reason_are_kept() {
+    let mut rig = Rig::new(CONFIG, memory_ports([64, 64, 3]), 512, 8);
+    let (a, b) = (rig.engine.vif("a").unwrap(), rig.engine.vif("b").unwrap());
+    [a, b].into_iter().for_each(|vif| rig.counters.last_drops.admit(vif));
+    let good = A.frame(&packet("10.1.0.9", "10.64.0.1"));
+    let unknown = edited(good.clone(), |f| f[15] = 0xfe);
+    let spoofed = A.frame(&packet("172.16.0.1", "10.64.0.1"));
+    rig.burst(SECOND, PortId(0), &[vec![unknown.clone(); 31], vec![spoofed.clone(); 7]].concat());
+    rig.burst(2 * SECOND, PortId(0), &vec![good.clone(); 5]);
+    let log = &rig.counters.last_drops;
+    assert_eq!(last_drops(log.port(PortId(0)).unwrap()), [("unknown_vlan", 31, 1)]);
+    let of_a = log.vif(a).unwrap();
+    assert_eq!(last_drops(of_a), [("spoofed_source", 7, 1), ("tx_full", 2, 1)]);
+    assert_eq!(last_drops(log.vif(b).unwrap()), []);
+    // With headers as they came, and no payload: up to the ports, or, of no protocol that has them, four octets.
+    let kept: Vec<_> = of_a.frames().map(|kept| (kept.count, kept.last_ns, kept.len)).collect();
+    assert_eq!(kept[0], (7, SECOND, spoofed.len()));
+    let first = of_a.frames().next().unwrap();
+    assert_eq!(first.headers, spoofed[..42.min(spoofed.len())]);
+    let first = log.port(PortId(0)).unwrap().frames().next().unwrap();
+    assert_eq!(first.headers, unknown[..42.min(unknown.len())]);
+    // Exactly what the counters say, and what is forwarded leaves no trace.
+    assert_eq!(drops(&mut rig, "a", "spoofed_source"), 7);
     rig.check();
 }
 

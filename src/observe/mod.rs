@@ -1,12 +1,15 @@
 //! Reading the counters: sums over workers, consistent in themselves, from the last `clear` on.
 
+mod drops;
 mod totals;
 
+pub use drops::Drops;
 pub use totals::{PortTotals, VifTotals};
 
 use std::sync::Arc;
 
 use crate::tables::counters::{SlowCounters, WorkerCounters};
+use crate::tables::last_drops::{DropLog, LastDrops};
 use crate::tables::{PortId, Snapshot, VifId};
 
 /// All counters of the station, as an operator sees them. A clone shares them, and shows what is counted
@@ -44,6 +47,12 @@ impl Counters {
         &self.workers
     }
 
+    /// What each worker, and the slow path, took down of frames that went no further.
+    fn drop_logs(&self) -> impl Iterator<Item = &DropLog> {
+        let workers = self.workers.iter().map(|worker| &worker.last_drops);
+        workers.chain([&self.slow.last_drops])
+    }
+
     /// Takes notice of new tables: a VIF that got the id of a deleted one starts from zero.
     pub fn adopt(&mut self, tables: &Snapshot) {
         let mut base = std::mem::take(&mut self.base);
@@ -55,9 +64,14 @@ impl Counters {
                 vifs.resize(index + 1, VifTotals::default());
             }
             if name.is_some() && names[index] != name {
-                // An id that nobody had before has counted nothing but what is its VIF's own.
-                if let (Some(_), Ok(id)) = (&names[index], u16::try_from(index)) {
-                    vifs[index] = self.sum_vif(VifId(id));
+                if let Ok(id) = u16::try_from(index).map(VifId) {
+                    self.drop_logs().for_each(|log| log.admit(id));
+                    // An id that nobody had before has counted nothing but what is its VIF's own.
+                    if names[index].is_some() {
+                        vifs[index] = self.sum_vif(id);
+                        let drops = self.drop_logs().filter_map(|log| log.vif(id));
+                        drops.for_each(LastDrops::forget);
+                    }
                 }
                 names[index] = name;
             }
@@ -72,6 +86,7 @@ impl Counters {
         let ports = (0..=u8::MAX).map(PortId).take(ports);
         let ports = ports.map(|id| self.sum_port(id)).collect();
         self.base = Arc::new(Base { vifs, ports, names: self.base.names.clone() });
+        self.drop_logs().for_each(DropLog::forget);
     }
 
     /// A VIF's counters.
@@ -90,6 +105,16 @@ impl Counters {
             Some(base) => sum.since(base),
             None => sum,
         }
+    }
+
+    /// The last frames that entered by a VIF and went no further.
+    pub fn drops_of_vif(&self, id: VifId) -> Drops {
+        Drops::of(self.drop_logs().filter_map(|log| log.vif(id)))
+    }
+
+    /// Those that entered by a port and for no VIF.
+    pub fn drops_of_port(&self, id: PortId) -> Drops {
+        Drops::of(self.drop_logs().filter_map(|log| log.port(id)))
     }
 
     fn sum_vif(&self, id: VifId) -> VifTotals {

@@ -34,8 +34,8 @@ use packet::Packet;
 use crate::fib::FibReader;
 use crate::tables::counters::SlowCounters;
 use crate::tables::{
-    AdjacencyKind, Choice, GroupId, PortId, PuntReason, SlowOutcome, Snapshot, Vif, VifId, VrfId,
-    rules,
+    AdjacencyKind, Choice, GroupId, Loss, PortId, PuntReason, SlowOutcome, Snapshot, Vif, VifId,
+    VrfId, rules,
 };
 use crate::wire::ethernet::Mac;
 
@@ -193,6 +193,11 @@ impl SlowPath {
         self.refresh(view, out);
         let outcome = self.handle(view, punted, out);
         self.counters.outcome(punted.vif, outcome).add(1);
+        if let (Some(loss), Some(drops)) =
+            (Loss::of_punt(punted.reason, outcome), self.counters.last_drops.vif(punted.vif))
+        {
+            drops.record(loss, punted.frame, view.now_ns);
+        }
         outcome
     }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, fence};
 use crossbeam::utils::CachePadded;
 
 use super::ids::{PortId, VifId};
+use super::last_drops::DropLog;
 use super::verdict::{DropReason, PuntReason, SlowOutcome, TapEvent};
 
 /// A counter with one writer.
@@ -162,6 +163,8 @@ pub struct WorkerCounters {
     vifs: Box<[VifCounters]>,
     /// How the worker spends itself.
     pub work: LoopCounters,
+    /// The last frames that it dropped.
+    pub last_drops: DropLog,
 }
 
 impl WorkerCounters {
@@ -172,6 +175,7 @@ impl WorkerCounters {
             ports: (0..ports).map(|_| PortCounters::default()).collect(),
             vifs: (0..vifs).map(|_| VifCounters::default()).collect(),
             work: LoopCounters::default(),
+            last_drops: DropLog::of_worker(ports, vifs),
         }
     }
 
@@ -234,6 +238,8 @@ pub struct SlowCounters {
     lost: Box<[Counter]>,
     vifs: Box<[[Counter; SlowOutcome::COUNT]]>,
     taps: Box<[[Counter; TapEvent::COUNT]]>,
+    /// The last frames that went no further.
+    pub last_drops: DropLog,
 }
 
 impl SlowCounters {
@@ -243,6 +249,7 @@ impl SlowCounters {
             lost: (0..workers).map(|_| Counter::default()).collect(),
             vifs: (0..vifs).map(|_| std::array::from_fn(|_| Counter::default())).collect(),
             taps: (0..vifs).map(|_| std::array::from_fn(|_| Counter::default())).collect(),
+            last_drops: DropLog::of_slow_path(vifs),
         }
     }
 

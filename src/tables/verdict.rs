@@ -98,7 +98,7 @@ reasons! {
         Bfd = "bfd", "BFD of the VIF's configured peer.";
         Bgp = "bgp", "BGP of the VIF's configured peer.";
         Local = "local", "For an address of the router itself.";
-        NoRoute = "no_route", "No route: answered by ICMP network unreachable.";
+        NoRoute = "no_route", "No route to the destination, which may be missing here or not announced by its peer: answered by ICMP network unreachable.";
         Unreachable = "unreachable", "The best route is `unreachable`: answered by ICMP.";
         Prohibited = "prohibited", "The best route is `prohibit`: answered by ICMP administratively prohibited.";
         NextHopUnresolved = "next_hop_unresolved", "The next hop has no MAC yet: resolution runs, one frame waits.";

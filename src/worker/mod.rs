@@ -14,8 +14,8 @@ use crate::stage::police::Budgets;
 use crate::stage::{Burst, Context};
 use crate::tables::counters::{VifCounters, WorkerCounters};
 use crate::tables::{
-    AdjacencyId, Choice, DropReason, Facts, PortId, PuntReason, Snapshot, Urgency, Verdict, VifId,
-    place_vif,
+    AdjacencyId, Choice, DropReason, Facts, Loss, PortId, PuntReason, Snapshot, Urgency, Verdict,
+    VifId, place_vif,
 };
 use crate::worker::handoff::{Handoff, Label};
 
@@ -193,16 +193,18 @@ impl<P: Port> Worker<P> {
         let mut punted = 0;
         if let Some(id) = only_port {
             let egress = ports.get_mut(id.index()).and_then(Option::as_mut);
-            transmit(burst, frames.drain(..).zip(&burst.lane_of), id, egress, counters, pool);
+            let all = frames.drain(..).zip(&burst.lane_of);
+            transmit(burst, all, (id, now), egress, counters, pool);
         } else {
             for (frame, lane) in frames.drain(..).zip(&burst.lane_of) {
                 let at = usize::from(*lane) % BURST;
                 if burst.live.has(at) {
                     let id = Facts::port(burst.to_rules[at]);
                     let egress = ports.get_mut(id.index()).and_then(Option::as_mut);
-                    transmit(burst, std::iter::once((frame, lane)), id, egress, counters, pool);
+                    let one = std::iter::once((frame, lane));
+                    transmit(burst, one, (id, now), egress, counters, pool);
                 } else {
-                    let from = (port, generation);
+                    let from = (port, generation, now);
                     let sent = settle(burst, counters, exchange, pool, from, at, &frame);
                     punted += usize::from(sent);
                     pool.give(frame);
@@ -250,12 +252,12 @@ impl<P: Port> Worker<P> {
     }
 }
 
-/// Puts frames that leave by the same port, and their lanes, on its ring.
+/// Puts frames that leave by the same port now, and their lanes, on its ring.
 #[inline(always)]
 fn transmit<'a, P: Port>(
     burst: &Burst,
     frames: impl Iterator<Item = (Frame, &'a u8)>,
-    id: PortId,
+    (id, now): (PortId, u64),
     mut egress: Option<&mut P>,
     counters: &WorkerCounters,
     pool: &mut Pool,
@@ -272,8 +274,7 @@ fn transmit<'a, P: Port>(
             None => Some((frame, DropReason::EgressDown)),
         };
         if let Some((frame, reason)) = refused {
-            ingress.rare.drops[reason.index()].add(1);
-            pool.give(frame);
+            lose(burst, counters, pool, lane, (reason, now), frame);
             continue;
         }
         ingress.forwarded.add(1);
@@ -286,15 +287,35 @@ fn transmit<'a, P: Port>(
     count_sent(counters, id, sent, octets);
 }
 
-/// Carries out a drop or a punt of a frame of this port, decided by tables of this generation; returns whether it went to
-/// the slow path.
+/// Drops a frame that its port does not take, as it would have left.
+#[cold]
+#[inline(never)]
+fn lose(
+    burst: &Burst,
+    counters: &WorkerCounters,
+    pool: &mut Pool,
+    lane: usize,
+    (reason, now): (DropReason, u64),
+    frame: Frame,
+) {
+    if let Some(vif) = burst.vif(lane) {
+        counters.vif(vif).rare.drops[reason.index()].add(1);
+        if let Some(drops) = counters.last_drops.vif(vif) {
+            drops.record(Loss::Dropped(reason), pool.area().packet(&frame), now);
+        }
+    }
+    pool.give(frame);
+}
+
+/// Carries out a drop or a punt of a frame of this port, decided now by tables of this generation; returns whether it went
+/// to the slow path.
 #[inline]
 fn settle(
     burst: &Burst,
     counters: &WorkerCounters,
     exchange: &Exchange,
     pool: &Pool,
-    (port, generation): (PortId, u64),
+    (port, generation, now): (PortId, u64, u64),
     lane: usize,
     frame: &Frame,
 ) -> bool {
@@ -305,6 +326,9 @@ fn settle(
     };
     let Some(vif) = burst.vif(lane) else {
         counters.port(port).drops[drop.index()].add(1);
+        if let Some(drops) = counters.last_drops.port(port) {
+            drops.record(Loss::Dropped(drop), pool.area().packet(frame), now);
+        }
         return false;
     };
     let received = count_received(counters.vifs(), burst, lane);
@@ -319,6 +343,9 @@ fn settle(
         }
     }
     received.rare.drops[drop.index()].add(1);
+    if let Some(drops) = counters.last_drops.vif(vif) {
+        drops.record(Loss::Dropped(drop), pool.area().packet(frame), now);
+    }
     false
 }
 

@@ -95,6 +95,28 @@ fn answer(request: Request) -> Answer {
             }],
             conservation: Conservation::new(10, 5, 2, 2),
         }]),
+        Request::ShowDrops(filter) => Answer::rows([DropRow {
+            scope: "port".into(),
+            name: filter.port.unwrap_or("cust0".into()),
+            reason: "unknown_vlan".into(),
+            count: 1031,
+            first_ms: 1_795_000_000_000,
+            last_ms: 1_795_000_060_123,
+            help: "No VIF on this port has this VLAN id.".into(),
+            frames: vec![DroppedFrame {
+                count: 31,
+                last_ms: 1_795_000_060_123,
+                octets: 64,
+                source_mac: Some("02:00:00:00:00:09".into()),
+                destination_mac: Some("ff:ff:ff:ff:ff:ff".into()),
+                vlans: vec![310],
+                ethertype: Some("0x0806".into()),
+                protocol: Some("arp request".into()),
+                source: Some("10.0.0.9".parse().unwrap()),
+                destination: Some("10.0.0.1".parse().unwrap()),
+                ..DroppedFrame::default()
+            }],
+        }]),
         Request::ShowWorkers => Answer::rows([WorkerRow {
             worker: 0,
             cpu: 1,
@@ -297,6 +319,22 @@ fn json_has_the_documented_shape() {
 }
 
 #[test]
+fn drops_are_told_with_the_last_frames() {
+    let station = station();
+    assert_eq!(
+        station.text("show drops"),
+        "WHERE       REASON        COUNT  FIRST SEEN                LAST SEEN\n\
+         port cust0  unknown_vlan  1,031  2026-11-18T11:06:40.000Z  2026-11-18T11:07:40.123Z\n\n\
+         port cust0 unknown_vlan: No VIF on this port has this VLAN id.\n  \
+         11:07:40.123Z 31x VLAN 310 from 02:00:00:00:00:09 to ff:ff:ff:ff:ff:ff, arp request \
+         10.0.0.9 > 10.0.0.1, 64 octets\n"
+    );
+    let row = &station.json("show drops")[0];
+    assert_eq!(row["frames"][0]["vlans"], json!([310]));
+    assert_eq!((&row["count"], &row["frames"][0]["count"]), (&json!(1031), &json!(31)));
+}
+
+#[test]
 fn arguments_become_requests() {
     let station = station();
     for (arguments, request) in [
@@ -332,6 +370,8 @@ fn arguments_become_requests() {
             "show counters --port p --all",
             json!({"request": "show_counters", "port": "p", "all": true}),
         ),
+        ("show drops --port p --last 9", json!({"request": "show_drops", "port": "p", "last": 9})),
+        ("show drops --vif v", json!({"request": "show_drops", "vif": "v", "last": 3})),
         ("reload --dry-run", json!({"request": "reload", "dry_run": true})),
         ("stop", json!({"request": "stop", "keep_sessions": false})),
         ("stop --keep-sessions", json!({"request": "stop", "keep_sessions": true})),

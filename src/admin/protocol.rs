@@ -42,6 +42,8 @@ pub enum Request {
     ShowNeighbors,
     /// Counters by port and VIF ([`crate::admin::rows::CounterRow`]).
     ShowCounters(CounterFilter),
+    /// What went no further, and the last frames of it ([`crate::admin::rows::DropRow`]).
+    ShowDrops(DropFilter),
     /// All workers ([`crate::admin::rows::WorkerRow`]).
     ShowWorkers,
     /// BGP sessions ([`crate::admin::rows::BgpRow`]).
@@ -113,6 +115,7 @@ impl Request {
                 | Request::ShowRoutes(_)
                 | Request::ShowNeighbors
                 | Request::ShowCounters(_)
+                | Request::ShowDrops(_)
                 | Request::ShowWorkers
                 | Request::ShowBgp { .. }
                 | Request::ShowBgpRoutes { .. }
@@ -184,6 +187,20 @@ pub struct CounterFilter {
     /// Those that are zero too.
     #[serde(default)]
     pub all: bool,
+}
+
+/// Which drops to show.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DropFilter {
+    /// Only those of this VIF.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vif: Option<String>,
+    /// Only those of this port and of the VIFs on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
+    /// Senders of each reason, at most.
+    pub last: usize,
 }
 
 /// A period that ends now.

@@ -2,9 +2,11 @@
 //! destination MAC to the end of the payload, without FCS. The field names are stable.
 
 mod bgp;
+mod drops;
 mod failover;
 
 pub use bgp::{BgpRouteRow, BgpRow};
+pub use drops::{DropRow, DroppedFrame};
 pub use failover::{ConsistencyRow, OutageRow, SlaRow};
 
 use std::collections::BTreeMap;
@@ -364,7 +366,7 @@ sum! {
     /// A row of any kind.
     Row {
         Port(PortRow), Vif(VifRow), Vrf(VrfRow), Route(RouteRow), Neighbor(NeighborRow),
-        Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow),
+        Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow), Drop(DropRow),
     }
 }
 

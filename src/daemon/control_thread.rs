@@ -18,7 +18,7 @@ use super::events::{Event, Events};
 use super::failover::{self, Failover};
 use super::holds::Holds;
 use super::port_thread::Done;
-use super::{answer, bgp, change, counters, routes, view};
+use super::{answer, bgp, change, counters, drops, routes, view};
 use crate::admin::protocol::Request;
 use crate::admin::server::{Call, Reply};
 use crate::bird::{Bird, Rendered};
@@ -245,6 +245,7 @@ impl Control {
             Request::ShowRoutes(filter) => routes::show(self, filter),
             Request::ShowNeighbors => view::show_neighbors(self),
             Request::ShowCounters(filter) => counters::show(self, filter),
+            Request::ShowDrops(filter) => drops::show(self, filter),
             Request::ShowWorkers => answer::workers(self),
             Request::ShowConsistency => failover::consistency(self),
             Request::ShowOutages(period) => failover::outages(self, period),

@@ -1,6 +1,7 @@
 //! The running data path: ports, workers and the slow path, as the control thread holds them.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 use tracing::{info, warn};
@@ -44,6 +45,8 @@ pub(super) struct Datapath {
     pub slow_counters: Arc<SlowCounters>,
     /// Frames of each worker's memory.
     pub frames: usize,
+    /// When the monotonic time of workers and slow path began.
+    started: Instant,
     /// What the audits of the open ports find.
     pub findings: Receiver<Finding>,
     audits: audit_thread::Orders,
@@ -131,9 +134,10 @@ impl Datapath {
         let (from_kernel, frames) = bounded(FROM_KERNEL);
         let taps = Taps { devices: devices.clone(), frames };
         let (slow_fib, counted) = (fib.clone(), slow_counters.clone());
-        let slow =
-            slow_thread::spawn(slow_fib, slow_tables, counted, neighbors, taps, ledger.clone())
-                .map_err(StationError::Thread)?;
+        let started = Instant::now();
+        let clock = (started, ledger.clone());
+        let slow = slow_thread::spawn(slow_fib, slow_tables, counted, neighbors, taps, clock)
+            .map_err(StationError::Thread)?;
         let socket = &config.station.socket;
         let waker = slow.thread();
         let taps = tap_threads::spawn(devices, from_kernel, waker, namespace, socket, taps_changed)
@@ -159,7 +163,8 @@ impl Datapath {
                 own.clone(),
                 exchange.clone(),
             );
-            let handle = worker_thread::spawn(index, cpu, worker, slow.thread(), ledger.clone())
+            let clock = (started, ledger.clone());
+            let handle = worker_thread::spawn(index, cpu, worker, slow.thread(), clock)
                 .map_err(StationError::Thread)?;
             peers.push(Peer { exchange, waker: handle.waker() });
             workers.push(handle);
@@ -183,6 +188,7 @@ impl Datapath {
             taps,
             slow_counters,
             frames: plan.frames,
+            started,
             findings,
             audits,
             jobs,
@@ -196,6 +202,11 @@ impl Datapath {
             }
         }
         Ok(datapath)
+    }
+
+    /// The monotonic time of workers and slow path, in nanoseconds.
+    pub fn now_ns(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// What the engine must know of the ports.

@@ -10,6 +10,7 @@ mod cpus;
 mod datapath;
 mod descriptors;
 mod desk;
+mod drops;
 mod events;
 mod failover;
 mod holds;

@@ -97,7 +97,7 @@ impl Neighbors {
     }
 }
 
-/// Starts the thread.
+/// Starts the thread. Its time counts from the start that is given.
 ///
 /// # Errors
 /// The system's, where there is no thread left.
@@ -107,7 +107,7 @@ pub(super) fn spawn(
     counters: Arc<SlowCounters>,
     events: Sender<NeighborEvent>,
     taps: Taps,
-    ledger: Keeper,
+    (start, ledger): (Instant, Keeper),
 ) -> std::io::Result<SlowHandle> {
     let (peers, their_peers) = unbounded();
     let (queries, their_queries) = unbounded();
@@ -117,7 +117,6 @@ pub(super) fn spawn(
         cpus::be(Urgency::Failover);
         let Ok(peers) = their_peers.recv() else { return };
         let slow = SlowPath::new(counters.clone());
-        let start = Instant::now();
         let body = Body { slow, fib, tables, counters, events, taps, peers, start, ledger };
         body.run(&their_queries, &their_stop);
     })?;

@@ -93,7 +93,8 @@ pub(super) fn wake(waker: &OwnedFd) {
     let _ = rustix::io::write(waker, &1u64.to_ne_bytes());
 }
 
-/// Starts a worker's thread on `cpu`. `slow_path` is woken when frames were punted.
+/// Starts a worker's thread on `cpu`. `slow_path` is woken when frames were punted. Its time counts from the start
+/// that is given.
 ///
 /// # Errors
 /// The system's, where there is no thread or no event descriptor left.
@@ -102,7 +103,7 @@ pub(super) fn spawn(
     cpu: usize,
     worker: Worker<XskPort>,
     slow_path: Thread,
-    ledger: Keeper,
+    (start, ledger): (Instant, Keeper),
 ) -> std::io::Result<WorkerHandle> {
     let (sender, orders) = unbounded();
     let waker = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
@@ -112,7 +113,7 @@ pub(super) fn spawn(
         orders,
         waker: waker.clone(),
         slow_path,
-        start: Instant::now(),
+        start,
         copied: Instant::now(),
         ledger,
     };

@@ -9,6 +9,7 @@ use clap_complete::Shell;
 use ipnet::IpNet;
 
 use super::bgp::Bgp;
+use super::drops::DropArgs;
 use super::failover::PeriodArgs;
 use super::json_help::JSON_HELP;
 use crate::admin::protocol::{
@@ -126,6 +127,8 @@ pub(super) enum Show {
         #[arg(long)]
         all: bool,
     },
+    /// What was dropped, why, what to do about it, and the last frames of each reason
+    Drops(DropArgs),
     /// Packet threads: how busy they are
     Workers,
     /// Whether the FIB is what the routing daemon gave the kernel, and what had to be put right
@@ -315,6 +318,7 @@ impl Show {
                 port: port.clone(),
                 all: *all,
             }),
+            Show::Drops(of) => of.request(),
             Show::Workers => Request::ShowWorkers,
             Show::Consistency => Request::ShowConsistency,
             Show::Outages(of) => Request::ShowOutages(of.period()),

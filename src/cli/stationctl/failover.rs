@@ -71,7 +71,7 @@ impl Show for ConsistencyRow {
 }
 
 /// A moment, in UTC.
-fn moment(ms: u64) -> String {
+pub(super) fn moment(ms: u64) -> String {
     // What has no such form is none of ours.
     UNIX_EPOCH
         .checked_add(Duration::from_millis(ms))

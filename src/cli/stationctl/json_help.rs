@@ -15,6 +15,9 @@ milliseconds.
   neighbors  vif vrf address mac state age_s
   counters   scope name counters[{group name value help}] conservation{received forwarded punted
              dropped ok}
+  drops      scope name reason count first_ms last_ms help frames[{count last_ms octets source_mac
+             destination_mac vlans[] service_tag ethertype protocol source destination source_port
+             destination_port}]
   workers    worker cpu generation loops empty bursts frames burst_fill ns_per_frame sleeps syscalls
              syscalls_per_frame lost frames_free frames_total
   bgp        vif vrf peer peer_as local local_as state since_s bfd last_error accepted

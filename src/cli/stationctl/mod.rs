@@ -3,6 +3,7 @@
 
 mod args;
 mod bgp;
+mod drops;
 mod failover;
 mod json_help;
 mod output;
@@ -20,8 +21,8 @@ use serde::de::DeserializeOwned;
 use crate::admin::client::{self, Client};
 use crate::admin::protocol::Request;
 use crate::admin::rows::{
-    BgpRouteRow, BgpRow, ChangeResult, ConsistencyRow, CounterRow, LookupResult, NeighborRow,
-    OutageRow, PortRow, RouteRow, SlaRow, VersionInfo, VifRow, VrfRow, WorkerRow,
+    BgpRouteRow, BgpRow, ChangeResult, ConsistencyRow, CounterRow, DropRow, LookupResult,
+    NeighborRow, OutageRow, PortRow, RouteRow, SlaRow, VersionInfo, VifRow, VrfRow, WorkerRow,
 };
 use args::{Args, Command};
 use output::Show;
@@ -86,6 +87,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Request::ShowRoutes(_) => rows::<RouteRow>(args, &request, out),
         Request::ShowNeighbors => rows::<NeighborRow>(args, &request, out),
         Request::ShowCounters(_) => rows::<CounterRow>(args, &request, out),
+        Request::ShowDrops(_) => rows::<DropRow>(args, &request, out),
         Request::ShowWorkers => rows::<WorkerRow>(args, &request, out),
         Request::ShowBgp { .. } => rows::<BgpRow>(args, &request, out),
         Request::ShowBgpRoutes { .. } => rows::<BgpRouteRow>(args, &request, out),

@@ -20,6 +20,7 @@ mod parse;
 mod peers;
 mod policy;
 mod process;
+mod refused;
 mod render;
 mod rendered;
 mod session;

@@ -136,6 +136,8 @@ pub(super) fn bfd_session(line: &str) -> Option<BfdSession> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Route {
     pub prefix: Option<IpNet>,
+    /// The name of the protocol that brought it.
+    pub protocol: String,
     /// It is the best for its prefix.
     pub best: bool,
     /// BIRD's preference: of a route that the station's filter refused, the number of the cause.
@@ -166,12 +168,15 @@ impl Routes {
                 if !prefix.is_empty() {
                     self.prefix = prefix.parse().ok();
                 }
-                let (_, rating) = rest.split_once("] ")?;
+                let (from, rating) = rest.split_once("] ")?;
+                let (_, from) = from.split_once('[')?;
+                let protocol = from.split(' ').next()?.to_owned();
                 let best = rating.starts_with("* ");
                 let number = rating.trim_start_matches(['*', '!', ' ', '(']);
                 let end = number.find(|c: char| !c.is_ascii_digit())?;
                 let preference = number[..end].parse().ok()?;
-                let next = Route { prefix: self.prefix, best, preference, ..Route::default() };
+                let prefix = self.prefix;
+                let next = Route { prefix, protocol, best, preference, ..Route::default() };
                 self.current.replace(next)
             }
             1012 => {
@@ -336,6 +341,7 @@ mod tests {
             *first,
             Route {
                 prefix: Some("10.1.0.0/16".parse().unwrap()),
+                protocol: "b.v0.1.10.0.0.2".into(),
                 best: true,
                 preference: 100,
                 origin: "igp".into(),
@@ -347,6 +353,7 @@ mod tests {
             }
         );
         assert_eq!((second.prefix, second.best, second.preference), (first.prefix, false, 3));
+        assert_eq!((&*second.protocol, &*third.protocol), ("b.v0.2.10.0.0.2", "s4.a"));
         assert_eq!(third.prefix, Some("10.2.0.0/16".parse().unwrap()));
     }
 }

@@ -1,7 +1,7 @@
 //! `show bgp`: what BIRD knows of sessions and their routes. Each answer is fetched by the thread that
 //! gives it, over a connection of its own; a large table passes through, and is held by nobody.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::client::{Client, ClientError};
 use super::parse::{self, BfdState, Route, Routes};
 use super::process::Place;
-use super::session::{Cause, Session};
+use super::refused::{self, Counts};
+use super::session::Session;
 use crate::admin::protocol::BgpDirection;
 use crate::admin::rows::{BgpRouteRow, BgpRow};
 
@@ -100,7 +101,7 @@ impl Questions {
                 ..Default::default()
             };
             let down = |session| {
-                row(session, &down, shut.contains(&session.protocol), None, BTreeMap::new())
+                row(session, &down, shut.contains(&session.protocol), None, Counts::new())
             };
             sessions.iter().map(down).collect()
         }))
@@ -151,13 +152,11 @@ fn ask(
         last_error: Some("BIRD does not have this session yet".into()),
         ..Default::default()
     };
+    let mut refused = refused::counts(client, sessions, &protocols)?;
     let mut rows = Vec::new();
     for session in sessions {
         let protocol = protocols.get(&session.protocol).unwrap_or(&unknown);
-        let rejected = match protocol.filtered {
-            0 => BTreeMap::new(),
-            _ => rejected(client, session)?,
-        };
+        let rejected = refused.remove(&session.protocol).unwrap_or_default();
         let up = bfd.get(&(session.tap.clone(), session.peer)).copied();
         let shut = protocol.is_shut() || shut.contains(&session.protocol);
         rows.push(row(session, protocol, shut, up.or(session.bfd.then_some(false)), rejected));
@@ -165,38 +164,12 @@ fn ask(
     Ok(rows)
 }
 
-/// How many routes each cause has refused.
-fn rejected(client: &mut Client, session: &Session) -> Result<BTreeMap<String, u64>, ClientError> {
-    // Without attributes, which may be 4 kB a route.
-    client.send(&filtered(session))?;
-    let (mut routes, mut counts) = (Routes::default(), BTreeMap::new());
-    let mut count = |route: Option<Route>| {
-        if let Some(route) = route {
-            *counts.entry(cause(&route).to_owned()).or_insert(0) += 1;
-        }
-    };
-    while let Some((code, line)) = client.answer()? {
-        count(routes.line(code, &line));
-    }
-    count(routes.end());
-    Ok(counts)
-}
-
-fn filtered(session: &Session) -> String {
-    let Session { protocol, .. } = session;
-    format!("show route filtered table '{}' protocol '{protocol}'", session.table())
-}
-
-fn cause(route: &Route) -> &'static str {
-    Cause::of(route.preference).map_or("unknown", Cause::name)
-}
-
 fn row(
     session: &Session,
     protocol: &parse::Protocol,
     shut: bool,
     bfd_up: Option<bool>,
-    rejected: BTreeMap<String, u64>,
+    rejected: Counts,
 ) -> BgpRow {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
     let reached = protocol.import_hit || protocol.receive_hit || shut;
@@ -252,7 +225,7 @@ fn route_rows(
                         format!("show route table '{table}' protocol '{name}' all"),
                         false,
                     ),
-                    (session.clone(), format!("{} all", filtered(&session)), true),
+                    (session.clone(), format!("{} all", refused::filtered(&table, &name)), true),
                 ],
                 BgpDirection::Advertised => {
                     vec![(
@@ -311,7 +284,7 @@ fn route_row(
             (_, _, false) => "accepted",
         }
         .into(),
-        cause: refused.then(|| cause(&route).to_owned()),
+        cause: refused.then(|| refused::cause(&route).to_owned()),
         as_path: route.as_path,
         origin: if route.origin.is_empty() { "igp".into() } else { route.origin },
         next_hop: route.next_hop,

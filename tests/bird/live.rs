@@ -9,7 +9,7 @@ use crate::wire::{Router, Wire, wait};
 
 /// Tenants on one port, each with a VRF and a VIF of its own, and all with the same addresses. `session`
 /// is what each session has beside its peer.
-fn tenants(count: u16, session: &str, bfd: &str) -> Config {
+pub fn tenants(count: u16, session: &str, bfd: &str) -> Config {
     let mut text = "[[port]]\nname = \"p\"\ninterface = \"p\"\nrole = \"customer\"\n".to_owned();
     for i in 1..=count {
         text.push_str(&format!(
@@ -21,7 +21,7 @@ fn tenants(count: u16, session: &str, bfd: &str) -> Config {
     crate::config(&text)
 }
 
-fn router(vlan: u16, prefixes: &[&str]) -> Router {
+pub fn router(vlan: u16, prefixes: &[&str]) -> Router {
     Router {
         vlan,
         address: "169.254.0.2".parse().unwrap(),

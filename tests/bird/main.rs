@@ -2,6 +2,7 @@
 //! about isolation, and that nothing of the station's file gets there unchecked.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests
 
+mod cost;
 mod live;
 mod wire;
 

@@ -32,7 +32,8 @@ pub struct BgpRow {
     pub last_error: String,
     /// Prefixes that were accepted from the peer.
     pub accepted: u64,
-    /// Prefixes that were refused, by cause; only causes that there are.
+    /// Prefixes that were refused, by cause; only causes that there are. `not_counted`: too many to list for an answer
+    /// about several VIFs; `show bgp VIF` says their causes.
     pub rejected: BTreeMap<String, u64>,
     /// Prefixes that are advertised to the peer.
     pub advertised: u64,

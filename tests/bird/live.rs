@@ -205,7 +205,7 @@ action = "blackhole"
     let v6 = Router {
         address: "2001:db8::2".parse().unwrap(),
         station: "2001:db8::1".parse().unwrap(),
-        ..router(1, &["2001:db8:1::/48", "2001:db8:2::/48", "::/0"])
+        ..router(1, &["2001:db8:1::/48", "2001:db8:2::/48", "::/0", "::/1", "8000::/1"])
     };
     wire.routers(&[v4, v6]);
     wire.wait_established(2);
@@ -217,7 +217,7 @@ action = "blackhole"
             .map(|row| (row.prefix.to_string(), row.cause.clone().unwrap_or(row.state.clone())))
             .collect();
         seen.sort();
-        if seen.len() == 13 { Ok(()) } else { Err(format!("{seen:?}")) }
+        if seen.len() == 15 { Ok(()) } else { Err(format!("{seen:?}")) }
     });
     let seen: Vec<(&str, &str)> = seen.iter().map(|(net, cause)| (&**net, &**cause)).collect();
     assert_eq!(
@@ -234,13 +234,15 @@ action = "blackhole"
             ("2001:db8:2::/48", "bogon"),
             ("203.0.113.128/25", "own_prefix"),
             ("8.8.8.0/24", "not_allowed"),
+            ("8000::/1", "default_route"),
             ("9.0.0.0/8", "best"),
             ("::/0", "default_route"),
+            ("::/1", "default_route"),
         ]
     );
     let rows = wire.summary();
     assert_eq!((rows[0].accepted, rows[0].rejected.values().sum::<u64>()), (3, 7));
-    assert_eq!(rows[1].rejected, [("bogon".to_owned(), 1), ("default_route".to_owned(), 1)].into());
+    assert_eq!(rows[1].rejected, [("bogon".to_owned(), 1), ("default_route".to_owned(), 3)].into());
     // IPv6 by the peer's own address, not by its link-local one.
     wait(Duration::from_secs(5), || {
         let kernel = wire.kernel(table(1));

@@ -306,6 +306,30 @@ def test_halves_of_a_default_route_and_route_targets_go_nowhere():
         require("ext_community" not in shown, shown)
 
 
+def unknown(flags, kind, value):
+    """An attribute with these flags (RFC 4271 4.3)."""
+    return struct.pack("!BBB", flags, kind, len(value)) + value
+
+
+def test_of_what_bird_does_not_know_only_the_transitive_passes():
+    """BIRD 2.0's filters name attributes that it knows, and no others (filter/config.Y: `dynamic_attr`): none removes one
+    that it does not know, nor refuses a route that has one. This says what passes, and what does not."""
+    optional, transitive, partial = 0x80, 0x40, 0x20
+    known = unknown(optional | transitive, 8, bytes.fromhex("fc000007" "fde80007"))  # ours and 65000:7 (RFC 1997)
+    known += unknown(optional | transitive, 16, bytes.fromhex("0002fc0000000064" "0002fde800000064"))  # route targets (RFC 4360)
+    known += unknown(optional | transitive, 32, bytes.fromhex("0000fc000000000100000002" "0000fde80000000100000002"))  # RFC 8092
+    others = unknown(optional, 98, b"once") + unknown(optional | transitive, 99, b"evil") + unknown(optional | transitive | partial, 100, b"more")
+    with Session("a") as session:
+        session.write(peers.UPDATE, session.update("10.51.0.0/16", attributes=known + others))
+        wait_until(lambda: core_has("10.51.0.0/16"), 10, "the core has it")
+        shown = ROUTERS["vpc-a"].birdc("show", "route", "all", "10.51.0.0/16")
+    found = dict(line.strip().split(": ", 1) for line in shown.splitlines() if line.strip().startswith("BGP.") and ": " in line)
+    well_known = {f"BGP.{name}" for name in ("origin", "as_path", "next_hop", "local_pref")}
+    expect({name: value for name, value in found.items() if name not in well_known},
+           {"BGP.community": "(65000,7)", "BGP.large_community": "(65000, 1, 2)",
+            "BGP.63 [t]": "65 76 69 6c", "BGP.64 [t]": "6d 6f 72 65"}, "what reaches the core beside the well-known attributes")
+
+
 # ---- limits and links -----------------------------------------------------------------------------
 
 def flap(port, seconds=0.3):
@@ -429,6 +453,13 @@ def test_without_bird_the_station_forwards_what_is_static():
     output = lab.run("ping", "-n", "-c", 3, "-i", 0.2, "-I", HOSTS["b"].addr4, HOSTS["vpc-b"].addr4, ns="st-b", check=False)
     require(" 0% packet loss" in output, output)
     require("install BIRD" in row("b")["last_error"], row("b")["last_error"])
+    was = station.running()
+    try:
+        station.ctl("stop", "--keep-sessions")
+        raise AssertionError("a stop that keeps sessions was taken, but there are none")
+    except station.Refused as refused:
+        require(all(words in refused.text for words in ("no sessions to keep", "install BIRD", "without --keep-sessions")), refused.text)
+    expect(station.running(), was, "the station after a refused stop")
     for word in ("down", "up"):
         started = time.monotonic()
         station.ctl("vif", word, "b")

@@ -177,11 +177,20 @@ def control_row(found):
     return row("control", "station", f"{found['case']}, {found['routes']} routes", **more)
 
 
+def fib_pages(found, each):
+    """What the process got for the tables of a row's origin."""
+    name = each["implementation"]
+    origin = "DPDK" if name.startswith("rte_") else "station" if name.startswith("station") else "Rust crates"
+    got = [got for of in found.get("pages", []) if of["family"] == each["family"] for got in of["got"]]
+    return next((got for got in got if got["origin"] == origin), None)
+
+
 def fib_rows(found):
     """A packet of the FIB is a lookup."""
     rows = [row("fib", each["implementation"], f"{each['family']} {each['mode']} {each['pattern']}", each["mlps"],
                 instructions_per_packet=each.get("instructions"), mib=each.get("mib"), build_s=each.get("build_s"),
-                updates_per_s=each.get("updates_per_s"), ratio=each.get("ratio")) for each in found["rows"]]
+                updates_per_s=each.get("updates_per_s"), ratio=each.get("ratio"), ratio_least=each.get("ratio_least"),
+                ratio_most=each.get("ratio_most"), pages=fib_pages(found, each)) for each in found["rows"]]
     rows += [row("fib", each["implementation"], f"4096 VRFs of {each['routes']} routes", each["mlps"],
                  octets_per_vrf=each["bytes"]) for each in found.get("vrfs", [])]
     rows += [row("fib", "station", f"{each['family']} update", p50_us=each["p50_us"], p99_us=each["p99_us"],

@@ -11,27 +11,14 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define BURST 64
 
-/* The station's table asks for huge pages too. */
-static int advise_huge(const struct rte_memseg_list *list, void *arg)
+int dpdk_start(int huge_pages)
 {
-	(void)arg;
-	if (list->base_va)
-		madvise(list->base_va, list->len, MADV_HUGEPAGE);
-	return 0;
-}
-
-int dpdk_start(void)
-{
-	char *args[] = { "fib-bench", "--no-huge", "--no-pci", "-m", "8192", "-l", "0", "--no-telemetry",
-			 "--log-level=error", "--force-max-simd-bitwidth=512", "--no-shconf" };
-	int result = rte_eal_init(sizeof(args) / sizeof(*args), args);
-	if (result >= 0)
-		rte_memseg_list_walk(advise_huge, NULL);
-	return result;
+	char *args[] = { "fib-bench", huge_pages ? "--in-memory" : "--no-huge", "--no-pci", "-m", "3072", "-l", "0",
+			 "--no-telemetry", "--log-level=error", "--force-max-simd-bitwidth=512" };
+	return rte_eal_init(sizeof(args) / sizeof(*args), args);
 }
 
 uint64_t dpdk_memory(void)

@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 
 #define BURST 32 /* l3fwd's */
@@ -188,21 +187,11 @@ static uint64_t cpu_ns(void)
 	return t.tv_sec * 1000000000ull + t.tv_nsec;
 }
 
-/* The station's tables ask for huge pages too. */
-static int advise_huge(const struct rte_memseg_list *list, void *arg)
-{
-	(void)arg;
-	if (list->base_va)
-		madvise(list->base_va, list->len, MADV_HUGEPAGE);
-	return 0;
-}
-
 int main(int argc, char **argv)
 {
 	int used = rte_eal_init(argc, argv);
 	if (used < 0 || argc - used < 2)
 		die("usage: l3fwd EAL-OPTIONS -- ROUTES [lpm]");
-	rte_memseg_list_walk(advise_huge, NULL);
 	load(argv[used + 1], argc - used > 2);
 	for (int hop = 0; hop < HOPS; hop++) {
 		memset(&head[hop], 2, sizeof(head[hop]));

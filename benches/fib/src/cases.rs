@@ -2,6 +2,7 @@
 
 use crate::data::Family;
 use crate::memory::Stopwatch;
+use crate::pages::Pages;
 use crate::report::{Report, Row};
 use crate::{Options, ours, rust_rivals};
 use std::ops::Range;
@@ -24,15 +25,26 @@ pub struct Addresses {
     pub octets: Vec<[u8; 16]>,
 }
 
-/// Every implementation of the family's table.
-pub fn all(family: &Family, options: &Options) -> Vec<Case> {
-    let mut cases = ours::cases(family);
+/// Every implementation of the family's table, and what pages the process got for those of each origin.
+pub fn all(family: &Family, options: &Options) -> (Vec<Case>, Vec<(&'static str, Pages)>) {
+    type Make = fn(&Family, &Options) -> Vec<Case>;
+    let mut makers: Vec<(&'static str, Make)> = vec![("station", |family, _| ours::cases(family))];
     if !options.only_ours {
-        cases.extend(rust_rivals::cases(family));
+        makers.push(("Rust crates", |family, _| rust_rivals::cases(family)));
         #[cfg(dpdk)]
-        cases.extend(crate::dpdk::cases(family, options));
+        makers.push(("DPDK", crate::dpdk::cases));
     }
-    cases
+    let (mut cases, mut pages) = (Vec::new(), Vec::new());
+    for (origin, make) in makers {
+        let before = Pages::of(std::process::id());
+        cases.extend(make(family, options));
+        if let (Some(before), Some(now)) = (before, Pages::of(std::process::id())) {
+            let grown = now - before;
+            println!("  {origin}: {grown}");
+            pages.push((origin, grown));
+        }
+    }
+    (cases, pages)
 }
 
 /// Some addresses of each pattern.
@@ -47,8 +59,9 @@ pub fn patterns(family: &Family, some: Range<usize>) -> [(&'static str, Addresse
 
 pub fn run(family: &Family, options: &Options, report: &mut Report) {
     let patterns = patterns(family, 0..family.patterns[0].1.len());
-    let mut cases = all(family, options);
-    let rounds = if options.quick { 3 } else { 9 };
+    let (mut cases, pages) = all(family, options);
+    report.pages.push((family.name, pages));
+    let rounds = if options.quick { 5 } else { 9 };
     for (pattern, addresses) in &patterns {
         let mut times = vec![Vec::new(); cases.len()];
         let mut sums = vec![0; cases.len()];
@@ -68,7 +81,10 @@ pub fn run(family: &Family, options: &Options, report: &mut Report) {
             // The first round warms up. The first case is what the others are compared with, round by round: what slows
             // a shared machine for seconds slows both.
             let to_first = times[i].iter().zip(&times[0]).skip(1).map(|(own, first)| first / own);
-            let ratio = median(to_first.collect());
+            let ratios: Vec<f64> = to_first.collect();
+            let range =
+                [f64::min, f64::max].map(|pick| ratios.iter().copied().fold(ratios[0], pick));
+            let ratio = median(ratios);
             let seconds = median(times[i][1..].to_vec());
             if sums[i] != sums[0] {
                 println!("  {} disagrees: sum {} not {}", case.implementation, sums[i], sums[0]);
@@ -80,18 +96,21 @@ pub fn run(family: &Family, options: &Options, report: &mut Report) {
                 pattern,
                 mlps: addresses.v4.len() as f64 / seconds / 1e6,
                 ratio,
+                range,
                 mib: case.mib,
                 build_s: case.build_s,
                 updates_per_s: None,
                 counts: None,
             };
             println!(
-                "  {:<24} {:<6} {:<6} {:>7.1} Mlps, x {:.2}; {:>7.2} MiB, built in {:.3} s",
+                "  {:<24} {:<6} {:<6} {:>7.1} Mlps, x {:.2} ({:.2} to {:.2}); {:>7.2} MiB, built in {:.3} s",
                 row.implementation,
                 row.mode,
                 row.pattern,
                 row.mlps,
                 row.ratio,
+                range[0],
+                range[1],
                 row.mib,
                 row.build_s
             );

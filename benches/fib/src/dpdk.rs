@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 type Octets = [u8; 16];
 
 unsafe extern "C" {
-    fn dpdk_start() -> c_int;
+    fn dpdk_start(huge_pages: c_int) -> c_int;
     fn dpdk_memory() -> u64;
     fn lpm4_new(routes: u32) -> *mut c_void;
     fn lpm4_update(
@@ -124,7 +124,7 @@ fn build(
 fn started() -> bool {
     static STARTED: OnceLock<bool> = OnceLock::new();
     // SAFETY: once, from the main thread.
-    *STARTED.get_or_init(|| unsafe { dpdk_start() } >= 0)
+    *STARTED.get_or_init(|| unsafe { dpdk_start(crate::pages::are_huge().into()) } >= 0)
 }
 
 thread_local! {

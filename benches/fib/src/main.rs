@@ -12,6 +12,8 @@ mod generate;
 mod instructions;
 mod memory;
 mod ours;
+#[path = "../../pages.rs"]
+mod pages;
 mod plot;
 mod random;
 mod report;
@@ -61,6 +63,10 @@ fn main() -> Result<(), String> {
         return Ok(());
     }
     memory::pin();
+    if !pages::are_huge() && !options.only_ours {
+        // Before there is memory to speak of: what DPDK has is a file in memory, which nobody asks to join its pages.
+        memory::without_huge_pages()?;
+    }
     let counting = if options.quick {
         Err("a quick run counts none".to_owned())
     } else {

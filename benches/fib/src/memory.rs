@@ -58,6 +58,15 @@ pub fn pin_to(core: usize) {
     }
 }
 
+/// Keeps transparent huge pages from this process.
+pub fn without_huge_pages() -> Result<(), String> {
+    // SAFETY: it sets a flag of the process.
+    match unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) } {
+        0 => Ok(()),
+        _ => Err(format!("cannot do without huge pages: {}", std::io::Error::last_os_error())),
+    }
+}
+
 /// Processor seconds of this thread: others' work on a shared machine is not in it, but for the caches.
 pub fn cpu_seconds() -> f64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -1,5 +1,6 @@
 //! What was measured, as JSON, a Markdown table and plots.
 
+use crate::pages::Pages;
 use crate::{Options, aims, instructions, plot};
 use serde_json::json;
 use std::fmt::Write as _;
@@ -13,6 +14,8 @@ pub struct Row {
     pub mlps: f64,
     /// To the station's bursts of the same addresses: the median over the rounds.
     pub ratio: f64,
+    /// The least and the most of these.
+    pub range: [f64; 2],
     pub mib: f64,
     pub build_s: f64,
     pub updates_per_s: Option<f64>,
@@ -66,6 +69,8 @@ pub struct Report {
     pub rib: Vec<(&'static str, f64)>,
     /// Lookup time beside 10,000 updates a second, less 1.
     pub slowdown: Vec<(&'static str, f64)>,
+    /// By family and origin: what the process got for these tables, or, for DPDK's first, for its heap.
+    pub pages: Vec<(&'static str, Vec<(&'static str, Pages)>)>,
 }
 
 fn write(path: &Path, text: &str) -> Result<(), String> {
@@ -124,6 +129,7 @@ impl Report {
                 "implementation": row.implementation, "family": row.family, "mode": row.mode,
                 "pattern": row.pattern, "mlps": row.mlps, "mib": row.mib, "build_s": row.build_s,
                 "updates_per_s": row.updates_per_s, "ratio": row.ratio,
+                "ratio_least": row.range[0], "ratio_most": row.range[1],
                 "instructions": row.counts.and_then(|counts| counts.instructions),
                 "l1_misses": row.counts.map(|counts| counts.l1_misses),
                 "l2_misses": row.counts.map(|counts| counts.l2_misses),
@@ -149,12 +155,26 @@ impl Report {
                 .iter()
                 .map(|(family, by)| json!({"family": family, "slowdown": by}))
                 .collect();
+            let by_origin = |of: &[(&'static str, Pages)]| {
+                let each = of.iter().map(|(origin, pages)| {
+                    json!({
+                        "origin": origin, "mib": pages.all, "transparent_huge_mib": pages.transparent,
+                        "reserved_huge_mib": pages.reserved,
+                    })
+                });
+                each.collect::<Vec<_>>()
+            };
+            let pages: Vec<_> = self
+                .pages
+                .iter()
+                .map(|(family, of)| json!({"family": family, "got": by_origin(of)}))
+                .collect();
             let aims: Vec<_> = aims
                 .iter()
                 .map(|aim| json!({"what": aim.what, "aim": aim.asked, "measured": aim.found, "met": aim.score >= 1.0,
                              "why": if aim.score < 1.0 { &aim.why } else { "" }}))
                 .collect();
-            let all = json!({ "rows": rows, "aims": aims, "vrfs": vrfs, "update_latency": updates, "short_prefixes": short, "beside_updates": slower, "not_counted": self.not_counted });
+            let all = json!({ "rows": rows, "aims": aims, "vrfs": vrfs, "update_latency": updates, "short_prefixes": short, "beside_updates": slower, "not_counted": self.not_counted, "pages": pages });
             write(path, &format!("{all:#}\n"))?;
         }
         Ok(())
@@ -164,7 +184,7 @@ impl Report {
         let mut text = String::from(
             "Million lookups in a processor second of one thread: medians. A ratio is to the station's bursts of the same \
              addresses, taken round by round.\n\n\
-             | family | implementation | mode | random | inside | zipf | ratios | instructions | misses | MiB | build s | updates/s |\n\
+             | family | implementation | mode | random | inside | zipf | ratios (least to most) | instructions | misses | MiB | build s | updates/s |\n\
              |---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
         );
         for first in self.rows.iter().filter(|row| row.pattern == "random") {
@@ -186,23 +206,30 @@ impl Report {
                 .filter_map(|row| Some(format!("{:.2}", row.counts?.l2_misses)))
                 .collect();
             let misses = misses.join(" ");
+            let ratios = [first, inside, zipf].map(|row| {
+                format!("{:.2} ({:.2} to {:.2})", row.ratio, row.range[0], row.range[1])
+            });
+            let ratios = ratios.join(", ");
             let updates =
                 first.updates_per_s.map_or(String::new(), |rate| format!("{:.2} M", rate / 1e6));
             let _ = writeln!(
                 text,
-                "| {} | {} | {} | {:.1} | {:.1} | {:.1} | {:.2} {:.2} {:.2} | {instructions} | {misses} | {:.1} | {:.3} | {updates} |",
+                "| {} | {} | {} | {:.1} | {:.1} | {:.1} | {ratios} | {instructions} | {misses} | {:.1} | {:.3} | {updates} |",
                 first.family,
                 first.implementation,
                 first.mode,
                 first.mlps,
                 inside.mlps,
                 zipf.mlps,
-                first.ratio,
-                inside.ratio,
-                zipf.ratio,
                 first.mib,
                 first.build_s
             );
+        }
+        text += "\nWhat the process got for the tables of each (DPDK takes its heap with its first one):\n\n";
+        for (family, of) in &self.pages {
+            for (origin, pages) in of {
+                let _ = writeln!(text, "- {family}, {origin}: {pages}");
+            }
         }
         text += instructions::ABOUT;
         if let Some(why) = &self.not_counted {

@@ -59,7 +59,8 @@ impl L3fwd {
             write_routes(&routes, families).map_err(|error| error.to_string())?;
         }
         let mut child = Command::new(program)
-            .args(["--no-huge", "--no-pci", "-m", "4096", "--no-telemetry", "--no-shconf"])
+            .args(["--no-pci", "-m", "3072", "--no-telemetry"])
+            .arg(if crate::pages::are_huge() { "--in-memory" } else { "--no-huge" })
             .args(["--log-level=error", "--force-max-simd-bitwidth=512", "-l"])
             .arg(crate::measure::core().to_string())
             .arg(format!("--file-prefix=station-bench-{}", std::process::id()))
@@ -90,6 +91,11 @@ impl L3fwd {
         let mut line = String::new();
         self.output.read_line(&mut line).map_err(|error| error.to_string())?;
         Ok(line.trim_end().to_owned())
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     fn why(&mut self) -> String {

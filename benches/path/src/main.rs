@@ -11,6 +11,8 @@ mod dpdk;
 mod generate;
 mod measure;
 mod packets;
+#[path = "../../pages.rs"]
+mod pages;
 #[path = "../../fib/src/random.rs"]
 mod random;
 mod report;
@@ -31,6 +33,7 @@ use data::Family;
 use dpdk::L3fwd;
 use measure::{Source, median, ns_per_packet};
 use packets::Families;
+use pages::Pages;
 use report::Row;
 use station::Station;
 use wire::Wire;
@@ -102,6 +105,11 @@ fn scratch() -> Result<PathBuf, String> {
 fn bench(options: &Options) -> Result<(), String> {
     measure::pin(measure::core());
     let start = Instant::now();
+    if !pages::are_huge() && !options.only_ours {
+        // Before there is memory to speak of. What l3fwd has is a file in memory, which nobody asks to join its pages.
+        rustix::thread::disable_transparent_huge_pages(true)
+            .map_err(|error| format!("cannot do without huge pages: {error}"))?;
+    }
     let families = load();
     for family in &families {
         println!("{}: {} routes ({})", family.name, family.routes.len(), family.source);
@@ -190,6 +198,20 @@ fn measure_case(
             times.iter_mut().zip(now).for_each(|(times, now)| times.push(now));
         }
     }
+    let ratios = |rival: usize| -> Vec<f64> {
+        let net = |of: usize, source: usize| {
+            times[of].iter().zip(&times[source]).map(|(ns, source)| ns - source)
+        };
+        net(rival, 2).zip(net(0, 1)).map(|(theirs, ours)| theirs / ours).collect()
+    };
+    let ratios: Vec<_> = (3..times.len()).map(ratios).collect();
+    let own_pages = Pages::of(std::process::id());
+    let their_pages = l3fwd.as_ref().and_then(|l3fwd| Pages::of(l3fwd.pid()));
+    for (name, pages) in [("station", own_pages), ("l3fwd", their_pages)] {
+        if let Some(pages) = pages {
+            println!("  {name} has {pages}");
+        }
+    }
     let mut medians = times.into_iter().filter(|times| !times.is_empty()).map(median);
     let (Some(ns), Some(source_ns)) = (medians.next(), medians.next()) else { return Ok(()) };
     let implementation = "station".to_owned();
@@ -202,10 +224,12 @@ fn measure_case(
         instructions,
         size: None,
         workers: 1,
+        ratios: Vec::new(),
+        pages: own_pages,
     };
     rows.push(row);
     if let Some(io) = medians.next() {
-        for ((_, name), ns) in modes.iter().zip(medians) {
+        for (((_, name), ns), ratios) in modes.iter().zip(medians).zip(ratios) {
             let implementation = (*name).to_owned();
             let case = format!("untagged, {}", case.traffic());
             rows.push(Row {
@@ -217,6 +241,8 @@ fn measure_case(
                 instructions: None,
                 size: None,
                 workers: 1,
+                ratios,
+                pages: their_pages,
             });
         }
     }
@@ -229,11 +255,13 @@ fn summary(rows: &[Row]) {
         let same = |row: &&Row| row.implementation == implementation && row.case.contains(case);
         rows.iter().find(same).map(Row::net_ns)
     };
-    let headline = ns("station", "full table, 100 VIFs, tagged IPv4, random");
     println!();
-    for rival in ["l3fwd-fib", "l3fwd-lpm"] {
-        if let (Some(ours), Some(theirs)) = (headline, ns(rival, "IPv4, random")) {
-            println!("{rival}: {:.2} x its packets/s (aim for fib: 1.5)", theirs / ours);
+    for row in rows {
+        if let Some([least, median, most]) = row.ratio() {
+            let (name, case, rounds) = (&row.implementation, &row.case, row.ratios.len());
+            println!(
+                "{median:.2} x the packets/s of {name}, {case} ({least:.2} to {most:.2} in {rounds} rounds)"
+            );
         }
     }
     let small = |vifs| ns("station", &format!("small VRFs, {vifs} VIFs, tagged IPv4"));

@@ -5,6 +5,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::count::Count;
+use crate::measure::median;
+use crate::pages::Pages;
 
 pub struct Row {
     pub part: &'static str,
@@ -18,6 +20,10 @@ pub struct Row {
     pub size: Option<Size>,
     /// How many forward at once.
     pub workers: usize,
+    /// Of a rival: the station's packets a second to its, round by round.
+    pub ratios: Vec<f64>,
+    /// What its process's memory is of.
+    pub pages: Option<Pages>,
 }
 
 /// How large a station was that a row is about.
@@ -35,6 +41,13 @@ impl Row {
     /// What the frames cost beyond their source.
     pub fn net_ns(&self) -> f64 {
         self.ns - self.source_ns
+    }
+
+    /// The least, the median and the most of the ratios to the station.
+    pub fn ratio(&self) -> Option<[f64; 3]> {
+        let least = self.ratios.iter().copied().min_by(f64::total_cmp)?;
+        let most = self.ratios.iter().copied().max_by(f64::total_cmp)?;
+        Some([least, median(self.ratios.clone()), most])
     }
 
     /// Million packets of all workers in a second that each has for itself.
@@ -61,6 +74,20 @@ pub fn json(rows: &[Row]) -> Value {
                 "ns_with_source": rounded(row.ns),
                 "source_ns": rounded(row.source_ns),
             });
+            if let Some(ratio) = row.ratio() {
+                let [least, median, most] = ratio.map(rounded);
+                object["station_to_it"] = median.into();
+                object["station_to_it_least"] = least.into();
+                object["station_to_it_most"] = most.into();
+                object["rounds"] = row.ratios.len().into();
+            }
+            if let Some(Pages { all, transparent, reserved }) = row.pages {
+                object["pages_mib"] = json!({
+                    "all": rounded(all),
+                    "transparent_huge": rounded(transparent),
+                    "reserved_huge": rounded(reserved),
+                });
+            }
             if let Some(size) = &row.size {
                 object["series"] = size.series.into();
                 object["at"] = size.at.into();

@@ -163,6 +163,8 @@ fn measure(mut points: Vec<Point>, rounds: usize) -> Result<Vec<Row>, String> {
         instructions: None,
         size: Some(point.size),
         workers: 1,
+        ratios: Vec::new(),
+        pages: None,
     });
     Ok(rows.collect())
 }
@@ -207,6 +209,8 @@ fn workers(families: &[Family; 2], rounds: usize) -> Result<Vec<Row>, String> {
             instructions: None,
             size: Some(Size { series: "workers", at: count, ..size }),
             workers: count,
+            ratios: Vec::new(),
+            pages: None,
         });
     }
     Ok(rows)

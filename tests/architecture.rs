@@ -67,7 +67,6 @@ const UNSAFE: &[(&str, &str)] = &[
     ("port/af_xdp/bpffs.rs", "statfs(2) and mount(2)"),
     ("port/af_xdp/ethtool.rs", "ioctl(2)"),
     ("netlink/mod.rs", "poll(2)"),
-    ("netlink/carrier.rs", "ioctl(2)"),
     ("netns.rs", "unshare(2)"),
     ("tap/device.rs", "ioctl(2)"),
     ("port/af_xdp/nic.rs", "sockets and if_indextoname(3)"),

@@ -24,7 +24,7 @@ use crate::config;
 use crate::control::{Engine, Limits, kernel};
 use crate::fib::{self, Fib};
 use crate::log;
-use crate::netlink::{LinkEvent, LinkWatcher};
+use crate::netlink::{Carriers, LinkEvent, LinkWatcher};
 use crate::netns::Namespace;
 use crate::observe::Counters;
 use crate::publish::Publisher;
@@ -49,6 +49,10 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     descriptors::allow_for(config.vifs.len());
     let namespace = Namespace::open(&kernel::namespace_name(&path))?;
     info!(name = namespace.name(), "network namespace of TAPs and BIRD");
+    // Later the calls that it takes are refused.
+    let carriers = Carriers::open().inspect_err(|error| {
+        warn!(%error, "a port's loss of its link within a second of another's is noticed late");
+    });
     // Before any thread is started that stays: each has what the one has that starts it.
     privilege::drop_all_but_kept().map_err(StationError::Drop)?;
     cpus::leave_to_workers(&plan.cpus);
@@ -106,7 +110,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     control.commit(&config, rendered)?;
 
     let ports = config.ports.iter().map(|port| port.interface.clone()).collect();
-    let links = watch_links(ports).map_err(StationError::Thread)?;
+    let links = watch_links(ports, carriers.ok()).map_err(StationError::Thread)?;
     let signals = watch_signals().map_err(StationError::Thread)?;
     let (sender, calls) = bounded(server::QUEUE);
     let server = server
@@ -157,9 +161,12 @@ pub fn run(file: &Path) -> Result<(), StationError> {
 }
 
 /// Ports' interfaces that come, go and change.
-fn watch_links(ports: Vec<String>) -> std::io::Result<Receiver<LinkEvent>> {
+fn watch_links(
+    ports: Vec<String>,
+    carriers: Option<Carriers>,
+) -> std::io::Result<Receiver<LinkEvent>> {
     let (sender, events) = unbounded();
-    let mut watcher = LinkWatcher::of(ports)?;
+    let mut watcher = LinkWatcher::of(ports, carriers)?;
     let watch = move || {
         cpus::be(Urgency::Failover);
         loop {

@@ -1,60 +1,64 @@
-//! An interface's carrier by the one ioctl that asks for nothing else.
+//! How often interfaces' carriers came and went, from sysfs. Its counts (`carrier_changes`, Linux's
+//! Documentation/ABI/testing/sysfs-class-net) are read without the kernel's lock of all interfaces, which
+//! rtnetlink and ethtool wait for as long as somebody else adds or deletes some.
 
-#![allow(unsafe_code)] // ioctl(2)
-
+use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::{Errno, pread};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
-// Of linux/ethtool.h.
-const ETHTOOL_GLINK: u32 = 0x0a;
-
-/// A socket to ask with.
-pub(super) struct Carriers(OwnedFd);
+/// The sysfs of a network namespace, whichever one is at `/sys`.
+pub struct Carriers(OwnedFd);
 
 impl Carriers {
-    /// # Errors
-    /// The system's, where no file descriptor is left.
-    pub(super) fn new() -> io::Result<Carriers> {
-        let socket =
-            socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-        Ok(Carriers(socket))
-    }
-
-    /// Whether an interface is administratively up and has a carrier.
+    /// That of the thread's network namespace.
     ///
     /// # Errors
-    /// ENODEV where there is no such interface, EOPNOTSUPP where its driver does not tell.
-    pub(super) fn is_up(&self, interface: &str) -> io::Result<bool> {
-        let mut words = [ETHTOOL_GLINK, 0];
-        // SAFETY: zero is a valid value of a struct of integers and pointers.
-        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-        if interface.len() >= request.ifr_name.len() {
-            return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    /// The kernel's; EPERM without CAP_SYS_ADMIN.
+    pub fn open() -> io::Result<Carriers> {
+        let sysfs = fsopen("sysfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        fsconfig_create(&sysfs)?;
+        let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
+            | MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        Ok(Carriers(fsmount(&sysfs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?))
+    }
+
+    /// The changes of one interface.
+    ///
+    /// # Errors
+    /// ENODEV where the name is not, or no more, that of the interface of this index.
+    pub(super) fn of(&self, interface: &str, ifindex: u32) -> io::Result<Changes> {
+        let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let path = format!("class/net/{interface}");
+        let interface = openat(&self.0, path, directory, Mode::empty())?;
+        let file = |name: &CStr| {
+            openat(&interface, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map(Changes)
+        };
+        if file(c"ifindex")?.read()? != ifindex {
+            return Err(Errno::NODEV.into());
         }
-        for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
-            *to = from.cast_signed();
-        }
-        request.ifr_ifru.ifru_data = words.as_mut_ptr().cast();
-        // SAFETY: the request and the two words of `struct ethtool_value` live through the call.
-        let result =
-            unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
-        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(words[1] != 0) }
+        Ok(file(c"carrier_changes")?)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The count of an interface's carrier: each loss and each return is one.
+pub(super) struct Changes(OwnedFd);
 
-    #[test]
-    fn tells_of_the_loopback_and_refuses_what_is_not_there() {
-        let carriers = Carriers::new().unwrap();
-        let lo = crate::netlink::link_named("lo").unwrap().unwrap();
-        assert_eq!(carriers.is_up("lo").unwrap(), lo.up);
-        for name in ["nosuch0", "a-name-that-no-interface-can-have"] {
-            assert_eq!(carriers.is_up(name).unwrap_err().raw_os_error(), Some(libc::ENODEV));
-        }
+impl Changes {
+    /// What it is now.
+    ///
+    /// # Errors
+    /// ENODEV where the interface is gone.
+    pub(super) fn read(&self) -> io::Result<u32> {
+        let mut text = [0; 16];
+        let len = pread(&self.0, &mut text, 0)?;
+        let number =
+            std::str::from_utf8(&text[..len]).ok().and_then(|text| text.trim().parse().ok());
+        number.ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 }

@@ -18,6 +18,7 @@ const IFLA_EXT_MASK: u16 = 29;
 const IFLA_PROMISCUITY: u16 = 30;
 const IFLA_NUM_TX_QUEUES: u16 = 31;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
+const IFLA_CARRIER_CHANGES: u16 = 35;
 const IFLA_XDP: u16 = 43;
 /// Leaves out the statistics, which nobody here reads and which sum over CPUs.
 const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
@@ -41,6 +42,8 @@ pub struct Link {
     pub up: bool,
     /// Administratively up.
     pub admin_up: bool,
+    /// How often its carrier came or went; wraps.
+    pub carrier_changes: u32,
     /// Receive queues that it may have at most.
     pub rx_queues: u32,
     /// Transmit queues that it may have at most.
@@ -153,6 +156,7 @@ fn link(payload: &[u8]) -> Option<Link> {
             IFLA_PROMISCUITY => link.promiscuity = u32_at(value, 0)?,
             IFLA_NUM_TX_QUEUES => link.tx_queues = u32_at(value, 0)?,
             IFLA_NUM_RX_QUEUES => link.rx_queues = u32_at(value, 0)?,
+            IFLA_CARRIER_CHANGES => link.carrier_changes = u32_at(value, 0)?,
             IFLA_XDP => link.xdp = xdp(value),
             _ => {}
         }
@@ -211,6 +215,7 @@ mod tests {
             attribute(IFLA_ADDRESS, &[2, 0, 0, 0, 0, 1]),
             attribute(IFLA_MTU, &1500u32.to_ne_bytes()),
             attribute(IFLA_NUM_RX_QUEUES, &4u32.to_ne_bytes()),
+            attribute(IFLA_CARRIER_CHANGES, &5u32.to_ne_bytes()),
             attribute(IFLA_XDP | 0x8000, &xdp),
         ]
         .concat();
@@ -227,6 +232,7 @@ mod tests {
             mtu: 1500,
             up: true,
             admin_up: true,
+            carrier_changes: 5,
             rx_queues: 4,
             tx_queues: 0,
             promiscuity: 0,

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
+pub use carrier::Carriers;
 pub use hints::LinkHints;
 pub use link::{Link, LinkXdp, link_named, links};
 pub use request::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, Request};

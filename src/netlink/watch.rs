@@ -2,8 +2,9 @@
 //! the truth: where the kernel had to drop notifications, the watcher asks for the interfaces again.
 //!
 //! The kernel collects losses of carrier for up to a second where there was another one before
-//! (`linkwatch`, for interfaces that it does not call urgent). So a watcher of named interfaces, which
-//! are a station's ports, looks at the carrier of those that are up every few milliseconds as well.
+//! (`linkwatch`, for interfaces that it does not call urgent), and tells of none while somebody holds its lock
+//! of all interfaces. So a watcher of named interfaces, which are a station's ports, looks every few
+//! milliseconds at how often the carrier of those that are up has changed as well.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use netlink_sys::Socket;
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 
-use super::carrier::Carriers;
+use super::carrier::{Carriers, Changes};
 use super::link::{self, Link, Message};
 
 /// Between two looks at the carriers of the interfaces of a [`LinkWatcher::of`].
@@ -74,10 +75,20 @@ impl Told {
     }
 }
 
+/// The carrier of an interface that is watched by name.
+struct Carrier {
+    changes: Changes,
+    /// The count of changes that `Told::up` is of: an odd number of further ones is the other state.
+    counted: u32,
+}
+
 /// Interfaces that are watched by name.
 struct Named {
     names: Vec<String>,
-    carriers: Carriers,
+    /// Where the counts are to be had at all.
+    carriers: Option<Carriers>,
+    /// Those of interfaces that are known, by index.
+    of: HashMap<u32, Carrier>,
     /// When to look at the carriers.
     look_at: Instant,
 }
@@ -112,15 +123,15 @@ impl LinkWatcher {
     }
 
     /// Starts to watch the interfaces of these names, whatever becomes of how many others. The first
-    /// events tell of those that are there.
+    /// events tell of those that are there. Without `carriers` a loss is told when the kernel tells it.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn of(names: Vec<String>) -> io::Result<LinkWatcher> {
+    pub fn of(names: Vec<String>, carriers: Option<Carriers>) -> io::Result<LinkWatcher> {
         let socket = link::subscribe()?;
         // It may not: then bursts of others' notifications are lost, and the watcher asks again.
         let _ = set_socket_recv_buffer_size_force(&socket, BUFFER);
-        let named = Named { names, carriers: Carriers::new()?, look_at: Instant::now() };
+        let named = Named { names, carriers, of: HashMap::new(), look_at: Instant::now() };
         LinkWatcher::start(socket, Some(named))
     }
 
@@ -167,15 +178,19 @@ impl LinkWatcher {
         }
     }
 
-    /// Looks at the carrier of those that are up. What cannot be told, the kernel will notify of.
+    /// Looks at the carrier of those that are up. What cannot be read, the kernel will notify of.
     fn look(&mut self, now: Instant) {
         let Some(named) = &mut self.only else { return };
         let count = u32::try_from(named.names.len()).unwrap_or(u32::MAX);
         named.look_at = now + LOOK.max(LOOK_EACH * count);
-        for (&index, told) in self.known.iter_mut().filter(|(_, told)| told.up) {
-            if named.carriers.is_up(&told.name).is_ok_and(|up| !up) {
+        for (index, told) in self.known.iter_mut().filter(|(_, told)| told.up) {
+            let Some(carrier) = named.of.get_mut(index) else { continue };
+            let Ok(changes) = carrier.changes.read() else { continue };
+            let lost = changes.wrapping_sub(carrier.counted) % 2 == 1;
+            carrier.counted = changes;
+            if lost {
                 told.up = false;
-                self.events.push_back(told.event(index));
+                self.events.push_back(told.event(*index));
             }
         }
     }
@@ -245,22 +260,40 @@ impl LinkWatcher {
     }
 
     fn present(&mut self, link: Link) {
-        let Link { index, name, up, admin_up, mac, mtu, .. } = link;
+        let Link { index, name, mut up, admin_up, mac, mtu, carrier_changes, .. } = link;
         if self.only.as_ref().is_some_and(|named| !named.names.contains(&name)) {
             // It may have had a name that is watched.
             return self.gone(index);
         }
+        if self.known.get(&index).is_some_and(|known| known.name != name) {
+            self.gone(index);
+        }
+        if let Some(named) = &mut self.only {
+            match named.of.get_mut(&index) {
+                // It was queued before the last look.
+                Some(carrier) if carrier_changes.wrapping_sub(carrier.counted) > u32::MAX / 2 => {
+                    up = admin_up && self.known.get(&index).is_some_and(|known| known.up);
+                }
+                Some(carrier) => carrier.counted = carrier_changes,
+                None => {
+                    let changes = named.carriers.as_ref().and_then(|all| all.of(&name, index).ok());
+                    let counted = carrier_changes;
+                    named.of.extend(changes.map(|changes| (index, Carrier { changes, counted })));
+                }
+            }
+        }
         let told = Told { name, up, admin_up, mac, mtu };
-        match self.known.get(&index) {
-            Some(known) if *known == told => return,
-            Some(known) if known.name != told.name => self.gone(index),
-            _ => {}
+        if self.known.get(&index) == Some(&told) {
+            return;
         }
         self.events.push_back(told.event(index));
         self.known.insert(index, told);
     }
 
     fn gone(&mut self, index: u32) {
+        if let Some(named) = &mut self.only {
+            named.of.remove(&index);
+        }
         if let Some(told) = self.known.remove(&index) {
             self.events.push_back(LinkEvent::Gone { interface: told.name, ifindex: index });
         }
@@ -313,7 +346,7 @@ mod tests {
 
     #[test]
     fn a_watcher_of_named_interfaces_sees_no_others_and_follows_a_name() {
-        let mut watcher = LinkWatcher::of(vec!["eth1".into(), "lo".into()]).unwrap();
+        let mut watcher = LinkWatcher::of(vec!["eth1".into(), "lo".into()], None).unwrap();
         let names = |events: &mut VecDeque<LinkEvent>| -> Vec<String> {
             let name = |event| match event {
                 LinkEvent::Present { interface, .. } => format!("+{interface}"),

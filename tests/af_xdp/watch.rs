@@ -1,8 +1,9 @@
 //! The watcher tells what becomes of interfaces, also when more happens than the kernel can tell it.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use station::netlink::{LinkEvent, LinkWatcher};
+use station::netlink::{Carriers, LinkEvent, LinkWatcher};
 use station::port::af_xdp::link_of;
 
 use super::lab::{Lab, PORTS, WIRES};
@@ -17,6 +18,10 @@ fn wait(watcher: &mut LinkWatcher, wanted: impl Fn(&LinkEvent) -> bool) -> LinkE
         }
     }
     panic!("no such event");
+}
+
+fn watcher_of_ports() -> LinkWatcher {
+    LinkWatcher::of(PORTS.map(String::from).to_vec(), Some(Carriers::open().unwrap())).unwrap()
 }
 
 fn carrier(name: &str, wanted: bool) -> impl Fn(&LinkEvent) -> bool {
@@ -83,7 +88,7 @@ fn after_an_overrun_the_watcher_knows_the_truth() {
 fn a_second_loss_within_a_second_is_told_at_once() {
     let lab = Lab::new(1);
     lab.in_station(|| {
-        let mut watcher = LinkWatcher::of(PORTS.map(String::from).to_vec()).unwrap();
+        let mut watcher = watcher_of_ports();
         wait(&mut watcher, carrier(PORTS[0], true));
         wait(&mut watcher, carrier(PORTS[1], true));
         // The kernel collects what happens within a second of the last loss.
@@ -100,5 +105,41 @@ fn a_second_loss_within_a_second_is_told_at_once() {
                 wait(&mut watcher, carrier(port, true));
             }
         }
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces: run by scripts/test"]
+fn a_loss_is_told_at_once_while_others_add_and_delete_interfaces() {
+    let lab = Lab::new(1);
+    lab.in_station(|| {
+        let mut watcher = watcher_of_ports();
+        wait(&mut watcher, carrier(PORTS[0], true));
+        // Each deletion holds the kernel's lock of all interfaces through a grace period of RCU.
+        let batch = lab.bpffs().with_extension("batch");
+        let turn = "link add crowd0 type veth peer name crowd1\nlink del crowd0\n";
+        std::fs::write(&batch, turn.repeat(500)).unwrap();
+        let mut crowd =
+            Command::new("ip").args(["-n", &lab.station(), "-batch"]).arg(&batch).spawn().unwrap();
+        let mut took: Vec<Duration> = (0..5)
+            .map(|_| {
+                lab.wire_ip(&["link", "set", WIRES[0], "down"]);
+                let before = Instant::now();
+                wait(&mut watcher, carrier(PORTS[0], false));
+                let took = before.elapsed();
+                lab.wire_ip(&["link", "set", WIRES[0], "up"]);
+                wait(&mut watcher, carrier(PORTS[0], true));
+                took
+            })
+            .collect();
+        assert!(
+            crowd.try_wait().unwrap().is_none(),
+            "nobody held the lock: the test tests nothing"
+        );
+        crowd.kill().unwrap();
+        crowd.wait().unwrap();
+        std::fs::remove_file(&batch).unwrap();
+        took.sort();
+        assert!(took[2] < Duration::from_millis(20), "{took:?}");
     });
 }

@@ -271,8 +271,9 @@ def test_two_ports_lose_their_link_at_once():
         require(took < 0.3, f"the second loss was noticed after {took:.3f} s")
 
 
-def test_a_thousand_vifs_go_and_come_beside_an_untouched_one():
-    plain = "".join(f"""
+def plain_vifs(count):
+    """VIFs without BGP, in VRFs of their own, on cust0."""
+    return "".join(f"""
 [[vrf]]
 name = "p{n}"
 kind = "vpc"
@@ -280,29 +281,53 @@ kind = "vpc"
 [[vif]]
 name = "p{n}"
 port = "cust0"
-vlan = "{2000 + n}"
+vlan = "{2000 + n // 1000}.{1 + n % 1000}"
 kind = "private"
 vrf = "p{n}"
 addresses = ["172.16.0.1/30"]
-""" for n in range(1000))
+""" for n in range(count))
+
+
+def test_twenty_clients_beside_an_untouched_vif():
+    """On two CPUs the clients, the sender and the worker share them: then some frames find the ring full."""
+    vifs, seconds = (4000, 10) if ALL else (1000, 4)
+    limit = f'name = "lab"\nmax_vifs = {vifs + 64}\n'
+    case.fresh(case.replaced(case.lab_config(), ('name = "lab"\n', limit)) + plain_vifs(vifs))
+    for attempt in range(3):
+        before = ledger.Snapshot()
+        with beside(*[show_all] * 20) as counts, case.Stream("b", "vpc-b", pps=50_000, seconds=seconds) as stream:
+            sent, arrived = stream.finish()
+        if few_lost(sent, arrived, before, f"beside {dict(counts)}", attempt, most=sent // 10):
+            break
+    case.fresh()
+
+
+def few_lost(sent, arrived, before, what, attempt, most=0):
+    """Whether no more than `most` frames were lost. Where the machine gave a worker no CPU for as long as a ring lasts, it is
+    tried again."""
+    seen = ledger.Snapshot() - before
+    lost = {name: port["lost_before"] for name, port in seen.ports.items() if port["lost_before"]}
+    print(f"        {what}: {sent - arrived} of {sent} frames lost; before the station: {lost}; load {os.getloadavg()[0]:.1f}")
+    few = sent - arrived <= most
+    require(few or (lost and attempt < 2), f"{sent - arrived} of {sent} frames lost")
+    return few
+
+
+def test_a_thousand_vifs_go_and_come_beside_an_untouched_one():
     without = case.replaced(case.lab_config(), ('name = "lab"\n', 'name = "lab"\nmax_vifs = 2000\n'))
-    case.fresh(without + plain)
+    with_all = without + plain_vifs(1000)
+    case.fresh(with_all)
     for attempt in range(3):
         before = ledger.Snapshot()
         with case.Stream("b", "vpc-b", pps=10_000, seconds=6) as stream:
             wait_until(lambda: stream.arrived() > 100, 3, "traffic")
-            for text in (without, without + plain, without, without + plain):
+            for text in (without, with_all, without, with_all):
                 station.CONFIG.write_text(text)
                 station.ctl("reload")
             require(stream.process.poll() is None, "the reloads took longer than the traffic")
             sent, arrived = stream.finish()
-        seen = ledger.Snapshot() - before
-        lost = {name: port["lost_before"] for name, port in seen.ports.items() if port["lost_before"]}
-        print(f"        {sent - arrived} of {sent} frames lost; before the station: {lost}; load {os.getloadavg()[0]:.1f}")
-        if sent == arrived:
+        if few_lost(sent, arrived, before, "four reloads", attempt):
             return
-        # The machine may not have given the worker its CPU for as long as a ring lasts.
-        require(lost and attempt < 2, f"{sent - arrived} of {sent} frames lost")
 
 
 def test_a_stall_is_an_outage_of_all():

@@ -6,8 +6,9 @@
 //! are one entry with a count, so a frame that comes every second does not push the others out. A port and
 //! a VIF have entries of their own, so no VIF's flood touches another's; among the reasons of one VIF, a new
 //! entry takes the place of the oldest one of the reason that has most, so no reason's flood wipes out the
-//! others. Under a flood of ever new senders a reason takes [`PER_WINDOW`] new entries a window; the counts
-//! stay exact.
+//! others. Under a flood of ever new senders a reason takes [`PER_WINDOW`] new entries a window, and then looks
+//! at no entry but the newest one before the next window, so that a flood's frames cost no search; the counts
+//! of reasons stay exact.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{Ordering, fence};
@@ -39,7 +40,7 @@ pub struct LastFrame {
     pub loss: Loss,
     /// What the sender and the addresses make: frames with equal keys and reasons are one entry.
     pub key: [u64; 2],
-    /// How many there were since the first that is counted here.
+    /// How many there were since the first that is counted here, without those that came in a flood of others.
     pub count: u64,
     /// When the last one came: the writing threads' monotonic time, in nanoseconds.
     pub last_ns: u64,
@@ -162,17 +163,17 @@ impl LastDrops {
         let key = key(frame, &outline);
         let newest = usize::try_from(reason.newest.get()).unwrap_or_default();
         let matches = |entry: &&Entry| entry.is(era, loss, key);
+        let (window, new) = (now_ns >> WINDOW_BITS, reason.window.get());
+        let new = if new >> 8 == window { new } else { window << 8 };
         let found = self.entries.get(newest).filter(matches).map(|entry| (newest, entry));
+        if found.is_none() && new & 0xff >= PER_WINDOW {
+            return;
+        }
         let found = found.or_else(|| (0..).zip(&*self.entries).find(|(_, entry)| matches(entry)));
         if let Some((at, entry)) = found {
             reason.newest.set(at as u64);
             entry.count.add(1);
             entry.last_ns.set(now_ns);
-            return;
-        }
-        let (window, new) = (now_ns >> WINDOW_BITS, reason.window.get());
-        let new = if new >> 8 == window { new } else { window << 8 };
-        if new & 0xff >= PER_WINDOW {
             return;
         }
         reason.window.set(new + 1);

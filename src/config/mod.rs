@@ -4,6 +4,7 @@
 
 mod address;
 mod bgp;
+mod cuts;
 mod diff;
 pub mod edit;
 mod error;
@@ -17,6 +18,7 @@ mod routes;
 mod secrets;
 mod station;
 mod tags;
+mod text;
 mod vifs;
 
 use std::fs::File;
@@ -25,12 +27,14 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+pub use cuts::{Cut, Cuts, cuts};
 pub use diff::{Change, Diff, Op};
 pub(crate) use diff::{diff, needs_restart, symmetric_difference};
 pub use error::{ConfigError, Problem};
 pub use lists::MAX_FILE;
 pub use replace::{Replaced, replace};
-pub use secrets::exposure;
+pub use secrets::{exposure, hide};
+pub use text::unified;
 
 use error::Problems;
 use fields::Fields;
@@ -66,15 +70,20 @@ pub fn parse(text: &str, base_dir: &Path) -> Result<Config, ConfigError> {
 /// Validates a text as if it were in the file `path`: errors name that file, and prefix lists are
 /// relative to its directory.
 pub fn parse_as(text: &str, path: &Path) -> Result<Config, ConfigError> {
+    parse_named(text, path, &path.display().to_string())
+}
+
+/// Validates a text that is to be in the file `path`, where errors name what the text comes from.
+pub fn parse_named(text: &str, path: &Path, name: &str) -> Result<Config, ConfigError> {
     if text.len() as u64 > MAX_FILE {
         let message = format!("the text is longer than {} MiB", MAX_FILE >> 20);
-        return Err(ConfigError::file(path, message, "move routes to a [[route_list]]"));
+        return Err(ConfigError::file(Path::new(name), message, "move routes to a [[route_list]]"));
     }
     let problems = Problems::new(text);
     let config = read(text, &base_dir(path), &problems);
     match config {
         Some(config) if problems.is_empty() => Ok(config),
-        _ => Err(problems.into_error(&path.display().to_string())),
+        _ => Err(problems.into_error(name)),
     }
 }
 

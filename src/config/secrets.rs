@@ -15,13 +15,36 @@ const SECRET: [&str; 1] = ["password"];
 /// Comments with one of these words are masked: they may tell of a secret that is or was there.
 const SUSPECT: [&str; 6] = ["pass", "pasw", "secret", "key", "md5", "pwd"];
 
-/// The text with stars for all that errors must not show; line breaks and places stay.
-pub(super) fn mask(text: &str) -> String {
+/// What must not be shown of a text: ranges of octets, which do not overlap.
+fn secrets(text: &str) -> Vec<(usize, usize)> {
     let mut scan = Scan { text, at: 0, hidden: Vec::new(), shown: shown() };
     let start_of_the_unreadable = scan.document().err();
     scan.hidden.extend(start_of_the_unreadable.map(|at| (at, text.len())));
+    scan.hidden
+}
+
+/// The text with eight stars in each line for all that must not be shown of it, however long that is. Line
+/// breaks stay.
+pub fn hide(text: &str) -> String {
+    let mut hidden = String::with_capacity(text.len());
+    let mut shown = 0;
+    for (from, to) in secrets(text) {
+        // What lies within a range that is hidden already.
+        let from = from.max(shown);
+        hidden.push_str(&text[shown..from]);
+        let lines = text[from..to.max(from)].split('\n');
+        let stars = |line: &str| if line.is_empty() { "" } else { "********" };
+        hidden.push_str(&lines.map(stars).collect::<Vec<_>>().join("\n"));
+        shown = to.max(from);
+    }
+    hidden.push_str(&text[shown..]);
+    hidden
+}
+
+/// The text with stars for all that errors must not show; line breaks and places stay.
+pub(super) fn mask(text: &str) -> String {
     let mut masked = text.to_owned();
-    for (from, to) in scan.hidden {
+    for (from, to) in secrets(text) {
         // A star for each octet, so that places stay.
         let stars: String =
             text[from..to].bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }).collect();
@@ -282,6 +305,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_hidden_does_not_tell_its_length() {
+        let text = "[[vif.bgp]]\npassword = \"S3CR3T\"  # since May\nlocal_as = 1 # key S3CR3T\n";
+        let hidden = "[[vif.bgp]]\npassword = ********  # since May\nlocal_as = 1 #********\n";
+        assert_eq!(hide(text), hidden);
+        let long = "password = \"\"\"\nS3CR3T\nS3CR3T\"\"\"\nlocal_as = 1\n";
+        assert_eq!(hide(long), "password = ********\n********\n********\nlocal_as = 1\n");
+        let hidden = hide(REFERENCE);
+        assert!(!hidden.contains("kept-secret"));
+        assert_eq!(hidden.lines().count(), REFERENCE.lines().count());
+    }
+
+    #[test]
     fn places_stay() {
         let text = "password = \"pä\u{1f600}ss\"\nname = \"ä\"\n";
         let masked = mask(text);
@@ -337,6 +372,9 @@ mod tests {
             {
                 let masked = mask(&text);
                 assert!(!masked.contains(SECRET_TEXT), "{text}\n---\n{masked}");
+                let hidden = hide(&text);
+                assert!(!hidden.contains(SECRET_TEXT), "{text}\n---\n{hidden}");
+                assert_eq!(hidden.lines().count(), text.lines().count());
                 assert_eq!(masked.len(), text.len());
             }
         }

@@ -1,0 +1,149 @@
+//! What one configuration takes away of another that may carry traffic: an operator is asked before.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::model::{BgpConfig, Config, VifConfig};
+
+/// A VIF that was up, or a session on one, and what becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// Name of the VIF.
+    pub vif: Arc<str>,
+    /// The session's peer; none where it is the VIF itself.
+    pub peer: Option<IpAddr>,
+    /// What becomes of it, in words.
+    pub what: String,
+}
+
+/// All of them, in the order of the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cuts {
+    /// VIFs.
+    pub vifs: Vec<Cut>,
+    /// Sessions, those of the VIFs above too. Whether they are up the configuration does not know.
+    pub sessions: Vec<Cut>,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.peer {
+            Some(peer) => write!(f, "bgp {peer} on vif {}: {}", self.vif, self.what),
+            None => write!(f, "vif {}: {}", self.vif, self.what),
+        }
+    }
+}
+
+/// What `new` takes away of `old`.
+pub fn cuts(old: &Config, new: &Config) -> Cuts {
+    let after: HashMap<&str, &VifConfig> = new.vifs.iter().map(|vif| (&*vif.name, vif)).collect();
+    let mut cuts = Cuts::default();
+    for vif in old.vifs.iter().filter(|vif| vif.up) {
+        let next = after.get(&*vif.name).copied();
+        let (whole, what) = fate(vif, next);
+        if let Some(what) = what {
+            cuts.vifs.push(Cut { vif: vif.name.clone(), peer: None, what });
+        }
+        for session in &vif.bgp {
+            let next = next.and_then(|next| next.bgp.iter().find(|new| new.peer == session.peer));
+            let what = match next {
+                None => "ends",
+                Some(next) if !whole || restarts(session, next) => "starts anew",
+                Some(_) => continue,
+            };
+            let (vif, peer, what) = (vif.name.clone(), Some(session.peer), what.to_owned());
+            cuts.sessions.push(Cut { vif, peer, what });
+        }
+    }
+    cuts
+}
+
+/// Whether a VIF's sessions stand, and what is taken away of it.
+fn fate(old: &VifConfig, new: Option<&VifConfig>) -> (bool, Option<String>) {
+    let Some(new) = new else { return (false, Some("is deleted".to_owned())) };
+    if !new.up {
+        return (false, Some("is set down".to_owned()));
+    }
+    let place = |vif: &VifConfig| (vif.port.clone(), vif.tags, vif.vrf.clone(), vif.kind);
+    if place(old) != place(new) {
+        let what = format!("moves to port {}, vlan {}, vrf {}", new.port, new.tags, new.vrf);
+        return (false, Some(what));
+    }
+    let gone = old.addresses.iter().filter(|address| !new.addresses.contains(address));
+    let gone: Vec<String> = gone.map(ToString::to_string).collect();
+    (true, (!gone.is_empty()).then(|| format!("loses its address {}", gone.join(", "))))
+}
+
+/// Whether the routing daemon ends a session for the change, and starts it again: not for what its filters and
+/// limits say.
+fn restarts(old: &BgpConfig, new: &BgpConfig) -> bool {
+    let same = BgpConfig {
+        max_prefixes: old.max_prefixes,
+        at_max: old.at_max,
+        import: old.import.clone(),
+        export: old.export.clone(),
+        local_preference: old.local_preference,
+        preference: old.preference.clone(),
+        suppress: old.suppress.clone(),
+        tag: old.tag.clone(),
+        prepend: old.prepend,
+        ..new.clone()
+    };
+    same != *old
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const REFERENCE: &str = include_str!("../../scripts/station.toml");
+
+    /// What a replacement in the reference takes away, a line each.
+    fn after(old: &str, new: &str) -> Vec<String> {
+        assert!(REFERENCE.contains(old), "{old}");
+        let config = |text: &str| crate::config::parse(text, Path::new("/nonexistent")).unwrap();
+        let cuts = cuts(&config(REFERENCE), &config(&REFERENCE.replacen(old, new, 1)));
+        cuts.vifs.iter().chain(&cuts.sessions).map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_is_taken_away_is_said() {
+        let four = "bgp 169.254.100.2 on vif a";
+        let six = "bgp fd00:100::2 on vif a";
+        let down = [
+            "vif a: is set down".to_owned(),
+            format!("{four}: starts anew"),
+            format!("{six}: starts anew"),
+        ];
+        assert_eq!(after("\nup = true", "\nup = false"), down);
+        assert_eq!(
+            after("vlan = 100 ", "vlan = 101 ")[0],
+            "vif a: moves to port cust0, vlan 101, vrf vpc-a"
+        );
+        let gone = "vif b: loses its address 192.0.2.1/31";
+        assert_eq!(after("\"192.0.2.1/31\"", "\"192.0.2.8/31\""), [gone]);
+        assert_eq!(after("\"kept-secret\"", "\"new-secret\""), [format!("{four}: starts anew")]);
+        let session = "[[vif.bgp]]\npeer = \"fd00:100::2\"\npeer_as = 65001\nlocal_as = 64512\n";
+        assert_eq!(after(session, ""), [format!("{six}: ends")]);
+        assert_eq!(after("name = \"b\"\n", "name = \"c\"\n"), ["vif b: is deleted"]);
+    }
+
+    #[test]
+    fn what_only_adds_or_filters_takes_nothing_away() {
+        let nothing: [String; 0] = [];
+        for (old, new) in [
+            ("max_prefixes = 100", "max_prefixes = 50"),
+            ("prepend = 0", "prepend = 3"),
+            ("mtu = 9000", "mtu = 1500"),
+            ("[\"192.0.2.1/31\"]", "[\"192.0.2.1/31\", \"192.0.2.9/31\"]"),
+            ("weight = 3", "weight = 2"),
+            ("# Routes.", "[[vrf]]\nname = \"new\"\nkind = \"vpc\"\n# Routes."),
+        ] {
+            assert_eq!(after(old, new), nothing, "{new}");
+        }
+    }
+}

@@ -17,6 +17,7 @@
 //!  admin     the admin socket: requests, rows, server, client; knows no engine
 //!  config    text -> model -> difference; edits that keep comments; knows no engine
 //!  mirror    the kernel's routes as changes for control  |  ledger: outages and availability
+//!  history   committed configurations as snapshots on disk; durable writes
 //!  slowpath  what workers punt: ARP, ND, ICMP, fragmentation, options  |  limit: token buckets
 //!  shares    pools that tenants share: the list of them, and the rule
 //!  tap       a TAP per VIF with routing peers, where BIRD's sockets are  |  netns: their network namespace
@@ -69,6 +70,7 @@ pub mod control;
 pub mod cpu;
 pub mod daemon;
 pub mod fib;
+pub mod history;
 pub mod ledger;
 pub mod limit;
 pub mod log;

@@ -28,6 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("slowpath", &["wire", "fib", "tables", "limit", "shares"]),
     ("mirror", &["netlink", "tables"]),
     ("ledger", &[]),
+    ("history", &[]),
     ("tap", &["wire", "tables", "netlink"]),
     ("config", &["wire", "tables"]),
     // `ledger` for the rows that are its entries.
@@ -46,7 +47,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "daemon",
         &[
             "wire", "fib", "tables", "netlink", "port", "publish", "worker", "slowpath", "mirror",
-            "ledger", "config", "admin", "control", "observe", "bird", "tap", "netns", "log",
+            "ledger", "history", "config", "admin", "control", "observe", "bird", "tap", "netns",
+            "log",
         ],
     ),
     ("cli", &["wire", "tables", "admin", "replay", "daemon", "log"]),

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use station::admin::protocol::{Action, ErrorKind, Refusal, RouteAdd, RouteDel, Via, VifAdd};
 use station::config::model::{Config, RouteAction};
-use station::config::{edit, parse, replace};
+use station::config::{edit, parse};
+use station::history::replace;
 use station::tables::{Pcp, SourceCheck, VifKind};
 
 const REFERENCE: &str = include_str!("../scripts/station.toml");

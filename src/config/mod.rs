@@ -13,7 +13,6 @@ mod lists;
 pub mod model;
 mod names;
 mod next_hops;
-mod replace;
 mod routes;
 mod secrets;
 mod station;
@@ -32,7 +31,6 @@ pub use diff::{Change, Diff, Op};
 pub(crate) use diff::{diff, needs_restart, symmetric_difference};
 pub use error::{ConfigError, Problem};
 pub use lists::MAX_FILE;
-pub use replace::{Replaced, replace};
 pub use secrets::{exposure, hide};
 pub use text::unified;
 

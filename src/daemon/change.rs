@@ -21,8 +21,9 @@ use crate::admin::rows::ChangeResult;
 use crate::admin::server::Reply;
 use crate::config::Diff;
 use crate::config::model::Config;
-use crate::config::{self, Replaced, edit, replace};
+use crate::config::{self, edit};
 use crate::control::{CommitError, difference};
+use crate::history::{Replaced, replace};
 
 /// Attempts to commit what another change of the interfaces makes stale.
 const ATTEMPTS: usize = 5;

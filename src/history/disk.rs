@@ -1,0 +1,140 @@
+//! What the history asks of a file system, a step at a time: tests cut the power between any two.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+/// A file system. A step that returns an error has done nothing.
+pub trait Disk {
+    /// A file that is being written.
+    type File;
+
+    /// Makes a new file, readable by its owner alone; or with the mode and owner of `like`.
+    ///
+    /// # Errors
+    /// The file system's; also where the file is there already.
+    fn create(&self, path: &Path, like: Option<&Path>) -> io::Result<Self::File>;
+    /// Appends.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn write(&self, file: &mut Self::File, octets: &[u8]) -> io::Result<()>;
+    /// Once this returns, what was written survives a loss of power; not yet the file's name.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn sync(&self, file: &Self::File) -> io::Result<()>;
+    /// Another name for a file.
+    ///
+    /// # Errors
+    /// The file system's; also where the name is taken.
+    fn link(&self, path: &Path, name: &Path) -> io::Result<()>;
+    /// Renames, and replaces what had the name.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a name. That it is not there is no error.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Once this returns, the names in the directory survive a loss of power.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn sync_directory(&self, directory: &Path) -> io::Result<()>;
+    /// All of a file.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// The names in a directory.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn names(&self, directory: &Path) -> io::Result<Vec<OsString>>;
+    /// The path of the file itself, where symbolic links lead to it.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf>;
+}
+
+/// The server's file system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Files;
+
+impl Disk for Files {
+    type File = File;
+
+    fn create(&self, path: &Path, like: Option<&Path>) -> io::Result<File> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let Some(like) = like else {
+            // Whatever the umask.
+            file.set_permissions(Permissions::from_mode(0o600))?;
+            return Ok(file);
+        };
+        let (meta, created) = (fs::metadata(like)?, file.metadata()?);
+        if (created.uid(), created.gid()) != (meta.uid(), meta.gid()) {
+            fchown(&file, Some(meta.uid()), Some(meta.gid()))?;
+        }
+        file.set_permissions(Permissions::from_mode(meta.mode() & 0o7777))?;
+        Ok(file)
+    }
+
+    fn write(&self, file: &mut File, octets: &[u8]) -> io::Result<()> {
+        file.write_all(octets)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        file.sync_all()
+    }
+
+    fn link(&self, path: &Path, name: &Path) -> io::Result<()> {
+        fs::hard_link(path, name)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        File::open(directory)?.sync_all()
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
+
+    fn names(&self, directory: &Path) -> io::Result<Vec<OsString>> {
+        fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect()
+    }
+
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        path.canonicalize()
+    }
+}
+
+/// Writes a new file; what a crash left under its name is removed. When this returns, the text survives a
+/// loss of power once the name does. Where it fails, no file is left.
+pub(super) fn write_new<D: Disk>(
+    disk: &D,
+    path: &Path,
+    like: Option<&Path>,
+    octets: &[u8],
+) -> io::Result<()> {
+    disk.remove(path)?;
+    let mut file = disk.create(path, like)?;
+    let written = disk.write(&mut file, octets).and_then(|()| disk.sync(&file));
+    written.inspect_err(|_| drop(disk.remove(path)))
+}

@@ -49,15 +49,20 @@ fn control(call: Call) {
         })),
         Request::ShowPorts => Answer::rows(Vec::<VrfRow>::new()),
         Request::ClearCounters => {
-            Answer::result(ChangeResult { generation: 1, dry_run: false, changes: Vec::new() })
+            Answer::result(ChangeResult { generation: 1, ..ChangeResult::default() })
         }
         // The control thread is gone when the client has the answer, and not before.
         Request::Stop { .. } => {
-            let result = ChangeResult { generation: 2, dry_run: false, changes: Vec::new() };
+            let result = ChangeResult { generation: 2, ..ChangeResult::default() };
             let (sender, then) = crossbeam::channel::bounded(1);
             call.reply
                 .send(Answer::Last(result.into(), Box::new(move || sender.send(()).unwrap())));
             return then.recv().unwrap();
+        }
+        // Says what came, and from whom.
+        Request::ConfigApply(_) => {
+            let notes = vec![call.text, format!("{:?}", call.terms), format!("{:?}", call.author)];
+            Answer::result(ChangeResult { notes, ..ChangeResult::default() })
         }
         // Is never answered.
         Request::ShowWorkers => return std::mem::forget(call.reply),
@@ -413,4 +418,46 @@ fn other_users_are_denied_even_where_the_file_lets_them_in() {
     assert!(let_in(&station, 65534, 4242, ""));
     assert!(let_in(&station, 65534, 65534, "24,4242"));
     assert!(let_in(&station, 0, 0, ""));
+}
+
+#[test]
+fn a_text_follows_its_request_and_is_taken_for_nothing_else() {
+    let station = station();
+    let stop = "{\"v\":1,\"request\":\"stop\"}\n";
+    let request = |octets: usize, more: &str| {
+        format!(
+            "{{\"v\":1,\"request\":\"config_apply\",\"octets\":{octets},\"name\":\"x\"{more}}}\n"
+        )
+    };
+    let mut client = station.client();
+    client.send((request(stop.len(), ",\"yes\":true,\"comment\":\"c\"") + stop).as_bytes());
+    let notes = client.line()["result"]["notes"].clone();
+    assert_eq!(notes[0], stop);
+    assert!(notes[1].as_str().unwrap().contains("Some(\"c\"), yes: true"), "{notes}");
+    let uid = format!("uid: {}, pid: {}", rustix::process::geteuid().as_raw(), std::process::id());
+    assert!(notes[2].as_str().unwrap().contains(&uid), "{notes}");
+    // In pieces, longer than a request may be, and with the next request behind it.
+    let long = "# nothing\n".repeat(20_000);
+    client.send(request(long.len(), "").as_bytes());
+    for piece in long.as_bytes().chunks(70_000) {
+        client.send(piece);
+        thread::sleep(Duration::from_millis(20));
+    }
+    client.send(b"{\"v\":1,\"request\":\"show_vrfs\"}\n");
+    assert_eq!(client.line()["result"]["notes"][0], long);
+    assert_eq!(client.line()["rows"][0]["name"], "vpc-a");
+    // What follows a request that is not understood may be its text: nothing of it is read.
+    client.send((request(stop.len(), ",\"strange\":1") + stop).as_bytes());
+    assert_eq!(client.error_kind(), "invalid");
+    assert!(client.is_closed());
+    for (octets, text, kind) in [
+        (1 << 40, "", "too_large"),
+        (5, "abc", "timeout"),
+        (2, "\u{e4}", ""),
+        (3, "\u{e4}\u{e4}", "invalid"),
+    ] {
+        let mut client = station.client();
+        client.send((request(octets, "") + text).as_bytes());
+        assert_eq!(client.error_kind(), kind, "{octets} octets of {text:?}");
+    }
 }

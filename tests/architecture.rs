@@ -31,8 +31,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("history", &[]),
     ("tap", &["wire", "tables", "netlink"]),
     ("config", &["wire", "tables"]),
-    // `ledger` for the rows that are its entries.
-    ("admin", &["tables", "config", "ledger"]),
+    // `ledger` and `history` for the rows that are their entries.
+    ("admin", &["tables", "config", "ledger", "history"]),
     ("control", &["wire", "fib", "tables", "config", "publish", "slowpath", "mirror", "shares"]),
     ("observe", &["tables"]),
     ("bird", &["tables", "config", "admin", "control", "netns"]),

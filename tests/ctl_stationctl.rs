@@ -11,7 +11,7 @@ use std::thread;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 use station::admin::answer::Answer;
-use station::admin::protocol::{ErrorKind, Request};
+use station::admin::protocol::{ErrorKind, Request, Terms};
 use station::admin::rows::*;
 use station::admin::server::{Call, Limits, QUEUE, Server};
 use station::tables::{PortRole, SourceCheck, VifKind};
@@ -21,6 +21,7 @@ struct Station {
     _dir: tempfile::TempDir,
     path: PathBuf,
     requests: Arc<Mutex<Vec<Request>>>,
+    with: Arc<Mutex<Vec<(Terms, String)>>>,
 }
 
 fn member(vif: &str, weight: u16, state: &str) -> Member {
@@ -32,7 +33,7 @@ fn member(vif: &str, weight: u16, state: &str) -> Member {
 const TRAFFIC: Traffic =
     Traffic { rx_frames: 1_234_567, rx_octets: 98_765_432, tx_frames: 12, tx_octets: 900 };
 
-fn answer(request: Request) -> Answer {
+fn answer(request: Request, yes: bool) -> Answer {
     match request {
         Request::ShowPorts => Answer::rows([PortRow {
             name: "cust0".into(),
@@ -147,7 +148,8 @@ fn answer(request: Request) -> Answer {
             version: "0.1.0".into(),
             protocol: 1,
             uptime_s: 90_000,
-            generation: 4,
+            generation: 40,
+            configuration: 4,
             config: "/etc/station.toml".into(),
             namespace: "stationd-station".into(),
             log_lines_lost: 3,
@@ -156,11 +158,57 @@ fn answer(request: Request) -> Answer {
         }),
         Request::VifDel(_) => Answer::refused(ErrorKind::Conflict, "vif \"a\" is still used"),
         Request::Reload { dry_run } => {
-            Answer::result(ChangeResult { generation: 4, dry_run, changes: vec!["+ vif n".into()] })
+            let (cuts, changes) = match dry_run {
+                true => (vec!["vif o: is deleted".into()], vec!["+ vif n".into()]),
+                false => (Vec::new(), vec!["+ vif n".into()]),
+            };
+            Answer::result(ChangeResult {
+                generation: 40,
+                configuration: 4,
+                dry_run,
+                changes,
+                cuts,
+                ..ChangeResult::default()
+            })
         }
-        Request::RouteAdd(_) | Request::VifAdd(_) | Request::ClearCounters => {
-            Answer::result(ChangeResult { generation: 5, dry_run: false, changes: Vec::new() })
+        Request::VifDown(vif) if vif.name == "cut" && !yes => Answer::refused(
+            ErrorKind::Consent,
+            "this cuts live service:\n  vif cut: is set down\nnothing has changed",
+        ),
+        Request::ConfigHistory => {
+            let (number, state) = (7, "damaged".to_owned());
+            let trouble = "configuration 7 is damaged".to_owned();
+            let damaged = HistoryRow { number, state, trouble, ..HistoryRow::default() };
+            let trial = HistoryRow {
+                number: 9,
+                state: "unconfirmed".into(),
+                time_ms: Some(1_795_000_000_000),
+                uid: Some(0),
+                login_uid: Some(4_294_967_290),
+                sudo_uid: Some(4_294_967_291),
+                sudo_user: Some("ada".into()),
+                command: "vif down e".into(),
+                comment: Some("order 4711".into()),
+                until_ms: Some(1_795_000_060_000),
+                back_to: Some(8),
+                ..HistoryRow::default()
+            };
+            Answer::rows([damaged, trial])
         }
+        Request::ConfigShow { .. } => {
+            Answer::result(ConfigText { number: 9, since: None, text: "[station]\n".into() })
+        }
+        Request::ConfigDiff { .. } => {
+            Answer::result(ConfigText { number: 9, since: Some(8), text: String::new() })
+        }
+        Request::RouteAdd(_)
+        | Request::VifAdd(_)
+        | Request::VifDown(_)
+        | Request::ClearCounters => Answer::result(ChangeResult {
+            generation: 50,
+            configuration: 5,
+            ..ChangeResult::default()
+        }),
         _ => Answer::refused(ErrorKind::NotFound, "there is no such thing"),
     }
 }
@@ -171,14 +219,18 @@ fn station() -> Station {
     let (sender, receiver) = crossbeam::channel::bounded::<Call>(QUEUE);
     let requests = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&requests);
+    let with = Arc::new(Mutex::new(Vec::new()));
+    let with_seen = Arc::clone(&with);
     thread::spawn(move || {
         for call in receiver {
             seen.lock().unwrap().push(call.request.clone());
-            call.reply.send(answer(call.request));
+            let yes = call.terms.yes;
+            with_seen.lock().unwrap().push((call.terms, call.text));
+            call.reply.send(answer(call.request, yes));
         }
     });
     let server = Server::bind(&path).unwrap().serve(sender, Limits::default()).unwrap();
-    Station { _server: server, _dir: dir, path, requests }
+    Station { _server: server, _dir: dir, path, requests, with }
 }
 
 fn command(station: &Station, arguments: &str) -> Command {
@@ -247,7 +299,7 @@ fn tables_are_aligned_and_have_units() {
     );
     let version = station.text("version");
     for line in [
-        "fra1-a, up 1d 1h, generation 4 of /etc/station.toml\n",
+        "fra1-a, up 1d 1h, configuration 4 of /etc/station.toml\n",
         "network namespace stationd-station: ip netns exec stationd-station ip addr\n",
     ] {
         assert!(version.contains(line), "{version}");
@@ -257,9 +309,9 @@ fn tables_are_aligned_and_have_units() {
     assert!(version.ends_with(last), "{version}");
     assert_eq!(
         station.text("reload --dry-run"),
-        "+ vif n\nthe above would change; generation 4 runs\n"
+        "+ vif n\nit would cut live service:\n  vif o: is deleted\nthe above would change; configuration 4 runs\n"
     );
-    assert_eq!(station.text("clear counters"), "generation 5\n");
+    assert_eq!(station.text("clear counters"), "configuration 5\n");
 }
 
 /// The names that programs rely on. A change here breaks them.
@@ -308,7 +360,7 @@ fn json_has_the_documented_shape() {
     );
     assert_eq!(
         station.json("reload"),
-        json!({"generation": 4, "dry_run": false, "changes": ["+ vif n"]})
+        json!({"generation": 40, "configuration": 4, "dry_run": false, "changes": ["+ vif n"]})
     );
     assert_eq!(station.json("show neighbors"), json!([]));
     assert_eq!(station.json("version")["uptime_s"], 90_000);
@@ -373,11 +425,83 @@ fn arguments_become_requests() {
         ("show drops --port p --last 9", json!({"request": "show_drops", "port": "p", "last": 9})),
         ("show drops --vif v", json!({"request": "show_drops", "vif": "v", "last": 3})),
         ("reload --dry-run", json!({"request": "reload", "dry_run": true})),
+        ("config history", json!({"request": "config_history"})),
+        ("config show 7", json!({"request": "config_show", "number": 7, "secrets": false})),
+        (
+            "config diff 3 7 --secrets",
+            json!({"request": "config_diff", "from": 3, "to": 7, "secrets": true}),
+        ),
+        ("config confirm", json!({"request": "config_confirm"})),
+        ("config rollback", json!({"request": "config_rollback"})),
+        (
+            "config rollback 5 --confirm 2m --yes --comment why",
+            json!({"request": "config_rollback", "number": 5, "confirm_s": 120}),
+        ),
         ("stop", json!({"request": "stop", "keep_sessions": false})),
         ("stop --keep-sessions", json!({"request": "stop", "keep_sessions": true})),
     ] {
         assert_eq!(station.request(arguments), request, "{arguments}");
     }
+}
+
+#[test]
+fn comment_consent_and_text_go_with_a_request() {
+    let station = station();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("new.toml");
+    std::fs::write(&file, "[station]\n\u{e4}\n").unwrap();
+    let file = file.display();
+    station.run(&format!("config apply {file} --confirm 60s --yes --comment order-4711"));
+    let request = serde_json::to_value(station.requests.lock().unwrap().pop().unwrap()).unwrap();
+    let name = file.to_string();
+    assert_eq!(
+        request,
+        json!({"request": "config_apply", "octets": 13, "name": name, "confirm_s": 60})
+    );
+    let (terms, text) = station.with.lock().unwrap().pop().unwrap();
+    assert_eq!((terms.yes, terms.comment.as_deref()), (true, Some("order-4711")));
+    assert_eq!(text, "[station]\n\u{e4}\n");
+    station.run("route del --comment x --vrf v 10.0.0.0/8");
+    let (terms, _) = station.with.lock().unwrap().pop().unwrap();
+    assert_eq!((terms.yes, terms.comment.as_deref()), (false, Some("x")));
+    let output = station.run("config apply /nonexistent/file");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot read /nonexistent/file"));
+    assert!(station.requests.lock().unwrap().iter().all(|request| {
+        !matches!(request, Request::ConfigApply(apply) if apply.name == "/nonexistent/file")
+    }));
+}
+
+/// Without a terminal nobody can be asked.
+#[test]
+fn what_cuts_live_service_wants_a_yes() {
+    let station = station();
+    let output = station.run("vif down cut");
+    assert_eq!(output.status.code(), Some(1));
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(
+        message,
+        "stationctl: this cuts live service:\n  vif cut: is set down\nnothing has changed; --yes goes on\n"
+    );
+    assert!(output.stdout.is_empty());
+    assert_eq!(station.text("vif down cut --yes"), "configuration 5\n");
+}
+
+#[test]
+fn the_history_is_a_table_and_what_is_unconfirmed_is_said() {
+    let station = station();
+    let table = station.text("config history");
+    for part in [
+        "NUMBER  STATE        TIME                      USER",
+        "     7  damaged      -",
+        "     9  unconfirmed  2026-11-18T11:06:40.000Z  root (0)  4294967290  ada (4294967291)  vif down e  order 4711",
+        "configuration 7 is damaged",
+        "\n9: goes back to 8 at 2026-11-18T11:07:40.000Z unless `stationctl config confirm` comes before\n",
+    ] {
+        assert!(table.contains(part), "{part}\n{table}");
+    }
+    assert_eq!(station.text("config show"), "[station]\n");
+    assert_eq!(station.text("config diff"), "configurations 8 and 9 have the same text\n");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 use serde::de::DeserializeOwned;
 
 use super::answer::Line;
-use super::protocol::{self, ErrorKind, Refusal, Request};
+use super::protocol::{self, ErrorKind, Refusal, Request, Terms};
 
 /// Longer than the station takes for anything.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -44,12 +44,26 @@ impl Client {
     /// # Errors
     /// [`Failure`].
     pub fn connect(socket: &Path, request: &Request) -> Result<Self, Failure> {
+        Self::ask(socket, request, &Terms::default(), "")
+    }
+
+    /// Connects and sends a request that changes something, and the text that follows it.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn ask(
+        socket: &Path,
+        request: &Request,
+        terms: &Terms,
+        text: &str,
+    ) -> Result<Self, Failure> {
         let stream = UnixStream::connect(socket).map_err(|error| no_station(socket, &error))?;
         let broken = |error: io::Error| Failure::Unreachable(format!("cannot ask: {error}"));
         stream.set_read_timeout(Some(PATIENCE)).map_err(broken)?;
         stream.set_write_timeout(Some(PATIENCE)).map_err(broken)?;
-        let line = protocol::encode(request).map_err(|error| broken(error.into()))?;
-        match (&stream).write_all(&line) {
+        let mut octets = protocol::encode(request, terms).map_err(|error| broken(error.into()))?;
+        octets.extend_from_slice(text.as_bytes());
+        match (&stream).write_all(&octets) {
             // The station closed at once: it has said why.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(broken(error)),
             _ => Ok(Client { stream: BufReader::new(stream), ended: false }),

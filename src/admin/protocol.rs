@@ -10,19 +10,29 @@
 //! {"v":1,"result":{...},"end":true}
 //! {"v":1,"error":{"kind":"not_found","message":"there is no vif \"x\""}}
 //! ```
+//!
+//! Beside `"v"` a request may have what goes with a change: `"comment"` and `"yes"` ([`Terms`]). A request with
+//! `"octets"` is followed by so many octets of text.
+
+mod with;
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+/// The longest text that follows a request, in octets.
+pub use crate::config::MAX_FILE;
 use crate::config::edit::EditError;
 pub use crate::config::edit::{Action, RouteAdd, RouteDel, Via, VifAdd};
+pub use with::{Apply, Terms, Upload};
 
 /// The version of the protocol that this program speaks.
 pub const VERSION: u64 = 1;
 /// The longest request, in octets, with its newline.
 pub const MAX_REQUEST: usize = 64 << 10;
+/// The longest comment, in characters.
+pub const MAX_COMMENT: usize = 200;
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,6 +111,44 @@ pub enum Request {
         #[serde(default)]
         keep_sessions: bool,
     },
+    /// Committed configurations, oldest first ([`crate::admin::rows::HistoryRow`]).
+    ConfigHistory,
+    /// The text of a committed configuration ([`crate::admin::rows::ConfigText`]).
+    ConfigShow {
+        /// Which; the running one if not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        number: Option<u64>,
+        /// With passwords: for root and the daemon's own user.
+        #[serde(default)]
+        secrets: bool,
+    },
+    /// What changed between two committed configurations ([`crate::admin::rows::ConfigText`]).
+    ConfigDiff {
+        /// The older; the one before `to` if not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<u64>,
+        /// The newer; the running one if not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<u64>,
+        /// With passwords: for root and the daemon's own user.
+        #[serde(default)]
+        secrets: bool,
+    },
+    /// Says what the text that follows would change.
+    ConfigCheck(Upload),
+    /// Makes the text that follows the configuration.
+    ConfigApply(Apply),
+    /// Keeps a configuration that would be taken back.
+    ConfigConfirm,
+    /// Takes an older configuration into use again.
+    ConfigRollback {
+        /// Which; the one before the running one if not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        number: Option<u64>,
+        /// It is taken back after so many seconds without a `config_confirm`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm_s: Option<u64>,
+    },
 }
 
 impl Request {
@@ -124,7 +172,20 @@ impl Request {
                 | Request::ShowSla(_)
                 | Request::Lookup(_)
                 | Request::Reload { dry_run: true }
+                | Request::ConfigHistory
+                | Request::ConfigShow { .. }
+                | Request::ConfigDiff { .. }
+                | Request::ConfigCheck(_)
         )
+    }
+
+    /// How many octets of text follow.
+    pub const fn octets(&self) -> u64 {
+        match self {
+            Request::ConfigCheck(upload) => upload.octets,
+            Request::ConfigApply(apply) => apply.octets,
+            _ => 0,
+        }
     }
 }
 
@@ -246,6 +307,8 @@ pub enum ErrorKind {
     Invalid,
     /// Something else stands against it: in use, changed meanwhile, exists already.
     Conflict,
+    /// It would cut live service, and the request does not say yes.
+    Consent,
     /// The peer may not ask.
     Denied,
     /// The request is longer than 64 KiB.
@@ -288,32 +351,46 @@ impl From<EditError> for Refusal {
 }
 
 /// A request as it is sent, with the newline.
-pub fn encode(request: &Request) -> serde_json::Result<Vec<u8>> {
+pub fn encode(request: &Request, terms: &Terms) -> serde_json::Result<Vec<u8>> {
     #[derive(Serialize)]
     struct Versioned<'a> {
         v: u64,
         #[serde(flatten)]
+        terms: &'a Terms,
+        #[serde(flatten)]
         request: &'a Request,
     }
-    let mut line = serde_json::to_vec(&Versioned { v: VERSION, request })?;
+    let mut line = serde_json::to_vec(&Versioned { v: VERSION, terms, request })?;
     line.push(b'\n');
     Ok(line)
 }
 
-/// A request from a line as it was received.
-pub fn decode(line: &[u8]) -> Result<Request, Refusal> {
+/// A request from a line as it was received, and what goes with it.
+pub fn decode(line: &[u8]) -> Result<(Request, Terms), Refusal> {
     let invalid = |error: serde_json::Error| Refusal::new(ErrorKind::Invalid, error.to_string());
     let mut fields: serde_json::Map<_, _> = serde_json::from_slice(line).map_err(invalid)?;
     match fields.remove("v") {
-        Some(v) if v == VERSION => {
-            Request::deserialize(serde_json::Value::Object(fields)).map_err(invalid)
-        }
+        Some(v) if v == VERSION => {}
         Some(v) => {
             let message = format!("version {v} is not spoken here, only {VERSION}");
-            Err(Refusal::new(ErrorKind::Version, message))
+            return Err(Refusal::new(ErrorKind::Version, message));
         }
-        None => Err(Refusal::new(ErrorKind::Version, format!("\"v\":{VERSION} is missing"))),
+        None => {
+            return Err(Refusal::new(ErrorKind::Version, format!("\"v\":{VERSION} is missing")));
+        }
     }
+    let of_terms = ["comment", "yes"].map(|key| fields.remove_entry(key));
+    let of_terms = of_terms.into_iter().flatten().collect();
+    let terms = Terms::deserialize(serde_json::Value::Object(of_terms)).map_err(invalid)?;
+    let odd = |comment: &String| {
+        comment.chars().count() > MAX_COMMENT || comment.chars().any(char::is_control)
+    };
+    if terms.comment.as_ref().is_some_and(odd) {
+        let message = format!("a comment is one line of at most {MAX_COMMENT} characters");
+        return Err(Refusal::new(ErrorKind::Invalid, message));
+    }
+    let request = Request::deserialize(serde_json::Value::Object(fields)).map_err(invalid)?;
+    Ok((request, terms))
 }
 
 #[cfg(test)]

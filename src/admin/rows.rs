@@ -2,10 +2,12 @@
 //! destination MAC to the end of the payload, without FCS. The field names are stable.
 
 mod bgp;
+mod changes;
 mod drops;
 mod failover;
 
 pub use bgp::{BgpRouteRow, BgpRow};
+pub use changes::{ChangeResult, ConfigText, HistoryRow};
 pub use drops::{DropRow, DroppedFrame};
 pub use failover::{ConsistencyRow, OutageRow, SlaRow};
 
@@ -318,8 +320,11 @@ pub struct VersionInfo {
     pub protocol: u64,
     /// Seconds since it started.
     pub uptime_s: u64,
-    /// Number of the committed configuration.
+    /// Counts what was published to the workers, link events included.
     pub generation: u64,
+    /// Number of the committed configuration; 0 where there is no history.
+    #[serde(default)]
+    pub configuration: u64,
     /// The configuration file.
     pub config: String,
     /// The network namespace of the TAPs and of BIRD, as `ip netns` names it.
@@ -333,17 +338,6 @@ pub struct VersionInfo {
     /// What that was.
     #[serde(default)]
     pub longest_hold: String,
-}
-
-/// A change, a reload or `clear counters`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ChangeResult {
-    /// Number of the configuration that is committed now.
-    pub generation: u64,
-    /// It was not applied (`reload --dry-run`).
-    pub dry_run: bool,
-    /// What changed, a line each, like `+ vif a` or `- route vpc-a 10.0.0.0/8`.
-    pub changes: Vec<String>,
 }
 
 macro_rules! sum {
@@ -367,10 +361,13 @@ sum! {
     Row {
         Port(PortRow), Vif(VifRow), Vrf(VrfRow), Route(RouteRow), Neighbor(NeighborRow),
         Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow), Drop(DropRow),
+        History(HistoryRow),
     }
 }
 
 sum! {
     /// A result of any kind.
-    Outcome { Lookup(LookupResult), Version(VersionInfo), Change(ChangeResult) }
+    Outcome {
+        Lookup(LookupResult), Version(VersionInfo), Change(ChangeResult), Text(ConfigText),
+    }
 }

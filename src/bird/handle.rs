@@ -93,14 +93,17 @@ impl Bird {
         self.questions.clone()
     }
 
-    /// Starts sessions anew, also those that were shut. What it gives waits for that.
+    /// What starts sessions anew, also those that were shut, and waits for that.
     pub fn reset(&self, sessions: &[Session]) -> impl FnOnce() -> Result<(), ClientError> + use<> {
         let protocols = sessions.iter().map(|session| session.protocol.clone()).collect();
-        let (sender, done) = bounded(1);
-        let sent = self.orders.send(Order::Reset(protocols, sender));
-        move || match sent.is_ok().then(|| done.recv_timeout(RESET)) {
-            Some(Ok(result)) => result,
-            _ => Err(ClientError::Busy),
+        let orders = self.orders.clone();
+        move || {
+            let (sender, done) = bounded(1);
+            let sent = orders.send(Order::Reset(protocols, sender));
+            match sent.is_ok().then(|| done.recv_timeout(RESET)) {
+                Some(Ok(result)) => result,
+                _ => Err(ClientError::Busy),
+            }
         }
     }
 

@@ -169,8 +169,20 @@ pub(crate) fn diff(old: Option<&Config>, new: &Config) -> Diff {
 /// What of `new` can only take effect at a start.
 pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     // Taken apart, so that a new setting cannot be forgotten here.
-    let StationConfig { name, socket, bpffs, state, max_vifs, cpus, frames, ring, router_id, bird } =
-        &new.station;
+    let StationConfig {
+        name,
+        socket,
+        bpffs,
+        state,
+        // Is looked at with each commit.
+        history: _,
+        max_vifs,
+        cpus,
+        frames,
+        ring,
+        router_id,
+        bird,
+    } = &new.station;
     let old_station = &old.station;
     let station = [
         ("name", *name != old_station.name),

@@ -16,7 +16,7 @@ use crate::wire::ethernet::Mac;
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Settings of the daemon itself; a change needs a restart.
+    /// Settings of the daemon itself; a change needs a restart, but for `history`.
     pub station: StationConfig,
     /// Ports in the file's order; their index is the [`crate::tables::PortId`]. A change needs a restart.
     pub ports: Vec<PortConfig>,
@@ -41,8 +41,10 @@ pub struct StationConfig {
     pub socket: PathBuf,
     /// Where XDP links are pinned.
     pub bpffs: PathBuf,
-    /// Where the ledger of outages is.
+    /// Where the ledger of outages is, and the history of configurations.
     pub state: PathBuf,
+    /// How many configurations the history keeps.
+    pub history: u16,
     /// How many VIFs counters are allocated for.
     pub max_vifs: u16,
     /// The CPU of each worker; empty for the default.

@@ -26,6 +26,7 @@ pub(super) fn station(fields: Option<Fields<'_>>) -> StationConfig {
         socket: PathBuf::from("/run/station/stationd.sock"),
         bpffs: PathBuf::from("/sys/fs/bpf/station"),
         state: PathBuf::from("/var/lib/station"),
+        history: 100,
         max_vifs: 4096,
         cpus: Vec::new(),
         frames: None,
@@ -60,6 +61,9 @@ pub(super) fn station(fields: Option<Fields<'_>>) -> StationConfig {
     }
     if let Some(path) = absolute_path(&fields, "state", LONGEST_PATH) {
         station.state = path;
+    }
+    if let Some(kept) = fields.integer("history", 2..=10_000_u16) {
+        station.history = kept.value;
     }
     if let Some(max) = fields.integer("max_vifs", 1..=u16::MAX) {
         station.max_vifs = max.value;

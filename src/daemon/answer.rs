@@ -25,6 +25,7 @@ pub(super) fn version(control: &Control) -> Answer {
         protocol: VERSION,
         uptime_s: control.started.elapsed().as_secs(),
         generation: control.engine.tables().generation,
+        configuration: control.configuration,
         config: control.file.display().to_string(),
         namespace: namespace_name(&control.config().station.socket),
         log_lines_lost: log::lost(),

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::answer::no_such;
+use super::consent;
 use super::control_thread::Control;
 use crate::admin::answer::Answer;
 use crate::admin::protocol::{BgpDirection, ErrorKind, Refusal};
-use crate::admin::rows::ChangeResult;
 use crate::bird::{self, ClientError, ProcessError, Rendered, Session, Surroundings};
 use crate::config::model::{Config, StationConfig};
 use crate::control::CommitError;
@@ -117,8 +117,8 @@ pub(super) fn routes(control: &Control, vif: &str, direction: BgpDirection) -> A
     })
 }
 
-/// `bgp reset`.
-pub(super) fn reset(control: &Control, vif: &str, peer: Option<IpAddr>) -> Answer {
+/// `bgp reset`. Without `yes` only sessions that are not up.
+pub(super) fn reset(control: &Control, vif: &str, peer: Option<IpAddr>, yes: bool) -> Answer {
     let sessions = match control.sessions(vif, peer) {
         Ok(sessions) => sessions,
         Err(refusal) => return Answer::Refused(refusal),
@@ -128,16 +128,25 @@ pub(super) fn reset(control: &Control, vif: &str, peer: Option<IpAddr>) -> Answe
             format!("vif \"{vif}\" is down: `stationctl vif up {vif}` starts its sessions");
         return Answer::refused(ErrorKind::Conflict, message);
     }
-    let reset = control.bird.reset(&sessions);
-    let generation = control.engine.tables().generation;
-    Answer::later(move || match reset() {
-        Ok(()) => {
-            let reset =
-                |session: &Session| format!("~ bgp {} on vif {}: reset", session.peer, session.vif);
-            let changes = sessions.iter().map(reset).collect();
-            Answer::result(ChangeResult { generation, dry_run: false, changes })
+    let (reset, questions) = (control.bird.reset(&sessions), control.bird.questions());
+    let words = |session: &Session| format!("~ bgp {} on vif {}: reset", session.peer, session.vif);
+    let result = control.unchanged_result(sessions.iter().map(words).collect());
+    Answer::later(move || {
+        if !yes {
+            match questions.summary(&sessions) {
+                Ok(rows) => {
+                    let cuts = consent::resets(&rows);
+                    if !cuts.is_empty() {
+                        return Answer::Refused(consent::refusal(&cuts));
+                    }
+                }
+                Err(error) => return refused(&error),
+            }
         }
-        Err(error) => refused(&error),
+        match reset() {
+            Ok(()) => Answer::result(result),
+            Err(error) => refused(&error),
+        }
     })
 }
 

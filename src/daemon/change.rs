@@ -8,153 +8,250 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
-use tracing::error;
+use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
+use tracing::{error, warn};
 
-use super::bgp;
-use super::control_thread::{Control, End, Prepared};
+use super::book::{self, Book, Made};
+use super::control_thread::{Control, Prepared};
 use super::desk::Desk;
+use super::draft::Draft;
+use super::trial::Trial;
+use super::{bgp, consent};
 use crate::admin::answer::Answer;
-use crate::admin::protocol::{ErrorKind, Refusal, Request};
+use crate::admin::protocol::{ErrorKind, Refusal, Request, Terms};
 use crate::admin::rows::ChangeResult;
 use crate::admin::server::Reply;
 use crate::config::Diff;
 use crate::config::model::Config;
-use crate::config::{self, edit};
 use crate::control::{CommitError, difference};
-use crate::history::{Replaced, replace};
+use crate::history::{Author, Confirm, Disk, Files, Replaced, replace};
 
 /// Attempts to commit what another change of the interfaces makes stale.
 const ATTEMPTS: usize = 5;
 
+/// What somebody wants.
+pub(super) struct Order {
+    pub request: Request,
+    pub terms: Terms,
+    /// The text that came with it.
+    pub text: String,
+    /// None where a signal, or the station itself, wants it.
+    pub by: Option<Author>,
+}
+
+impl Order {
+    /// What is done without a client who could be asked.
+    pub fn unasked(request: Request) -> Order {
+        let terms = Terms { comment: None, yes: true };
+        Order { request, terms, text: String::new(), by: None }
+    }
+}
+
 /// A change that somebody wants.
 pub(super) struct Job {
-    pub request: Request,
+    pub order: Order,
     /// None where a signal wants it.
     pub reply: Option<Reply>,
 }
 
-/// Starts the thread. It ends when the sender that it gives is dropped.
+/// Starts the thread. It ends when nobody can send it jobs any more.
 ///
 /// # Errors
 /// The system's, where there is no thread left.
-pub(super) fn spawn(file: PathBuf, desk: Desk) -> std::io::Result<Sender<Job>> {
-    let (sender, jobs): (_, Receiver<Job>) = unbounded();
-    let changes = Changes { file, desk };
-    std::thread::Builder::new().name("changes".into()).spawn(move || {
-        for Job { request, reply } in jobs {
-            let answer = changes.answer(&request);
-            match (reply, answer) {
+pub(super) fn spawn(
+    file: PathBuf,
+    desk: Desk,
+    book: Book,
+    jobs: Receiver<Job>,
+) -> std::io::Result<()> {
+    let mut changes = Changes { file, desk, book, trial: None };
+    let work = move || while changes.turn(&jobs) {};
+    std::thread::Builder::new().name("changes".into()).spawn(work)?;
+    Ok(())
+}
+
+/// The thread's own.
+pub(super) struct Changes {
+    pub(super) file: PathBuf,
+    pub(super) desk: Desk,
+    pub(super) book: Book,
+    pub(super) trial: Option<Trial>,
+}
+
+impl Changes {
+    /// Does what is wanted next, or takes back what nobody confirmed; false where the station has ended.
+    fn turn(&mut self, jobs: &Receiver<Job>) -> bool {
+        let job = match &self.trial {
+            Some(trial) => jobs.recv_deadline(trial.at),
+            None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match job {
+            Ok(Job { order, reply }) => match (reply, self.answer(&order)) {
                 (Some(reply), answer) => reply.send(answer),
                 (None, Answer::Refused(refusal)) => {
                     error!(%refusal, "the configuration stays as it was");
                 }
                 (None, _) => {}
+            },
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        self.expire();
+        true
+    }
+
+    fn answer(&mut self, order: &Order) -> Answer {
+        match order.request {
+            Request::Stop { keep_sessions } => {
+                self.stop(keep_sessions, order).unwrap_or_else(Answer::Refused)
             }
-        }
-    })?;
-    Ok(sender)
-}
-
-struct Changes {
-    file: PathBuf,
-    desk: Desk,
-}
-
-impl Changes {
-    fn answer(&self, request: &Request) -> Answer {
-        if let Request::Stop { keep_sessions } = *request {
-            return self.stop(keep_sessions).unwrap_or_else(Answer::Refused);
-        }
-        let dry_run = matches!(request, Request::Reload { dry_run: true });
-        let done = match request {
-            Request::Reload { .. } => self.reload(dry_run),
-            edit => self.edit(edit),
-        };
-        // Where the station has ended meanwhile, that is the answer.
-        match self.generation().and_then(|generation| Ok((generation, done?))) {
-            Ok((generation, diff)) => Answer::result(ChangeResult {
-                generation,
-                dry_run,
-                changes: diff.changes.iter().map(ToString::to_string).collect(),
-            }),
-            Err(refusal) => Answer::Refused(refusal),
+            Request::ConfigConfirm => {
+                self.confirm(order).map_or_else(Answer::Refused, Answer::result)
+            }
+            _ => self.change(order).map_or_else(Answer::Refused, Answer::result),
         }
     }
 
-    /// Ends the station, after the changes before. What only loses the sessions later is refused at once.
-    fn stop(&self, keep_sessions: bool) -> Result<Answer, Refusal> {
-        if keep_sessions {
-            // The next station could not take them over.
-            if let Err(error) = config::load(&self.file) {
-                let message = format!("the next start would fail: {}", error.report());
-                return Err(Refusal::new(ErrorKind::Invalid, message));
-            }
-            let trouble =
-                |control: &mut Control| (control.bgp.is_some(), control.bird.questions().trouble());
-            if let (true, Some(trouble)) = self.ask(trouble)? {
-                let message = format!(
-                    "there are no sessions to keep: {trouble}; without --keep-sessions the station ends all the same"
-                );
-                return Err(Refusal::new(ErrorKind::Conflict, message));
-            }
+    /// Carries out what changes the configuration, or says what it would.
+    fn change(&mut self, order: &Order) -> Result<ChangeResult, Refusal> {
+        if order.request.is_change() {
+            self.not_on_trial(&order.request)?;
         }
-        let generation = self.generation()?;
-        let end = if keep_sessions { End::SessionsKept } else { End::PeersTold };
-        let words = match end {
-            End::SessionsKept => {
-                "- station: ends; BIRD, its sessions and the TAPs are left for the next start"
-            }
-            End::PeersTold => "- station: ends, with its BGP sessions",
-        };
-        let result = ChangeResult { generation, dry_run: false, changes: vec![words.to_owned()] };
-        let desk = self.desk.clone();
-        // The client is to have its answer before the process is gone.
-        let then = move || {
-            // Where nobody takes it the station ends already.
-            let _ = desk.ask(move |control| control.end = Some(end));
-        };
-        Ok(Answer::Last(result.into(), Box::new(then)))
+        let (text, running) = self.running()?;
+        let draft = self.draft(order, &text, &running)?;
+        self.carry_out(draft, order)
     }
 
-    /// Carries out a request that edits the configuration file.
-    fn edit(&self, request: &Request) -> Result<Diff, Refusal> {
-        let (text, running) =
-            self.ask(|control| (control.text.clone(), control.config().clone()))?;
-        self.unchanged(&text)?;
-        let new = edited(&text, &running, request)?;
-        let next = config::parse_as(&new, &self.file)
-            .map_err(|error| Refusal::new(ErrorKind::Invalid, error.report()))?;
-        let next = self.check(next)?;
-        // That may have taken long enough for another hand to edit the file.
-        self.unchanged(&text)?;
-        // What is not on disk must not run: after a restart it would be gone.
-        let written = replace(&self.file, &new).map_err(|error| self.cannot("write", &error))?;
-        self.commit(next, new, Some(written))
+    /// Takes a draft into use: checked, in the history and in the file before it runs. Or leaves everything.
+    pub(super) fn carry_out(
+        &mut self,
+        draft: Draft,
+        order: &Order,
+    ) -> Result<ChangeResult, Refusal> {
+        let (text, running) = self.running()?;
+        let next = self.check(draft.config)?;
+        let changes = next.diff.changes.iter().map(ToString::to_string).collect();
+        let cuts = match order.terms.yes && order.request.is_change() {
+            true => Vec::new(),
+            false => self.cuts(&running, &next.config)?,
+        };
+        let mut result = ChangeResult { changes, notes: draft.notes, ..ChangeResult::default() };
+        if !order.request.is_change() {
+            (result.dry_run, result.cuts) = (true, cuts);
+            return self.numbered(result);
+        }
+        if !cuts.is_empty() {
+            return Err(consent::refusal(&cuts));
+        }
+        if draft.write && !draft.displaced {
+            // The check may have taken long enough for another hand to edit the file.
+            self.unchanged(&text)?;
+        }
+        self.book.reopen(&self.file, &running, &text).map_err(internal)?;
+        let back_to = self.book.number;
+        let lists = book::lists(&next.config);
+        let same = *text == draft.text && book::lists(&running) == lists;
+        let confirm = draft.confirm.filter(|_| !same).map(|patience| Confirm {
+            until_ms: book::now_ms().saturating_add(milliseconds(patience)),
+            back_to,
+            confirmed_ms: None,
+            confirmed_by: None,
+        });
+        result.until_ms = confirm.as_ref().map(|confirm| confirm.until_ms);
+        if same {
+            result.notes.push("this is what runs already".to_owned());
+        }
+        let number = match same {
+            true => None,
+            false => {
+                let (by, comment) = (order.by.clone(), order.terms.comment.clone());
+                let made = Made { command: draft.command, by, comment, confirm };
+                Some(self.book.prepare(made, lists, &draft.text).map_err(internal)?)
+            }
+        };
+        let kept = next.config.station.history;
+        let written = self.write(&draft.text, draft.write, &text).inspect_err(|_| {
+            number.iter().for_each(|&number| self.book.discard(number));
+        })?;
+        let committed = number.unwrap_or(back_to);
+        let done = self.commit(next, draft.text, committed);
+        self.settle_file(written, done.is_ok(), draft.displaced.then_some(committed));
+        match (number, &done) {
+            (None, _) => {}
+            (Some(number), Err(_)) => self.book.discard(number),
+            (Some(number), Ok(())) => {
+                let back_to = result.until_ms.map(|_| back_to);
+                self.book.keep(number, kept, back_to);
+                self.trial = draft.confirm.zip(back_to).map(|(patience, back_to)| Trial {
+                    number,
+                    back_to,
+                    config: running,
+                    text,
+                    at: Instant::now() + patience,
+                });
+            }
+        }
+        done?;
+        self.numbered(result)
+    }
+
+    /// What runs, and its text.
+    pub(super) fn running(&self) -> Result<(Arc<str>, Arc<Config>), Refusal> {
+        self.ask(|control| (control.text.clone(), control.config().clone()))
     }
 
     /// Refuses where the file is not what runs.
-    fn unchanged(&self, text: &str) -> Result<(), Refusal> {
+    pub(super) fn unchanged(&self, text: &str) -> Result<(), Refusal> {
         match std::fs::read_to_string(&self.file) {
             Ok(found) if found == text => Ok(()),
             Ok(_) => {
                 let message = "the configuration file has changed since it was loaded: \
-                               `stationctl reload` first, or put it back";
+                               `stationctl reload` first, or put it back (`stationctl config show --secrets`)";
                 Err(Refusal::new(ErrorKind::Conflict, message))
             }
             Err(error) => Err(self.cannot("read", &error)),
         }
     }
 
-    /// Reads the file again and takes it into use, or only says what would change.
-    fn reload(&self, dry_run: bool) -> Result<Diff, Refusal> {
-        let (next, text) = config::load(&self.file)
-            .map_err(|error| Refusal::new(ErrorKind::Invalid, error.report()))?;
-        let next = self.check(next)?;
-        match dry_run {
-            true => Ok(next.diff),
-            false => self.commit(next, text, None),
+    /// Has the text on disk: in the file, where it is not there already.
+    fn write(&self, text: &str, write: bool, running: &str) -> Result<Option<Replaced>, Refusal> {
+        if write && text != running {
+            let written = replace(&self.file, text);
+            return written.map(Some).map_err(|error| self.cannot("write", &error));
+        }
+        // Another hand wrote it: it may not be on disk yet.
+        let synced = std::fs::File::open(&self.file).and_then(|file| file.sync_all());
+        synced.map_err(|error| self.cannot("write", &error))?;
+        let (file, directory) = (self.file.display(), self.file.parent().unwrap_or(&self.file));
+        if let Err(error) = Files.sync_directory(directory) {
+            error!(%file, %error, "a loss of power may undo what was written into it");
+        }
+        Ok(None)
+    }
+
+    /// The file has the new text for good, or the old one again. What another hand had written into it stays
+    /// beside it.
+    fn settle_file(&self, written: Option<Replaced>, done: bool, displaced: Option<u64>) {
+        let Some(written) = written else { return };
+        let file = self.file.display();
+        if !done {
+            if let Err(error) = written.take_back() {
+                error!(%file, %error, "cannot take a refused change back");
+            }
+            return;
+        }
+        match displaced {
+            None => written.keep(),
+            Some(number) => match written.keep_both(&format!(".edited-{number}")) {
+                Ok(kept) => {
+                    warn!(%file, kept = %kept.display(), "the file had been edited: what it had is kept")
+                }
+                Err(error) => {
+                    error!(%file, %error, "the file had been edited, and what it had is lost")
+                }
+            },
         }
     }
 
@@ -175,37 +272,24 @@ impl Changes {
         Ok(Checked { config: next, diff, vrfs, bird })
     }
 
-    /// Has the control thread commit what was checked. What was written is taken back where it cannot.
-    fn commit(
-        &self,
-        next: Checked,
-        text: String,
-        written: Option<Replaced>,
-    ) -> Result<Diff, Refusal> {
+    /// Has the control thread commit what was checked.
+    fn commit(&self, next: Checked, text: String, number: u64) -> Result<(), Refusal> {
         let text: Arc<str> = text.into();
-        let mut done = Err(refusal(&CommitError::Stale));
         for _ in 0..ATTEMPTS {
-            match self.try_commit(&next, &text) {
+            match self.try_commit(&next, &text, number) {
                 Err(CommitError::Stale) => {}
-                result => {
-                    done = result.map_err(|error| refusal(&error));
-                    break;
-                }
+                result => return result.map(drop).map_err(|error| refusal(&error)),
             }
         }
-        match (written, &done) {
-            (None, _) => {}
-            (Some(written), Ok(_)) => written.keep(),
-            (Some(written), Err(_)) => {
-                if let Err(error) = written.take_back() {
-                    error!(file = %self.file.display(), %error, "cannot take a refused change back");
-                }
-            }
-        }
-        done
+        Err(refusal(&CommitError::Stale))
     }
 
-    fn try_commit(&self, next: &Checked, text: &Arc<str>) -> Result<Diff, CommitError> {
+    fn try_commit(
+        &self,
+        next: &Checked,
+        text: &Arc<str>,
+        number: u64,
+    ) -> Result<Diff, CommitError> {
         let stopped = || CommitError::Routing(stopping().message);
         let opened = self
             .desk
@@ -218,23 +302,26 @@ impl Changes {
         }
         let (reply, done) = bounded(1);
         let (config, text, bird) = (next.config.clone(), text.clone(), next.bird.clone());
-        let prepared = Prepared { candidate, config, text, bird, reply, pause };
+        let prepared = Prepared { candidate, config, text, number, bird, reply, pause };
         self.desk.ask(|control| control.begin(prepared)).ok_or_else(stopped)?;
         done.recv().map_err(|_| stopped())?
     }
 
-    fn ask<T: Send + 'static>(
+    pub(super) fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&mut Control) -> T + Send + 'static,
     ) -> Result<T, Refusal> {
         self.desk.ask(question).ok_or_else(stopping)
     }
 
-    fn generation(&self) -> Result<u64, Refusal> {
-        self.ask(|control| control.engine.tables().generation)
+    /// The result with the numbers of what runs.
+    pub(super) fn numbered(&self, mut result: ChangeResult) -> Result<ChangeResult, Refusal> {
+        (result.generation, result.configuration) =
+            self.ask(|control| (control.engine.tables().generation, control.configuration))?;
+        Ok(result)
     }
 
-    fn cannot(&self, what: &str, error: &std::io::Error) -> Refusal {
+    pub(super) fn cannot(&self, what: &str, error: &std::io::Error) -> Refusal {
         let message =
             format!("cannot {what} {}: {error}; nothing has changed", self.file.display());
         Refusal::new(ErrorKind::Internal, message)
@@ -253,23 +340,18 @@ struct Checked {
 /// Makes all counters count from zero.
 pub(super) fn clear_counters(control: &mut Control) -> Answer {
     control.counters.clear(control.datapath.ports.len());
-    let generation = control.engine.tables().generation;
-    Answer::result(ChangeResult { generation, dry_run: false, changes: Vec::new() })
+    Answer::result(control.unchanged_result(Vec::new()))
 }
 
-fn edited(text: &str, config: &Config, request: &Request) -> Result<String, Refusal> {
-    Ok(match request {
-        Request::RouteAdd(route) => edit::route_add(text, route)?,
-        Request::RouteDel(route) => edit::route_del(text, config, route)?,
-        Request::VifAdd(vif) => edit::vif_add(text, vif)?,
-        Request::VifDel(vif) => edit::vif_del(text, config, &vif.name)?,
-        Request::VifUp(vif) => edit::vif_set_up(text, &vif.name, true)?,
-        Request::VifDown(vif) => edit::vif_set_up(text, &vif.name, false)?,
-        _ => return Err(Refusal::new(ErrorKind::Internal, "not a change of the configuration")),
-    })
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn stopping() -> Refusal {
+pub(super) fn internal(message: String) -> Refusal {
+    Refusal::new(ErrorKind::Internal, message)
+}
+
+pub(super) fn stopping() -> Refusal {
     Refusal::new(ErrorKind::Internal, "the station is stopping")
 }
 

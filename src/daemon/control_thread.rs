@@ -11,15 +11,16 @@ use crossbeam::channel::{Receiver, Sender};
 use tracing::{error, info, warn};
 
 use super::audit_thread::Finding;
-use super::change::Job;
+use super::change::{Job, Order};
 use super::datapath::Datapath;
 use super::desk::{Desk, Pause};
 use super::events::{Event, Events};
 use super::failover::{self, Failover};
 use super::holds::Holds;
 use super::port_thread::Done;
-use super::{answer, bgp, change, counters, drops, routes, view};
+use super::{answer, bgp, change, counters, drops, history, routes, view};
 use crate::admin::protocol::Request;
+use crate::admin::rows::ChangeResult;
 use crate::admin::server::{Call, Reply};
 use crate::bird::{Bird, Rendered};
 use crate::config::Diff;
@@ -39,9 +40,10 @@ pub(super) struct Control {
     pub engine: Engine<Publisher<Snapshot>>,
     pub datapath: Datapath,
     pub counters: Counters,
-    /// The configuration file, and its text as it runs.
+    /// The configuration file, and its text and number as it runs.
     pub file: PathBuf,
     pub text: Arc<str>,
+    pub configuration: u64,
     pub started: Instant,
     pub failover: Failover,
     pub bird: Bird,
@@ -93,6 +95,7 @@ pub(super) struct Prepared {
     pub candidate: Candidate,
     pub config: Arc<Config>,
     pub text: Arc<str>,
+    pub number: u64,
     pub bird: Option<Rendered>,
     pub reply: Sender<Result<Diff, CommitError>>,
     /// Since its base neither neighbors nor routes have changed.
@@ -103,6 +106,7 @@ pub(super) struct Prepared {
 pub(super) struct Change {
     config: Arc<Config>,
     text: Arc<str>,
+    number: u64,
     bird: Option<Rendered>,
     reply: Sender<Result<Diff, CommitError>>,
 }
@@ -133,7 +137,9 @@ impl Control {
                 Event::Call(call) => self.call(call),
                 Event::Tick => self.tick(),
                 Event::Work => self.work(),
-                Event::Reload => self.change_for(Request::Reload { dry_run: false }, None),
+                Event::Reload => {
+                    self.change_for(Order::unasked(Request::Reload { dry_run: false }), None);
+                }
                 Event::Stop => return End::PeersTold,
             }
             self.holds.note(what, began, &self.failover.ledger);
@@ -170,10 +176,10 @@ impl Control {
 
     /// Begins to commit what was prepared.
     pub fn begin(&mut self, prepared: Prepared) {
-        let Prepared { candidate, config, text, bird, reply, pause } = prepared;
+        let Prepared { candidate, config, text, number, bird, reply, pause } = prepared;
         match self.engine.begin(candidate, &self.datapath.facts()) {
             Ok(()) => {
-                self.change = Some(Change { config, text, bird, reply });
+                self.change = Some(Change { config, text, number, bird, reply });
                 self.work.insert(Work::Commit);
             }
             // Who waits for it may have gone.
@@ -189,12 +195,12 @@ impl Control {
             Ok(Some(diff)) => Ok(diff),
             Err(error) => Err(error),
         };
-        if let Some(Change { config, text, bird, reply }) = self.change.take() {
+        if let Some(Change { config, text, number, bird, reply }) = self.change.take() {
             if let Ok(diff) = &done {
-                self.text = text;
+                (self.text, self.configuration) = (text, number);
                 self.committed(config, bird);
                 let generation = self.engine.tables().generation;
-                info!(generation, changes = diff.changes.len(), "commit");
+                info!(configuration = number, generation, changes = diff.changes.len(), "commit");
             }
             drop(reply.send(done));
         }
@@ -236,7 +242,7 @@ impl Control {
     }
 
     fn call(&mut self, call: Call) {
-        let Call { request, reply } = call;
+        let Call { request, terms, text, author, reply } = call;
         let answer = match &request {
             Request::Version => answer::version(self),
             Request::ShowPorts => answer::ports(self),
@@ -252,18 +258,34 @@ impl Control {
             Request::ShowSla(period) => failover::sla(self, period),
             Request::ShowBgp { vif } => bgp::show(self, vif.as_deref()),
             Request::ShowBgpRoutes { vif, direction } => bgp::routes(self, vif, *direction),
-            Request::BgpReset { vif, peer } => bgp::reset(self, vif, *peer),
+            Request::BgpReset { vif, peer } => bgp::reset(self, vif, *peer, terms.yes),
             Request::Lookup(request) => answer::lookup(self, request),
             Request::ClearCounters => change::clear_counters(self),
-            _ => return self.change_for(request, Some(reply)),
+            Request::ConfigHistory => history::history(self),
+            Request::ConfigShow { number, secrets } => {
+                history::show(self, *number, *secrets, &author)
+            }
+            Request::ConfigDiff { from, to, secrets } => {
+                history::diff(self, *from, *to, *secrets, &author)
+            }
+            _ => {
+                let order = Order { request, terms, text, by: Some(author) };
+                return self.change_for(order, Some(reply));
+            }
         };
         reply.send(answer);
     }
 
     /// Leaves a change to the thread for changes.
-    fn change_for(&self, request: Request, reply: Option<Reply>) {
+    fn change_for(&self, order: Order, reply: Option<Reply>) {
         // It ends only with the station; then the reply is refused by being dropped.
-        drop(self.changes.send(Job { request, reply }));
+        drop(self.changes.send(Job { order, reply }));
+    }
+
+    /// The result of what leaves the configuration as it is.
+    pub fn unchanged_result(&self, changes: Vec<String>) -> ChangeResult {
+        let (generation, configuration) = (self.engine.tables().generation, self.configuration);
+        ChangeResult { generation, configuration, changes, ..ChangeResult::default() }
     }
 
     fn neighbors(&mut self, first: NeighborEvent, more: &Receiver<NeighborEvent>) {

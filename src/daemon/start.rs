@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
+use super::book::Book;
 use super::control_thread::{Control, End};
 use super::cpus::Urgency;
 use super::datapath::{self, Datapath, Told};
@@ -40,12 +41,14 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     if let Some(exposed) = config::exposure(file, &config) {
         warn!("{exposed}");
     }
-    let plan = datapath::plan(&config)?;
-    let workers = plan.cpus.len();
     // Before anything is touched: a second station would take the sessions from the first.
     let path = config.station.socket.clone();
     let socket_failed = |error| StationError::Socket { path: path.clone(), error };
     let server = Server::bind(&path).map_err(socket_failed)?;
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let (config, text, mut book) = Book::open(&file, config, text);
+    let plan = datapath::plan(&config)?;
+    let workers = plan.cpus.len();
     descriptors::allow_for(config.vifs.len());
     let namespace = Namespace::open(&kernel::namespace_name(&path))?;
     info!(name = namespace.name(), "network namespace of TAPs and BIRD");
@@ -81,9 +84,9 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let failover = namespace
         .within(|| Failover::start(ledger.clone(), sender))
         .map_err(StationError::Thread)?;
-    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let (desk, tasks) = Desk::new();
-    let changes = change::spawn(file.clone(), desk.clone()).map_err(StationError::Thread)?;
+    let configuration = book.number;
+    let (changes, jobs) = unbounded();
     let config = Arc::new(config);
     let mut control = Control {
         applied: datapath.facts(),
@@ -92,6 +95,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         counters,
         file,
         text: text.into(),
+        configuration,
         started,
         failover,
         bird,
@@ -108,6 +112,11 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let vrfs = control.engine.vrf_ids(&config);
     let rendered = bgp::prepare(&config, &vrfs, None)?;
     control.commit(&config, rendered)?;
+    if let Err(error) = book.settle() {
+        error!(error, "the configuration runs");
+    }
+    change::spawn(control.file.clone(), control.desk.clone(), book, jobs)
+        .map_err(StationError::Thread)?;
 
     let ports = config.ports.iter().map(|port| port.interface.clone()).collect();
     let links = watch_links(ports, carriers.ok()).map_err(StationError::Thread)?;

@@ -125,6 +125,19 @@ impl<D: Disk + Clone> History<D> {
         self.newest_up_to(number.saturating_sub(1))
     }
 
+    /// The newest whole snapshot before another that was not a trial which nobody confirmed: the way back leads
+    /// to none of those.
+    ///
+    /// # Errors
+    /// [`ReadError::Absent`] where there is none.
+    pub fn newest_decided_before(&self, number: u64) -> Result<Snapshot, ReadError> {
+        let mut found = self.newest_before(number)?;
+        while found.entry.unconfirmed().is_some() {
+            found = self.newest_before(found.entry.number)?;
+        }
+        Ok(found)
+    }
+
     /// The newest whole snapshot with this number or a lower one; damaged ones are named in the log and skipped.
     ///
     /// # Errors
@@ -309,6 +322,12 @@ mod tests {
         assert_eq!(history.numbers().unwrap(), [1, 2, 3]);
         assert_eq!(history.newest_before(3).unwrap().entry.number, 1);
         assert_eq!(history.newest_up_to(3).unwrap().entry.number, 3);
+        let mut trial = snapshot(3, "text 3");
+        let confirm = Confirm { until_ms: 5, back_to: 1, confirmed_ms: None, confirmed_by: None };
+        trial.entry.confirm = Some(confirm);
+        history.rewrite(&trial).unwrap();
+        assert_eq!(history.newest_before(4).unwrap().entry.number, 3);
+        assert_eq!(history.newest_decided_before(4).unwrap().entry.number, 1);
         std::fs::write(history.path(3, KEPT), "").unwrap();
         let newest = history.recover(&file, "text 3").unwrap();
         assert_eq!(newest, Some(Newest { number: 3, entry: None }));

@@ -67,6 +67,7 @@ pub fn empty() -> Config {
             socket: PathBuf::from("/run/s"),
             bpffs: PathBuf::from("/sys/fs/bpf/s"),
             state: PathBuf::from("/var/lib/s"),
+            history: 100,
             max_vifs: 64,
             cpus: Vec::new(),
             frames: None,

@@ -27,9 +27,14 @@ class Refused(Exception):
         self.text = text
 
 
-def ctl(*words, check=True, timeout=60, stdin=None):
-    """`stationctl --json WORDS`: its answer."""
-    command = [BIN / "stationctl", "--socket", SOCKET, "--json", *words]
+# What may cut live service, and is refused without a terminal to ask at.
+CUTTING = {("vif", "del"), ("vif", "down"), ("bgp", "reset"), ("config", "apply"), ("config", "rollback"), ("reload",), ("stop",)}
+
+
+def ctl(*words, check=True, timeout=60, stdin=None, yes=True):
+    """`stationctl --json WORDS`: its answer. `yes`: whatever it cuts."""
+    consent = ["--yes"] if yes and {words[:1], words[:2]} & CUTTING else []
+    command = [BIN / "stationctl", "--socket", SOCKET, "--json", *words, *consent]
     done = subprocess.run([str(word) for word in command], text=True, input=stdin, timeout=timeout,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     if done.returncode and check:

@@ -10,6 +10,8 @@ fn requests_read_back_as_they_were_sent() {
             family: Some(Family::Ipv6),
             prefix: Some("2001:db8::/32".parse().unwrap()),
         }),
+        Request::ConfigApply(Apply { octets: 5, name: "lab.toml".into(), confirm_s: Some(60) }),
+        Request::ConfigRollback { number: None, confirm_s: None },
         Request::RouteAdd(RouteAdd {
             vrf: "a".into(),
             prefix: "10.0.0.0/8".parse().unwrap(),
@@ -17,13 +19,29 @@ fn requests_read_back_as_they_were_sent() {
             action: None,
         }),
     ] {
-        assert_eq!(decode(&encode(&request).unwrap()), Ok(request));
+        let terms = Terms { comment: Some("order 4711".into()), yes: true };
+        let line = encode(&request, &terms).unwrap();
+        assert_eq!(decode(&line), Ok((request.clone(), terms)));
+        let line = encode(&request, &Terms::default()).unwrap();
+        assert_eq!(decode(&line), Ok((request, Terms::default())));
     }
 }
 
 #[test]
+fn a_comment_is_one_short_line() {
+    let long = "\u{e4}".repeat(MAX_COMMENT);
+    for (comment, fine) in [(&*long, true), (&*format!("{long}x"), false), ("a\\nb", false)] {
+        let line = format!("{{\"v\":1,\"request\":\"config_confirm\",\"comment\":\"{comment}\"}}");
+        assert_eq!(decode(line.as_bytes()).is_ok(), fine, "{comment}");
+    }
+    assert!(decode(b"{\"v\":1,\"request\":\"config_confirm\",\"yes\":1}").is_err());
+}
+
+#[test]
 fn requests_are_refused_by_kind() {
-    let kind = |line: &str| decode(line.as_bytes()).map_err(|refusal| refusal.kind);
+    let kind = |line: &str| {
+        decode(line.as_bytes()).map(|(request, _)| request).map_err(|refusal| refusal.kind)
+    };
     assert_eq!(kind("{\"v\":1,\"request\":\"show_vifs\"}"), Ok(Request::ShowVifs));
     assert_eq!(kind("{\"v\":2,\"request\":\"show_vifs\"}"), Err(ErrorKind::Version));
     assert_eq!(kind("{\"request\":\"show_vifs\"}"), Err(ErrorKind::Version));

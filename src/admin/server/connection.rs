@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{RecvTimeoutError, Sender};
 
 use super::peer::Peer;
-use super::{Call, Limits, Reply};
+use super::{Call, Limits, Reply, author};
 use crate::admin::answer::{Answer, Line};
-use crate::admin::protocol::{self, ErrorKind, MAX_REQUEST, Refusal, Request};
+use crate::admin::protocol::{self, ErrorKind, MAX_FILE, MAX_REQUEST, Refusal, Request, Terms};
 use crate::admin::rows::{Outcome, Row};
+use crate::history::Author;
 
 /// Rows of one line of an answer.
 const ROWS: usize = 256;
@@ -53,7 +54,22 @@ impl Connection {
                 Err(End::Refused(refusal)) => return self.refuse_at_once(&refusal),
             };
             let answer = match protocol::decode(&line) {
-                Ok(request) => ask(request, calls, peer, self.limits.answer),
+                Ok((request, terms)) => {
+                    let text = match self.receive_text(request.octets()) {
+                        Ok(text) => text,
+                        Err(End::Quiet) => return,
+                        Err(End::Refused(refusal)) => return self.refuse_at_once(&refusal),
+                    };
+                    let author = match request.is_change() {
+                        true => author::of(peer),
+                        false => author::bare(peer),
+                    };
+                    ask(request, terms, text, author, calls, self.limits.answer)
+                }
+                // What follows may be a text: it must not be taken for requests.
+                Err(refusal) if memmem(&line, b"\"octets\"") => {
+                    return self.refuse_at_once(&refusal);
+                }
                 Err(refusal) => Answer::Refused(refusal),
             };
             if self.answer(answer).is_err() {
@@ -88,6 +104,40 @@ impl Connection {
                 deadline = Instant::now() + self.limits.request;
             }
         }
+    }
+
+    /// The text that follows a request.
+    fn receive_text(&mut self, octets: u64) -> Result<String, End> {
+        let refused = |kind, message: String| End::Refused(Refusal::new(kind, message));
+        let wanted = usize::try_from(octets).unwrap_or(usize::MAX);
+        if octets > MAX_FILE {
+            let message = format!("the text is longer than {} MiB", MAX_FILE >> 20);
+            return Err(refused(ErrorKind::TooLarge, message));
+        }
+        let deadline = Instant::now() + self.limits.request;
+        let rest = self.pending.split_off(wanted.min(self.pending.len()));
+        let mut text = std::mem::replace(&mut self.pending, rest);
+        let mut piece = [0; 16 << 10];
+        while text.len() < wanted {
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.stream
+                .set_read_timeout(Some(left.max(Duration::from_micros(1))))
+                .map_err(|_| End::Quiet)?;
+            let room = (wanted - text.len()).min(piece.len());
+            match self.stream.read(&mut piece[..room]) {
+                Ok(0) => return Err(End::Quiet),
+                Ok(n) if Instant::now() <= deadline => text.extend_from_slice(&piece[..n]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                _ => {
+                    let message = "the text did not come whole in time".to_owned();
+                    return Err(refused(ErrorKind::Timeout, message));
+                }
+            }
+        }
+        String::from_utf8(text).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            refused(ErrorKind::Invalid, format!("octet {at} of the text is not UTF-8"))
+        })
     }
 
     /// Reads what there is, at most what a request may still have.
@@ -174,16 +224,30 @@ impl Connection {
     }
 }
 
+/// Whether `piece` is somewhere in `octets`.
+fn memmem(octets: &[u8], piece: &[u8]) -> bool {
+    octets.windows(piece.len()).any(|window| window == piece)
+}
+
 /// Has the control thread answer a request.
-fn ask(request: Request, calls: &Sender<Call>, peer: Peer, limit: Duration) -> Answer {
+fn ask(
+    request: Request,
+    terms: Terms,
+    text: String,
+    author: Author,
+    calls: &Sender<Call>,
+    limit: Duration,
+) -> Answer {
     if request.is_change() {
-        tracing::info!(uid = peer.uid, pid = peer.pid, ?request, "admin request");
+        let (uid, pid, login_uid) = (author.uid, author.pid, author.login_uid);
+        tracing::info!(uid, pid, login_uid, ?request, comment = terms.comment, "admin request");
     }
     let (reply, answer) = Reply::new();
     let stopping = || Answer::refused(ErrorKind::Internal, "the station is stopping");
     let late = || Answer::refused(ErrorKind::Timeout, "the station did not answer in time");
     let deadline = Instant::now() + limit;
-    match calls.send_deadline(Call { request, reply }, deadline) {
+    let call = Call { request, terms, text, author, reply };
+    match calls.send_deadline(call, deadline) {
         Err(error) if error.is_timeout() => return late(),
         Err(_) => return stopping(),
         Ok(()) => {}

@@ -2,6 +2,7 @@
 //! or hostile, can hold up the control thread. Requests go to it over a channel; answers come back
 //! as data or as an iterator that the connection's own thread runs.
 
+mod author;
 mod bind;
 mod connection;
 mod peer;
@@ -16,7 +17,8 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, Sender, bounded};
 
 use super::answer::Answer;
-use super::protocol::{ErrorKind, Refusal, Request};
+use super::protocol::{ErrorKind, Refusal, Request, Terms};
+use crate::history::Author;
 use connection::Connection;
 
 /// Connections at a time of all but root and the daemon's own user.
@@ -30,6 +32,12 @@ pub const QUEUE: usize = MAX_CONNECTIONS + MAX_OWN;
 pub struct Call {
     /// What is asked.
     pub request: Request,
+    /// What goes with it where it changes something.
+    pub terms: Terms,
+    /// The text that followed it.
+    pub text: String,
+    /// Who asks. Beside user and process only where it changes something.
+    pub author: Author,
     /// Where the answer goes.
     pub reply: Reply,
 }

@@ -4,19 +4,19 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 use ipnet::IpNet;
 
 use super::bgp::Bgp;
+use super::config::Config;
 use super::drops::DropArgs;
+use super::edits::{Edit, Route, TermsArgs, Vif, Yes};
 use super::failover::PeriodArgs;
 use super::json_help::JSON_HELP;
 use crate::admin::protocol::{
-    Action, BgpDirection, CounterFilter, Family, LookupRequest, Request, RouteAdd, RouteDel,
-    RouteFilter, Via, VifAdd, VifName,
+    BgpDirection, CounterFilter, Family, LookupRequest, Request, RouteFilter, Terms,
 };
-use crate::tables::{SourceCheck, VifKind};
 
 /// Shows and changes what a running station does
 #[derive(Parser, Debug)]
@@ -50,11 +50,12 @@ pub(super) enum StationCommand {
     #[command(subcommand)]
     Show(Show),
     /// Add or delete a static route
-    #[command(subcommand)]
-    Route(Route),
+    Route(Edit<Route>),
     /// Add or delete a VIF, or set it up or down
+    Vif(Edit<Vif>),
+    /// The history of configurations: look, compare, apply, go back
     #[command(subcommand)]
-    Vif(Vif),
+    Config(Config),
     /// Start BGP sessions anew
     #[command(subcommand)]
     Bgp(Bgp),
@@ -78,6 +79,8 @@ pub(super) enum StationCommand {
         /// Only show what would change
         #[arg(long)]
         dry_run: bool,
+        #[command(flatten)]
+        terms: TermsArgs,
     },
     /// End the station: packets stop until the next start, and peers are told
     Stop {
@@ -86,6 +89,8 @@ pub(super) enum StationCommand {
         /// BGP's patience (graceful restart)
         #[arg(long)]
         keep_sessions: bool,
+        #[command(flatten)]
+        yes: Yes,
     },
     /// Show versions, uptime and the configuration's generation
     Version,
@@ -153,104 +158,13 @@ pub(super) enum Show {
 }
 
 #[derive(Subcommand, Debug)]
-pub(super) enum Route {
-    /// Add a route, at once and in the configuration file
-    #[command(group = clap::ArgGroup::new("what").required(true).args(["via", "action"]))]
-    Add {
-        /// Name of the VRF
-        #[arg(long, value_name = "NAME")]
-        vrf: String,
-        /// The destination
-        prefix: IpNet,
-        /// A next hop; several share the traffic by weight (1-64). Link-local ones need their VIF
-        #[arg(long, value_name = "ADDRESS[%VIF][,WEIGHT]", value_parser = via)]
-        via: Vec<Via>,
-        /// What to do instead of forwarding
-        #[arg(long, value_parser = words(&[
-            ("blackhole", Action::Blackhole), ("unreachable", Action::Unreachable),
-            ("prohibit", Action::Prohibit),
-        ]))]
-        action: Option<Action>,
-    },
-    /// Delete a route, at once and in the configuration file
-    Del {
-        /// Name of the VRF
-        #[arg(long, value_name = "NAME")]
-        vrf: String,
-        /// The destination
-        prefix: IpNet,
-    },
-}
-
-#[derive(Subcommand, Debug)]
-pub(super) enum Vif {
-    /// Add a VIF, at once and in the configuration file
-    Add(NewVif),
-    /// Delete a VIF that no route or neighbor uses
-    Del {
-        /// Its name
-        name: String,
-    },
-    /// Set a VIF up
-    Up {
-        /// Its name
-        name: String,
-    },
-    /// Set a VIF down: its frames are dropped and counted
-    Down {
-        /// Its name
-        name: String,
-    },
-}
-
-#[derive(ClapArgs, Debug)]
-pub(super) struct NewVif {
-    /// Its name
-    name: String,
-    /// Name of its port
-    #[arg(long, value_name = "NAME")]
-    port: String,
-    /// Its VLAN id, or OUTER.INNER
-    #[arg(long)]
-    vlan: String,
-    /// The outer tag is 802.1ad (0x88a8)
-    #[arg(long)]
-    service_tag: bool,
-    /// The product; needed on customer ports
-    #[arg(long, value_parser = words(&[
-        ("private", VifKind::Private), ("public", VifKind::Public), ("transit", VifKind::Transit),
-    ]))]
-    kind: Option<VifKind>,
-    /// Name of its VRF
-    #[arg(long, value_name = "NAME")]
-    vrf: String,
-    /// The router's address with its prefix length, like 169.254.0.1/30; may be repeated
-    #[arg(long = "address", value_name = "ADDRESS/LENGTH", required = true)]
-    addresses: Vec<IpNet>,
-    /// Longest IP packet, in octets
-    #[arg(long)]
-    mtu: Option<u16>,
-    /// The check of source addresses
-    #[arg(long, value_parser = words(&[
-        ("strict", SourceCheck::Strict), ("loose", SourceCheck::Loose), ("off", SourceCheck::Off),
-    ]))]
-    source_check: Option<SourceCheck>,
-    /// A fixed 802.1p priority for what leaves
-    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=7))]
-    pcp: Option<u8>,
-    /// Leave it down
-    #[arg(long)]
-    down: bool,
-}
-
-#[derive(Subcommand, Debug)]
 pub(super) enum Clear {
     /// All counters of ports, VIFs and workers
     Counters,
 }
 
 /// A parser of a few words.
-fn words<T: Copy + Send + Sync + 'static>(
+pub(super) fn words<T: Copy + Send + Sync + 'static>(
     words: &'static [(&'static str, T)],
 ) -> impl TypedValueParser<Value = T> {
     PossibleValuesParser::new(words.iter().map(|(word, _)| *word)).try_map(move |given| {
@@ -258,29 +172,14 @@ fn words<T: Copy + Send + Sync + 'static>(
     })
 }
 
-/// A next hop: `10.0.0.2`, `10.0.0.2,3` or `fe80::2%vif,3`.
-fn via(text: &str) -> Result<Via, String> {
-    let (rest, weight) = match text.split_once(',') {
-        Some((rest, weight)) => {
-            (rest, Some(weight.parse().map_err(|_| "the weight is no number")?))
-        }
-        None => (text, None),
-    };
-    let (address, vif) = match rest.split_once('%') {
-        Some((address, vif)) => (address, Some(vif.to_owned())),
-        None => (rest, None),
-    };
-    let address = address.parse().map_err(|_| format!("{address:?} is not an address"))?;
-    Ok(Via { address, vif, weight })
-}
-
 impl StationCommand {
     /// What goes to the station.
     pub(super) fn request(&self) -> Request {
         match self {
             StationCommand::Show(show) => show.request(),
-            StationCommand::Route(route) => route.request(),
-            StationCommand::Vif(vif) => vif.request(),
+            StationCommand::Route(edit) => edit.command.request(),
+            StationCommand::Config(config) => config.request(),
+            StationCommand::Vif(edit) => edit.command.request(),
             StationCommand::Bgp(bgp) => bgp.request(),
             StationCommand::Lookup { vif, vrf, address } => Request::Lookup(LookupRequest {
                 vif: vif.clone(),
@@ -288,11 +187,26 @@ impl StationCommand {
                 address: *address,
             }),
             StationCommand::Clear(Clear::Counters) => Request::ClearCounters,
-            StationCommand::Reload { dry_run } => Request::Reload { dry_run: *dry_run },
-            StationCommand::Stop { keep_sessions } => {
+            StationCommand::Reload { dry_run, .. } => Request::Reload { dry_run: *dry_run },
+            StationCommand::Stop { keep_sessions, .. } => {
                 Request::Stop { keep_sessions: *keep_sessions }
             }
             StationCommand::Version => Request::Version,
+        }
+    }
+}
+
+impl StationCommand {
+    /// What goes with it.
+    pub(super) fn terms(&self) -> Terms {
+        match self {
+            StationCommand::Route(edit) => edit.terms.terms(),
+            StationCommand::Vif(edit) => edit.terms.terms(),
+            StationCommand::Config(config) => config.terms(),
+            StationCommand::Reload { terms, .. } => terms.terms(),
+            StationCommand::Stop { yes, .. } => yes.terms(),
+            StationCommand::Bgp(bgp) => bgp.terms(),
+            _ => Terms::default(),
         }
     }
 }
@@ -331,46 +245,6 @@ impl Show {
     }
 }
 
-impl Route {
-    fn request(&self) -> Request {
-        match self {
-            Route::Add { vrf, prefix, via, action } => Request::RouteAdd(RouteAdd {
-                vrf: vrf.clone(),
-                prefix: *prefix,
-                via: via.clone(),
-                action: *action,
-            }),
-            Route::Del { vrf, prefix } => {
-                Request::RouteDel(RouteDel { vrf: vrf.clone(), prefix: *prefix })
-            }
-        }
-    }
-}
-
-impl Vif {
-    fn request(&self) -> Request {
-        let named = |name: &String| VifName { name: name.clone() };
-        match self {
-            Vif::Add(vif) => Request::VifAdd(VifAdd {
-                name: vif.name.clone(),
-                port: vif.port.clone(),
-                vlan: vif.vlan.clone(),
-                service_tag: vif.service_tag,
-                kind: vif.kind,
-                vrf: vif.vrf.clone(),
-                addresses: vif.addresses.clone(),
-                mtu: vif.mtu,
-                source_check: vif.source_check,
-                pcp: vif.pcp,
-                down: vif.down,
-            }),
-            Vif::Del { name } => Request::VifDel(named(name)),
-            Vif::Up { name } => Request::VifUp(named(name)),
-            Vif::Down { name } => Request::VifDown(named(name)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -380,16 +254,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn a_next_hop_may_have_a_vif_and_a_weight() {
-        let parsed = via("fe80::2%core,3").unwrap();
-        assert_eq!(parsed.address.to_string(), "fe80::2");
-        assert_eq!((parsed.vif.as_deref(), parsed.weight), (Some("core"), Some(3)));
-        assert_eq!(via("10.0.0.2").unwrap().weight, None);
-        for bad in ["", "10.0.0.2,", "10.0.0.2,x", "10.0.0.2,70000", "%a", "10.0.0.256"] {
-            assert!(via(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -5,11 +5,12 @@ use std::net::IpAddr;
 
 use clap::Subcommand;
 
+use super::edits::Yes;
 use super::output::Show;
 use super::table;
 use super::tables::or_dash;
 use super::units::{count, seconds};
-use crate::admin::protocol::Request;
+use crate::admin::protocol::{Request, Terms};
 use crate::admin::rows::{BgpRouteRow, BgpRow};
 
 #[derive(Subcommand, Debug)]
@@ -20,6 +21,8 @@ pub(super) enum Bgp {
         vif: String,
         /// Only the session with this peer
         peer: Option<IpAddr>,
+        #[command(flatten)]
+        yes: Yes,
     },
 }
 
@@ -27,7 +30,16 @@ impl Bgp {
     /// What goes to the station.
     pub(super) fn request(&self) -> Request {
         match self {
-            Bgp::Reset { vif, peer } => Request::BgpReset { vif: vif.clone(), peer: *peer },
+            Bgp::Reset { vif, peer, .. } => Request::BgpReset { vif: vif.clone(), peer: *peer },
+        }
+    }
+}
+
+impl Bgp {
+    /// What goes with it.
+    pub(super) fn terms(&self) -> Terms {
+        match self {
+            Bgp::Reset { yes, .. } => yes.terms(),
         }
     }
 }

@@ -29,8 +29,11 @@ milliseconds.
   outages    vif cause also[] start_ms end_ms duration_ms detection_ms frames_lost
   sla        vif state since_ms until_ms availability outages down_ms longest_ms planned_ms frames_lost
   lookup     vrf address prefix via[{vif next_hop mac state weight backup}] verdict help
-  version    station version protocol uptime_s generation config namespace log_lines_lost
+  version    station version protocol uptime_s generation configuration config namespace log_lines_lost
              longest_hold_us longest_hold
-  changes    generation dry_run changes[]
+  config history  number state time_ms uid login_uid sudo_uid sudo_user command comment until_ms back_to
+             confirmed_ms confirmed_uid trouble
+  config show, diff  number since text
+  changes    generation configuration dry_run changes[] cuts[] notes[] until_ms
 
-Exit codes: 0 done; 1 refused by the station; 2 wrong usage; 3 the station cannot be reached.";
+Exit codes: 0 done; 1 refused by the station, also where live service would be cut and --yes is not given; 2 wrong usage; 3 the station cannot be reached.";

@@ -3,7 +3,9 @@
 
 mod args;
 mod bgp;
+mod config;
 mod drops;
+mod edits;
 mod failover;
 mod json_help;
 mod output;
@@ -11,7 +13,7 @@ mod table;
 mod tables;
 mod units;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -19,10 +21,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::admin::client::{self, Client};
-use crate::admin::protocol::Request;
+use crate::admin::protocol::{ErrorKind, Refusal, Request, Terms};
 use crate::admin::rows::{
-    BgpRouteRow, BgpRow, ChangeResult, ConsistencyRow, CounterRow, DropRow, LookupResult,
-    NeighborRow, OutageRow, PortRow, RouteRow, SlaRow, VersionInfo, VifRow, VrfRow, WorkerRow,
+    BgpRouteRow, BgpRow, ChangeResult, ConfigText, ConsistencyRow, CounterRow, DropRow, HistoryRow,
+    LookupResult, NeighborRow, OutageRow, PortRow, RouteRow, SlaRow, VersionInfo, VifRow, VrfRow,
+    WorkerRow,
 };
 use args::{Args, Command};
 use output::Show;
@@ -31,6 +34,8 @@ use output::Show;
 enum Failure {
     /// There is no answer.
     Answer(client::Failure),
+    /// What is to be sent cannot be read.
+    Input(io::Error),
     /// The answer cannot be written.
     Output(io::Error),
 }
@@ -59,6 +64,7 @@ pub fn run() -> ExitCode {
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             return ExitCode::SUCCESS;
         }
+        Err(Failure::Input(error)) => (1, error.to_string()),
         Err(Failure::Output(error)) => (1, format!("cannot write: {error}")),
         Err(Failure::Answer(failure)) => match &failure {
             client::Failure::Refused(_) => (1, failure.to_string()),
@@ -72,13 +78,13 @@ pub fn run() -> ExitCode {
 }
 
 fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
-    let request = match &args.command {
+    let (request, terms) = match &args.command {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Args::command(), "stationctl", &mut script);
             return Ok(out.write_all(&script)?);
         }
-        Command::Station(command) => command.request(),
+        Command::Station(command) => (command.request(), command.terms()),
     };
     match &request {
         Request::ShowPorts => rows::<PortRow>(args, &request, out),
@@ -96,8 +102,49 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Request::ShowSla(_) => rows::<SlaRow>(args, &request, out),
         Request::Lookup(_) => result::<LookupResult>(args, &request, out),
         Request::Version => result::<VersionInfo>(args, &request, out),
-        _ => result::<ChangeResult>(args, &request, out),
+        Request::ConfigHistory => rows::<HistoryRow>(args, &request, out),
+        Request::ConfigShow { .. } | Request::ConfigDiff { .. } => {
+            result::<ConfigText>(args, &request, out)
+        }
+        _ => change(args, request, terms, out),
     }
+}
+
+/// Has something changed. Where that cuts live service and nobody said yes, a person at a terminal is asked.
+fn change(
+    args: &Args,
+    mut request: Request,
+    mut terms: Terms,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let text = config::text_of(&mut request).map_err(Failure::Input)?;
+    loop {
+        let client = Client::ask(&args.socket, &request, &terms, &text)?;
+        match (show_result::<ChangeResult>(args, &request, client, out), terms.yes) {
+            (Err(Failure::Answer(client::Failure::Refused(refusal))), false)
+                if refusal.kind == ErrorKind::Consent =>
+            {
+                if args.json || !may_go_on(&refusal).map_err(Failure::Input)? {
+                    let message = format!("{}; --yes goes on", refusal.message);
+                    let refusal = Refusal { message, ..refusal };
+                    return Err(client::Failure::Refused(refusal).into());
+                }
+                terms.yes = true;
+            }
+            (done, _) => return done,
+        }
+    }
+}
+
+/// Asks the person at the terminal; false where there is none.
+fn may_go_on(refusal: &Refusal) -> io::Result<bool> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Ok(false);
+    }
+    write!(io::stderr(), "{}\nGo on? [y/N] ", refusal.message)?;
+    let mut said = String::new();
+    io::stdin().read_line(&mut said)?;
+    Ok(matches!(said.trim(), "y" | "Y" | "yes"))
 }
 
 /// Asks for rows and shows them as they come.
@@ -136,7 +183,15 @@ fn result<R: Show + Serialize + DeserializeOwned>(
     request: &Request,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
-    let mut client = Client::connect(&args.socket, request)?;
+    show_result::<R>(args, request, Client::connect(&args.socket, request)?, out)
+}
+
+fn show_result<R: Show + Serialize + DeserializeOwned>(
+    args: &Args,
+    request: &Request,
+    mut client: Client,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
     let mut results: Vec<R> = Vec::new();
     while let Some(line) = client.line::<R>()? {
         results.extend(line.result);

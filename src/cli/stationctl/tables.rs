@@ -6,8 +6,8 @@ use super::output::Show;
 use super::table;
 use super::units::{count, octets, seconds};
 use crate::admin::rows::{
-    ChangeResult, CounterRow, LookupResult, Member, NeighborRow, PortRow, RouteRow, VersionInfo,
-    VifRow, VrfRow, WorkerRow,
+    CounterRow, LookupResult, Member, NeighborRow, PortRow, RouteRow, VersionInfo, VifRow, VrfRow,
+    WorkerRow,
 };
 
 /// A word of the configuration file, as JSON has it.
@@ -276,10 +276,10 @@ impl Show for VersionInfo {
             writeln!(out, "stationd   {}, protocol {}", station.version, station.protocol)?;
             writeln!(
                 out,
-                "station    {}, up {}, generation {} of {}",
+                "station    {}, up {}, configuration {} of {}",
                 station.station,
                 seconds(station.uptime_s),
-                station.generation,
+                station.configuration,
                 station.config
             )?;
             let name = &station.namespace;
@@ -289,23 +289,6 @@ impl Show for VersionInfo {
             }
             let (us, hold) = (station.longest_hold_us, &station.longest_hold);
             writeln!(out, "control    busy with one thing for {us} us at most ({hold})")?;
-        }
-        Ok(())
-    }
-}
-
-impl Show for ChangeResult {
-    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
-        for result in rows {
-            for change in &result.changes {
-                writeln!(out, "{change}")?;
-            }
-            if result.dry_run {
-                let what = if result.changes.is_empty() { "nothing" } else { "the above" };
-                writeln!(out, "{what} would change; generation {} runs", result.generation)?;
-            } else {
-                writeln!(out, "generation {}", result.generation)?;
-            }
         }
         Ok(())
     }

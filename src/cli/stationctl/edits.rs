@@ -1,0 +1,208 @@
+//! Commands that edit the configuration, and what goes with each.
+
+use clap::{Args, Subcommand};
+use ipnet::IpNet;
+
+use super::args::words;
+use crate::admin::protocol::{Action, Request, RouteAdd, RouteDel, Terms, Via, VifAdd, VifName};
+use crate::tables::{SourceCheck, VifKind};
+
+/// Commands that edit, and what goes with them.
+#[derive(Args, Debug)]
+pub(super) struct Edit<C: Subcommand> {
+    #[command(flatten)]
+    pub(super) terms: TermsArgs,
+    #[command(subcommand)]
+    pub(super) command: C,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct TermsArgs {
+    /// Why, for the history: one line, an order's number for example
+    #[arg(long, global = true, value_name = "TEXT")]
+    comment: Option<String>,
+    #[command(flatten)]
+    yes: Yes,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Yes {
+    /// Go on where live service is cut; otherwise a terminal is asked, and all else refused
+    #[arg(long, global = true)]
+    yes: bool,
+}
+
+impl Yes {
+    pub(super) fn terms(&self) -> Terms {
+        Terms { comment: None, yes: self.yes }
+    }
+}
+
+impl TermsArgs {
+    pub(super) fn terms(&self) -> Terms {
+        Terms { comment: self.comment.clone(), yes: self.yes.yes }
+    }
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Route {
+    /// Add a route, at once and in the configuration file
+    #[command(group = clap::ArgGroup::new("what").required(true).args(["via", "action"]))]
+    Add {
+        /// Name of the VRF
+        #[arg(long, value_name = "NAME")]
+        vrf: String,
+        /// The destination
+        prefix: IpNet,
+        /// A next hop; several share the traffic by weight (1-64). Link-local ones need their VIF
+        #[arg(long, value_name = "ADDRESS[%VIF][,WEIGHT]", value_parser = via)]
+        via: Vec<Via>,
+        /// What to do instead of forwarding
+        #[arg(long, value_parser = words(&[
+            ("blackhole", Action::Blackhole), ("unreachable", Action::Unreachable),
+            ("prohibit", Action::Prohibit),
+        ]))]
+        action: Option<Action>,
+    },
+    /// Delete a route, at once and in the configuration file
+    Del {
+        /// Name of the VRF
+        #[arg(long, value_name = "NAME")]
+        vrf: String,
+        /// The destination
+        prefix: IpNet,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Vif {
+    /// Add a VIF, at once and in the configuration file
+    Add(NewVif),
+    /// Delete a VIF that no route or neighbor uses
+    Del {
+        /// Its name
+        name: String,
+    },
+    /// Set a VIF up
+    Up {
+        /// Its name
+        name: String,
+    },
+    /// Set a VIF down: its frames are dropped and counted
+    Down {
+        /// Its name
+        name: String,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(super) struct NewVif {
+    /// Its name
+    name: String,
+    /// Name of its port
+    #[arg(long, value_name = "NAME")]
+    port: String,
+    /// Its VLAN id, or OUTER.INNER
+    #[arg(long)]
+    vlan: String,
+    /// The outer tag is 802.1ad (0x88a8)
+    #[arg(long)]
+    service_tag: bool,
+    /// The product; needed on customer ports
+    #[arg(long, value_parser = words(&[
+        ("private", VifKind::Private), ("public", VifKind::Public), ("transit", VifKind::Transit),
+    ]))]
+    kind: Option<VifKind>,
+    /// Name of its VRF
+    #[arg(long, value_name = "NAME")]
+    vrf: String,
+    /// The router's address with its prefix length, like 169.254.0.1/30; may be repeated
+    #[arg(long = "address", value_name = "ADDRESS/LENGTH", required = true)]
+    addresses: Vec<IpNet>,
+    /// Longest IP packet, in octets
+    #[arg(long)]
+    mtu: Option<u16>,
+    /// The check of source addresses
+    #[arg(long, value_parser = words(&[
+        ("strict", SourceCheck::Strict), ("loose", SourceCheck::Loose), ("off", SourceCheck::Off),
+    ]))]
+    source_check: Option<SourceCheck>,
+    /// A fixed 802.1p priority for what leaves
+    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=7))]
+    pcp: Option<u8>,
+    /// Leave it down
+    #[arg(long)]
+    down: bool,
+}
+
+/// A next hop: `10.0.0.2`, `10.0.0.2,3` or `fe80::2%vif,3`.
+fn via(text: &str) -> Result<Via, String> {
+    let (rest, weight) = match text.split_once(',') {
+        Some((rest, weight)) => {
+            (rest, Some(weight.parse().map_err(|_| "the weight is no number")?))
+        }
+        None => (text, None),
+    };
+    let (address, vif) = match rest.split_once('%') {
+        Some((address, vif)) => (address, Some(vif.to_owned())),
+        None => (rest, None),
+    };
+    let address = address.parse().map_err(|_| format!("{address:?} is not an address"))?;
+    Ok(Via { address, vif, weight })
+}
+
+impl Route {
+    pub(super) fn request(&self) -> Request {
+        match self {
+            Route::Add { vrf, prefix, via, action } => Request::RouteAdd(RouteAdd {
+                vrf: vrf.clone(),
+                prefix: *prefix,
+                via: via.clone(),
+                action: *action,
+            }),
+            Route::Del { vrf, prefix } => {
+                Request::RouteDel(RouteDel { vrf: vrf.clone(), prefix: *prefix })
+            }
+        }
+    }
+}
+
+impl Vif {
+    pub(super) fn request(&self) -> Request {
+        let named = |name: &String| VifName { name: name.clone() };
+        match self {
+            Vif::Add(vif) => Request::VifAdd(VifAdd {
+                name: vif.name.clone(),
+                port: vif.port.clone(),
+                vlan: vif.vlan.clone(),
+                service_tag: vif.service_tag,
+                kind: vif.kind,
+                vrf: vif.vrf.clone(),
+                addresses: vif.addresses.clone(),
+                mtu: vif.mtu,
+                source_check: vif.source_check,
+                pcp: vif.pcp,
+                down: vif.down,
+            }),
+            Vif::Del { name } => Request::VifDel(named(name)),
+            Vif::Up { name } => Request::VifUp(named(name)),
+            Vif::Down { name } => Request::VifDown(named(name)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_next_hop_may_have_a_vif_and_a_weight() {
+        let parsed = via("fe80::2%core,3").unwrap();
+        assert_eq!(parsed.address.to_string(), "fe80::2");
+        assert_eq!((parsed.vif.as_deref(), parsed.weight), (Some("core"), Some(3)));
+        assert_eq!(via("10.0.0.2").unwrap().weight, None);
+        for bad in ["", "10.0.0.2,", "10.0.0.2,x", "10.0.0.2,70000", "%a", "10.0.0.256"] {
+            assert!(via(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What a change would cut of live service, for the operator who is asked before it does.
+
+use super::change::{Changes, stopping};
+use crate::admin::protocol::{ErrorKind, Refusal};
+use crate::admin::rows::BgpRow;
+use crate::bird::{self, Session};
+use crate::config::model::Config;
+use crate::config::{Cuts, cuts};
+
+/// Most lines that an operator reads of it.
+const LINES: usize = 20;
+
+/// The refusal of a change to which nobody has said yes.
+pub(super) fn refusal(cuts: &[String]) -> Refusal {
+    let message = format!("this cuts live service:\n  {}\nnothing has changed", cuts.join("\n  "));
+    Refusal::new(ErrorKind::Consent, message)
+}
+
+/// What a reset of sessions cuts: those that are up.
+pub(super) fn resets(rows: &[BgpRow]) -> Vec<String> {
+    let up = rows.iter().filter(|row| row.state == "established");
+    let words = |row: &BgpRow| {
+        let (peer, vif, accepted) = (row.peer, &row.vif, row.accepted);
+        format!("bgp {peer} on vif {vif}: starts anew (up, prefixes accepted: {accepted})")
+    };
+    up.map(words).collect()
+}
+
+impl Changes {
+    /// What a configuration cuts of the running one, a line each.
+    pub(super) fn cuts(&self, running: &Config, next: &Config) -> Result<Vec<String>, Refusal> {
+        let mut found = cuts(running, next);
+        let up = self.sessions_up(running, &mut found)?;
+        Ok(lines(&found, up))
+    }
+
+    /// All that forwards and talks now: the station is to end.
+    pub(super) fn all(&self, running: &Config, words: &str) -> Result<Vec<String>, Refusal> {
+        let vifs = running.vifs.iter().filter(|vif| vif.up).count();
+        let nothing = Config { vifs: Vec::new(), ..running.clone() };
+        let mut found = cuts(running, &nothing);
+        let up = self.sessions_up(running, &mut found)?;
+        Ok(vec![format!("VIFs: {vifs}, {}; {words}", up.words(found.sessions.len()))])
+    }
+
+    /// Leaves those sessions that are up, or of which nobody knows.
+    fn sessions_up(&self, running: &Config, cuts: &mut Cuts) -> Result<Up, Refusal> {
+        if cuts.sessions.is_empty() {
+            return Ok(Up::default());
+        }
+        let asked = |session: &Session| {
+            let same =
+                |cut: &crate::config::Cut| cut.vif == session.vif && cut.peer == Some(session.peer);
+            cuts.sessions.iter().any(same)
+        };
+        let mut sessions = bird::sessions(running);
+        sessions.retain(asked);
+        let questions = self.desk.ask(|control| control.bird.questions()).ok_or_else(stopping)?;
+        match questions.summary(&sessions) {
+            Ok(rows) => {
+                let mut up = Up::default();
+                cuts.sessions.retain_mut(|cut| {
+                    let of = |row: &&BgpRow| *row.vif == *cut.vif && Some(row.peer) == cut.peer;
+                    let row = rows.iter().find(of).filter(|row| row.state == "established");
+                    if let Some(row) = row {
+                        up.prefixes += row.accepted;
+                        cut.what += &format!(" (up, prefixes accepted: {})", row.accepted);
+                    }
+                    row.is_some()
+                });
+                Ok(up)
+            }
+            Err(error) => Ok(Up { unknown: Some(error.to_string()), ..Up::default() }),
+        }
+    }
+}
+
+/// What the sessions that would be cut carry.
+#[derive(Default)]
+struct Up {
+    prefixes: u64,
+    /// Why nobody knows which sessions are up.
+    unknown: Option<String>,
+}
+
+impl Up {
+    fn words(&self, sessions: usize) -> String {
+        match &self.unknown {
+            None => format!("BGP sessions that are up: {sessions}, prefixes: {}", self.prefixes),
+            Some(why) => {
+                format!("BGP sessions: {sessions}, and which of them are up is not known ({why})")
+            }
+        }
+    }
+}
+
+fn lines(cuts: &Cuts, up: Up) -> Vec<String> {
+    let all = cuts.vifs.iter().chain(&cuts.sessions);
+    let mut lines: Vec<String> = all.take(LINES).map(ToString::to_string).collect();
+    let count = cuts.vifs.len() + cuts.sessions.len();
+    if count > LINES {
+        lines.push(format!("and {} more", count - LINES));
+    }
+    if count > 1 || up.unknown.is_some() && count > 0 {
+        lines.push(format!(
+            "together VIFs: {}, {}",
+            cuts.vifs.len(),
+            up.words(cuts.sessions.len())
+        ));
+    }
+    lines
+}

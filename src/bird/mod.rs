@@ -15,6 +15,7 @@ mod damping;
 mod events;
 mod follow;
 mod handle;
+mod kernel_look;
 mod originate;
 mod parse;
 mod peers;

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, geteuid, pidfd_open, pidfd_send_signal};
 use tracing::warn;
 
-use super::Rendered;
+use super::{Rendered, kernel_look};
 use crate::netns;
 
 /// The user that BIRD runs as where the system has it (Debian's package makes it). BIRD keeps the
@@ -170,7 +170,11 @@ impl Place {
             command.arg("-R");
         }
         command.current_dir("/").stdin(Stdio::null());
-        finish(self.spawn(&mut command)?, &[])
+        finish(self.spawn(&mut command)?, &[])?;
+        if recover {
+            kernel_look::spawn(self.socket());
+        }
+        Ok(())
     }
 
     fn spawn(&self, command: &mut Command) -> Result<Child, ProcessError> {

@@ -195,6 +195,8 @@ impl<'a> Domain<'a> {
         );
     }
 
+    /// `learn` is what has BIRD look at the table when it is asked to ([`super::kernel_look`]); it takes nothing from there.
+    ///
     /// The kernel gets no route whose next hop BIRD cannot resolve: it would be an unreachable one, which
     /// for IPv6 the kernel keeps beside an older one of the same prefix.
     fn kernel(&self, out: &mut String, name: &str, number: u32, table: &str, export: &str) {
@@ -206,7 +208,7 @@ impl<'a> Domain<'a> {
         let _ = write!(
             out,
             "protocol kernel '{name}' {{\n  \
-               kernel table {number};\n  scan time {scan_s};\n  graceful restart on;\n  \
+               kernel table {number};\n  scan time {scan_s};\n  learn on;\n  graceful restart on;\n  \
                netlink rx buffer {NETLINK_BUFFER};\n  \
                merge paths on limit {MERGED};\n  \
                {word} {{ table '{table}'; import none; export {export}; }};\n}}\n"

@@ -421,6 +421,32 @@ fn sessions_outlive_the_station_but_not_its_orderly_end() {
     assert_eq!([1, 2].map(|i| wire.kernel(table(i)).len()), [0, 0]);
 }
 
+/// A BIRD with tables as large as these looks at the kernel's every ten minutes, but soon after it has taken over what
+/// a dead one left.
+#[test]
+#[ignore = "needs root and BIRD"]
+fn a_bird_that_takes_over_looks_at_the_kernel_again() {
+    let wire = Wire::new(tenants(1, "max_prefixes = 100000", ""));
+    wire.routers(&[router(1, &["10.1.0.0/16", "10.2.0.0/16"])]);
+    wire.wait_established(1);
+    let has = |count: usize| match wire.kernel(table(1)) {
+        routes if routes.len() == count => Ok(()),
+        routes => Err(format!("{routes:?}")),
+    };
+    wait(Duration::from_secs(10), || has(2));
+    let pid = wire.pid();
+    wire.kill_bird();
+    wait(Duration::from_secs(20), || match wire.pid() {
+        now if now.is_some() && now != pid => Ok(()),
+        _ => Err("no other BIRD".into()),
+    });
+    wire.wait_established(1);
+    // The looks of its own are over.
+    std::thread::sleep(Duration::from_secs(17));
+    wire.ip_here(&["route", "del", "10.2.0.0/16", "table", &table(1).to_string()]);
+    wait(Duration::from_secs(60), || has(2));
+}
+
 /// How long a prefix of tenant 1 takes from its router into the kernel, median of 15: in quiet, and beside
 /// another tenant's port whose link flaps ten times a second.
 #[test]

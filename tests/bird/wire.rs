@@ -274,6 +274,11 @@ impl Wire {
         assert_eq!(self.events.try_recv().ok(), None);
     }
 
+    /// Runs `ip` on the station's side.
+    pub fn ip_here(&self, arguments: &[&str]) {
+        run("ip", &[&["-n", &self.here()], arguments].concat());
+    }
+
     /// Runs `ip` on the customers' side.
     pub fn ip_there(&self, arguments: &[&str]) {
         run("ip", &[&["-n", &self.there()], arguments].concat());

@@ -447,8 +447,8 @@ fn a_bird_that_takes_over_looks_at_the_kernel_again() {
     wait(Duration::from_secs(60), || has(2));
 }
 
-/// How long a prefix of tenant 1 takes from its router into the kernel, median of 15: in quiet, and beside
-/// another tenant's port whose link flaps ten times a second.
+/// How long a prefix of tenant 1 takes from its router into the kernel, median and most of 15: in quiet, and beside
+/// another tenant's port whose link flaps. With STATION_ALL=1 1,000 sessions stand meanwhile.
 #[test]
 #[ignore = "needs root and BIRD"]
 fn a_link_that_flaps_costs_other_tenants_nothing() {
@@ -463,7 +463,7 @@ fn a_link_that_flaps_costs_other_tenants_nothing() {
     routers[0].prefixes = vec!["10.1.0.0/16".into()];
     wire.routers(&routers);
     wire.wait_established(count.into());
-    let median = |flap: &mut dyn FnMut(usize)| -> Duration {
+    let taken = |flap: &mut dyn FnMut(usize)| -> [Duration; 2] {
         let mut took: Vec<Duration> = (0..15)
             .map(|turn| {
                 for word in ["disable", "enable"] {
@@ -482,10 +482,10 @@ fn a_link_that_flaps_costs_other_tenants_nothing() {
             })
             .collect();
         took.sort();
-        took[7]
+        [took[7], took[14]]
     };
-    let quiet = median(&mut |_| {});
-    let flapping = median(&mut |turn| {
+    let quiet = taken(&mut |_| {});
+    let flapping = taken(&mut |turn| {
         for change in 0..4 {
             wire.link("q", (turn + change) % 2 == 0);
             wire.carrier_changed(&format!("v1.{count}"));
@@ -494,5 +494,7 @@ fn a_link_that_flaps_costs_other_tenants_nothing() {
     println!(
         "{count} sessions: a prefix is in the kernel after {quiet:?}, beside flaps {flapping:?}"
     );
-    assert!(flapping < 2 * quiet + Duration::from_millis(100), "{quiet:?} {flapping:?}");
+    assert!(flapping[0] < 2 * quiet[0] + Duration::from_millis(100), "{quiet:?} {flapping:?}");
+    // One of 15 may wait for a CPU that others have; beside a `configure` of 1,000 sessions it waited for 3.7 s.
+    assert!(flapping[1] < 2 * quiet[1] + Duration::from_secs(2), "{quiet:?} {flapping:?}");
 }

@@ -61,9 +61,14 @@ impl Wire {
         }
         for (vif, tap) in wire.config.vifs.iter().zip(wire.taps()) {
             let vlan = vif.tags.outer;
-            let cable =
-                format!("link add {tap} netns {here} type veth peer name w{vlan} netns {there}\n");
-            batch[0].push_str(&cable);
+            let macs =
+                [0, 1].map(|side| format!("02:00:00:0{side}:{:02x}:{:02x}", vlan >> 8, vlan & 255));
+            let [own, other] = &macs;
+            writeln!(
+                batch[0],
+                "link add {tap} address {own} netns {here} type veth peer name w{vlan} address {other} netns {there}"
+            )
+            .unwrap();
             for net in &vif.addresses {
                 let nodad = if net.addr().is_ipv6() { " nodad" } else { "" };
                 writeln!(batch[0], "addr add {net} dev {tap}{nodad}").unwrap();
@@ -72,8 +77,13 @@ impl Wire {
             for bgp in &vif.bgp {
                 let (length, nodad) = if bgp.peer.is_ipv6() { (64, " nodad") } else { (30, "") };
                 writeln!(batch[1], "addr add {}/{length} dev w{vlan}{nodad}", bgp.peer).unwrap();
+                writeln!(batch[0], "neigh add {} lladdr {other} dev {tap}", bgp.peer).unwrap();
             }
             writeln!(batch[1], "link set w{vlan} up").unwrap();
+            for net in &vif.addresses {
+                // Known for good: all namespaces together may learn 1,024 neighbors.
+                writeln!(batch[1], "neigh add {} lladdr {own} dev w{vlan}", net.addr()).unwrap();
+            }
         }
         for (namespace, lines) in [(&here, &batch[0]), (&there, &batch[1])] {
             let file = wire.directory.path().join("batch");
@@ -246,9 +256,17 @@ impl Wire {
     /// Waits until as many sessions are up.
     pub fn wait_established(&self, count: usize) -> Duration {
         let started = Instant::now();
-        wait(Duration::from_secs(40), || {
-            let up = self.states().iter().filter(|(_, state)| state == "established").count();
-            if up == count { Ok(()) } else { Err(format!("{up} of {count}: {:?}", self.summary())) }
+        // Where both sides connect at once, some try again.
+        let limit =
+            Duration::from_secs(40) + Duration::from_millis(200) * u32::try_from(count).unwrap();
+        wait(limit, || {
+            let rows = self.summary();
+            let down: Vec<_> = rows.iter().filter(|row| row.state != "established").collect();
+            let up = rows.len() - down.len();
+            if up == count {
+                return Ok(());
+            }
+            Err(format!("{up} of {count}; not {:?} ...", &down[..down.len().min(3)]))
         });
         started.elapsed()
     }

@@ -12,7 +12,7 @@ use super::session::Cause;
 use crate::admin::protocol::Family;
 use crate::config::model::{AllowedPrefix, BgpConfig, Community};
 use crate::tables::PortRole;
-use crate::tables::rules::{NO_HOSTS, RESERVED};
+use crate::tables::rules::{NO_HOSTS, in_reserved};
 
 /// Longer AS paths serve no one and have brought routers down (RFC 7454 8).
 const LONGEST_PATH: u32 = 64;
@@ -106,7 +106,7 @@ pub(super) fn import(out: &mut String, session: &BgpConfig, place: &Place<'_>) {
         .map(|allowed| AllowedPrefix { longest: allowed.net.max_prefix_len(), ..*allowed })
         .collect();
     let reserved: Vec<_> =
-        named.iter().copied().filter(|allowed| in_reserved(allowed.net)).collect();
+        named.iter().copied().filter(|allowed| in_reserved(allowed.net).is_some()).collect();
     refuse(&beyond(&format!("martians{digit}"), &reserved), Cause::Martian);
     if let Some(own) = place.own {
         refuse(&format!("net ~ {own}"), Cause::OwnPrefix);
@@ -225,11 +225,6 @@ fn beyond(set_name: &str, but: &[AllowedPrefix]) -> String {
         [] => format!("net ~ {set_name}"),
         but => format!("net ~ {set_name} && !(net ~ {})", set(but)),
     }
-}
-
-/// Whether a prefix lies in 240/4.
-fn in_reserved(net: IpNet) -> bool {
-    matches!(net, IpNet::V4(net) if RESERVED.contains(&net))
 }
 
 /// Whether a prefix lies in a special-purpose one.

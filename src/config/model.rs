@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::tables::rules::RESERVED;
+use crate::tables::rules::{RESERVED, in_reserved};
 use crate::tables::{Pcp, PortRole, SourceCheck, Tags, VifKind, VrfKind};
 use crate::wire::ethernet::Mac;
 
@@ -339,9 +339,7 @@ impl Config {
             .flat_map(|list| list.reserved().iter().map(|net| (&*list.vrf, *net)));
         let mut named: HashMap<&str, Vec<Ipv4Net>> = HashMap::new();
         for (vrf, net) in imports.chain(routes).chain(lists) {
-            if let IpNet::V4(net) = net
-                && RESERVED.contains(&net)
-            {
+            if let Some(net) = in_reserved(net) {
                 named.entry(vrf).or_default().push(net);
             }
         }

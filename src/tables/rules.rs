@@ -86,10 +86,20 @@ impl AddressKind {
 /// has as much of it as its routes and imports name, see [`reserved`]; 255.255.255.255 never.
 pub const RESERVED: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(240, 0, 0, 0), 4);
 
+/// A prefix that lies in [`RESERVED`]; `None` for others.
+pub fn in_reserved(net: IpNet) -> Option<Ipv4Net> {
+    match net {
+        IpNet::V4(net) => RESERVED.contains(&net).then_some(net),
+        IpNet::V6(_) => None,
+    }
+}
+
 /// Whether a prefix lies in [`RESERVED`] and is routed where a VRF of this kind names it. Nobody in a public VRF was
 /// given such a one.
 pub fn may_name(kind: VrfKind, net: &Ipv4Net) -> bool {
-    kind != VrfKind::Public && RESERVED.contains(net) && *net != Ipv4Net::from(Ipv4Addr::BROADCAST)
+    kind != VrfKind::Public
+        && in_reserved((*net).into()).is_some()
+        && *net != Ipv4Net::from(Ipv4Addr::BROADCAST)
 }
 
 /// What a VRF of this kind has of [`RESERVED`], where its routes and imports name these prefixes: sorted and apart.

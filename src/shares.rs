@@ -17,6 +17,8 @@ pub enum Pool {
     Exceptions,
     /// BGP of all VIFs of a worker beyond what each has for itself.
     BgpBulk,
+    /// Frames in a queue between a worker and the slow path: by ingress VIF to the slow path, by egress VIF back.
+    Parcels,
     /// Adjacencies of the station that learned neighbors have.
     LearnedAdjacencies,
     /// Adjacencies of the station that next hops of learned routes have.
@@ -31,6 +33,7 @@ impl Pool {
         Pool::IcmpErrors,
         Pool::Exceptions,
         Pool::BgpBulk,
+        Pool::Parcels,
         Pool::LearnedAdjacencies,
         Pool::LearnedNextHops,
     ];

@@ -184,7 +184,7 @@ fn a_route_out_of_its_vrf_is_stopped() {
         fib.reader(),
         subscribers.remove(0),
         counters.clone(),
-        Arc::new(Exchange::new(4)),
+        Arc::new(Exchange::new(4, 2)),
     );
     *worker.port_mut(PortId(0)).1.unwrap() = Some(MemoryPort::new(16));
     let (pool, slot) = worker.port_mut(PortId(0));

@@ -153,7 +153,7 @@ impl Datapath {
                 "memory"
             );
             let own = Arc::new(WorkerCounters::new(config.ports.len(), vifs));
-            let exchange = Arc::new(Exchange::new(PARCELS));
+            let exchange = Arc::new(Exchange::new(PARCELS, vifs));
             let worker = Worker::new(
                 pool,
                 config.ports.len(),

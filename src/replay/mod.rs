@@ -85,7 +85,7 @@ impl MemoryStation {
         engine.commit(config, facts)?;
         let counters = Arc::new(WorkerCounters::new(config.ports.len(), vifs));
         let slow_counters = Arc::new(SlowCounters::new(1, vifs));
-        let exchange = Arc::new(Exchange::new(PARCELS));
+        let exchange = Arc::new(Exchange::new(PARCELS, vifs));
         let mut worker = Worker::new(
             Pool::new(FRAMES, FrameSize::Large)?,
             config.ports.len(),

@@ -32,11 +32,11 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Room for `parcels` frames each way.
-    pub fn new(parcels: usize) -> Exchange {
+    /// Room for `parcels` frames of `vifs` VIFs each way.
+    pub fn new(parcels: usize, vifs: usize) -> Exchange {
         Exchange {
-            punted: std::array::from_fn(|_| Handoff::new(parcels)),
-            injected: Handoff::new(parcels),
+            punted: std::array::from_fn(|_| Handoff::new(parcels, vifs)),
+            injected: Handoff::new(parcels, vifs),
         }
     }
 

@@ -7,8 +7,9 @@ use station::mirror::{Change, Hop, Table, To};
 use station::shares::Pool;
 use station::slowpath::NeighborEvent;
 use station::stage::police::Budgets;
-use station::tables::{AdjacencyKind, PuntReason, SlowOutcome, Verdict, VifId};
+use station::tables::{AdjacencyKind, PortId, PuntReason, SlowOutcome, Verdict, VifId};
 use station::wire::ethernet::Mac;
+use station::worker::handoff::{Handoff, Label};
 
 use crate::common::packets::{Icmp, Seen, discovery, packet, udp, with_ttl};
 use crate::common::{A, A_CORE, A2, CONFIG, Host, INTERNET, Lab, SECOND};
@@ -21,6 +22,7 @@ fn newcomer(pool: Pool) -> (usize, usize) {
         Pool::IcmpErrors => icmp_errors(),
         Pool::Exceptions => exceptions(),
         Pool::BgpBulk => bgp_bulk(),
+        Pool::Parcels => parcels(),
         Pool::LearnedAdjacencies => learned_adjacencies(),
         Pool::LearnedNextHops => learned_next_hops(),
     }
@@ -150,6 +152,14 @@ fn bgp_bulk() -> (usize, usize) {
     }
     assert!((100_000..110_000).contains(&hog), "{hog} in 10 s");
     (wanted, got)
+}
+
+/// One VIF's frames wait for the slow path, and then another's, both ways alike.
+fn parcels() -> (usize, usize) {
+    let queue = Handoff::new(2_048, 3);
+    let send = |vif| queue.send(Label::to_port(PortId(0), VifId(vif)), &[0; 60]);
+    assert_eq!((0..10_000).filter(|_| send(1)).count(), 1_024);
+    (400, (0..400).filter(|_| send(2)).count())
 }
 
 /// A station with room for few adjacencies: 640.

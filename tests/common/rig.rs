@@ -25,7 +25,7 @@ pub struct Rig<P> {
 }
 
 impl<P: Port> Rig<P> {
-    /// A worker of `frames` frames on these ports, with room for `parcels` punts, that runs a
+    /// A worker of `frames` frames on these ports, with room for `parcels` punts of one VIF, that runs a
     /// configuration.
     pub fn new(text: &str, ports: Vec<P>, frames: usize, parcels: usize) -> Rig<P> {
         let config = parse(text);
@@ -36,7 +36,7 @@ impl<P: Port> Rig<P> {
         let mut engine = Engine::new(fib, publisher, Limits::for_vifs(vifs));
         engine.commit(&config, &facts(&config)).unwrap();
         let counters = Arc::new(WorkerCounters::new(config.ports.len(), vifs.into()));
-        let exchange = Arc::new(Exchange::new(parcels));
+        let exchange = Arc::new(Exchange::new(2 * parcels, vifs.into()));
         let mut worker = Worker::new(
             Pool::new(frames, FrameSize::Large).unwrap(),
             config.ports.len(),

@@ -234,7 +234,7 @@ impl Station {
                 reader.clone(),
                 subscriber,
                 Arc::new(WorkerCounters::new(2, vifs.into())),
-                Arc::new(Exchange::new(64)),
+                Arc::new(Exchange::new(64, vifs.into())),
             );
             for port in 0..2 {
                 *worker.port_mut(PortId(port)).1.unwrap() = Some(Wire::default());

@@ -105,7 +105,7 @@ def beside(name, attack, streams=(("b", "vpc-b"), ("e", "pub")), names=("b", "vp
     if not QUIET:
         QUIET.extend(converged_ms() for _ in range(5))
     BESIDE.clear()
-    wait_until(lambda: peers.established(*names) and bfd_is_up(), 20, "all is as it should be")
+    wait_until(lambda: peers.established(*names) and bfd_is_up(), 30, "all is as it should be")
     since, log, counted, start = sessions(names), len(log_text()), ledger.Snapshot(), time.monotonic()
     with contextlib.ExitStack() as running:
         stalls = running.enter_context(Stalls())
@@ -123,8 +123,6 @@ def beside(name, attack, streams=(("b", "vpc-b"), ("e", "pub")), names=("b", "vp
           f"{len(lines)} log lines in {seconds:.1f} s; the machine stalled {1000 * stalls.worst:.0f} ms")
     if again and (lost or flapped) and (sockets or stalls.worst > 0.1):
         # The machine did not give a thread its CPU for long, so nothing can be said of the station.
-        wait_until(lambda: peers.established(*names), 30, "the sessions")
-        wait_until(bfd_is_up, 20, "BFD")
         return beside(name, attack, streams, names, again - 1)
     if (lost or flapped) and sockets:
         case.alone()

@@ -4,11 +4,11 @@
 //!
 //! What is kept of a frame is its headers. Frames of one sender (source MAC, tags, addresses) with one reason
 //! are one entry with a count, so a frame that comes every second does not push the others out. A port and
-//! a VIF have entries of their own, so no VIF's flood touches another's; among the reasons of one VIF, a new
-//! entry takes the place of the oldest one of the reason that has most, so no reason's flood wipes out the
-//! others. Under a flood of ever new senders a reason takes [`PER_WINDOW`] new entries a window, and then looks
-//! at no entry but the newest one before the next window, so that a flood's frames cost no search; the counts
-//! of reasons stay exact.
+//! a VIF have entries of their own, so no VIF's flood touches another's. Within them a reason on a VLAN has a
+//! share: a new entry takes the place of the oldest one of the share that has most, so no flood wipes out the
+//! others, nor one customer's VLAN another's on a port that they share. Under a flood of ever new senders a
+//! share takes [`PER_WINDOW`] new entries a window, and then looks at no entry but the newest one before the
+//! next window, so that a flood's frames cost no search; the counts of reasons stay exact.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{Ordering, fence};
@@ -28,8 +28,10 @@ const WORDS: usize = HEADERS / 8;
 const VIF_ENTRIES: usize = 16;
 /// Entries of a port, where all wrong VLANs of all its customers meet.
 const PORT_ENTRIES: usize = 64;
-/// New entries of one reason in a window.
+/// New entries of one share in a window.
 const PER_WINDOW: u64 = 4;
+/// Windows of one reason of a port: VLANs with the same remainder take from the same one.
+const PORT_WINDOWS: usize = 8;
 /// A window lasts 2^23 ns, about 8 ms.
 const WINDOW_BITS: u32 = 23;
 
@@ -64,16 +66,35 @@ pub struct Tally {
 }
 
 /// A reason's numbers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Reason {
     era: Counter,
     count: Counter,
     first_ns: Counter,
     last_ns: Counter,
-    /// The window and, in the lower eight bits, how many new entries it has had.
-    window: Counter,
+    /// By VLAN: the window and, in the lower eight bits, how many new entries it has had.
+    windows: Box<[Counter]>,
     /// Where the entry is that matched last.
     newest: Counter,
+}
+
+impl Reason {
+    fn new(windows: usize) -> Reason {
+        Reason {
+            era: Counter::default(),
+            count: Counter::default(),
+            first_ns: Counter::default(),
+            last_ns: Counter::default(),
+            windows: (0..windows).map(|_| Counter::default()).collect(),
+            newest: Counter::default(),
+        }
+    }
+
+    /// The window of a VLAN.
+    fn window(&self, vlan: u64) -> Option<&Counter> {
+        let vlan = usize::try_from(vlan).ok()?;
+        self.windows.get(vlan.checked_rem(self.windows.len())?)
+    }
 }
 
 /// One entry. Odd `sequence`: it is being written.
@@ -91,6 +112,12 @@ struct Entry {
 }
 
 impl Entry {
+    /// Of what it has a share: its reason on its VLAN, as one of a few numbers.
+    fn share(&self) -> usize {
+        let share = self.loss.get().wrapping_mul(31).wrapping_add(vlan(self.key[0].get()));
+        usize::from(share.to_le_bytes()[0])
+    }
+
     fn is(&self, era: u64, loss: Loss, key: [u64; 2]) -> bool {
         self.era.get() == era
             && self.loss.get() == loss.index() as u64
@@ -138,10 +165,10 @@ pub struct LastDrops {
 }
 
 impl LastDrops {
-    fn new(reasons: usize, entries: usize) -> LastDrops {
+    fn new(reasons: usize, windows: usize, entries: usize) -> LastDrops {
         LastDrops {
             era: Counter::default(),
-            reasons: (0..reasons).map(|_| Reason::default()).collect(),
+            reasons: (0..reasons).map(|_| Reason::new(windows)).collect(),
             entries: (0..entries).map(|_| Entry::default()).collect(),
         }
     }
@@ -163,7 +190,8 @@ impl LastDrops {
         let key = key(frame, &outline);
         let newest = usize::try_from(reason.newest.get()).unwrap_or_default();
         let matches = |entry: &&Entry| entry.is(era, loss, key);
-        let (window, new) = (now_ns >> WINDOW_BITS, reason.window.get());
+        let Some(taken) = reason.window(vlan(key[0])) else { return };
+        let (window, new) = (now_ns >> WINDOW_BITS, taken.get());
         let new = if new >> 8 == window { new } else { window << 8 };
         let found = self.entries.get(newest).filter(matches).map(|entry| (newest, entry));
         if found.is_none() && new & 0xff >= PER_WINDOW {
@@ -176,7 +204,7 @@ impl LastDrops {
             entry.last_ns.set(now_ns);
             return;
         }
-        reason.window.set(new + 1);
+        taken.set(new + 1);
         let Some((at, entry)) = self.place(era) else { return };
         reason.newest.set(at as u64);
         let headers = &frame[..outline.headers(frame, HEADERS)];
@@ -196,18 +224,17 @@ impl LastDrops {
         });
     }
 
-    /// Where a new entry goes: a free place, or that of the oldest entry of the reason that has most.
+    /// Where a new entry goes: a free place, or that of the oldest entry of the share that has most.
     fn place(&self, era: u64) -> Option<(usize, &Entry)> {
         let is_free = |entry: &Entry| entry.count.get() == 0 || entry.era.get() != era;
         let entries = || self.entries.iter().enumerate();
         if let Some(free) = entries().find(|(_, entry)| is_free(entry)) {
             return Some(free);
         }
-        let mut held = [0_u8; Loss::COUNT];
-        let loss = |entry: &Entry| usize::try_from(entry.loss.get()).unwrap_or(0) % Loss::COUNT;
-        self.entries.iter().for_each(|entry| held[loss(entry)] += 1);
+        let mut held = [0_u8; 256];
+        self.entries.iter().for_each(|entry| held[entry.share()] += 1);
         let most = held.iter().max().copied();
-        let of_most = entries().filter(|(_, entry)| Some(held[loss(entry)]) == most);
+        let of_most = entries().filter(|(_, entry)| Some(held[entry.share()]) == most);
         of_most.min_by_key(|(_, entry)| entry.last_ns.get())
     }
 
@@ -257,6 +284,11 @@ fn key(frame: &[u8], outline: &Outline) -> [u64; 2] {
     [be64(frame, 6) & !0xffff | vid(0), hash]
 }
 
+/// The outer VLAN id of a key, plus one; 0 where there is no tag.
+fn vlan(key: u64) -> u64 {
+    key & 0xffff
+}
+
 /// The last drops of all ports and VIFs, as one thread saw them.
 #[derive(Debug)]
 pub struct DropLog {
@@ -280,7 +312,9 @@ impl DropLog {
 
     fn new(ports: usize, vifs: usize, reasons: usize) -> DropLog {
         DropLog {
-            ports: (0..ports).map(|_| LastDrops::new(reasons, PORT_ENTRIES)).collect(),
+            ports: (0..ports)
+                .map(|_| LastDrops::new(reasons, PORT_WINDOWS, PORT_ENTRIES))
+                .collect(),
             vifs: (0..vifs).map(|_| OnceLock::new()).collect(),
             reasons,
         }
@@ -289,7 +323,7 @@ impl DropLog {
     /// Makes room for a VIF, on the control thread.
     pub fn admit(&self, id: VifId) {
         if let Some(vif) = self.vifs.get(id.index()) {
-            vif.get_or_init(|| Box::new(LastDrops::new(self.reasons, VIF_ENTRIES)));
+            vif.get_or_init(|| Box::new(LastDrops::new(self.reasons, 1, VIF_ENTRIES)));
         }
     }
 

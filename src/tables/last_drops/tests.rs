@@ -15,7 +15,7 @@ fn frame(sender: u16, vid: u16, source: u8) -> Vec<u8> {
 }
 
 fn drops(entries: usize) -> LastDrops {
-    LastDrops::new(DropReason::COUNT, entries)
+    LastDrops::new(DropReason::COUNT, PORT_WINDOWS, entries)
 }
 
 #[test]
@@ -47,6 +47,22 @@ fn no_reason_wipes_out_another() {
     let newest = drops.frames().map(|frame| frame.last_ns).max();
     assert_eq!(newest, Some(9990 * MS));
     assert_eq!(drops.tallies().map(|tally| tally.count).sum::<u64>(), 1001);
+}
+
+#[test]
+fn no_vlan_wipes_out_another_on_the_same_port() {
+    let drops = drops(8);
+    drops.record(UNKNOWN, &frame(1, 310, 1), 1);
+    for n in 0..10_000 {
+        drops.record(UNKNOWN, &frame(n, 5, 1), 10_000 * u64::from(n));
+        // In the middle of it, a sender that was not there yet.
+        if n == 9_000 {
+            drops.record(UNKNOWN, &frame(1, 200, 1), 10_000 * u64::from(n));
+        }
+    }
+    let of = |vid: u8| drops.frames().filter(|frame| frame.headers[15] == vid).count();
+    // 310 is 0x136.
+    assert_eq!((of(0x36), of(200), of(5)), (1, 1, 6));
 }
 
 #[test]

@@ -21,10 +21,10 @@
 //!  slowpath  what workers punt: ARP, ND, ICMP, fragmentation, options  |  limit: token buckets
 //!  shares    pools that tenants share: the list of them, and the rule
 //!  tap       a TAP per VIF with routing peers, where BIRD's sockets are  |  netns: their network namespace
-//!  worker    rx burst -> path -> tx; the verdicts carried out and counted; handoff  |  publish
+//!  worker    rx burst -> path -> tx; the verdicts carried out and counted; handoff; captures  |  publish
 //!  path      the way of a burst, one line per stage
 //!  stage     one packet stage per file
-//!  tables    ports, VIFs, VRFs, next-hop groups, adjacencies, counters, verdicts; the rules of forwarding
+//!  tables    ports, VIFs, VRFs, next-hop groups, adjacencies, counters, last drops, verdicts; the rules of forwarding
 //!  wire, fib headers; longest-prefix match  |  port: queues of frames  |  netlink: messages by hand
 //!  cpu       prefetches, vector code  |  log: lines to standard error, by a thread of its own
 //! ```

@@ -24,7 +24,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("stage", &["wire", "fib", "tables", "port", "limit", "shares", "cpu"]),
     ("path", &["stage", "cpu"]),
     ("publish", &[]),
-    ("worker", &["fib", "tables", "stage", "path", "port", "publish"]),
+    // `wire` for the tags by which a capture knows a VIF's frames before they have a verdict.
+    ("worker", &["wire", "fib", "tables", "stage", "path", "port", "publish"]),
     ("slowpath", &["wire", "fib", "tables", "limit", "shares"]),
     ("mirror", &["netlink", "tables"]),
     ("ledger", &[]),

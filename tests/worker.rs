@@ -23,6 +23,8 @@ use station::tables::{
     VrfId, VrfKind,
 };
 use station::wire::ethernet::Mac;
+use station::worker::bpf::Program;
+use station::worker::capture::{Mark, Tap, Verdicts, Wanted};
 use station::worker::handoff::Label;
 use station::worker::{Exchange, Worker};
 
@@ -78,6 +80,133 @@ fn the_last_frames_of_each_reason_are_kept() {
     assert_eq!(first.headers, unknown[..42.min(unknown.len())]);
     // Exactly what the counters say, and what is forwarded leaves no trace.
     assert_eq!(drops(&mut rig, "a", "spoofed_source"), 7);
+    rig.check();
+}
+
+fn wanted(port: u8) -> Wanted {
+    Wanted {
+        port: PortId(port),
+        vif: None,
+        inbound: true,
+        outbound: true,
+        verdicts: Verdicts::Any,
+        filter: None,
+        snap: 4096,
+    }
+}
+
+/// Begins a capture.
+fn capture(rig: &mut Rig<MemoryPort>, wanted: Wanted) -> Arc<Tap> {
+    let tap = Arc::new(Tap::new(wanted));
+    rig.worker.captures_mut().attach(tap.clone());
+    tap
+}
+
+fn copies(tap: &Tap) -> Vec<(Mark, Vec<u8>)> {
+    std::iter::from_fn(|| tap.receive(|mark, octets| (mark, octets.to_vec()))).collect()
+}
+
+#[test]
+fn a_capture_sees_frames_as_they_came_and_as_they_left() {
+    let mut rig = Rig::new(CONFIG, memory_ports([64, 64, 3]), 512, 8);
+    let vif = |rig: &Rig<MemoryPort>, name: &str| rig.engine.vif(name).unwrap();
+    let (a, core) = (vif(&rig, "a"), vif(&rig, "a-core"));
+    let (inside, outside) = (capture(&mut rig, wanted(0)), capture(&mut rig, wanted(2)));
+    let of_vif =
+        |rig: &Rig<MemoryPort>, id: VifId| Some((id, rig.engine.tables().vif(id).unwrap().tags));
+    let (mine, spoofs) = (of_vif(&rig, a), of_vif(&rig, a));
+    let other = of_vif(&rig, vif(&rig, "b"));
+    let mine = capture(&mut rig, Wanted { vif: mine, snap: 40, ..wanted(0) });
+    let verdicts = Verdicts::Only(Verdict::Drop(DropReason::SpoofedSource));
+    let spoofs = capture(&mut rig, Wanted { vif: spoofs, verdicts, ..wanted(0) });
+    let others = capture(&mut rig, Wanted { vif: other, ..wanted(0) });
+    let good = A.frame(&packet("10.1.0.9", "10.64.0.1"));
+    let spoofed = A.frame(&packet("172.16.0.1", "10.64.0.1"));
+    let unknown = edited(good.clone(), |f| f[15] = 0xfe);
+    let to_us = A.frame(&packet("10.1.0.9", "169.254.100.1"));
+    let burst = [&good, &good, &good, &good, &spoofed, &unknown, &to_us].map(Clone::clone);
+    rig.burst(SECOND, PortId(0), &burst);
+    let sent = rig.take_sent(PortId(2));
+    let seen = copies(&inside);
+    let verdicts: Vec<String> = seen.iter().map(|(mark, _)| mark.verdict.to_string()).collect();
+    let forward = "forward";
+    assert_eq!(
+        verdicts,
+        [
+            forward,
+            forward,
+            forward,
+            "drop(tx_full)",
+            "drop(spoofed_source)",
+            "drop(unknown_vlan)",
+            "punt(local)"
+        ]
+    );
+    assert!(seen.iter().zip(&burst).all(|((_, octets), frame)| octets == frame), "as they came");
+    let vifs: Vec<_> = seen.iter().map(|(mark, _)| (mark.from, mark.to)).collect();
+    assert_eq!((vifs[0], vifs[5], vifs[6]), ((Some(a), Some(core)), (None, None), (Some(a), None)));
+    let left = copies(&outside);
+    assert_eq!(left.iter().map(|(_, octets)| octets.clone()).collect::<Vec<_>>(), sent);
+    assert!(left.iter().all(|(mark, _)| mark.outbound && mark.to == Some(core)));
+    assert!(left.iter().all(|(mark, _)| (mark.from, mark.now_ns) == (Some(a), SECOND)));
+    // By the VIF's tags, cut; by reason; and none of another VIF's.
+    let mine = copies(&mine);
+    assert_eq!(mine.len(), 6);
+    assert!(mine.iter().all(|(mark, octets)| octets.len() == 40 && mark.octets == good.len()));
+    let spoofs = copies(&spoofs);
+    assert_eq!(spoofs.iter().map(|(_, octets)| octets.clone()).collect::<Vec<_>>(), [spoofed]);
+    assert_eq!(copies(&others), []);
+    rig.check();
+    // What the slow path sends, too.
+    assert!(rig.exchange.injected.send(Label::to_port(PortId(2), core), &[7; 64]));
+    rig.turn(2 * SECOND);
+    let [(mark, octets)] = &copies(&outside)[..] else { panic!("not one copy") };
+    assert_eq!((mark.from, mark.to, &octets[..]), (None, Some(core), &[7; 64][..]));
+    // And nothing once it has ended.
+    [&inside, &outside].into_iter().for_each(|tap| tap.end());
+    rig.worker.captures_mut().detach_ended();
+    rig.burst(3 * SECOND, PortId(0), &burst);
+    assert_eq!((copies(&inside).len(), copies(&outside).len()), (0, 0));
+    assert_eq!((inside.lost(), Arc::strong_count(&inside)), (0, 1));
+    rig.check();
+}
+
+#[test]
+fn copies_are_lost_first_and_counted() {
+    let mut rig = Rig::new(CONFIG, memory_ports([64; 3]), 512, 8);
+    let idle = capture(&mut rig, Wanted { inbound: true, outbound: false, ..wanted(0) });
+    let frames = vec![A.frame(&packet("10.1.0.9", "10.64.0.1")); 64];
+    // Nobody reads, and no time passes: the budget gives out.
+    for _ in 0..100 {
+        rig.burst(SECOND, PortId(0), &frames);
+        assert_eq!(rig.take_sent(PortId(2)).len(), 64);
+    }
+    let kept = copies(&idle).len() as u64;
+    assert!(kept > 1500 && kept < 2048, "{kept}");
+    assert_eq!(kept + idle.lost(), 6400);
+    // With time, the queue is what gives out.
+    for n in 2..100 {
+        rig.burst(n * SECOND, PortId(0), &frames);
+        rig.take_sent(PortId(2));
+    }
+    assert_eq!(copies(&idle).len(), 2048);
+    assert_eq!(kept + 2048 + idle.lost(), 6400 + 98 * 64);
+    rig.check();
+}
+
+#[test]
+fn a_capture_s_filter_runs_in_the_worker() {
+    let mut rig = Rig::new(CONFIG, memory_ports([64; 3]), 512, 8);
+    // The last octet of the destination address, behind one tag.
+    let program = [(0x30, 0, 0, 37), (0x15, 0, 1, 2), (0x06, 0, 0, 1), (0x06, 0, 0, 0)];
+    let filter = Some(Program::new(&program).unwrap());
+    let tap = capture(&mut rig, Wanted { filter, outbound: false, ..wanted(0) });
+    let frames: Vec<_> =
+        (1..4).map(|n| A.frame(&packet("10.1.0.9", &format!("10.64.0.{n}")))).collect();
+    rig.burst(SECOND, PortId(0), &frames);
+    let seen = copies(&tap);
+    assert_eq!(seen.iter().map(|(_, octets)| octets).collect::<Vec<_>>(), [&frames[1]]);
+    assert_eq!(tap.lost(), 0);
     rig.check();
 }
 

@@ -4,13 +4,9 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crossbeam::queue::ArrayQueue;
-
+use super::parcels::Parcels;
 use crate::shares::Pool;
 use crate::tables::{Choice, PortId, PuntReason, VifId};
-
-/// Octets of one parcel's frame at most: the largest frame of a worker's memory.
-const MAX_FRAME: usize = 4096;
 
 /// What a parcel carries besides the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,73 +30,59 @@ impl Label {
     }
 }
 
-#[derive(Debug)]
-struct Parcel {
-    label: Label,
-    len: usize,
-    frame: [u8; MAX_FRAME],
+impl Default for Label {
+    fn default() -> Self {
+        Label::to_port(PortId(0), VifId(0))
+    }
 }
 
 /// One direction between two threads.
 #[derive(Debug)]
 pub struct Handoff {
-    empty: ArrayQueue<Box<Parcel>>,
-    full: ArrayQueue<Box<Parcel>>,
-    /// How many of those in `full` are of each VIF. The sender adds, the receiver subtracts.
+    parcels: Parcels<Label>,
+    /// How many of those that wait are of each VIF. The sender adds, the receiver subtracts.
     held: Box<[AtomicU32]>,
 }
 
 impl Handoff {
     /// Room for `parcels` frames of `vifs` VIFs.
     pub fn new(parcels: usize, vifs: usize) -> Handoff {
-        let empty = ArrayQueue::new(parcels);
-        for _ in 0..parcels {
-            let label = Label::to_port(PortId(0), VifId(0));
-            let parcel = Box::new(Parcel { label, len: 0, frame: [0; MAX_FRAME] });
-            // The queue has room for exactly these.
-            drop(empty.push(parcel));
-        }
         let held = std::iter::repeat_with(AtomicU32::default).take(vifs).collect();
-        Handoff { empty, full: ArrayQueue::new(parcels), held }
+        Handoff { parcels: Parcels::new(parcels), held }
     }
 
     /// Copies a frame in. False where there is no room for it, or none for its VIF.
     #[must_use]
     pub fn send(&self, label: Label, frame: &[u8]) -> bool {
-        if frame.len() > MAX_FRAME {
-            return false;
-        }
         let Some(held) = self.held.get(label.vif.index()) else { return false };
         // Relaxed: an answer that is a frame late either way is as good.
         let own = held.load(Ordering::Relaxed);
-        if !Pool::Parcels.may_take(own as usize, self.empty.len()) {
+        if !Pool::Parcels.may_take(own as usize, self.parcels.room()) {
             return false;
         }
-        let Some(mut parcel) = self.empty.pop() else { return false };
-        parcel.label = label;
-        parcel.len = frame.len();
-        parcel.frame[..frame.len()].copy_from_slice(frame);
+        // First, for the receiver may have it at once.
         held.fetch_add(1, Ordering::Relaxed);
-        // As many parcels exist as there is room for.
-        self.full.push(parcel).is_ok()
+        let sent = self.parcels.send(label, frame);
+        if !sent {
+            held.fetch_sub(1, Ordering::Relaxed);
+        }
+        sent
     }
 
     /// Shows the oldest frame to `take`. `None` where there is none.
     pub fn receive<T>(&self, take: impl FnOnce(Label, &[u8]) -> T) -> Option<T> {
-        let parcel = self.full.pop()?;
-        if let Some(held) = self.held.get(parcel.label.vif.index()) {
-            held.fetch_sub(1, Ordering::Relaxed);
-        }
-        let taken = take(parcel.label, &parcel.frame[..parcel.len]);
-        // As many parcels exist as there is room for.
-        drop(self.empty.push(parcel));
-        Some(taken)
+        self.parcels.receive(|label, frame| {
+            if let Some(held) = self.held.get(label.vif.index()) {
+                held.fetch_sub(1, Ordering::Relaxed);
+            }
+            take(label, frame)
+        })
     }
 
     /// Whether nothing waits.
     #[inline(always)]
     pub fn is_empty(&self) -> bool {
-        self.full.is_empty()
+        self.parcels.is_empty()
     }
 }
 
@@ -108,6 +90,7 @@ impl Handoff {
 mod tests {
     use super::*;
     use crate::tables::AdjacencyId;
+    use crate::worker::parcels::MAX_FRAME;
 
     #[test]
     fn frames_arrive_in_order_and_a_full_queue_refuses() {

@@ -2,22 +2,26 @@
 //! out the verdicts. [`Worker::turn`] is the loop's body and reads no clock; the thread around it
 //! ([`crate::daemon`]) brings time, sleep and pinning.
 
+pub mod bpf;
+pub mod capture;
+mod ends;
 pub mod handoff;
+mod parcels;
+mod watched;
 
 use std::sync::Arc;
 
 use crate::fib::FibReader;
 use crate::path;
-use crate::port::{BURST, Frame, Pool, Port};
+use crate::port::{BURST, Pool, Port};
 use crate::publish::Subscriber;
 use crate::stage::police::Budgets;
 use crate::stage::{Burst, Context};
-use crate::tables::counters::{VifCounters, WorkerCounters};
-use crate::tables::{
-    AdjacencyId, Choice, DropReason, Facts, Loss, PortId, PuntReason, Snapshot, Urgency, Verdict,
-    VifId, place_vif,
-};
-use crate::worker::handoff::{Handoff, Label};
+use crate::tables::counters::WorkerCounters;
+use crate::tables::{Facts, PortId, PuntReason, Snapshot, Urgency, Verdict, VifId};
+use capture::{Captures, Mark};
+use ends::{count_sent, settle, transmit};
+use handoff::{Handoff, Label};
 
 /// Most frames taken from the slow path in one turn.
 const INJECT: usize = 64;
@@ -71,6 +75,7 @@ pub struct Worker<P> {
     counters: Arc<WorkerCounters>,
     budgets: Budgets,
     exchange: Arc<Exchange>,
+    captures: Captures,
 }
 
 impl<P: Port> Worker<P> {
@@ -93,6 +98,7 @@ impl<P: Port> Worker<P> {
             counters,
             budgets: Budgets::new(vifs),
             exchange,
+            captures: Captures::default(),
         }
     }
 
@@ -115,6 +121,11 @@ impl<P: Port> Worker<P> {
     /// What the worker counts.
     pub fn counters(&self) -> &WorkerCounters {
         &self.counters
+    }
+
+    /// The worker's captures, to begin and end them between turns.
+    pub fn captures_mut(&mut self) -> &mut Captures {
+        &mut self.captures
     }
 
     /// The tables' end of this worker, to sleep and wake.
@@ -145,7 +156,7 @@ impl<P: Port> Worker<P> {
         let mut turn = Turn::default();
         // Before what is forwarded: a session must not suffer from a full transmit ring.
         if !self.exchange.injected.is_empty() {
-            turn.frames += self.inject();
+            turn.frames += self.inject(now);
         }
         // Before the first publication the tables have no port: what has arrived waits in the rings.
         for index in 0..self.ports.len().min(self.tables.snapshot().ports.len()) {
@@ -176,6 +187,10 @@ impl<P: Port> Worker<P> {
     /// Runs the burst through the path and carries out its verdicts; returns how many were punted.
     #[inline]
     fn process(&mut self, port: PortId, now: u64) -> usize {
+        let watched = !self.captures.is_empty() && self.captures.concern(port);
+        if watched {
+            self.captures.before(port, &self.burst.frames, self.pool.area(), now);
+        }
         let mut context = Context {
             tables: self.tables.snapshot(),
             fib: &self.fib,
@@ -187,6 +202,9 @@ impl<P: Port> Worker<P> {
         };
         let generation = context.tables.generation;
         path::run(&mut self.burst, &mut context);
+        if watched {
+            return self.carry_out_watched((port, generation, now));
+        }
         let only_port = self.burst.only_port();
         let mut frames = std::mem::take(&mut self.burst.frames);
         let Worker { pool, ports, burst, counters, exchange, .. } = self;
@@ -216,10 +234,12 @@ impl<P: Port> Worker<P> {
     }
 
     /// Sends what the slow path originated.
-    fn inject(&mut self) -> usize {
+    fn inject(&mut self, now: u64) -> usize {
+        self.captures.begin(now);
+        let generation = self.tables.snapshot().generation;
         let mut count = 0;
         while count < INJECT {
-            let Worker { exchange, pool, ports, counters, .. } = self;
+            let Worker { exchange, pool, ports, counters, captures, .. } = self;
             let sent = exchange.injected.receive(|label, packet| {
                 let port = ports.get_mut(label.port.index()).and_then(Option::as_mut);
                 let vif = counters.vif(label.vif);
@@ -230,6 +250,10 @@ impl<P: Port> Worker<P> {
                             vif.tx_frames.add(1);
                             vif.tx_octets.add(packet.len() as u64);
                             count_sent(counters, label.port, 1, packet.len() as u64);
+                            if !captures.is_empty() {
+                                let mark = Mark::originated(label, packet.len(), now, generation);
+                                captures.sent(&mark, packet);
+                            }
                         }
                         Err(frame) => {
                             pool.give(frame);
@@ -249,121 +273,5 @@ impl<P: Port> Worker<P> {
             count += 1;
         }
         count
-    }
-}
-
-/// Puts frames that leave by the same port now, and their lanes, on its ring.
-#[inline(always)]
-fn transmit<'a, P: Port>(
-    burst: &Burst,
-    frames: impl Iterator<Item = (Frame, &'a u8)>,
-    (id, now): (PortId, u64),
-    mut egress: Option<&mut P>,
-    counters: &WorkerCounters,
-    pool: &mut Pool,
-) {
-    let vifs = counters.vifs();
-    let (mut sent, mut octets) = (0, 0);
-    for (frame, &lane) in frames {
-        let lane = usize::from(lane) % BURST;
-        let len = burst.to_octets[lane];
-        let frame = frame.with_packet(burst.to_at[lane], len);
-        let ingress = count_received(vifs, burst, lane);
-        let refused = match &mut egress {
-            Some(port) => port.tx(frame).err().map(|frame| (frame, DropReason::TxFull)),
-            None => Some((frame, DropReason::EgressDown)),
-        };
-        if let Some((frame, reason)) = refused {
-            lose(burst, counters, pool, lane, (reason, now), frame);
-            continue;
-        }
-        ingress.forwarded.add(1);
-        let egress = &vifs[place_vif(burst.to_place[lane])];
-        egress.tx_frames.add(1);
-        egress.tx_octets.add(len.into());
-        sent += 1;
-        octets += u64::from(len);
-    }
-    count_sent(counters, id, sent, octets);
-}
-
-/// Drops a frame that its port does not take, as it would have left.
-#[cold]
-#[inline(never)]
-fn lose(
-    burst: &Burst,
-    counters: &WorkerCounters,
-    pool: &mut Pool,
-    lane: usize,
-    (reason, now): (DropReason, u64),
-    frame: Frame,
-) {
-    if let Some(vif) = burst.vif(lane) {
-        counters.vif(vif).rare.drops[reason.index()].add(1);
-        if let Some(drops) = counters.last_drops.vif(vif) {
-            drops.record(Loss::Dropped(reason), pool.area().packet(&frame), now);
-        }
-    }
-    pool.give(frame);
-}
-
-/// Carries out a drop or a punt of a frame of this port, decided now by tables of this generation; returns whether it went
-/// to the slow path.
-#[inline]
-fn settle(
-    burst: &Burst,
-    counters: &WorkerCounters,
-    exchange: &Exchange,
-    pool: &Pool,
-    (port, generation, now): (PortId, u64, u64),
-    lane: usize,
-    frame: &Frame,
-) -> bool {
-    let (drop, punt) = match burst.verdicts[lane] {
-        Verdict::Drop(reason) => (reason, None),
-        Verdict::Punt(reason) => (DropReason::PuntQueueFull, Some(reason)),
-        Verdict::Forward => return false,
-    };
-    let Some(vif) = burst.vif(lane) else {
-        counters.port(port).drops[drop.index()].add(1);
-        if let Some(drops) = counters.last_drops.port(port) {
-            drops.record(Loss::Dropped(drop), pool.area().packet(frame), now);
-        }
-        return false;
-    };
-    let received = count_received(counters.vifs(), burst, lane);
-    if let Some(reason) = punt {
-        let l3 = u8::try_from(burst.l3[lane]).unwrap_or(u8::MAX);
-        let adjacency = AdjacencyId(burst.adjacency[lane]);
-        let choice = reason.has_egress().then_some(Choice { generation, adjacency });
-        let label = Label { port, vif, reason, l3, choice };
-        if exchange.queue(reason).send(label, pool.area().packet(frame)) {
-            received.rare.punted[reason.index()].add(1);
-            return true;
-        }
-    }
-    received.rare.drops[drop.index()].add(1);
-    if let Some(drops) = counters.last_drops.vif(vif) {
-        drops.record(Loss::Dropped(drop), pool.area().packet(frame), now);
-    }
-    false
-}
-
-/// Counts a lane's frame as received by its VIF, which is known; gives that VIF's counters.
-#[inline(always)]
-fn count_received<'a>(vifs: &'a [VifCounters], burst: &Burst, lane: usize) -> &'a VifCounters {
-    let vif = &vifs[place_vif(burst.place[lane])];
-    vif.rx_frames.add(1);
-    vif.rx_octets.add(burst.octets[lane].into());
-    vif
-}
-
-/// Counts frames as sent by a port.
-#[inline(always)]
-fn count_sent(counters: &WorkerCounters, port: PortId, frames: u64, octets: u64) {
-    if frames > 0 {
-        let port = counters.port(port);
-        port.tx_frames.add(frames);
-        port.tx_octets.add(octets);
     }
 }

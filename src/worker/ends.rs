@@ -1,0 +1,138 @@
+//! How a frame ends: it leaves by a port, goes to the slow path, or is dropped; and what is counted of that.
+
+use super::Exchange;
+use super::handoff::Label;
+use crate::port::{BURST, Frame, Pool, Port};
+use crate::stage::Burst;
+use crate::tables::counters::{VifCounters, WorkerCounters};
+use crate::tables::{AdjacencyId, Choice, DropReason, Loss, PortId, Verdict, place_vif};
+
+/// Puts frames that leave by the same port now, and their lanes, on its ring.
+#[inline(always)]
+pub(super) fn transmit<'a, P: Port>(
+    burst: &Burst,
+    frames: impl Iterator<Item = (Frame, &'a u8)>,
+    (id, now): (PortId, u64),
+    mut egress: Option<&mut P>,
+    counters: &WorkerCounters,
+    pool: &mut Pool,
+) {
+    let vifs = counters.vifs();
+    let (mut sent, mut octets) = (0, 0);
+    for (frame, &lane) in frames {
+        let lane = usize::from(lane) % BURST;
+        match transmit_one(burst, frame, lane, &mut egress, vifs) {
+            Ok(len) => {
+                sent += 1;
+                octets += u64::from(len);
+            }
+            Err((frame, reason)) => lose(burst, counters, pool, lane, (reason, now), frame),
+        }
+    }
+    count_sent(counters, id, sent, octets);
+}
+
+/// Puts a lane's frame on its port's ring; gives its octets, or the frame back and why it does not leave. It is counted
+/// as received either way, and as sent.
+#[inline(always)]
+pub(super) fn transmit_one<P: Port>(
+    burst: &Burst,
+    frame: Frame,
+    lane: usize,
+    egress: &mut Option<&mut P>,
+    vifs: &[VifCounters],
+) -> Result<u32, (Frame, DropReason)> {
+    let len = burst.to_octets[lane];
+    let frame = frame.with_packet(burst.to_at[lane], len);
+    let ingress = count_received(vifs, burst, lane);
+    match egress {
+        Some(port) => port.tx(frame).map_err(|frame| (frame, DropReason::TxFull))?,
+        None => return Err((frame, DropReason::EgressDown)),
+    }
+    ingress.forwarded.add(1);
+    let egress = &vifs[place_vif(burst.to_place[lane])];
+    egress.tx_frames.add(1);
+    egress.tx_octets.add(len.into());
+    Ok(len)
+}
+
+/// Drops a frame that its port does not take, as it would have left.
+#[cold]
+#[inline(never)]
+pub(super) fn lose(
+    burst: &Burst,
+    counters: &WorkerCounters,
+    pool: &mut Pool,
+    lane: usize,
+    (reason, now): (DropReason, u64),
+    frame: Frame,
+) {
+    if let Some(vif) = burst.vif(lane) {
+        counters.vif(vif).rare.drops[reason.index()].add(1);
+        if let Some(drops) = counters.last_drops.vif(vif) {
+            drops.record(Loss::Dropped(reason), pool.area().packet(&frame), now);
+        }
+    }
+    pool.give(frame);
+}
+
+/// Carries out a drop or a punt of a frame of this port, decided now by tables of this generation; returns whether it went
+/// to the slow path.
+#[inline]
+pub(super) fn settle(
+    burst: &Burst,
+    counters: &WorkerCounters,
+    exchange: &Exchange,
+    pool: &Pool,
+    (port, generation, now): (PortId, u64, u64),
+    lane: usize,
+    frame: &Frame,
+) -> bool {
+    let (drop, punt) = match burst.verdicts[lane] {
+        Verdict::Drop(reason) => (reason, None),
+        Verdict::Punt(reason) => (DropReason::PuntQueueFull, Some(reason)),
+        Verdict::Forward => return false,
+    };
+    let Some(vif) = burst.vif(lane) else {
+        counters.port(port).drops[drop.index()].add(1);
+        if let Some(drops) = counters.last_drops.port(port) {
+            drops.record(Loss::Dropped(drop), pool.area().packet(frame), now);
+        }
+        return false;
+    };
+    let received = count_received(counters.vifs(), burst, lane);
+    if let Some(reason) = punt {
+        let l3 = u8::try_from(burst.l3[lane]).unwrap_or(u8::MAX);
+        let adjacency = AdjacencyId(burst.adjacency[lane]);
+        let choice = reason.has_egress().then_some(Choice { generation, adjacency });
+        let label = Label { port, vif, reason, l3, choice };
+        if exchange.queue(reason).send(label, pool.area().packet(frame)) {
+            received.rare.punted[reason.index()].add(1);
+            return true;
+        }
+    }
+    received.rare.drops[drop.index()].add(1);
+    if let Some(drops) = counters.last_drops.vif(vif) {
+        drops.record(Loss::Dropped(drop), pool.area().packet(frame), now);
+    }
+    false
+}
+
+/// Counts a lane's frame as received by its VIF, which is known; gives that VIF's counters.
+#[inline(always)]
+fn count_received<'a>(vifs: &'a [VifCounters], burst: &Burst, lane: usize) -> &'a VifCounters {
+    let vif = &vifs[place_vif(burst.place[lane])];
+    vif.rx_frames.add(1);
+    vif.rx_octets.add(burst.octets[lane].into());
+    vif
+}
+
+/// Counts frames as sent by a port.
+#[inline(always)]
+pub(super) fn count_sent(counters: &WorkerCounters, port: PortId, frames: u64, octets: u64) {
+    if frames > 0 {
+        let port = counters.port(port);
+        port.tx_frames.add(frames);
+        port.tx_octets.add(octets);
+    }
+}

@@ -6,11 +6,12 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use station::admin::answer::Answer;
+use station::admin::answer::{Answer, Piece};
 use station::admin::protocol::{ErrorKind, Request};
 use station::admin::rows::{ChangeResult, RouteRow, VrfRow};
 use station::admin::server::{Call, Limits, MAX_CONNECTIONS, MAX_OWN, QUEUE, Server};
@@ -23,6 +24,24 @@ const LIMITS: Limits = Limits {
     write: Duration::from_millis(500),
     answer: Duration::from_millis(800),
 };
+
+/// Streams that run now.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
+struct Runs;
+
+impl Runs {
+    fn begin() -> Runs {
+        RUNNING.fetch_add(1, SeqCst);
+        Runs
+    }
+}
+
+impl Drop for Runs {
+    fn drop(&mut self) {
+        RUNNING.fetch_sub(1, SeqCst);
+    }
+}
 
 /// A server with a control thread that answers a few requests.
 struct Station {
@@ -63,6 +82,22 @@ fn control(call: Call) {
         Request::ConfigApply(_) => {
             let notes = vec![call.text, format!("{:?}", call.terms), format!("{:?}", call.author)];
             Answer::result(ChangeResult { notes, ..ChangeResult::default() })
+        }
+        // A row every 20 ms, for as long as the client wants; it is counted as long as it runs.
+        Request::ShowConsistency => {
+            let runs = Runs::begin();
+            Answer::Stream(Box::new(move |stop| {
+                let _ = &runs;
+                thread::sleep(Duration::from_millis(20));
+                let row = VrfRow {
+                    name: if stop { "last" } else { "more" }.into(),
+                    kind: VrfKind::Vpc,
+                    vifs: 0,
+                    ipv4_routes: 0,
+                    ipv6_routes: 0,
+                };
+                Piece { rows: vec![row.into()], last: stop }
+            }))
         }
         // Is never answered.
         Request::ShowWorkers => return std::mem::forget(call.reply),
@@ -133,6 +168,40 @@ fn answers_are_rows_results_or_errors() {
     assert_eq!(client.ask("stop")["result"]["generation"], 2);
     assert_eq!(client.ask("show_vifs")["error"]["kind"], "not_found");
     assert_eq!(client.ask("show_neighbors")["error"]["kind"], "internal");
+}
+
+#[test]
+fn a_stream_ends_with_its_client() {
+    let station = station();
+    // Who has enough closes the sending half, and gets what is left and the end.
+    let mut client = station.client();
+    assert_eq!(client.ask("show_consistency").to_string(), r#"{"v":1}"#, "it has begun");
+    assert_eq!(client.line()["rows"][0]["name"], "more");
+    client.0.get_mut().shutdown(std::net::Shutdown::Write).unwrap();
+    let last = loop {
+        let line = client.line();
+        if line["end"] == true {
+            break line;
+        }
+    };
+    assert_eq!(last["rows"][0]["name"], "last");
+    // Who is gone: the stream is dropped, also that of a client that did not read.
+    drop(client);
+    let mut gone = station.client();
+    gone.ask("show_consistency");
+    drop(gone);
+    let mut asleep = station.client();
+    asleep.ask("show_consistency");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while RUNNING.load(SeqCst) > 1 {
+        assert!(Instant::now() < deadline, "{} streams run", RUNNING.load(SeqCst));
+        thread::sleep(Duration::from_millis(20));
+    }
+    drop(asleep);
+    while RUNNING.load(SeqCst) > 0 {
+        assert!(Instant::now() < deadline, "the stream of nobody runs");
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]

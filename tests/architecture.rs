@@ -72,6 +72,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("netlink/mod.rs", "poll(2)"),
     ("netns.rs", "unshare(2)"),
     ("tap/device.rs", "ioctl(2)"),
+    ("cli/stationctl/libpcap.rs", "dlopen(3) and libpcap's functions"),
     ("port/af_xdp/nic.rs", "sockets and if_indextoname(3)"),
 ];
 

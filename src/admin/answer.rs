@@ -16,8 +16,18 @@ pub enum Answer {
     Last(Outcome, Box<dyn FnOnce() + Send>),
     /// No.
     Refused(Refusal),
+    /// Rows as they happen: the function gives those of a short while; it is told whether the client has enough.
+    Stream(Box<dyn FnMut(bool) -> Piece + Send>),
     /// What the connection's own thread finds out.
     Later(Box<dyn FnOnce() -> Answer + Send>),
+}
+
+/// What happened in a short while.
+pub struct Piece {
+    /// Rows; often none.
+    pub rows: Vec<Row>,
+    /// The answer ends with these.
+    pub last: bool,
 }
 
 impl Answer {

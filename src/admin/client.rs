@@ -100,6 +100,15 @@ impl Client {
         }
     }
 
+    /// A handle to end a stream by: closing its sending half tells the station that the client has enough.
+    ///
+    /// # Errors
+    /// [`Failure::Unreachable`]: there are no descriptors left.
+    pub fn handle(&self) -> Result<UnixStream, Failure> {
+        let handle = self.stream.get_ref().try_clone();
+        handle.map_err(|error| Failure::Unreachable(format!("cannot watch the station: {error}")))
+    }
+
     /// Waits until the station's process is gone, with all that it held.
     ///
     /// # Errors

@@ -14,6 +14,8 @@
 //! Beside `"v"` a request may have what goes with a change: `"comment"` and `"yes"` ([`Terms`]). A request with
 //! `"octets"` is followed by so many octets of text.
 
+mod capture;
+mod rights;
 mod with;
 
 use std::net::IpAddr;
@@ -24,6 +26,9 @@ use serde::{Deserialize, Serialize};
 /// The longest text that follows a request, in octets.
 pub use crate::config::MAX_FILE;
 use crate::config::edit::EditError;
+pub use capture::{CaptureRequest, Direction, Filter, Judged};
+pub use rights::Right;
+
 pub use crate::config::edit::{Action, RouteAdd, RouteDel, Via, VifAdd};
 pub use with::{Apply, Terms, Upload};
 
@@ -75,6 +80,9 @@ pub enum Request {
     ShowOutages(Period),
     /// How available VIFs were ([`crate::admin::rows::SlaRow`]).
     ShowSla(Period),
+    /// Copies of frames, as they pass ([`crate::admin::rows::CaptureRow`]). The answer goes on until the client
+    /// closes its sending half, or what it asked for has been seen.
+    Capture(CaptureRequest),
     /// What a packet to an address would meet ([`crate::admin::rows::LookupResult`]).
     Lookup(LookupRequest),
     /// Adds a route ([`crate::admin::rows::ChangeResult`], as all changes).
@@ -152,33 +160,6 @@ pub enum Request {
 }
 
 impl Request {
-    /// Whether it changes anything.
-    pub const fn is_change(&self) -> bool {
-        !matches!(
-            self,
-            Request::Version
-                | Request::ShowPorts
-                | Request::ShowVifs
-                | Request::ShowVrfs
-                | Request::ShowRoutes(_)
-                | Request::ShowNeighbors
-                | Request::ShowCounters(_)
-                | Request::ShowDrops(_)
-                | Request::ShowWorkers
-                | Request::ShowBgp { .. }
-                | Request::ShowBgpRoutes { .. }
-                | Request::ShowConsistency
-                | Request::ShowOutages(_)
-                | Request::ShowSla(_)
-                | Request::Lookup(_)
-                | Request::Reload { dry_run: true }
-                | Request::ConfigHistory
-                | Request::ConfigShow { .. }
-                | Request::ConfigDiff { .. }
-                | Request::ConfigCheck(_)
-        )
-    }
-
     /// How many octets of text follow.
     pub const fn octets(&self) -> u64 {
         match self {

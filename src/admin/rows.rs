@@ -2,11 +2,13 @@
 //! destination MAC to the end of the payload, without FCS. The field names are stable.
 
 mod bgp;
+mod capture;
 mod changes;
 mod drops;
 mod failover;
 
 pub use bgp::{BgpRouteRow, BgpRow};
+pub use capture::{CaptureEnd, CaptureRow, CapturedFrame};
 pub use changes::{ChangeResult, ConfigText, HistoryRow};
 pub use drops::{DropRow, DroppedFrame};
 pub use failover::{ConsistencyRow, OutageRow, SlaRow};
@@ -361,7 +363,7 @@ sum! {
     Row {
         Port(PortRow), Vif(VifRow), Vrf(VrfRow), Route(RouteRow), Neighbor(NeighborRow),
         Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow), Drop(DropRow),
-        History(HistoryRow),
+        History(HistoryRow), Capture(CaptureRow),
     }
 }
 

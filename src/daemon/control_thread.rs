@@ -18,7 +18,7 @@ use super::events::{Event, Events};
 use super::failover::{self, Failover};
 use super::holds::Holds;
 use super::port_thread::Done;
-use super::{answer, bgp, change, counters, drops, history, routes, view};
+use super::{answer, bgp, captures, change, counters, drops, history, routes, view};
 use crate::admin::protocol::Request;
 use crate::admin::rows::ChangeResult;
 use crate::admin::server::{Call, Reply};
@@ -259,6 +259,7 @@ impl Control {
             Request::ShowBgp { vif } => bgp::show(self, vif.as_deref()),
             Request::ShowBgpRoutes { vif, direction } => bgp::routes(self, vif, *direction),
             Request::BgpReset { vif, peer } => bgp::reset(self, vif, *peer, terms.yes),
+            Request::Capture(request) => captures::start(self, request),
             Request::Lookup(request) => answer::lookup(self, request),
             Request::ClearCounters => change::clear_counters(self),
             Request::ConfigHistory => history::history(self),

@@ -47,6 +47,8 @@ pub(super) struct Datapath {
     pub frames: usize,
     /// When the monotonic time of workers and slow path began.
     started: Instant,
+    /// A clone for each capture that runs.
+    pub captures: Arc<()>,
     /// What the audits of the open ports find.
     pub findings: Receiver<Finding>,
     audits: audit_thread::Orders,
@@ -189,6 +191,7 @@ impl Datapath {
             slow_counters,
             frames: plan.frames,
             started,
+            captures: Arc::default(),
             findings,
             audits,
             jobs,

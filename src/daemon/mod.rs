@@ -4,6 +4,7 @@ mod answer;
 mod audit_thread;
 mod bgp;
 mod book;
+mod captures;
 mod change;
 mod consent;
 mod control_thread;

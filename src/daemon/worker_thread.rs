@@ -16,6 +16,7 @@ use crate::ledger::Keeper;
 use crate::port::af_xdp::{SocketOptions, XdpProgram, XskError, XskPort};
 use crate::tables::PortId;
 use crate::worker::Worker;
+use crate::worker::capture::Tap;
 
 /// How long a worker looks for frames before it sleeps: longer than the gaps in traffic worth
 /// polling for, short enough that an idle station uses no CPU to speak of.
@@ -41,6 +42,10 @@ pub(super) enum Order {
     },
     /// Close the worker's queue of a port whose interface is gone.
     Detach { port: PortId },
+    /// Begin a capture, and say so.
+    Capture { tap: Arc<Tap>, reply: Sender<()> },
+    /// Let go of captures that have ended.
+    EndCaptures,
     /// Close all ports and end.
     Stop,
 }
@@ -208,6 +213,11 @@ impl Body {
                     drop(reply.send(self.attach(port, &program, options)));
                 }
                 Order::Detach { port } => self.detach(port),
+                Order::Capture { tap, reply } => {
+                    self.worker.captures_mut().attach(tap);
+                    let _ = reply.send(());
+                }
+                Order::EndCaptures => self.worker.captures_mut().detach_ended(),
                 Order::Stop => {
                     let ports: Vec<PortId> = self.worker.ports_by_id().map(|(id, _)| id).collect();
                     ports.into_iter().for_each(|port| self.detach(port));

@@ -3,6 +3,7 @@
 //! station do with this frame?"; nothing in it is a model, every part is the one that `stationd` runs.
 
 pub mod capture;
+pub mod pcapng;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -5,11 +5,14 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{RecvTimeoutError, Sender};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::peer::Peer;
 use super::{Call, Limits, Reply, author};
-use crate::admin::answer::{Answer, Line};
-use crate::admin::protocol::{self, ErrorKind, MAX_FILE, MAX_REQUEST, Refusal, Request, Terms};
+use crate::admin::answer::{Answer, Line, Piece};
+use crate::admin::protocol::{
+    self, ErrorKind, MAX_FILE, MAX_REQUEST, Refusal, Request, Right, Terms,
+};
 use crate::admin::rows::{Outcome, Row};
 use crate::history::Author;
 
@@ -17,6 +20,8 @@ use crate::history::Author;
 const ROWS: usize = 256;
 /// Octets written between two looks at the clock.
 const PIECE: usize = 64 << 10;
+/// Between two lines of a stream, where nothing happens.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
 /// Why a connection ends.
 enum End {
@@ -54,15 +59,21 @@ impl Connection {
                 Err(End::Refused(refusal)) => return self.refuse_at_once(&refusal),
             };
             let answer = match protocol::decode(&line) {
+                Ok((request, _)) if request.right() == Right::Capture && !peer.is_own() => {
+                    tracing::warn!(uid = peer.uid, pid = peer.pid, ?request, "denied");
+                    let message =
+                        "a capture shows customers' traffic: be root or the station's own user";
+                    Answer::refused(ErrorKind::Denied, message)
+                }
                 Ok((request, terms)) => {
                     let text = match self.receive_text(request.octets()) {
                         Ok(text) => text,
                         Err(End::Quiet) => return,
                         Err(End::Refused(refusal)) => return self.refuse_at_once(&refusal),
                     };
-                    let author = match request.is_change() {
-                        true => author::of(peer),
-                        false => author::bare(peer),
+                    let author = match request.right() {
+                        Right::Ask => author::bare(peer),
+                        Right::Change | Right::Capture => author::of(peer),
                     };
                     ask(request, terms, text, author, calls, self.limits.answer)
                 }
@@ -180,6 +191,7 @@ impl Connection {
                 then();
                 written
             }
+            Answer::Stream(next) => self.pass_on(next),
             Answer::Rows(mut rows) => loop {
                 let chunk: Vec<Row> = rows.by_ref().take(ROWS).collect();
                 let end = chunk.len() < ROWS;
@@ -189,6 +201,34 @@ impl Connection {
                 }
             },
         }
+    }
+
+    /// Passes on what happens until it ends, or the client does. A client that does not read loses what it does not
+    /// take, and only after a long while the connection.
+    fn pass_on(&mut self, mut next: Box<dyn FnMut(bool) -> Piece + Send>) -> io::Result<()> {
+        let patience = std::mem::replace(&mut self.limits.write, self.limits.idle);
+        self.stream.set_write_timeout(Some(self.limits.write))?;
+        // At once, so that the client knows that it has begun.
+        self.write(&Line::<Row>::empty())?;
+        let mut written = Instant::now();
+        loop {
+            let Piece { rows, last } = next(self.has_enough());
+            if last || !rows.is_empty() || written.elapsed() > SIGN_OF_LIFE {
+                self.write(&Line::<Row> { rows, end: last, ..Line::empty() })?;
+                written = Instant::now();
+            }
+            if last {
+                self.limits.write = patience;
+                return self.stream.set_write_timeout(Some(patience));
+            }
+        }
+    }
+
+    /// Whether the client has closed its sending half, or is gone.
+    fn has_enough(&self) -> bool {
+        let mut fds = [PollFd::new(&self.stream, PollFlags::RDHUP)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut fds, Some(&at_once)).is_ok_and(|ready| ready > 0)
     }
 
     fn write<R: serde::Serialize>(&mut self, line: &Line<R>) -> io::Result<()> {
@@ -238,7 +278,7 @@ fn ask(
     calls: &Sender<Call>,
     limit: Duration,
 ) -> Answer {
-    if request.is_change() {
+    if request.right() != Right::Ask {
         let (uid, pid, login_uid) = (author.uid, author.pid, author.login_uid);
         tracing::info!(uid, pid, login_uid, ?request, comment = terms.comment, "admin request");
     }

@@ -21,6 +21,13 @@ pub(super) struct Peer {
     pub(super) pid: i32,
 }
 
+impl Peer {
+    /// Whether it is root or the daemon's own user.
+    pub(super) fn is_own(&self) -> bool {
+        is_own_user(self.uid)
+    }
+}
+
 /// Whether the peer is root or the daemon's own user.
 pub(super) fn is_own(stream: &UnixStream) -> bool {
     socket_peercred(stream).is_ok_and(|peer| is_own_user(peer.uid.as_raw()))

@@ -9,6 +9,7 @@ use clap_complete::Shell;
 use ipnet::IpNet;
 
 use super::bgp::Bgp;
+use super::capture::CaptureArgs;
 use super::config::Config;
 use super::drops::DropArgs;
 use super::edits::{Edit, Route, TermsArgs, Vif, Yes};
@@ -71,6 +72,8 @@ pub(super) enum StationCommand {
         /// The packet's destination
         address: IpAddr,
     },
+    /// Stream copies of frames as they pass, as pcapng: for tshark, Wireshark, tcpdump
+    Capture(CaptureArgs),
     /// Set counters to zero
     #[command(subcommand)]
     Clear(Clear),
@@ -186,6 +189,7 @@ impl StationCommand {
                 vrf: vrf.clone(),
                 address: *address,
             }),
+            StationCommand::Capture(capture) => capture.request(),
             StationCommand::Clear(Clear::Counters) => Request::ClearCounters,
             StationCommand::Reload { dry_run, .. } => Request::Reload { dry_run: *dry_run },
             StationCommand::Stop { keep_sessions, .. } => {

@@ -18,6 +18,8 @@ milliseconds.
   drops      scope name reason count first_ms last_ms help frames[{count last_ms octets source_mac
              destination_mac vlans[] service_tag ethertype protocol source destination source_port
              destination_port}]
+  capture    frame{time_ns direction port vif verdict comment octets data}, the last one end{port frames
+             lost reason}
   workers    worker cpu generation loops empty bursts frames burst_fill ns_per_frame sleeps syscalls
              syscalls_per_frame lost frames_free frames_total
   bgp        vif vrf peer peer_as local local_as state since_s bfd last_error accepted

@@ -3,11 +3,13 @@
 
 mod args;
 mod bgp;
+mod capture;
 mod config;
 mod drops;
 mod edits;
 mod failover;
 mod json_help;
+mod libpcap;
 mod output;
 mod table;
 mod tables;
@@ -27,7 +29,7 @@ use crate::admin::rows::{
     LookupResult, NeighborRow, OutageRow, PortRow, RouteRow, SlaRow, VersionInfo, VifRow, VrfRow,
     WorkerRow,
 };
-use args::{Args, Command};
+use args::{Args, Command, StationCommand};
 use output::Show;
 
 /// Why nothing is shown.
@@ -38,6 +40,8 @@ enum Failure {
     Input(io::Error),
     /// The answer cannot be written.
     Output(io::Error),
+    /// It is not asked.
+    Usage(String),
 }
 
 impl From<client::Failure> for Failure {
@@ -65,6 +69,7 @@ pub fn run() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(Failure::Input(error)) => (1, error.to_string()),
+        Err(Failure::Usage(message)) => (2, message),
         Err(Failure::Output(error)) => (1, format!("cannot write: {error}")),
         Err(Failure::Answer(failure)) => match &failure {
             client::Failure::Refused(_) => (1, failure.to_string()),
@@ -84,6 +89,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
             clap_complete::generate(*shell, &mut Args::command(), "stationctl", &mut script);
             return Ok(out.write_all(&script)?);
         }
+        Command::Station(StationCommand::Capture(capture)) => return capture.run(args, out),
         Command::Station(command) => (command.request(), command.terms()),
     };
     match &request {

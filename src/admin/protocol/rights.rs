@@ -1,0 +1,53 @@
+//! Who may make which request.
+
+use super::Request;
+
+/// Who may make a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// Root, the daemon's own user, and members of the group of the socket's file.
+    Ask,
+    /// The same; the log has a line of it.
+    Change,
+    /// Root and the daemon's own user; the log has a line of it.
+    Capture,
+}
+
+impl Request {
+    /// Who may make it.
+    pub const fn right(&self) -> Right {
+        match self {
+            Request::Capture(_) => Right::Capture,
+            _ if self.is_change() => Right::Change,
+            _ => Right::Ask,
+        }
+    }
+
+    /// Whether it changes anything.
+    pub const fn is_change(&self) -> bool {
+        !matches!(
+            self,
+            Request::Version
+                | Request::ShowPorts
+                | Request::ShowVifs
+                | Request::ShowVrfs
+                | Request::ShowRoutes(_)
+                | Request::ShowNeighbors
+                | Request::ShowCounters(_)
+                | Request::ShowDrops(_)
+                | Request::ShowWorkers
+                | Request::ShowBgp { .. }
+                | Request::ShowBgpRoutes { .. }
+                | Request::ShowConsistency
+                | Request::ShowOutages(_)
+                | Request::ShowSla(_)
+                | Request::Capture(_)
+                | Request::Lookup(_)
+                | Request::Reload { dry_run: true }
+                | Request::ConfigHistory
+                | Request::ConfigShow { .. }
+                | Request::ConfigDiff { .. }
+                | Request::ConfigCheck(_)
+        )
+    }
+}

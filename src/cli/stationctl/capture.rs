@@ -1,0 +1,204 @@
+//! `capture`: its arguments, and the stream that it writes.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::{ArgGroup, Args as ClapArgs};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::args::{Args, words};
+use super::{Failure, libpcap, output};
+use crate::admin::client::{self, Client};
+use crate::admin::protocol::{CaptureRequest, Direction, Filter, Judged, Request};
+use crate::admin::rows::{CaptureEnd, CaptureRow, PortRow};
+use crate::replay::pcapng::{Framed, Interface, Pcapng};
+use crate::wire::ethernet::Mac;
+
+/// What is captured, for how long, and where to.
+#[derive(ClapArgs, Debug)]
+#[command(group = ArgGroup::new("of").required(true).args(["vif", "port"]))]
+pub(super) struct CaptureArgs {
+    /// Frames of this VIF: with its tags on the way in, through it on the way out
+    #[arg(long, value_name = "NAME")]
+    vif: Option<String>,
+    /// Frames of this port
+    #[arg(long, value_name = "NAME")]
+    port: Option<String>,
+    /// As they came, as they leave, or both
+    #[arg(long, default_value = "both", value_parser = words(&[
+        ("in", Direction::In), ("out", Direction::Out), ("both", Direction::Both),
+    ]))]
+    direction: Direction,
+    /// Only those that were dropped, went to the slow path, or were forwarded (or sent by the station)
+    #[arg(long, value_parser = words(&[
+        ("drop", Judged::Drop), ("punt", Judged::Punt), ("forward", Judged::Forward),
+    ]))]
+    verdict: Option<Judged>,
+    /// Only those dropped or punted for this reason, by the name of its counter
+    #[arg(long, value_name = "REASON")]
+    reason: Option<String>,
+    /// Only those that this expression takes (pcap-filter(7)); tags are looked behind where it does not name them
+    #[arg(long, value_name = "EXPRESSION")]
+    filter: Option<String>,
+    /// End after this many frames
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// End after this many seconds
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: Option<u64>,
+    /// Octets kept of each frame
+    #[arg(long, value_name = "OCTETS", default_value_t = 4096)]
+    snap: usize,
+    /// Where the capture goes; `-`, and what is not given, is standard output
+    #[arg(short, long, value_name = "FILE")]
+    write: Option<PathBuf>,
+}
+
+impl CaptureArgs {
+    /// What goes to the station, but for the filter.
+    pub(super) fn request(&self) -> Request {
+        Request::Capture(self.unfiltered())
+    }
+
+    fn unfiltered(&self) -> CaptureRequest {
+        CaptureRequest {
+            vif: self.vif.clone(),
+            port: self.port.clone(),
+            direction: self.direction,
+            verdict: self.verdict,
+            reason: self.reason.clone(),
+            filter: None,
+            count: self.count,
+            seconds: self.seconds,
+            snap: Some(self.snap),
+        }
+    }
+
+    /// Captures until it ends, or the user does.
+    pub(super) fn run(&self, args: &Args, out: &mut impl Write) -> Result<(), Failure> {
+        let file = self.write.as_ref().filter(|path| path.as_os_str() != "-");
+        if file.is_none() && !args.json && io::stdout().is_terminal() {
+            let message = "a capture is no text: give -w FILE, or pipe it into `tshark -r -`";
+            return Err(Failure::Usage(message.to_owned()));
+        }
+        let mut request = self.unfiltered();
+        if let Some(expression) = &self.filter {
+            let program = libpcap::compile(expression).map_err(Failure::Usage)?;
+            request.filter = Some(Filter { expression: expression.clone(), program });
+        }
+        let mut ports: Vec<PortRow> = Vec::new();
+        let mut client = Client::connect(&args.socket, &Request::ShowPorts)?;
+        while let Some(line) = client.line::<PortRow>()? {
+            ports.extend(line.rows);
+        }
+        let mut client = Client::connect(&args.socket, &Request::Capture(request))?;
+        // The first line says that it has begun, or why not.
+        client.line::<CaptureRow>()?;
+        end_by_signals(client.handle()?)?;
+        match file {
+            Some(path) => {
+                let failed = |error| io::Error::other(format!("{}: {error}", path.display()));
+                let mut file = io::BufWriter::new(File::create(path).map_err(failed)?);
+                pass(args, client, &ports, &mut file)
+            }
+            None => pass(args, client, &ports, out),
+        }
+    }
+}
+
+/// Passes on what the station sends until it ends.
+fn pass(
+    args: &Args,
+    mut client: Client,
+    ports: &[PortRow],
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    if args.json {
+        let mut written = 0;
+        while let Some(line) = client.line::<CaptureRow>()? {
+            output::json_rows(out, &line.rows, written)?;
+            written += line.rows.len();
+            out.flush()?;
+        }
+        return Ok(output::json_end(out, written)?);
+    }
+    // Ports do not change while a station runs.
+    let number = |name: &str| {
+        let at = ports.iter().position(|port| port.name == name);
+        at.and_then(|at| u32::try_from(at).ok()).unwrap_or(0)
+    };
+    let interfaces = ports.iter().map(|port| Interface {
+        name: &port.name,
+        description: &port.interface,
+        mac: port.mac.parse::<Mac>().unwrap_or_default().0,
+    });
+    let mut file = Pcapng::new(out, "stationctl", interfaces)?;
+    file.get_mut().flush()?;
+    let mut end = None;
+    while let Some(line) = client.line::<CaptureRow>()? {
+        for row in &line.rows {
+            match row {
+                CaptureRow::Frame(frame) => {
+                    let data = octets(&frame.data);
+                    file.frame(Framed {
+                        interface: number(&frame.port),
+                        timestamp: Duration::from_nanos(frame.time_ns),
+                        outbound: frame.direction == Direction::Out,
+                        data: &data,
+                        original_len: usize::try_from(frame.octets).unwrap_or(usize::MAX),
+                        comment: &frame.comment,
+                    })?;
+                }
+                CaptureRow::End(of) => end = Some(of.clone()),
+            }
+        }
+        file.get_mut().flush()?;
+    }
+    let Some(CaptureEnd { port, frames, lost, reason }) = end else {
+        let message = "the station ended the capture without saying why".to_owned();
+        return Err(client::Failure::Unreachable(message).into());
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    file.lost(number(&port), now, lost)?;
+    file.get_mut().flush()?;
+    // Without standard error there is the block in the file.
+    let _ = writeln!(io::stderr(), "{frames} frames captured, {lost} not captured ({reason})");
+    Ok(())
+}
+
+/// Octets from pairs of hexadecimal digits.
+fn octets(hex: &str) -> Vec<u8> {
+    let digit = |digit: u8| match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => (digit | 0x20).wrapping_sub(b'a').wrapping_add(10) & 15,
+    };
+    hex.as_bytes().chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+}
+
+/// Has Ctrl-C end the capture instead of the program, so that what was captured is whole.
+fn end_by_signals(handle: UnixStream) -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for _ in signals.forever() {
+            // The station may have ended it already.
+            let _ = handle.shutdown(Shutdown::Write);
+        }
+    })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn octets_are_read_as_they_were_written() {
+        assert_eq!(octets("00ff7a"), [0, 0xff, 0x7a]);
+        assert!(octets("").is_empty());
+    }
+}

@@ -119,7 +119,8 @@ impl Entry {
     }
 
     fn is(&self, era: u64, loss: Loss, key: [u64; 2]) -> bool {
-        self.era.get() == era
+        self.count.get() > 0
+            && self.era.get() == era
             && self.loss.get() == loss.index() as u64
             && [self.key[0].get(), self.key[1].get()] == key
     }

@@ -108,6 +108,14 @@ fn any_octets_can_be_kept() {
     assert!(drops.frames().all(|frame| frame.headers.len() <= HEADERS));
 }
 
+#[test]
+fn a_frame_too_short_for_a_sender_is_no_entry_that_was_never_written() {
+    let drops = drops(4);
+    drops.record(Loss::all().next().unwrap(), &[0; 5], 1);
+    let lens: Vec<_> = drops.frames().map(|frame| (frame.len, frame.headers.len())).collect();
+    assert_eq!(lens, [(5, 5)]);
+}
+
 /// A reader beside the writer sees whole entries only: all octets of one frame.
 #[test]
 fn a_reader_never_sees_half_an_entry() {

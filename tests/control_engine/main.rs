@@ -186,6 +186,15 @@ fn address(vif: u64, n: u64) -> IpAddr {
     }
 }
 
+#[test]
+fn members_lost_together_leave_their_share_by_weight() {
+    let mut station = Station::new(16 << 20);
+    station.commit(&draw::empty()).unwrap();
+    let config = draw::config(&mut Draw(5_868_140_257_632_337_868), &draw::lists());
+    station.commit_among(&config, &[(1, false)]).unwrap();
+    station.check();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 

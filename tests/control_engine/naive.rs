@@ -389,10 +389,18 @@ fn check_buckets(engine: &Engine<Workers>, group: GroupId) {
         let count = buckets.iter().filter(|bucket| *bucket == adjacency).count();
         let share = usize::from(*weight) * buckets.len();
         // The buckets of each lost member are dealt on by themselves, whoever else is lost: that keeps
-        // flows where they are, and rounds once more for each.
+        // flows where they are, and rounds once for each order in which any of the lost can be left out.
         let lost = members.len() - live.len();
-        let slack = total * (members.len().min(4) + if lost > 1 { 2 * lost } else { 0 });
-        assert!((count * total).abs_diff(share) <= slack, "{count} buckets for {adjacency:?}");
+        let orders = (0..lost).scan(1, |orders, n| {
+            *orders *= lost - n;
+            Some(*orders)
+        });
+        let rounded = 1 + orders.sum::<usize>();
+        assert!(
+            (count * total).abs_diff(share) <= total * rounded,
+            "{count} of {} buckets for {adjacency:?}",
+            buckets.len()
+        );
         seen += count;
     }
     assert_eq!(seen, buckets.len(), "a bucket leads to no live member");

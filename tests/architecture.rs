@@ -25,7 +25,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("path", &["stage", "cpu"]),
     ("publish", &[]),
     // `wire` for the tags by which a capture knows a VIF's frames before they have a verdict.
-    ("worker", &["wire", "fib", "tables", "stage", "path", "port", "publish"]),
+    // `shares` for the queues to and from the slow path.
+    ("worker", &["wire", "fib", "tables", "stage", "path", "port", "publish", "shares"]),
     ("slowpath", &["wire", "fib", "tables", "limit", "shares"]),
     ("mirror", &["netlink", "tables"]),
     ("ledger", &[]),

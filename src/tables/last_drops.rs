@@ -7,7 +7,7 @@
 //! a VIF have entries of their own, so no VIF's flood touches another's. Within them a reason on a VLAN has a
 //! share: a new entry takes the place of the oldest one of the share that has most, so no flood wipes out the
 //! others, nor one customer's VLAN another's on a port that they share. Under a flood of ever new senders a
-//! share takes [`PER_WINDOW`] new entries a window, and then looks at no entry but the newest one before the
+//! share takes `PER_WINDOW` new entries a window, and then looks at no entry but the newest one before the
 //! next window, so that a flood's frames cost no search; the counts of reasons stay exact.
 
 use std::sync::OnceLock;

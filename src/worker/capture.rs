@@ -1,7 +1,7 @@
 //! Captures: copies of a worker's frames for who asked to see them, as they came and as they leave. A worker
 //! without a capture pays for one look at an empty list per burst.
 //!
-//! Copies never cost the originals their place. All captures of a worker may use [`PERCENT`] of its time, as estimated,
+//! Copies never cost the originals their place. All captures of a worker may use `PERCENT` of its time, as estimated,
 //! and that includes what the reader and the client spend on a copy, since they may share the worker's CPU. What does not
 //! fit that, or the queue to the reader, is not looked at but counted.
 

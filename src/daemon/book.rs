@@ -1,10 +1,10 @@
 //! The history as the station keeps it: what the start makes of it, what a change writes, and what clients read.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tracing::{error, warn};
 
+use super::clock::now_ms;
 use crate::config::model::Config;
 use crate::config::{self, hide, unified};
 use crate::history::{Author, Confirm, Entry, History, List, ReadError, Snapshot, replace};
@@ -33,12 +33,6 @@ impl Made {
     pub fn by_itself(command: String) -> Made {
         Made { command, by: None, comment: None, confirm: None }
     }
-}
-
-/// Milliseconds since 1970.
-pub(super) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Where the history is.

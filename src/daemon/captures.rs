@@ -8,7 +8,6 @@ use crossbeam::channel::unbounded;
 use super::answer::no_such;
 use super::control_thread::Control;
 use super::desk::Desk;
-use super::failover::now_ns;
 use super::worker_thread::{Order, Orders};
 use crate::admin::answer::{Answer, Piece};
 use crate::admin::protocol::{CaptureRequest, Direction, ErrorKind, Judged, Refusal};
@@ -44,7 +43,7 @@ pub(super) fn start(control: &Control, request: &CaptureRequest) -> Answer {
     }
     let orders: Vec<Orders> =
         control.datapath.workers.iter().map(|worker| worker.orders().clone()).collect();
-    let now_ns = now_ns().saturating_sub(control.datapath.now_ns());
+    let epoch_ns = control.datapath.epoch_ns();
     let (tables, desk) = (control.engine.tables().clone(), control.desk.clone());
     let port = wanted.port;
     let (count, seconds) = (request.count, request.seconds);
@@ -65,7 +64,7 @@ pub(super) fn start(control: &Control, request: &CaptureRequest) -> Answer {
             desk,
             port,
             vif,
-            epoch_ns: now_ns,
+            epoch_ns,
             left: count.unwrap_or(u64::MAX),
             deadline: seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds)),
             looked: Instant::now(),

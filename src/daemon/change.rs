@@ -14,6 +14,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
 use tracing::{error, warn};
 
 use super::book::{self, Book, Made};
+use super::clock::now_ms;
 use super::control_thread::{Control, Prepared};
 use super::desk::Desk;
 use super::draft::Draft;
@@ -154,7 +155,7 @@ impl Changes {
         let lists = book::lists(&next.config);
         let same = *text == draft.text && book::lists(&running) == lists;
         let confirm = draft.confirm.filter(|_| !same).map(|patience| Confirm {
-            until_ms: book::now_ms().saturating_add(milliseconds(patience)),
+            until_ms: now_ms().saturating_add(milliseconds(patience)),
             back_to,
             confirmed_ms: None,
             confirmed_by: None,

@@ -18,12 +18,18 @@ pub(super) fn refusal(cuts: &[String]) -> Refusal {
 
 /// What a reset of sessions cuts: those that are up.
 pub(super) fn resets(rows: &[BgpRow]) -> Vec<String> {
-    let up = rows.iter().filter(|row| row.state == "established");
-    let words = |row: &BgpRow| {
-        let (peer, vif, accepted) = (row.peer, &row.vif, row.accepted);
-        format!("bgp {peer} on vif {vif}: starts anew (up, prefixes accepted: {accepted})")
-    };
-    up.map(words).collect()
+    let words =
+        |row: &BgpRow| format!("bgp {} on vif {}: starts anew{}", row.peer, row.vif, carries(row));
+    rows.iter().filter(|row| is_up(row)).map(words).collect()
+}
+
+fn is_up(row: &BgpRow) -> bool {
+    row.state == "established"
+}
+
+/// What is said of a session that is up and would be cut.
+fn carries(row: &BgpRow) -> String {
+    format!(" (up, prefixes accepted: {})", row.accepted)
 }
 
 impl Changes {
@@ -61,10 +67,10 @@ impl Changes {
                 let mut up = Up::default();
                 cuts.sessions.retain_mut(|cut| {
                     let of = |row: &&BgpRow| *row.vif == *cut.vif && Some(row.peer) == cut.peer;
-                    let row = rows.iter().find(of).filter(|row| row.state == "established");
+                    let row = rows.iter().find(of).filter(|row| is_up(row));
                     if let Some(row) = row {
                         up.prefixes += row.accepted;
-                        cut.what += &format!(" (up, prefixes accepted: {})", row.accepted);
+                        cut.what += &carries(row);
                     }
                     row.is_some()
                 });

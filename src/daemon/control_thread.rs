@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 
 use super::audit_thread::Finding;
 use super::change::{Job, Order};
+use super::clock::now_ms;
 use super::datapath::Datapath;
 use super::desk::{Desk, Pause};
 use super::events::{Event, Events};
@@ -317,7 +318,7 @@ impl Control {
 
     /// Once a second: what could not be done when it should have been.
     fn tick(&mut self) {
-        self.failover.ledger.alive(failover::now_ms());
+        self.failover.ledger.alive(now_ms());
         self.datapath.retry();
         let ports = (0..=u8::MAX).map(PortId).zip(self.datapath.facts());
         // Whatever lost or never had an event: the tables are to say what is known of the ports.

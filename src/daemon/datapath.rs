@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::StationError;
 use super::audit_thread::{self, Finding, Open};
+use super::clock::now_ns;
 use super::cpus;
 use super::port_state::PortState;
 use super::port_thread::{self, Done, Job, Opened, Opener};
@@ -207,9 +208,10 @@ impl Datapath {
         Ok(datapath)
     }
 
-    /// The monotonic time of workers and slow path, in nanoseconds.
-    pub fn now_ns(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    /// When the monotonic time of workers and slow path began, as the clock says now: nanoseconds since 1970.
+    pub fn epoch_ns(&self) -> u64 {
+        let elapsed = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        now_ns().saturating_sub(elapsed)
     }
 
     /// What the engine must know of the ports.

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use super::answer::no;
 use super::control_thread::Control;
-use super::failover::now_ms;
 use super::view::View;
 use crate::admin::answer::Answer;
 use crate::admin::protocol::DropFilter;
@@ -30,8 +29,7 @@ pub(super) fn show(control: &Control, filter: &DropFilter) -> Answer {
         return no("vif", name);
     }
     let (view, filter) = (View::of(control), filter.clone());
-    // The writers' clock as it is now, and the time of the day.
-    let clock = Clock { now_ns: control.datapath.now_ns(), now_ms: now_ms() };
+    let clock = Clock { epoch_ns: control.datapath.epoch_ns() };
     Answer::later(move || {
         let mut rows = Vec::new();
         let ports = view.ports().filter(|_| filter.vif.is_none());
@@ -52,13 +50,13 @@ pub(super) fn show(control: &Control, filter: &DropFilter) -> Answer {
 /// Turns the monotonic time of who writes into that of the day.
 #[derive(Clone, Copy)]
 struct Clock {
-    now_ns: u64,
-    now_ms: u64,
+    /// When the monotonic time began: nanoseconds since 1970.
+    epoch_ns: u64,
 }
 
 impl Clock {
     fn ms(self, ns: u64) -> u64 {
-        self.now_ms.saturating_sub(self.now_ns.saturating_sub(ns) / 1_000_000)
+        self.epoch_ns.saturating_add(ns) / 1_000_000
     }
 }
 
@@ -148,7 +146,7 @@ mod tests {
         let loss = Loss::Dropped(DropReason::UnknownVlan);
         let kept =
             LastFrame { loss, key: [0; 2], count: 31, last_ns: 500_000_000, len: 60, headers };
-        described(&kept, Clock { now_ns: 2_500_000_000, now_ms: 10_000 })
+        described(&kept, Clock { epoch_ns: 7_500_000_000 })
     }
 
     #[test]

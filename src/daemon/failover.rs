@@ -6,12 +6,12 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crossbeam::channel::{Receiver, Sender};
 use tracing::warn;
 
 use super::answer::no;
+use super::clock::now_ms;
 use super::control_thread::{Control, Work};
 use crate::admin::answer::Answer;
 use crate::admin::protocol::{ErrorKind, Period};
@@ -86,16 +86,6 @@ pub(super) fn open_ledger(state: &Path) -> std::io::Result<(Keeper, JoinHandle<(
         Ledger::in_memory()
     });
     Keeper::start(ledger)
-}
-
-pub(super) fn now_ms() -> u64 {
-    now_ns() / 1_000_000
-}
-
-/// Nanoseconds since 1970.
-pub(super) fn now_ns() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Control {

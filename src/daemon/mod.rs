@@ -6,6 +6,7 @@ mod bgp;
 mod book;
 mod captures;
 mod change;
+mod clock;
 mod consent;
 mod control_thread;
 mod counters;

@@ -11,6 +11,7 @@ use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
 
 use super::book::Book;
+use super::clock::now_ms;
 use super::control_thread::{Control, End};
 use super::cpus::Urgency;
 use super::datapath::{self, Datapath, Told};
@@ -148,7 +149,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     cpus::be(Urgency::Failover);
     let end = control.serve(&mut events);
     info!(?end, "stopping; the ports stay closed");
-    control.failover.ledger.stop(failover::now_ms());
+    control.failover.ledger.stop(now_ms());
     drop(ledger_thread.join());
     drop(sd_notify::notify(&[sd_notify::NotifyState::Stopping]));
     if end == End::SessionsKept {

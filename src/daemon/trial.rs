@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use super::book;
 use super::change::{Changes, Order, internal, stopping};
+use super::clock::now_ms;
 use super::draft::Draft;
 use crate::admin::protocol::{ErrorKind, Refusal, Request};
 use crate::admin::rows::ChangeResult;
@@ -38,7 +38,7 @@ impl Changes {
         let Some(history) = &self.book.history else { return Err(stopping()) };
         let mut snapshot = history.read(number).map_err(|error| super::history::refusal(&error))?;
         if let Some(confirm) = &mut snapshot.entry.confirm {
-            (confirm.confirmed_ms, confirm.confirmed_by) = (Some(book::now_ms()), order.by.clone());
+            (confirm.confirmed_ms, confirm.confirmed_by) = (Some(now_ms()), order.by.clone());
         }
         history.rewrite(&snapshot).map_err(|error| {
             internal(format!(

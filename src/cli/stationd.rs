@@ -26,6 +26,15 @@ struct Args {
 enum Command {
     /// Checks a configuration file without starting anything.
     Check { file: PathBuf },
+    /// Writes a first configuration, with the ports that this server has, and a comment on each.
+    Init {
+        /// Where to; `-` is standard output.
+        #[arg(long, value_name = "FILE", default_value = "/etc/station/station.toml")]
+        output: PathBuf,
+        /// Replaces a file that is there.
+        #[arg(long)]
+        force: bool,
+    },
     /// Opens the ports of a stopped station: takes the XDP program off, so that the kernel sees all
     /// frames again. Until then ports stay closed, also while no daemon runs.
     Detach {
@@ -73,6 +82,9 @@ pub fn run() -> ExitCode {
     let args = Args::parse();
     let done = match (&args.command, &args.config) {
         (Some(Command::Check { file }), _) => daemon::check(file).map_err(|e| explain(&e)),
+        (Some(Command::Init { output, force }), _) => {
+            daemon::init(output, *force).map_err(|e| explain(&e))
+        }
         (Some(Command::Detach { config }), _) => daemon::detach(config).map_err(|e| explain(&e)),
         (Some(Command::Replay(replay)), _) => self::replay(replay),
         (None, Some(config)) => daemon(config),

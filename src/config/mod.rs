@@ -31,6 +31,7 @@ pub use diff::{Change, Diff, Op};
 pub(crate) use diff::{diff, needs_restart, symmetric_difference};
 pub use error::{ConfigError, Problem};
 pub use lists::MAX_FILE;
+pub(crate) use names::is_name;
 pub use secrets::{exposure, hide};
 pub use text::unified;
 

@@ -10,7 +10,7 @@ use super::fields::{At, Fields};
 const LONGEST: usize = 31;
 
 /// Whether a name is one that cannot be mistaken for anything else in a path, a shell or a table.
-fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     text.len() <= LONGEST
         && text.bytes().next().is_some_and(plain)

@@ -20,6 +20,7 @@ mod events;
 mod failover;
 mod history;
 mod holds;
+mod init;
 mod port_state;
 mod port_thread;
 mod privilege;
@@ -32,6 +33,7 @@ mod trial;
 mod view;
 mod worker_thread;
 
+pub use init::{InitError, init};
 pub use start::run;
 
 use std::path::Path;
@@ -138,6 +140,9 @@ pub enum StationError {
     /// The routing daemon does not take what the configuration makes.
     #[error(transparent)]
     Bird(#[from] ProcessError),
+    /// A first configuration could not be written.
+    #[error(transparent)]
+    Init(#[from] InitError),
     /// A worker ended, which it never should.
     #[error("a worker ended unexpectedly")]
     WorkerGone,

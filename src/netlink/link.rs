@@ -7,7 +7,7 @@ use netlink_sys::Socket;
 use super::{Frame, Request, attributes, frames, u32_at};
 
 // Of linux/rtnetlink.h, linux/if_link.h.
-const RTM_NEWLINK: u16 = 16;
+pub(super) const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
 const RTNLGRP_LINK: u32 = 1;
@@ -99,7 +99,7 @@ pub fn link_named(name: &str) -> io::Result<Option<Link>> {
 }
 
 /// RTM_GETLINK with a `struct ifinfomsg` that names no interface.
-fn get() -> Request {
+pub(super) fn get() -> Request {
     let mask = RTEXT_FILTER_SKIP_STATS.to_ne_bytes();
     Request::new(RTM_GETLINK, 0, &[0; 16]).with(IFLA_EXT_MASK, &mask)
 }
@@ -131,7 +131,7 @@ pub(super) fn parse(datagram: &[u8]) -> Vec<Message> {
 }
 
 /// `struct ifinfomsg` and its attributes.
-fn link(payload: &[u8]) -> Option<Link> {
+pub(super) fn link(payload: &[u8]) -> Option<Link> {
     let family = *payload.first()?;
     let flags = u32_at(payload, 8)?;
     // Others (AF_BRIDGE) tell of an interface's place in another, with the same message types.
@@ -147,10 +147,7 @@ fn link(payload: &[u8]) -> Option<Link> {
     };
     for (kind, value) in attributes(payload.get(16..)?) {
         match kind {
-            IFLA_IFNAME => {
-                let name = value.strip_suffix(&[0]).unwrap_or(value);
-                link.name = String::from_utf8_lossy(name).into_owned();
-            }
+            IFLA_IFNAME => link.name = text(value),
             IFLA_ADDRESS => link.mac = value.try_into().unwrap_or_default(),
             IFLA_MTU => link.mtu = u32_at(value, 0)?,
             IFLA_PROMISCUITY => link.promiscuity = u32_at(value, 0)?,
@@ -162,6 +159,11 @@ fn link(payload: &[u8]) -> Option<Link> {
         }
     }
     Some(link)
+}
+
+/// A string and its end.
+pub(super) fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value.strip_suffix(&[0]).unwrap_or(value)).into_owned()
 }
 
 fn xdp(attribute: &[u8]) -> Option<LinkXdp> {
@@ -183,10 +185,10 @@ fn xdp(attribute: &[u8]) -> Option<LinkXdp> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    pub(crate) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
         let mut bytes = u16::try_from(value.len() + 4).unwrap().to_ne_bytes().to_vec();
         bytes.extend(kind.to_ne_bytes());
         bytes.extend(value);
@@ -194,7 +196,13 @@ mod tests {
         bytes
     }
 
-    fn message(kind: u16, family: u8, index: u32, flags: u32, attributes: &[u8]) -> Vec<u8> {
+    pub(crate) fn message(
+        kind: u16,
+        family: u8,
+        index: u32,
+        flags: u32,
+        attributes: &[u8],
+    ) -> Vec<u8> {
         let mut bytes = u32::try_from(32 + attributes.len()).unwrap().to_ne_bytes().to_vec();
         bytes.extend(kind.to_ne_bytes());
         bytes.extend([0; 10]);

@@ -5,10 +5,12 @@
 
 #![allow(unsafe_code)] // poll(2)
 
+mod address;
 mod carrier;
 mod hints;
 mod link;
 mod request;
+mod survey;
 mod watch;
 
 use std::io;
@@ -17,10 +19,12 @@ use std::time::Duration;
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
+pub use address::addresses;
 pub use carrier::Carriers;
 pub use hints::LinkHints;
 pub use link::{Link, LinkXdp, link_named, links};
 pub use request::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, Request};
+pub use survey::{Surveyed, survey};
 pub use watch::{LinkEvent, LinkWatcher};
 
 // Of linux/netlink.h.

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use super::links::{self, Link};
 use super::reader::Registry;
 use super::{Device, Devices, Reader, Wanted, sysctl};
+use crate::netlink;
 
 /// How soon what failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -226,7 +227,7 @@ impl Kernel {
         let ours: HashSet<u32> = ours.map(|link| link.index).collect();
         let links = links.into_iter().map(|link| (link.name.clone(), link)).collect();
         let mut addresses = HashMap::<u32, Vec<IpNet>>::new();
-        for (index, net) in links::addresses()? {
+        for (index, net) in netlink::addresses()? {
             if ours.contains(&index) {
                 addresses.entry(index).or_default().push(net);
             }

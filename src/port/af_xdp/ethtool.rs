@@ -1,10 +1,12 @@
-//! The few ioctls of ethtool (linux/ethtool.h) that a port needs: queue counts and features by name.
+//! The few ioctls of ethtool (linux/ethtool.h) that a port needs: queue counts and features by name, driver and speed.
 
 #![allow(unsafe_code)] // ioctl(2)
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+const ETHTOOL_GSET: u32 = 0x01;
+const ETHTOOL_GDRVINFO: u32 = 0x03;
 const ETHTOOL_GSTRINGS: u32 = 0x1b;
 const ETHTOOL_GSSET_INFO: u32 = 0x37;
 const ETHTOOL_GFEATURES: u32 = 0x3a;
@@ -72,6 +74,36 @@ impl Ethtool {
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
+    /// The driver's name.
+    pub(super) fn driver(&self) -> io::Result<String> {
+        // `struct ethtool_drvinfo`: the command, five names of 32 octets, 12 reserved octets, five counts.
+        let mut words = [0; 1 + 5 * NAME / 4 + 3 + 5];
+        words[0] = ETHTOOL_GDRVINFO;
+        // SAFETY: as many words as the struct has.
+        unsafe { self.call(&mut words) }?;
+        let octets: Vec<u8> =
+            words[1..1 + NAME / 4].iter().flat_map(|word| word.to_ne_bytes()).collect();
+        Ok(name(&octets).to_string())
+    }
+
+    /// The speed of the link in Mbit/s; `None` where there is no link, or nobody knows.
+    pub(super) fn speed_mbps(&self) -> io::Result<Option<u32>> {
+        let mut words = [0; 11];
+        words[0] = ETHTOOL_GSET;
+        // SAFETY: `struct ethtool_cmd` has 11 words.
+        unsafe { self.call(&mut words) }?;
+        // `speed` and `speed_hi` are the first two octets of their words.
+        let half = |word: u32| {
+            let [a, b, ..] = word.to_ne_bytes();
+            u16::from_ne_bytes([a, b])
+        };
+        let (low, high) = (half(words[3]), half(words[7]));
+        // SPEED_UNKNOWN is -1, and of some drivers its lower half.
+        let known = (low, high) != (u16::MAX, u16::MAX) && (low, high) != (u16::MAX, 0);
+        let speed = u32::from(high) << 16 | u32::from(low);
+        Ok((known && speed > 0).then_some(speed))
+    }
+
     /// Queue counts.
     pub(super) fn channels(&self) -> io::Result<Channels> {
         let mut words = [0; 9];
@@ -110,8 +142,8 @@ impl Ethtool {
         // SAFETY: the kernel writes 2 words and at most the 4-word blocks that word 1 says.
         unsafe { self.call(&mut words) }?;
         let features = names.chunks_exact(NAME).enumerate().filter_map(|(index, name)| {
-            let end = name.iter().position(|&octet| octet == 0).unwrap_or(NAME);
-            let name = wanted.iter().find(|wanted| wanted.as_bytes() == &name[..end])?;
+            let name = self::name(name);
+            let name = wanted.iter().find(|wanted| **wanted == name)?;
             // Each block: available, requested, active, never changed.
             let active = words[2 + index / 32 * 4 + 2] & (1 << (index % 32)) != 0;
             active.then(|| Feature { name: (*name).to_owned(), index })
@@ -146,4 +178,9 @@ impl Ethtool {
         unsafe { self.call(&mut words) }?;
         usize::try_from(words[4]).map_err(io::Error::other)
     }
+}
+
+/// A name in its field, up to its end.
+fn name(field: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(field.split(|&octet| octet == 0).next().unwrap_or_default())
 }

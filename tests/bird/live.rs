@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use station::admin::protocol::BgpDirection;
+use station::admin::rows::BgpRow;
 use station::config::model::Config;
 
-use crate::wire::{Router, Wire, wait};
+use crate::wire::{Router, Wire, becomes, wait};
 
 /// Tenants on one port, each with a VRF and a VIF of its own, and all with the same addresses. `session`
 /// is what each session has beside its peer.
@@ -104,29 +105,21 @@ fn one_prefix_too_many_is_that_sessions_matter() {
     };
     wire.routers(&all(&two));
     wire.wait_established(4);
-    for row in wire.summary() {
-        assert!(!row.max_prefixes_reached, "{row:?}");
-    }
+    let told = || -> Vec<(String, u64, bool)> {
+        let row = |row: BgpRow| (row.state, row.accepted, row.max_prefixes_reached);
+        wire.summary().into_iter().map(row).collect()
+    };
+    let up = |accepted, reached| ("established".to_owned(), accepted, reached);
+    becomes(told, vec![up(2, false); 4]);
     wire.routers(&all(&three));
-    wait(Duration::from_secs(10), || {
-        let rows = wire.summary();
-        let reached = rows.iter().filter(|row| row.max_prefixes_reached).count();
-        if reached == 3 { Ok(()) } else { Err(format!("{rows:?}")) }
-    });
+    becomes(told, vec![("shut".to_owned(), 0, true), up(2, true), up(3, true), up(2, false)]);
     let rows = wire.summary();
-    let [shut, discard, warn, other] = &rows[..] else { panic!("{rows:?}") };
-    assert_eq!((&*shut.state, shut.accepted), ("shut", 0));
+    let [shut, discard, warn, _] = &rows[..] else { panic!("{rows:?}") };
     assert_eq!(shut.last_error, "more than 2 prefixes: shut until `stationctl bgp reset t1`");
-    assert_eq!((&*discard.state, discard.accepted), ("established", 2));
     assert_eq!(discard.rejected, [("max_prefixes".to_owned(), 1)].into());
     assert_eq!(discard.last_error, "more than 2 prefixes");
-    assert_eq!((&*warn.state, warn.accepted), ("established", 3));
     assert_eq!(warn.last_error, "more than 2 prefixes");
-    assert_eq!(
-        (&*other.state, other.accepted, other.max_prefixes_reached),
-        ("established", 2, false)
-    );
-    assert_eq!([1, 2, 3, 4].map(|i| wire.kernel(table(i)).len()), [0, 2, 3, 2]);
+    becomes(|| [1, 2, 3, 4].map(|i| wire.kernel(table(i)).len()), [0, 2, 3, 2]);
     // The operator's word brings it back, and it is shut again or not as the peer deserves.
     wire.routers(&all(&two));
     wire.reset("t1");
@@ -255,9 +248,11 @@ action = "blackhole"
     assert_eq!(only.as_path, ["64512", "64512"]);
     assert_eq!(only.communities, ["64512:8100"]);
     assert_eq!(only.next_hop.unwrap().to_string(), "192.0.2.1");
-    let learned = wire.router_says("show route all table t1v4 protocol b1v4");
-    assert!(learned.contains("BGP.as_path: 64512 64512"), "{learned}");
-    assert!(learned.contains("BGP.community: (64512,8100)"), "{learned}");
+    wait(Duration::from_secs(10), || {
+        let learned = wire.router_says("show route all table t1v4 protocol b1v4");
+        let attributes = ["BGP.as_path: 64512 64512", "BGP.community: (64512,8100)"];
+        if attributes.iter().all(|a| learned.contains(a)) { Ok(()) } else { Err(learned) }
+    });
 }
 
 /// Two peers of one VRF: the best next hop in one table, all of them in the other.
@@ -308,7 +303,7 @@ kind = "vpc"
             Err(format!("{best:?} {all:?}"))
         }
     });
-    assert_eq!(wire.kernel(table(1) + 1).iter().filter(|line| line.contains("/16")).count(), 3);
+    becomes(|| wire.kernel(table(1) + 1).iter().filter(|line| line.contains("/16")).count(), 3);
 
     let mut up: Vec<String> = (0..3)
         .map(|_| wire.event())
@@ -362,7 +357,7 @@ fn sessions_outlive_the_station_but_not_its_orderly_end() {
         assert!(wire.event().up);
     }
     let routes = || [1, 2].map(|i| wire.kernel(table(i)).len());
-    wait(Duration::from_secs(5), || if routes() == [1, 1] { Ok(()) } else { Err("routes".into()) });
+    becomes(routes, [1, 1]);
     let first = wire.pid().unwrap();
     let mode = |file: &str| {
         use std::os::unix::fs::PermissionsExt;
@@ -395,10 +390,7 @@ fn sessions_outlive_the_station_but_not_its_orderly_end() {
     wire.wait_established(2);
 
     // BIRD dies: the routes stay, another one is started, and takes them over.
-    wait(Duration::from_secs(5), || match [1, 2].map(|i| wire.kernel(table(i)).len()) {
-        [1, 1] => Ok(()),
-        other => Err(format!("{other:?}")),
-    });
+    becomes(|| [1, 2].map(|i| wire.kernel(table(i)).len()), [1, 1]);
     wire.kill_bird();
     let until = Instant::now() + Duration::from_secs(4);
     while Instant::now() < until {
@@ -416,9 +408,8 @@ fn sessions_outlive_the_station_but_not_its_orderly_end() {
     std::thread::sleep(Duration::from_secs(1));
     wire.end(true);
     assert_eq!(wire.pid(), None);
-    let routers = wire.router_says("show protocols");
-    assert!(!routers.contains("Established"), "{routers}");
-    assert_eq!([1, 2].map(|i| wire.kernel(table(i)).len()), [0, 0]);
+    becomes(|| wire.router_says("show protocols").contains("Established"), false);
+    becomes(|| [1, 2].map(|i| wire.kernel(table(i)).len()), [0, 0]);
 }
 
 /// A BIRD with tables as large as these looks at the kernel's every ten minutes, but soon after it has taken over what

@@ -329,6 +329,24 @@ pub fn wait(limit: Duration, mut done: impl FnMut() -> Result<(), String>) {
     }
 }
 
+/// Waits until `value` is as expected: BIRD and the kernel follow one another, so that what holds of the one need not
+/// hold of the other yet.
+#[track_caller]
+pub fn becomes<T: PartialEq + std::fmt::Debug>(mut value: impl FnMut() -> T, expected: T) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let now = value();
+        if now == expected {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "not within 10 s: {now:?}\n  should become {expected:?}"
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Runs something on a thread in a namespace; threads and processes that it starts are there too.
 fn inside<T: Send + 'static>(namespace: &str, body: impl FnOnce() -> T + Send + 'static) -> T {
     let file = File::open(Path::new("/run/netns").join(namespace)).unwrap();

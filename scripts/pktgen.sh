@@ -95,8 +95,8 @@ if [ -z "$dry" ]; then
     if [ ! -d $proc ] && ! modprobe -q pktgen 2>/dev/null; then
         die "this kernel has no pktgen module (CONFIG_NET_PKTGEN). Use the project's own generator, which also counts
 what is lost, doubled, reordered and late (station-operations(7), \"A 10G port\"):
-    cargo build --release --manifest-path benches/wire/Cargo.toml
-    benches/wire/target/release/wire-bench trial --from $interface --to IFACE2 --destination-mac $destination_mac"
+    cargo build --release --workspace
+    target/release/wire-bench trial --from $interface --to IFACE2 --destination-mac $destination_mac"
     fi
 fi
 

@@ -51,7 +51,7 @@ BIRD_DIR = lab.RUN / "bird"  # the station's BIRD
 # What an outage may take, in ms, by case; the cases of each BFD interval.
 AIMS = {"link loss": 10, "silent loss, BFD 50 ms x 3": 160, "silent loss, BFD 100 ms x 3": 320}
 CASES = {50: ["link loss", "silent loss, BFD 50 ms x 3"], 100: ["silent loss, BFD 100 ms x 3"]}
-PERCENTILES = ROOT / "benches/control/target/release/control-bench"
+PERCENTILES = station.BIN / "control-bench"
 
 for name in set(lab.HOSTS) - {*SITES, "vpc-a"}:
     del lab.HOSTS[name]

@@ -10,10 +10,8 @@ import subprocess
 import tempfile
 import time
 
-from wires import DESTINATIONS, DEVICE_CPU, IN_VLAN, MAC, OUT_VLAN, SEND_CPU, TOOL, inside, run
+from wires import BIN, DESTINATIONS, DEVICE_CPU, IN_VLAN, MAC, OUT_VLAN, ROOT, SEND_CPU, TOOL, inside, run
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BIN = ROOT / "target/release"
 CACHE = pathlib.Path(__file__).resolve().parent / "target/dpdk"
 NEXT_HOP = "192.0.2.2"
 

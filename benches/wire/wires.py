@@ -7,11 +7,14 @@ The device under test owns p0 and p1. Frames enter at g0 and are accounted for a
 
 import contextlib
 import json
+import os
 import pathlib
 import subprocess
 import time
 
-TOOL = pathlib.Path(__file__).resolve().parent / "target/release/wire-bench"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+TOOL = BIN / "wire-bench"
 MAC = {"g0": "02:57:00:00:01:01", "p0": "02:57:00:00:00:01", "p1": "02:57:00:00:00:02", "s0": "02:57:00:00:01:02"}
 IN_VLAN, OUT_VLAN = 100, 1100
 SOURCES, DESTINATIONS = "10.1.0.0/24", "198.18.1.0/24"

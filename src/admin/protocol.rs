@@ -15,6 +15,7 @@
 //! `"octets"` is followed by so many octets of text.
 
 mod capture;
+mod rates;
 mod rights;
 mod with;
 
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::config::MAX_FILE;
 use crate::config::edit::EditError;
 pub use capture::{CaptureRequest, Direction, Filter, Judged};
+pub use rates::{RateFilter, RateScope};
 pub use rights::Right;
 
 pub use crate::config::edit::{Action, RouteAdd, RouteDel, Via, VifAdd};
@@ -49,6 +51,8 @@ pub enum Request {
     ShowPorts,
     /// All VIFs ([`crate::admin::rows::VifRow`]).
     ShowVifs,
+    /// How much passes by VIFs or ports ([`crate::admin::rows::RateRow`]), those with most first.
+    ShowRates(RateFilter),
     /// All VRFs ([`crate::admin::rows::VrfRow`]).
     ShowVrfs,
     /// Routes of a VRF by prefix ([`crate::admin::rows::RouteRow`]).

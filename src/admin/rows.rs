@@ -6,12 +6,14 @@ mod capture;
 mod changes;
 mod drops;
 mod failover;
+mod rates;
 
 pub use bgp::{BgpRouteRow, BgpRow};
 pub use capture::{CaptureEnd, CaptureRow, CapturedFrame};
 pub use changes::{ChangeResult, ConfigText, HistoryRow};
 pub use drops::{DropRow, DroppedFrame};
 pub use failover::{ConsistencyRow, OutageRow, SlaRow};
+pub use rates::{RateRow, RateWindow, bits_per_second};
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -363,7 +365,7 @@ sum! {
     Row {
         Port(PortRow), Vif(VifRow), Vrf(VrfRow), Route(RouteRow), Neighbor(NeighborRow),
         Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow), Drop(DropRow),
-        History(HistoryRow), Capture(CaptureRow),
+        History(HistoryRow), Capture(CaptureRow), Rate(RateRow),
     }
 }
 

@@ -18,6 +18,7 @@ use super::clock::now_ms;
 use super::control_thread::{Control, Prepared};
 use super::desk::Desk;
 use super::draft::Draft;
+use super::rates::RateBook;
 use super::trial::Trial;
 use super::{bgp, consent};
 use crate::admin::answer::Answer;
@@ -65,9 +66,10 @@ pub(super) fn spawn(
     file: PathBuf,
     desk: Desk,
     book: Book,
+    rates: RateBook,
     jobs: Receiver<Job>,
 ) -> std::io::Result<()> {
-    let mut changes = Changes { file, desk, book, trial: None };
+    let mut changes = Changes { file, desk, book, rates, trial: None };
     let work = move || while changes.turn(&jobs) {};
     std::thread::Builder::new().name("changes".into()).spawn(work)?;
     Ok(())
@@ -78,6 +80,7 @@ pub(super) struct Changes {
     pub(super) file: PathBuf,
     pub(super) desk: Desk,
     pub(super) book: Book,
+    pub(super) rates: RateBook,
     pub(super) trial: Option<Trial>,
 }
 

@@ -1,14 +1,20 @@
 //! What a change would cut of live service, for the operator who is asked before it does.
 
+use std::fmt;
+
 use super::change::{Changes, stopping};
+use super::rates;
 use crate::admin::protocol::{ErrorKind, Refusal};
-use crate::admin::rows::BgpRow;
+use crate::admin::rows::{BgpRow, bits_per_second};
 use crate::bird::{self, Session};
 use crate::config::model::Config;
 use crate::config::{Cuts, cuts};
 
 /// Most lines that an operator reads of it.
 const LINES: usize = 20;
+
+/// The window of which is said what passes now: long enough for what comes in bursts.
+const NOW_S: u64 = 10;
 
 /// The refusal of a change to which nobody has said yes.
 pub(super) fn refusal(cuts: &[String]) -> Refusal {
@@ -36,8 +42,9 @@ impl Changes {
     /// What a configuration cuts of the running one, a line each.
     pub(super) fn cuts(&self, running: &Config, next: &Config) -> Result<Vec<String>, Refusal> {
         let mut found = cuts(running, next);
+        let passes = self.passes(&mut found);
         let up = self.sessions_up(running, &mut found)?;
-        Ok(lines(&found, up))
+        Ok(lines(&found, passes, &up))
     }
 
     /// All that forwards and talks now: the station is to end.
@@ -45,8 +52,23 @@ impl Changes {
         let vifs = running.vifs.iter().filter(|vif| vif.up).count();
         let nothing = Config { vifs: Vec::new(), ..running.clone() };
         let mut found = cuts(running, &nothing);
+        let passes = self.passes(&mut found);
         let up = self.sessions_up(running, &mut found)?;
-        Ok(vec![format!("VIFs: {vifs}, {}; {words}", up.words(found.sessions.len()))])
+        Ok(vec![format!("VIFs: {vifs}, {passes}, {}; {words}", up.words(found.sessions.len()))])
+    }
+
+    /// Says of each VIF how much passes by it, and gives the sum.
+    fn passes(&self, cuts: &mut Cuts) -> Passes {
+        let known = self.rates.read(|rates| rates.by_vif(NOW_S));
+        let mut sum = Passes::default();
+        for cut in &mut cuts.vifs {
+            let Some(passed) = known.get(&cut.vif) else { continue };
+            let window = rates::window(passed);
+            let passes = Passes { rx: window.rx_bits_per_s, tx: window.tx_bits_per_s };
+            cut.what += &format!(" ({passes})");
+            sum = Passes { rx: sum.rx + passes.rx, tx: sum.tx + passes.tx };
+        }
+        sum
     }
 
     /// Leaves those sessions that are up, or of which nobody knows.
@@ -81,6 +103,20 @@ impl Changes {
     }
 }
 
+/// What passes by VIFs that would be cut: bits a second.
+#[derive(Clone, Copy, Default)]
+struct Passes {
+    rx: f64,
+    tx: f64,
+}
+
+impl fmt::Display for Passes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [rx, tx] = [self.rx, self.tx].map(bits_per_second);
+        write!(f, "now {rx} in, {tx} out")
+    }
+}
+
 /// What the sessions that would be cut carry.
 #[derive(Default)]
 struct Up {
@@ -100,7 +136,7 @@ impl Up {
     }
 }
 
-fn lines(cuts: &Cuts, up: Up) -> Vec<String> {
+fn lines(cuts: &Cuts, passes: Passes, up: &Up) -> Vec<String> {
     let all = cuts.vifs.iter().chain(&cuts.sessions);
     let mut lines: Vec<String> = all.take(LINES).map(ToString::to_string).collect();
     let count = cuts.vifs.len() + cuts.sessions.len();
@@ -109,7 +145,7 @@ fn lines(cuts: &Cuts, up: Up) -> Vec<String> {
     }
     if count > 1 || up.unknown.is_some() && count > 0 {
         lines.push(format!(
-            "together VIFs: {}, {}",
+            "together VIFs: {}, {passes}, {}",
             cuts.vifs.len(),
             up.words(cuts.sessions.len())
         ));

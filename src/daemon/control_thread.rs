@@ -19,6 +19,7 @@ use super::events::{Event, Events};
 use super::failover::{self, Failover};
 use super::holds::Holds;
 use super::port_thread::Done;
+use super::rates::{self, RateBook};
 use super::{answer, bgp, captures, change, counters, drops, history, routes, view};
 use crate::admin::protocol::Request;
 use crate::admin::rows::ChangeResult;
@@ -41,6 +42,7 @@ pub(super) struct Control {
     pub engine: Engine<Publisher<Snapshot>>,
     pub datapath: Datapath,
     pub counters: Counters,
+    pub rates: RateBook,
     /// The configuration file, and its text and number as it runs.
     pub file: PathBuf,
     pub text: Arc<str>,
@@ -248,6 +250,7 @@ impl Control {
             Request::Version => answer::version(self),
             Request::ShowPorts => answer::ports(self),
             Request::ShowVifs => view::show_vifs(self),
+            Request::ShowRates(filter) => rates::show(self, filter),
             Request::ShowVrfs => view::show_vrfs(self),
             Request::ShowRoutes(filter) => routes::show(self, filter),
             Request::ShowNeighbors => view::show_neighbors(self),

@@ -24,6 +24,7 @@ mod init;
 mod port_state;
 mod port_thread;
 mod privilege;
+mod rates;
 mod routes;
 mod slow_thread;
 mod start;

@@ -19,6 +19,7 @@ use super::desk::Desk;
 use super::events::Events;
 use super::failover::{self, Failover};
 use super::holds::Holds;
+use super::rates::{self, RateBook};
 use super::{StationError, bgp, change, cpus, descriptors, privilege};
 use crate::admin::server::{self, Server};
 use crate::bird::Bird;
@@ -86,7 +87,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         .within(|| Failover::start(ledger.clone(), sender))
         .map_err(StationError::Thread)?;
     let (desk, tasks) = Desk::new();
-    let configuration = book.number;
+    let (configuration, rates) = (book.number, RateBook::default());
     let (changes, jobs) = unbounded();
     let config = Arc::new(config);
     let mut control = Control {
@@ -94,6 +95,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         engine,
         datapath,
         counters,
+        rates: rates.clone(),
         file,
         text: text.into(),
         configuration,
@@ -116,7 +118,9 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     if let Err(error) = book.settle() {
         error!(error, "the configuration runs");
     }
-    change::spawn(control.file.clone(), control.desk.clone(), book, jobs)
+    let counted = control.datapath.counters.clone();
+    rates::spawn(control.desk.clone(), counted, rates.clone()).map_err(StationError::Thread)?;
+    change::spawn(control.file.clone(), control.desk.clone(), book, rates, jobs)
         .map_err(StationError::Thread)?;
 
     let ports = config.ports.iter().map(|port| port.interface.clone()).collect();

@@ -39,6 +39,11 @@ impl View {
         (0..=u8::MAX).map(PortId).zip(self.ports.iter().map(|(name, _)| &**name))
     }
 
+    /// A port's name; empty where there is none of this id.
+    pub fn port_name(&self, id: PortId) -> &str {
+        self.ports.get(id.index()).map_or("", |(name, _)| &**name)
+    }
+
     /// All VIFs.
     pub fn vifs(&self) -> impl Iterator<Item = (VifId, &Vif)> {
         vifs(&self.tables)
@@ -78,13 +83,10 @@ pub(super) fn show_vifs(control: &Control) -> Answer {
 
 fn vif_row(view: &View, id: VifId, vif: &Vif) -> VifRow {
     let totals = view.counters.vif(id);
-    let (port, link_up) = match view.ports.get(vif.port.index()) {
-        Some((name, link_up)) => (name.to_string(), *link_up),
-        None => (String::new(), false),
-    };
+    let link_up = view.ports.get(vif.port.index()).is_some_and(|(_, link_up)| *link_up);
     VifRow {
         name: vif.name.to_string(),
-        port,
+        port: view.port_name(vif.port).to_owned(),
         vlan: vif.tags.to_string(),
         service_tag: vif.tags.service,
         kind: vif.kind,

@@ -1,9 +1,11 @@
 //! Reading the counters: sums over workers, consistent in themselves, from the last `clear` on.
 
 mod drops;
+mod rates;
 mod totals;
 
 pub use drops::Drops;
+pub use rates::{Passed, Rates, Reading, Traffic, WINDOWS_S};
 pub use totals::{PortTotals, VifTotals};
 
 use std::sync::Arc;

@@ -30,6 +30,7 @@ impl Request {
             Request::Version
                 | Request::ShowPorts
                 | Request::ShowVifs
+                | Request::ShowRates(_)
                 | Request::ShowVrfs
                 | Request::ShowRoutes(_)
                 | Request::ShowNeighbors

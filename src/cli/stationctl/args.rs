@@ -15,8 +15,9 @@ use super::drops::DropArgs;
 use super::edits::{Edit, Route, TermsArgs, Vif, Yes};
 use super::failover::PeriodArgs;
 use super::json_help::JSON_HELP;
+use super::rates::RateArgs;
 use crate::admin::protocol::{
-    BgpDirection, CounterFilter, Family, LookupRequest, Request, RouteFilter, Terms,
+    BgpDirection, CounterFilter, Family, LookupRequest, RateScope, Request, RouteFilter, Terms,
 };
 
 /// Shows and changes what a running station does
@@ -102,9 +103,9 @@ pub(super) enum StationCommand {
 #[derive(Subcommand, Debug)]
 pub(super) enum Show {
     /// NICs: link, XDP mode, traffic and drops
-    Ports,
+    Ports(RateArgs),
     /// VIFs: where they are, their state and traffic
-    Vifs,
+    Vifs(RateArgs),
     /// VRFs and how many routes they have
     Vrfs,
     /// The routes of a VRF
@@ -218,8 +219,8 @@ impl StationCommand {
 impl Show {
     fn request(&self) -> Request {
         match self {
-            Show::Ports => Request::ShowPorts,
-            Show::Vifs => Request::ShowVifs,
+            Show::Ports(rate) => rate.or(Request::ShowPorts, RateScope::Ports),
+            Show::Vifs(rate) => rate.or(Request::ShowVifs, RateScope::Vifs),
             Show::Vrfs => Request::ShowVrfs,
             Show::Routes { vrf, ipv4, ipv6, prefix } => Request::ShowRoutes(RouteFilter {
                 vrf: vrf.clone(),

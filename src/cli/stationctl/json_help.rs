@@ -10,6 +10,8 @@ milliseconds.
              malformed bypassed}
   vifs       name port vlan service_tag kind vrf mtu state addresses[] source_check rx_frames rx_octets
              tx_frames tx_octets forwarded punted dropped
+  vifs, ports --rate  scope name port age_ms windows[{window_s measured_s rx_frames_per_s rx_bits_per_s
+             tx_frames_per_s tx_bits_per_s; with --l1 rx_l1_bits_per_s tx_l1_bits_per_s}]
   vrfs       name kind vifs ipv4_routes ipv6_routes
   routes     vrf prefix origin action via[{vif next_hop mac state weight backup}]
   neighbors  vif vrf address mac state age_s

@@ -11,6 +11,7 @@ mod failover;
 mod json_help;
 mod libpcap;
 mod output;
+mod rates;
 mod table;
 mod tables;
 mod units;
@@ -26,8 +27,8 @@ use crate::admin::client::{self, Client};
 use crate::admin::protocol::{ErrorKind, Refusal, Request, Terms};
 use crate::admin::rows::{
     BgpRouteRow, BgpRow, ChangeResult, ConfigText, ConsistencyRow, CounterRow, DropRow, HistoryRow,
-    LookupResult, NeighborRow, OutageRow, PortRow, RouteRow, SlaRow, VersionInfo, VifRow, VrfRow,
-    WorkerRow,
+    LookupResult, NeighborRow, OutageRow, PortRow, RateRow, RouteRow, SlaRow, VersionInfo, VifRow,
+    VrfRow, WorkerRow,
 };
 use args::{Args, Command, StationCommand};
 use output::Show;
@@ -95,6 +96,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
     match &request {
         Request::ShowPorts => rows::<PortRow>(args, &request, out),
         Request::ShowVifs => rows::<VifRow>(args, &request, out),
+        Request::ShowRates(_) => rows::<RateRow>(args, &request, out),
         Request::ShowVrfs => rows::<VrfRow>(args, &request, out),
         Request::ShowRoutes(_) => rows::<RouteRow>(args, &request, out),
         Request::ShowNeighbors => rows::<NeighborRow>(args, &request, out),

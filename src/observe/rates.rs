@@ -1,0 +1,192 @@
+//! Rates: the traffic of VIFs and ports, read once a second, and what passed in a window of time.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::tables::counters::WorkerCounters;
+use crate::tables::{PortId, Snapshot, VifId};
+
+/// The windows that rates are known for, in seconds; the last is the longest.
+pub const WINDOWS_S: [u64; 3] = [1, 10, 60];
+/// Readings that are kept: one at each end of the longest window, and one for readings that come early.
+const READINGS: usize = 62;
+/// How much earlier than a second after the one before a reading may be.
+const EARLY: Duration = Duration::from_millis(250);
+/// A reading that took longer is no reading of one moment.
+const LONGEST_READING: Duration = Duration::from_millis(50);
+
+/// Frames and octets in both directions since the workers started. No operator's `clear` changes them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Frames received.
+    pub rx_frames: u64,
+    /// Octets received, without FCS.
+    pub rx_octets: u64,
+    /// Frames sent.
+    pub tx_frames: u64,
+    /// Octets sent, without FCS.
+    pub tx_octets: u64,
+}
+
+impl Traffic {
+    fn add(&mut self, frames: [u64; 2], octets: [u64; 2]) {
+        self.rx_frames += frames[0];
+        self.tx_frames += frames[1];
+        self.rx_octets += octets[0];
+        self.tx_octets += octets[1];
+    }
+
+    /// What came since `before`; `None` where that is more.
+    fn since(&self, before: &Traffic) -> Option<Traffic> {
+        Some(Traffic {
+            rx_frames: self.rx_frames.checked_sub(before.rx_frames)?,
+            rx_octets: self.rx_octets.checked_sub(before.rx_octets)?,
+            tx_frames: self.tx_frames.checked_sub(before.tx_frames)?,
+            tx_octets: self.tx_octets.checked_sub(before.tx_octets)?,
+        })
+    }
+}
+
+/// What passed between two readings.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Passed {
+    /// The window that it answers, in seconds.
+    pub window_s: u64,
+    /// The time between the two readings.
+    pub time: Duration,
+    /// What passed in that time.
+    pub traffic: Traffic,
+}
+
+/// The traffic of all VIFs and ports at one moment, by their ids.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    at: Instant,
+    vifs: Vec<Traffic>,
+    ports: Vec<Traffic>,
+}
+
+impl Reading {
+    /// Reads the counters of the VIFs and ports of these tables; a cache line for each and worker, no lock and no
+    /// wait. `None` where this thread was kept from running meanwhile: then the numbers are of several moments.
+    pub fn take(workers: &[Arc<WorkerCounters>], tables: &Snapshot) -> Option<Reading> {
+        let began = Instant::now();
+        let mut vifs = vec![Traffic::default(); tables.vifs.len()];
+        let mut ports = vec![Traffic::default(); tables.ports.len()];
+        for worker in workers {
+            let ids = (0..=u16::MAX).map(VifId).zip(tables.vifs.iter());
+            for ((id, vif), sum) in ids.zip(&mut vifs) {
+                if vif.is_some() {
+                    let counted = worker.vif(id);
+                    let frames = [counted.rx_frames.get(), counted.tx_frames.get()];
+                    sum.add(frames, [counted.rx_octets.get(), counted.tx_octets.get()]);
+                }
+            }
+            for (id, sum) in (0..=u8::MAX).map(PortId).zip(&mut ports) {
+                let counted = worker.port(id);
+                let frames = [counted.rx_frames.get(), counted.tx_frames.get()];
+                sum.add(frames, [counted.rx_octets.get(), counted.tx_octets.get()]);
+            }
+        }
+        let at = Instant::now();
+        (at - began <= LONGEST_READING).then_some(Reading { at, vifs, ports })
+    }
+}
+
+/// Whose an id is, and from which reading on.
+#[derive(Clone, Debug)]
+struct Owner {
+    name: Arc<str>,
+    first: u64,
+}
+
+/// The readings of the last minute: for 4,096 VIFs 8 MB.
+#[derive(Debug, Default)]
+pub struct Rates {
+    readings: VecDeque<Reading>,
+    /// The number of the oldest reading.
+    oldest: u64,
+    vifs: Vec<Option<Owner>>,
+}
+
+impl Rates {
+    /// Keeps a reading, with the VIFs' names by id as they were before it was taken. An id that another VIF has now,
+    /// or that nobody had, begins anew: what its last VIF counted is not the new one's.
+    pub fn keep<'a>(
+        &mut self,
+        reading: Reading,
+        names: impl ExactSizeIterator<Item = Option<&'a Arc<str>>>,
+    ) {
+        if self.readings.len() == READINGS {
+            self.readings.pop_front();
+            self.oldest += 1;
+        }
+        let number = self.oldest + self.readings.len() as u64;
+        self.readings.push_back(reading);
+        self.vifs.resize(names.len(), None);
+        for (owner, name) in self.vifs.iter_mut().zip(names) {
+            match (&owner, name) {
+                (Some(known), Some(name)) if known.name == *name => {}
+                (_, name) => *owner = name.map(|name| Owner { name: name.clone(), first: number }),
+            }
+        }
+    }
+
+    /// The age of the newest reading.
+    pub fn age(&self, now: Instant) -> Option<Duration> {
+        Some(now.saturating_duration_since(self.readings.back()?.at))
+    }
+
+    /// What a port received and sent in each window of which something is known.
+    pub fn of_port(&self, id: PortId) -> Vec<Passed> {
+        self.windows(self.oldest, |reading| reading.ports.get(id.index()).copied())
+    }
+
+    /// The same of a VIF, if this id is its own.
+    pub fn of_vif(&self, id: VifId, name: &str) -> Vec<Passed> {
+        match self.vifs.get(id.index()) {
+            Some(Some(owner)) if *owner.name == *name => self.since(id.index(), owner.first),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What each VIF received and sent in one window.
+    pub fn by_vif(&self, window_s: u64) -> HashMap<Arc<str>, Passed> {
+        let known = self.vifs.iter().enumerate();
+        let known = known.filter_map(|(index, owner)| Some((index, owner.as_ref()?)));
+        let passed = known.filter_map(|(index, owner)| {
+            let windows = self.since(index, owner.first);
+            let passed = windows.into_iter().find(|passed| passed.window_s == window_s)?;
+            Some((owner.name.clone(), passed))
+        });
+        passed.collect()
+    }
+
+    fn since(&self, index: usize, first: u64) -> Vec<Passed> {
+        self.windows(first, |reading| reading.vifs.get(index).copied())
+    }
+
+    /// Between the newest reading and, for each window, the newest one that is as old as it, or the oldest there is
+    /// from the one with the number `first` on. Divided by the true time between them, a window during which nothing
+    /// was read gives no other rate than the right one.
+    fn windows(&self, first: u64, of: impl Fn(&Reading) -> Option<Traffic>) -> Vec<Passed> {
+        let skip = usize::try_from(first.saturating_sub(self.oldest)).unwrap_or(usize::MAX);
+        let Some(newest) = self.readings.back() else { return Vec::new() };
+        let Some(older) = self.readings.len().checked_sub(1) else { return Vec::new() };
+        let passed = WINDOWS_S.into_iter().filter_map(|window_s| {
+            let window = Duration::from_secs(window_s) - EARLY;
+            let mut known = self.readings.range(skip.min(older)..older);
+            let begin = match known.clone().rev().find(|reading| newest.at - reading.at >= window) {
+                Some(reading) => reading,
+                None => known.next()?,
+            };
+            let traffic = of(newest)?.since(&of(begin)?)?;
+            Some(Passed { window_s, time: newest.at - begin.at, traffic })
+        });
+        passed.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

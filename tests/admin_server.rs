@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use station::admin::answer::{Answer, Piece};
 use station::admin::protocol::{ErrorKind, Request};
-use station::admin::rows::{ChangeResult, RouteRow, VrfRow};
+use station::admin::rows::{ChangeResult, Labels, RouteRow, VrfRow};
 use station::admin::server::{Call, Limits, MAX_CONNECTIONS, MAX_OWN, QUEUE, Server};
 use station::tables::VrfKind;
 
@@ -54,6 +54,7 @@ fn control(call: Call) {
     let answer = match call.request {
         Request::ShowVrfs => Answer::rows(vec![VrfRow {
             name: "vpc-a".into(),
+            labels: Labels::default(),
             kind: VrfKind::Vpc,
             vifs: 1,
             ipv4_routes: 2,
@@ -91,6 +92,7 @@ fn control(call: Call) {
                 thread::sleep(Duration::from_millis(20));
                 let row = VrfRow {
                     name: if stop { "last" } else { "more" }.into(),
+                    labels: Labels::default(),
                     kind: VrfKind::Vpc,
                     vifs: 0,
                     ipv4_routes: 0,

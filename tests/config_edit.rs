@@ -6,9 +6,11 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use station::admin::protocol::{Action, ErrorKind, Refusal, RouteAdd, RouteDel, Via, VifAdd};
+use station::admin::protocol::{
+    Action, ErrorKind, Fields, Place, Refusal, RouteAdd, RouteDel, Via, VifAdd,
+};
 use station::config::model::{Config, RouteAction};
-use station::config::{edit, parse};
+use station::config::{edit, parse, set};
 use station::history::replace;
 use station::tables::{Pcp, SourceCheck, VifKind};
 
@@ -141,9 +143,9 @@ fn a_vif_comes_goes_and_comes_up() {
 
 #[test]
 fn up_keeps_the_comment_beside_it() {
-    let text = REFERENCE.replacen("up = true", "up = true  # since May", 1);
+    let text = REFERENCE.replacen("9216\nup = true", "9216\nup = true  # since May", 1);
     let down = edit::vif_set_up(&text, "a", false).unwrap();
-    assert_eq!(down, text.replacen("up = true", "up = false", 1));
+    assert_eq!(down, text.replacen("up = true  #", "up = false  #", 1));
     let unset = edit::vif_set_up(REFERENCE, "b", true).unwrap();
     assert_eq!(unset, REFERENCE, "up is the default");
     let config = config(&edit::vif_set_up(REFERENCE, "b", false).unwrap());
@@ -254,4 +256,145 @@ fn a_new_table_does_not_come_between_a_vif_and_its_sessions() {
     let text = edit::vif_del(&text, &config(&text), "last").unwrap();
     assert_eq!((sessions(&text, "last"), sessions(&text, "new")), (None, Some(0)));
     assert!(!text.contains("10.255.0.2\"\npeer_as = 1"), "{text}");
+}
+
+/// Fields of a place, as a client sends them.
+fn fields(place: Place, set: &[(&str, &str)], unset: &[&str]) -> Fields {
+    let set = set.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let unset = unset.iter().map(|key| (*key).to_owned());
+    Fields { place, set: set.collect(), unset: unset.collect() }
+}
+
+fn session(peer: &str) -> Place {
+    Place::Bgp { vif: "a".into(), peer: peer.parse().unwrap() }
+}
+
+/// The lines that differ, old and new.
+fn changed(new: &str) -> Vec<String> {
+    let diff = station::config::unified(REFERENCE, new, ["old", "new"], true);
+    let lines = diff.lines().skip(2).filter(|line| line.starts_with(['+', '-']));
+    lines.map(|line| line.split('#').next().unwrap().trim_end().to_owned()).collect()
+}
+
+#[test]
+fn fields_are_set_where_they_stand_and_the_rest_is_as_it_was() {
+    let vif = |set: &[(&str, &str)], unset: &[&str]| {
+        set::set(REFERENCE, &fields(Place::Vif("a".into()), set, unset)).unwrap()
+    };
+    let text = vif(&[("mtu", "1400")], &[]);
+    assert_eq!(changed(&text), ["-mtu = 1500", "+mtu = 1400"]);
+    assert!(
+        text.contains("mtu = 1400                               # longest IP packet"),
+        "{text}"
+    );
+    // What only looks like a number is a text where the field is one.
+    let text = vif(&[("customer", "007"), ("description", "a b"), ("vlan", "100.7")], &["pcp"]);
+    let config = config(&text);
+    let labels = &config.vifs[0].labels;
+    assert_eq!(
+        (labels.customer.as_deref(), labels.description.as_deref()),
+        (Some("007"), Some("a b"))
+    );
+    assert_eq!(config.vifs[0].tags.inner, Some(7));
+    assert_eq!(
+        changed(&text),
+        [
+            "-customer = \"acme\"",
+            "+customer = \"007\"",
+            "-vlan = 100",
+            "+vlan = \"100.7\"",
+            "-pcp = \"preserve\"",
+            "+description = \"a b\""
+        ]
+    );
+}
+
+#[test]
+fn sessions_and_vrfs_come_and_go_without_a_trace() {
+    let new = [
+        ("peer_as", "65001"),
+        ("local_as", "64512"),
+        ("password", "12345"),
+        ("import", "[\"10.0.0.0/8 le 24\"]"),
+    ];
+    let vif = [("addresses", "[\"169.254.100.1/30\", \"fd00:100::1/64\", \"10.200.0.1/24\"]")];
+    let base = set::set(REFERENCE, &fields(Place::Vif("a".into()), &vif, &[])).unwrap();
+    let text = set::add(&base, &fields(session("10.200.0.2"), &new, &[])).unwrap();
+    let parsed = config(&text);
+    assert_eq!(parsed.vifs[0].bgp.len(), 3, "the session is its VIF's, not the next one's");
+    assert_eq!(parsed.vifs[0].bgp[2].password.as_ref().unwrap().reveal(), "12345");
+    let text =
+        set::set(&text, &fields(session("10.200.0.2"), &[("passive", "true")], &["password"]))
+            .unwrap();
+    let parsed = config(&text);
+    assert!(parsed.vifs[0].bgp[2].passive && parsed.vifs[0].bgp[2].password.is_none());
+    assert_eq!(set::del(&text, &parsed, &session("10.200.0.2")).unwrap(), base);
+
+    let vrf = Place::Vrf("new".into());
+    let text =
+        set::add(REFERENCE, &fields(vrf.clone(), &[("kind", "vpc"), ("customer", "x")], &[]))
+            .unwrap();
+    assert_eq!(config(&text).vrfs.last().unwrap().labels.customer.as_deref(), Some("x"));
+    let back = set::del(&text, &config(&text), &vrf).unwrap();
+    assert_eq!(back.trim_end(), REFERENCE.trim_end());
+}
+
+#[test]
+fn a_session_may_stand_in_an_inline_table() {
+    let start = "[[vif]]\nname = \"a\"\nbgp = [{ peer = \"10.0.0.2\", peer_as = 65001 }]\n\n[[vif]]\nname = \"b\"\n";
+    let text = set::add(start, &fields(session("10.0.0.3"), &[("peer_as", "65002")], &[])).unwrap();
+    let (own, other) = text.split_once("[[vif]]\nname = \"b\"").unwrap();
+    assert_eq!(
+        (own.matches("[[vif.bgp]]").count(), other.matches("bgp").count()),
+        (2, 0),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_cannot_be_set_says_what_can() {
+    let says = |result: Result<String, edit::EditError>, kind: ErrorKind, words: &str| {
+        let refusal = Refusal::from(result.unwrap_err());
+        assert!(refusal.kind == kind && refusal.message.contains(words), "{refusal:?}");
+    };
+    let set = |place, set: &[(&str, &str)], unset: &[&str]| {
+        set::set(REFERENCE, &fields(place, set, unset))
+    };
+    let vif = || Place::Vif("a".into());
+    says(
+        set(vif(), &[("name", "z")], &[]),
+        ErrorKind::Conflict,
+        "name stays: delete the vif a and add another",
+    );
+    says(
+        set(session("169.254.100.2"), &[("peer", "10.0.0.9")], &[]),
+        ErrorKind::Conflict,
+        "peer stays",
+    );
+    says(set(vif(), &[("bgp", "[]")], &[]), ErrorKind::Conflict, "stationctl bgp add|del|set");
+    says(set(vif(), &[], &["circuit"]), ErrorKind::NotFound, "vif a has no circuit");
+    says(
+        set(Place::Vif("zz".into()), &[("mtu", "1400")], &[]),
+        ErrorKind::NotFound,
+        "there is no vif \"zz\"",
+    );
+    says(
+        set(session("10.9.9.9"), &[("passive", "true")], &[]),
+        ErrorKind::NotFound,
+        "there is no bgp a 10.9.9.9",
+    );
+    let again = fields(session("169.254.100.2"), &[], &[]);
+    says(set::add(REFERENCE, &again), ErrorKind::Conflict, "is there already: `set` changes it");
+    let del = |place| set::del(REFERENCE, &config(REFERENCE), &place);
+    says(
+        del(Place::Vrf("vpc-a".into())),
+        ErrorKind::Conflict,
+        "vrf vpc-a is still used by vif a, vif a-core, route 10.1.0.0/16",
+    );
+    says(del(Place::Vrf("zz".into())), ErrorKind::NotFound, "there is no vrf zz");
+    says(del(session("10.9.9.9")), ErrorKind::NotFound, "there is no bgp a 10.9.9.9");
+    // A field that the file does not know is the file's to refuse.
+    let text = set(vif(), &[("mtuu", "1400")], &[]).unwrap();
+    let error = parse(&text, Path::new("/nonexistent")).unwrap_err().report();
+    assert!(error.contains("mtuu") && error.contains("is not a known field"), "{error}");
 }

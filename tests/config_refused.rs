@@ -109,6 +109,37 @@ fn ports() {
 }
 
 #[test]
+fn labels() {
+    let with = |line: &str, says: &str| {
+        let key = line.split(' ').next().unwrap();
+        refused(
+            &format!("[[vrf]]\nname = \"x\"\nkind = \"vpc\"\n{line}"),
+            4,
+            &format!("vrf[2].{key}"),
+            says,
+        );
+    };
+    with("customer = \"\"", "is empty");
+    with("customer = 7", "is an integer");
+    with("circuit = \"a\\nb\"", "has a control character");
+    with(&format!("description = \"{}\"", "x".repeat(101)), "is longer than 100 characters");
+    assert!(
+        parse(&format!(
+            "{BASE}[[vrf]]\nname = \"x\"\nkind = \"vpc\"\ncustomer = \"{}\"",
+            "ä".repeat(100)
+        ))
+        .is_ok()
+    );
+}
+
+#[test]
+fn the_vifs_of_a_port_that_is_down_are_down() {
+    let down = BASE.replace("interface = \"eth1\"", "interface = \"eth1\"\nup = false");
+    let up: Vec<bool> = parse(&down).unwrap().vifs.iter().map(|vif| vif.up).collect();
+    assert_eq!(up, [false, false, true]);
+}
+
+#[test]
 fn there_is_at_least_one_port_and_at_most_64() {
     let error = parse("").unwrap_err();
     assert_eq!(error.problems()[0].field(), "port");

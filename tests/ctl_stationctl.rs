@@ -37,11 +37,13 @@ fn answer(request: Request, yes: bool) -> Answer {
     match request {
         Request::ShowPorts => Answer::rows([PortRow {
             name: "cust0".into(),
+            labels: Labels::default(),
             interface: "eth1".into(),
             role: PortRole::Customer,
             mac: "02:00:00:00:00:01".into(),
             mtu: 1500,
             link: "up".into(),
+            admin_up: true,
             xdp_mode: "native".into(),
             zero_copy: false,
             queues: 1,
@@ -54,6 +56,11 @@ fn answer(request: Request, yes: bool) -> Answer {
         }]),
         Request::ShowVifs => Answer::rows([VifRow {
             name: "a".into(),
+            labels: Labels {
+                customer: Some("acme".into()),
+                description: None,
+                circuit: Some("DX-7".into()),
+            },
             port: "cust0".into(),
             vlan: "100.200".into(),
             service_tag: false,
@@ -321,8 +328,8 @@ fn json_has_the_documented_shape() {
     assert_eq!(
         station.json("show ports"),
         json!([{
-            "name": "cust0", "interface": "eth1", "role": "customer", "mac": "02:00:00:00:00:01",
-            "mtu": 1500, "link": "up", "xdp_mode": "native", "zero_copy": false, "queues": 1,
+            "name": "cust0", "customer": null, "description": null, "circuit": null, "interface": "eth1", "role": "customer", "mac": "02:00:00:00:00:01",
+            "mtu": 1500, "link": "up", "admin_up": true, "xdp_mode": "native", "zero_copy": false, "queues": 1,
             "trouble": "eth1 has 4 receive and 1 transmit queues", "repairs": 2,
             "rx_frames": 1_234_567, "rx_octets": 98_765_432, "tx_frames": 12, "tx_octets": 900,
             "drops": {"unknown_vlan": 3},
@@ -335,7 +342,7 @@ fn json_has_the_documented_shape() {
     assert_eq!(
         station.json("show vifs"),
         json!([{
-            "name": "a", "port": "cust0", "vlan": "100.200", "service_tag": false,
+            "name": "a", "customer": "acme", "description": null, "circuit": "DX-7", "port": "cust0", "vlan": "100.200", "service_tag": false,
             "kind": "private", "vrf": "vpc-a", "mtu": 1500, "state": "port-down",
             "addresses": ["169.254.100.1/30"], "source_check": "strict",
             "rx_frames": 1_234_567, "rx_octets": 98_765_432, "tx_frames": 12, "tx_octets": 900,
@@ -412,6 +419,26 @@ fn arguments_become_requests() {
                 "pcp": 7, "down": true}),
         ),
         ("vif up n", json!({"request": "vif_up", "name": "n"})),
+        (
+            "vif set n mtu=1400 customer=007 --unset pcp",
+            json!({"request": "set", "place": {"vif": "n"},
+                "set": {"customer": "007", "mtu": "1400"}, "unset": ["pcp"]}),
+        ),
+        ("port down p", json!({"request": "set", "place": {"port": "p"}, "set": {"up": "false"}})),
+        (
+            "vrf add v --kind vpc circuit=DX-1",
+            json!({"request": "add", "place": {"vrf": "v"}, "set": {"circuit": "DX-1", "kind": "vpc"}}),
+        ),
+        ("vrf del v", json!({"request": "del", "place": {"vrf": "v"}})),
+        (
+            "bgp add n 10.0.0.2 peer_as=65001",
+            json!({"request": "add", "place": {"bgp": {"vif": "n", "peer": "10.0.0.2"}},
+                "set": {"peer_as": "65001"}}),
+        ),
+        (
+            "bgp del n 10.0.0.2",
+            json!({"request": "del", "place": {"bgp": {"vif": "n", "peer": "10.0.0.2"}}}),
+        ),
         ("vif down n", json!({"request": "vif_down", "name": "n"})),
         (
             "show routes --vrf v -6 2001:db8::/32",

@@ -32,6 +32,7 @@ pub use rates::{RateFilter, RateScope};
 pub use rights::Right;
 
 pub use crate::config::edit::{Action, RouteAdd, RouteDel, Via, VifAdd};
+pub use crate::config::set::{Fields, Place};
 pub use with::{Apply, Terms, Upload};
 
 /// The version of the protocol that this program speaks.
@@ -101,6 +102,15 @@ pub enum Request {
     VifUp(VifName),
     /// Sets a VIF down.
     VifDown(VifName),
+    /// Changes fields of a port, VRF, VIF or BGP session.
+    Set(Fields),
+    /// Adds a VRF or a BGP session.
+    Add(Fields),
+    /// Deletes a VRF or a BGP session.
+    Del {
+        /// Which.
+        place: Place,
+    },
     /// Starts a VIF's BGP sessions anew.
     BgpReset {
         /// Name of the VIF.

@@ -21,6 +21,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use crate::config::model::Labels;
 use crate::tables::{PortRole, SourceCheck, VifKind, VrfKind};
 
 /// Counters by name.
@@ -78,6 +79,9 @@ pub struct XdpCounters {
 pub struct PortRow {
     /// The operator's name for it.
     pub name: String,
+    /// Whose it is.
+    #[serde(flatten)]
+    pub labels: Labels,
     /// The Linux interface.
     pub interface: String,
     /// Who is at the other end.
@@ -88,6 +92,9 @@ pub struct PortRow {
     pub mtu: u32,
     /// `up`, `down`, or `missing`.
     pub link: String,
+    /// Administratively up.
+    #[serde(default)]
+    pub admin_up: bool,
     /// `native` or `generic`, as granted.
     pub xdp_mode: String,
     /// Zero-copy, as granted.
@@ -114,6 +121,9 @@ pub struct PortRow {
 pub struct VifRow {
     /// The operator's name for it.
     pub name: String,
+    /// Whose it is.
+    #[serde(flatten)]
+    pub labels: Labels,
     /// Name of its port.
     pub port: String,
     /// `100` or `100.200`.
@@ -126,7 +136,7 @@ pub struct VifRow {
     pub vrf: String,
     /// Longest IP packet, in octets.
     pub mtu: u16,
-    /// `up`, `down` (by the operator) or `port-down`.
+    /// `up`, `down` (by the operator: it or its port) or `port-down`.
     pub state: String,
     /// The router's addresses with their subnets, link-local ones included.
     pub addresses: Vec<IpNet>,
@@ -148,6 +158,9 @@ pub struct VifRow {
 pub struct VrfRow {
     /// The operator's name for it.
     pub name: String,
+    /// Whose it is.
+    #[serde(flatten)]
+    pub labels: Labels,
     /// What it is for.
     pub kind: VrfKind,
     /// VIFs in it.

@@ -119,7 +119,7 @@ mod tests {
             format!("{four}: starts anew"),
             format!("{six}: starts anew"),
         ];
-        assert_eq!(after("\nup = true", "\nup = false"), down);
+        assert_eq!(after("9216\nup = true", "9216\nup = false"), down);
         assert_eq!(
             after("vlan = 100 ", "vlan = 101 ")[0],
             "vif a: moves to port cust0, vlan 101, vrf vpc-a"

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::labels::label_changes;
 use super::model::{
-    AllowedPrefix, BgpConfig, Community, Config, NeighborConfig, NextHop, RouteAction, RouteConfig,
-    RouteListConfig, StationConfig, VifConfig, VrfConfig,
+    AllowedPrefix, BgpConfig, Community, Config, NeighborConfig, NextHop, PortConfig, RouteAction,
+    RouteConfig, RouteListConfig, VifConfig, VrfConfig,
 };
 use crate::tables::Pcp;
 
@@ -117,11 +118,26 @@ impl fmt::Display for Diff {
 /// What `new` changes of `old`, station and ports apart.
 pub(crate) fn diff(old: Option<&Config>, new: &Config) -> Diff {
     let mut diff = Diff::default();
+    // Where there is nothing to compare with, the ports are those of the start.
+    let ports = Table {
+        key: |port: &PortConfig| port.name.clone(),
+        name: |port| port.name.to_string(),
+        detail: |port| port.interface.clone(),
+        change: |a, b| {
+            let [customer, description, circuit] = label_changes(&a.labels, &b.labels);
+            changes(&[("state", up(a.up), up(b.up)), customer, description, circuit])
+        },
+    };
+    diff.table("port", old.map_or(&new.ports, |old| &old.ports), &new.ports, &ports);
     let vrfs = Table {
         key: |vrf: &VrfConfig| vrf.name.clone(),
         name: |vrf| vrf.name.to_string(),
         detail: |vrf| word(vrf.kind),
-        change: |a, b| changes(&[("kind", word(a.kind), word(b.kind))]),
+        change: |a, b| {
+            let [customer, description, circuit] = label_changes(&a.labels, &b.labels);
+            let kind = ("kind", word(a.kind), word(b.kind));
+            changes(&[kind, customer, description, circuit])
+        },
     };
     diff.table("vrf", old.map_or(&[], |old| &old.vrfs), &new.vrfs, &vrfs);
     let vifs = Table {
@@ -166,57 +182,8 @@ pub(crate) fn diff(old: Option<&Config>, new: &Config) -> Diff {
     diff
 }
 
-/// What of `new` can only take effect at a start.
-pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
-    // Taken apart, so that a new setting cannot be forgotten here.
-    let StationConfig {
-        name,
-        socket,
-        bpffs,
-        state,
-        // Is looked at with each commit.
-        history: _,
-        max_vifs,
-        cpus,
-        frames,
-        ring,
-        router_id,
-        bird,
-    } = &new.station;
-    let old_station = &old.station;
-    let station = [
-        ("name", *name != old_station.name),
-        ("socket", *socket != old_station.socket),
-        ("bpffs", *bpffs != old_station.bpffs),
-        ("state", *state != old_station.state),
-        ("max_vifs", *max_vifs != old_station.max_vifs),
-        ("cpus", *cpus != old_station.cpus),
-        ("frames", *frames != old_station.frames),
-        ("ring", *ring != old_station.ring),
-        ("router_id", *router_id != old_station.router_id),
-        ("bird", *bird != old_station.bird),
-    ];
-    let mut reasons: Vec<String> = station
-        .iter()
-        .filter(|(_, changed)| *changed)
-        .map(|(setting, _)| format!("{setting} of [station] changed"))
-        .collect();
-    let port = |config: &Config, name: &str| config.ports.iter().position(|p| *p.name == *name);
-    for (at, new_port) in new.ports.iter().enumerate() {
-        match port(old, &new_port.name) {
-            None => reasons.push(format!("port {} is new", new_port.name)),
-            Some(i) if old.ports[i] != *new_port => {
-                reasons.push(format!("port {} changed", new_port.name));
-            }
-            Some(i) if i != at && old.ports.len() == new.ports.len() => {
-                reasons.push(format!("port {} is in another place", new_port.name));
-            }
-            Some(_) => {}
-        }
-    }
-    let gone = old.ports.iter().filter(|old| port(new, &old.name).is_none());
-    reasons.extend(gone.map(|port| format!("port {} is gone", port.name)));
-    reasons
+fn up(up: bool) -> String {
+    if up { "up" } else { "down" }.to_owned()
 }
 
 /// "field old -> new" of the fields that differ.
@@ -233,7 +200,6 @@ fn vif_change(a: &VifConfig, b: &VifConfig) -> Option<String> {
     if a == b {
         return None;
     }
-    let up = |up| if up { "up" } else { "down" }.to_owned();
     let tags = |vif: &VifConfig| {
         format!("{}{}", vif.tags, if vif.tags.service { " (service tag)" } else { "" })
     };
@@ -249,6 +215,7 @@ fn vif_change(a: &VifConfig, b: &VifConfig) -> Option<String> {
         Some(bfd) => format!("{} ms x {}", bfd.interval_ms, bfd.multiplier),
         None => "off".to_owned(),
     };
+    let [customer, description, circuit] = label_changes(&a.labels, &b.labels);
     changes(&[
         ("state", up(a.up), up(b.up)),
         ("port", a.port.to_string(), b.port.to_string()),
@@ -260,6 +227,9 @@ fn vif_change(a: &VifConfig, b: &VifConfig) -> Option<String> {
         ("source_check", word(a.source_check), word(b.source_check)),
         ("pcp", pcp(a.pcp), pcp(b.pcp)),
         ("bfd", bfd(a), bfd(b)),
+        customer,
+        description,
+        circuit,
     ])
 }
 

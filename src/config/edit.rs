@@ -1,16 +1,18 @@
 //! Changes to a configuration file's text. Comments and layout stay. The new text is not validated
 //! here: it goes the way of any other file.
 
+use std::fmt::Display;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, value};
+use toml_edit::{Array, InlineTable, Table, value};
 
+use super::document::{append, delete, field, named, put, read};
 use super::model::{Config, RouteAction};
 use crate::tables::{SourceCheck, VifKind};
 
-/// Most users of a VIF that a refusal names.
+/// Most users of a thing that a refusal names.
 const NAMED: usize = 5;
 
 /// A next hop as the configuration file has it.
@@ -213,37 +215,33 @@ pub fn vif_add(text: &str, vif: &VifAdd) -> Result<String, EditError> {
 
 /// Deletes a VIF that nothing uses.
 pub fn vif_del(text: &str, config: &Config, name: &str) -> Result<String, EditError> {
-    let users = users(config, name);
-    if !users.is_empty() {
-        let mut list = users.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-        if users.len() > NAMED {
-            list.push_str(&format!(" and {} more", users.len() - NAMED));
-        }
-        let message = format!("vif {name:?} is still used by {list}: delete that first");
-        return Err(EditError::Conflict(message));
-    }
+    refuse_used(&format!("vif {name:?}"), &users(config, name))?;
     let mut document = read(text)?;
     match delete(&mut document, "vif", |table| field(table, "name") == Some(name))? {
         true => Ok(document.to_string()),
-        false => Err(no_vif(name)),
+        false => Err(EditError::NotFound(format!("there is no vif {name:?}"))),
     }
+}
+
+/// Refuses to delete what is still used.
+pub(super) fn refuse_used(what: &impl Display, users: &[String]) -> Result<(), EditError> {
+    if users.is_empty() {
+        return Ok(());
+    }
+    let mut list = users.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    if users.len() > NAMED {
+        list.push_str(&format!(" and {} more", users.len() - NAMED));
+    }
+    Err(EditError::Conflict(format!("{what} is still used by {list}: delete that first")))
 }
 
 /// Sets a VIF up or down.
 pub fn vif_set_up(text: &str, name: &str, up: bool) -> Result<String, EditError> {
     let mut document = read(text)?;
-    let tables = tables(&mut document, "vif")?;
-    let vif = tables.iter_mut().find(|table| field(table, "name") == Some(name));
-    let vif = vif.ok_or_else(|| no_vif(name))?;
-    match vif.get_mut("up").and_then(Item::as_value_mut) {
-        Some(old) => {
-            let decor = old.decor().clone();
-            *old = up.into();
-            *old.decor_mut() = decor;
-        }
-        // The default.
-        None if up => {}
-        None => vif["up"] = value(false),
+    let vif = named(&mut document, "vif", name)?;
+    // The default is not written.
+    if !up || vif.contains_key("up") {
+        put(vif, "up", up.into());
     }
     Ok(document.to_string())
 }
@@ -264,127 +262,4 @@ fn users(config: &Config, vif: &str) -> Vec<String> {
     let neighbors = config.neighbors.iter().filter(|neighbor| *neighbor.vif == *vif);
     let neighbors = neighbors.map(|neighbor| format!("neighbor {}", neighbor.address));
     routes.chain(lists).chain(neighbors).collect()
-}
-
-fn no_vif(name: &str) -> EditError {
-    EditError::NotFound(format!("there is no vif {name:?}"))
-}
-
-fn read(text: &str) -> Result<DocumentMut, EditError> {
-    text.parse().map_err(|error: toml_edit::TomlError| {
-        EditError::Conflict(format!("the file is not valid: {}", error.message()))
-    })
-}
-
-fn field<'a>(table: &'a Table, key: &str) -> Option<&'a str> {
-    table.get(key)?.as_str()
-}
-
-/// The array of tables under `key`, made if it is not there. An array of inline tables becomes one.
-fn tables<'a>(
-    document: &'a mut DocumentMut,
-    key: &str,
-) -> Result<&'a mut ArrayOfTables, EditError> {
-    let item = document.entry(key).or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
-    if !item.is_array_of_tables() {
-        item.make_value();
-        let made = std::mem::take(item).into_array_of_tables();
-        *item = made.map_or_else(|item| item, Item::ArrayOfTables);
-    }
-    item.as_array_of_tables_mut()
-        .ok_or_else(|| EditError::Conflict(format!("{key} is not a list of tables")))
-}
-
-fn append(document: &mut DocumentMut, key: &str, mut table: Table) -> Result<(), EditError> {
-    // What stands after the last table, comments for example, stays before the new one.
-    let mut before = document.trailing().as_str().unwrap_or_default().to_owned();
-    before.push('\n');
-    document.set_trailing("");
-    table.decor_mut().set_prefix(before);
-    table.set_position(Some(last_position(document) + 1));
-    tables(document, key)?.push(table);
-    Ok(())
-}
-
-/// Deletes the first table under `key` that matches, with the comment right above it; comments that
-/// a blank line sets apart stay. False where none matches.
-fn delete(
-    document: &mut DocumentMut,
-    key: &str,
-    matches: impl Fn(&Table) -> bool,
-) -> Result<bool, EditError> {
-    let tables = tables(document, key)?;
-    let Some(index) = tables.iter().position(matches) else { return Ok(false) };
-    let table = tables.get(index).cloned().unwrap_or_default();
-    tables.remove(index);
-    if tables.is_empty() {
-        document.remove(key);
-    }
-    let prefix = table.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default();
-    let kept = match prefix.rfind("\n\n") {
-        Some(blank) => &prefix[..=blank],
-        None => "",
-    };
-    if !kept.trim().is_empty() {
-        keep_comment(document, kept, table.position().unwrap_or_default());
-    }
-    Ok(true)
-}
-
-/// Puts a comment before the first table after `position`, or at the end of the file.
-fn keep_comment(document: &mut DocumentMut, comment: &str, position: isize) {
-    let next = all_positions(document).into_iter().filter(|&at| at > position).min();
-    match next.and_then(|next| table_at(document.as_table_mut(), next)) {
-        Some(next) => {
-            let old = next.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default();
-            let prefix = format!("{comment}{old}");
-            next.decor_mut().set_prefix(prefix);
-        }
-        None => {
-            let old = document.trailing().as_str().unwrap_or_default();
-            let trailing = format!("{comment}{old}");
-            document.set_trailing(trailing);
-        }
-    }
-}
-
-/// The positions of a table's header and of those below it.
-fn positions(table: &Table, into: &mut Vec<isize>) {
-    into.extend(table.position());
-    for (_, item) in table.iter() {
-        match item {
-            Item::Table(table) => positions(table, into),
-            Item::ArrayOfTables(array) => array.iter().for_each(|table| positions(table, into)),
-            _ => {}
-        }
-    }
-}
-
-/// The table whose header is at `position`.
-fn table_at(table: &mut Table, position: isize) -> Option<&mut Table> {
-    if table.position() == Some(position) {
-        return Some(table);
-    }
-    table.iter_mut().find_map(|(_, item)| match item {
-        Item::Table(table) => table_at(table, position),
-        Item::ArrayOfTables(array) => array.iter_mut().find_map(|table| table_at(table, position)),
-        _ => None,
-    })
-}
-
-/// The positions of all headers in the file.
-fn all_positions(document: &DocumentMut) -> Vec<isize> {
-    let mut all = Vec::new();
-    for (_, item) in document.as_table().iter() {
-        match item {
-            Item::Table(table) => positions(table, &mut all),
-            Item::ArrayOfTables(array) => array.iter().for_each(|table| positions(table, &mut all)),
-            _ => {}
-        }
-    }
-    all
-}
-
-fn last_position(document: &DocumentMut) -> isize {
-    all_positions(document).into_iter().max().unwrap_or_default()
 }

@@ -18,7 +18,7 @@ use crate::wire::ethernet::Mac;
 pub struct Config {
     /// Settings of the daemon itself; a change needs a restart, but for `history`.
     pub station: StationConfig,
-    /// Ports in the file's order; their index is the [`crate::tables::PortId`]. A change needs a restart.
+    /// Ports in the file's order; their index is the [`crate::tables::PortId`].
     pub ports: Vec<PortConfig>,
     /// Routing domains.
     pub vrfs: Vec<VrfConfig>,
@@ -97,11 +97,30 @@ pub enum KernelProtocol {
     Untagged,
 }
 
-/// `[[port]]`.
+/// Whose a port, VRF or VIF is, and what it is for: words for people and their other systems. Nothing is
+/// forwarded, refused or counted by them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Labels {
+    /// The customer whose it is.
+    #[serde(default)]
+    pub customer: Option<String>,
+    /// What it is for.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// The circuit, order or service that it belongs to.
+    #[serde(default)]
+    pub circuit: Option<String>,
+}
+
+/// `[[port]]`. A change needs a restart, but for `labels` and `up`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortConfig {
     /// The operator's name for it.
     pub name: Arc<str>,
+    /// Whose it is.
+    pub labels: Labels,
+    /// Administratively up. While it is not, none of its VIFs is.
+    pub up: bool,
     /// The Linux interface.
     pub interface: String,
     /// Who is at the other end.
@@ -121,6 +140,8 @@ pub struct PortConfig {
 pub struct VrfConfig {
     /// The operator's name for it.
     pub name: Arc<str>,
+    /// Whose it is.
+    pub labels: Labels,
     /// What it is for.
     pub kind: VrfKind,
 }
@@ -130,6 +151,8 @@ pub struct VrfConfig {
 pub struct VifConfig {
     /// The operator's name for it.
     pub name: Arc<str>,
+    /// Whose it is.
+    pub labels: Labels,
     /// Name of its port.
     pub port: Arc<str>,
     /// Its VLAN tags.
@@ -143,7 +166,7 @@ pub struct VifConfig {
     pub addresses: Vec<IpNet>,
     /// Longest IP packet, in octets.
     pub mtu: u16,
-    /// Administratively up.
+    /// Administratively up, as is its port.
     pub up: bool,
     /// The check of source addresses.
     pub source_check: SourceCheck,

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use super::fields::{At, Fields};
+use super::labels::labels;
 use super::model::{KernelProtocol, PortConfig, StationConfig, XdpMode, ZeroCopy};
 use super::names::{self, Named};
 use crate::tables::PortRole;
@@ -175,9 +176,12 @@ pub(super) fn ports(root: &Fields<'_>) -> Named<PortConfig> {
         let zero_copy = zero_copy.map_or(ZeroCopy::Auto, |zero_copy| zero_copy.value);
         let busy_poll_us = fields.integer("busy_poll_us", 0..=1000_u32).map_or(0, |us| us.value);
         let to_kernel = to_kernel(&fields);
+        let (labels, up) = (labels(&fields), fields.boolean("up", true));
         let port = match (&name, interface, role) {
             (Some(name), Some(interface), Some(role)) => Some(PortConfig {
                 name: name.clone(),
+                labels,
+                up,
                 interface,
                 role: role.value,
                 xdp,

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use super::address;
 use super::bgp;
 use super::fields::{At, Fields};
+use super::labels::labels;
 use super::model::{PortConfig, VifConfig, VrfConfig};
 use super::names::Named;
 use super::tags::{self, TaggedVlans};
@@ -35,8 +36,13 @@ pub(super) fn vrfs(root: &Fields<'_>) -> Named<VrfConfig> {
     let kinds = [("vpc", VrfKind::Vpc), ("public", VrfKind::Public), ("transit", VrfKind::Transit)];
     for fields in tables {
         let name = vrfs.name(&fields);
+        let labels = labels(&fields);
         let kind = fields.need_choice("kind", &kinds);
-        let vrf = name.clone().zip(kind).map(|(name, kind)| VrfConfig { name, kind: kind.value });
+        let vrf = name.clone().zip(kind).map(|(name, kind)| VrfConfig {
+            name,
+            labels: labels.clone(),
+            kind: kind.value,
+        });
         vrfs.add(name.as_ref(), vrf);
         fields.finish();
     }
@@ -154,6 +160,7 @@ fn vif(
         fields.choice("pcp", &[("preserve", Pcp::Preserve)]).map(|pcp| pcp.value)
     };
     let up = fields.boolean("up", true);
+    let labels = labels(fields);
     let bfd = bgp::bfd(fields);
     let bgp = bgp::sessions(fields, &addresses, vrf.map(|vrf| vrf.kind), kind);
     let (port, vrf, tags) = (port?, vrf?, tags?);
@@ -164,13 +171,14 @@ fn vif(
     };
     Some(VifConfig {
         name,
+        labels,
         port: port.name.clone(),
         tags: tags.value,
         kind,
         vrf: vrf.name.clone(),
         addresses: addresses.into_iter().map(|address| address.value).collect(),
         mtu,
-        up,
+        up: up && port.up,
         source_check: source_check.unwrap_or(default_check),
         pcp: pcp.unwrap_or(Pcp::Preserve),
         bfd,

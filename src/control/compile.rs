@@ -13,6 +13,7 @@ use super::commit::{CommitError, PortFacts};
 use super::rib::{Host, List, Rib, Source};
 use super::state::{Egress, Neighbor, State};
 use crate::config::model::{Config, NextHop, RouteAction, VifConfig};
+use crate::config::same_hardware;
 use crate::tables::rules::{FlowKeys, broadcast, reserved, subnet_router_anycast};
 use crate::tables::{AdjacencyId, AdjacencyKind, GroupId, Port, PortId, Vif, VifId, Vrf, VrfId};
 use crate::wire::ipv6::is_link_local;
@@ -117,9 +118,13 @@ fn vifs(
             .get(&*vif.vrf)
             .filter(|&id| state.tables.vrfs.get(id as usize).is_some_and(Option::is_some))
             .ok_or(CommitError::Unknown("VRF", vif.vrf.clone()))?;
-        // An interface that shrank under one VIF must not keep everybody else's changes out.
+        // An interface that shrank under one VIF must not keep everybody else's changes out, nor that VIF from being
+        // set down or called otherwise.
         let misfit = vif.mtu > facts.mtu;
-        if misfit && unchanged.get(&*vif.name) != Some(&vif) {
+        let as_before = |old: &&VifConfig| {
+            VifConfig { up: old.up, labels: old.labels.clone(), ..vif.clone() } == **old
+        };
+        if misfit && !unchanged.get(&*vif.name).is_some_and(as_before) {
             return Err(CommitError::Mtu {
                 vif: vif.name.clone(),
                 mtu: vif.mtu,
@@ -155,7 +160,7 @@ fn vifs(
 
 fn same_port(running: &Config, config: &Config, name: &str) -> bool {
     let port = |config: &Config| config.ports.iter().find(|port| *port.name == *name).cloned();
-    port(running) == port(config)
+    port(running).zip(port(config)).is_some_and(|(old, new)| same_hardware(&old, &new))
 }
 
 fn put<T>(table: &mut Vec<Option<T>>, id: u32, item: T) {

@@ -36,8 +36,9 @@ pub(super) fn version(control: &Control) -> Answer {
 
 /// `show ports`.
 pub(super) fn ports(control: &Control) -> Answer {
-    let states = (0..=u8::MAX).map(PortId).zip(&control.datapath.ports);
-    let rows = states.map(|(id, state)| {
+    let configured = &control.config().ports;
+    let states = (0..=u8::MAX).map(PortId).zip(&control.datapath.ports).zip(configured);
+    let rows = states.map(|((id, state), config)| {
         let totals = control.counters.port(id);
         let [
             rx_dropped,
@@ -50,9 +51,10 @@ pub(super) fn ports(control: &Control) -> Answer {
         ] = totals.kernel;
         let xdp = state.xdp_counters().unwrap_or_default();
         PortRow {
-            name: state.config.name.to_string(),
-            interface: state.config.interface.clone(),
-            role: state.config.role,
+            name: config.name.to_string(),
+            labels: config.labels.clone(),
+            interface: config.interface.clone(),
+            role: config.role,
             mac: state.facts.mac.to_string(),
             mtu: state.facts.mtu.into(),
             link: match (state.mode(), state.facts.link_up) {
@@ -61,6 +63,7 @@ pub(super) fn ports(control: &Control) -> Answer {
                 (_, false) => "down",
             }
             .into(),
+            admin_up: config.up,
             xdp_mode: match state.mode() {
                 Some(Attached::Native) => "native",
                 Some(Attached::Generic) => "generic",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::change::{Changes, Order};
 use crate::admin::protocol::{ErrorKind, Refusal, Request};
 use crate::config::model::Config;
-use crate::config::{self, ConfigError, edit};
+use crate::config::{self, ConfigError, edit, set};
 
 /// The shortest and the longest time of trial, in seconds.
 const TRIAL_S: std::ops::RangeInclusive<u64> = 1..=86_400;
@@ -126,6 +126,9 @@ pub(super) fn command(request: &Request) -> String {
         Request::VifDel(vif) => format!("vif del {}", vif.name),
         Request::VifUp(vif) => format!("vif up {}", vif.name),
         Request::VifDown(vif) => format!("vif down {}", vif.name),
+        Request::Set(fields) => format!("set {}{fields}", fields.place),
+        Request::Add(fields) => format!("add {}{fields}", fields.place),
+        Request::Del { place } => format!("del {place}"),
         Request::ConfigApply(apply) => format!("config apply {}", apply.name),
         Request::ConfigRollback { .. } => "config rollback".to_owned(),
         _ => "reload".to_owned(),
@@ -155,6 +158,9 @@ fn edited(text: &str, config: &Config, request: &Request) -> Result<String, Refu
         Request::VifDel(vif) => edit::vif_del(text, config, &vif.name)?,
         Request::VifUp(vif) => edit::vif_set_up(text, &vif.name, true)?,
         Request::VifDown(vif) => edit::vif_set_up(text, &vif.name, false)?,
+        Request::Set(fields) => set::set(text, fields)?,
+        Request::Add(fields) => set::add(text, fields)?,
+        Request::Del { place } => set::del(text, config, place)?,
         _ => return Err(Refusal::new(ErrorKind::Internal, "not a change of the configuration")),
     })
 }

@@ -8,7 +8,7 @@ use super::answer::mac;
 use super::control_thread::Control;
 use super::slow_thread::Neighbors;
 use crate::admin::answer::Answer;
-use crate::admin::rows::{NeighborRow, Traffic, VifRow, VrfRow};
+use crate::admin::rows::{Labels, NeighborRow, Traffic, VifRow, VrfRow};
 use crate::observe::Counters;
 use crate::slowpath::NeighborState;
 use crate::tables::{PortId, Snapshot, Vif, VifId, Vrf, VrfId};
@@ -77,15 +77,21 @@ pub(super) fn vrfs(tables: &Snapshot) -> impl Iterator<Item = (VrfId, &Vrf)> {
 
 /// `show vifs`.
 pub(super) fn show_vifs(control: &Control) -> Answer {
-    let view = View::of(control);
-    Answer::later(move || Answer::rows(view.rows(vif_row)))
+    let (view, config) = (View::of(control), control.config().clone());
+    Answer::later(move || {
+        let labels = config.vifs.iter().map(|vif| (vif.name.clone(), vif.labels.clone()));
+        let labels: HashMap<Arc<str>, Labels> = labels.collect();
+        let of = move |vif: &Vif| labels.get(&vif.name).cloned().unwrap_or_default();
+        Answer::rows(view.rows(move |view, id, vif| vif_row(view, id, vif, of(vif))))
+    })
 }
 
-fn vif_row(view: &View, id: VifId, vif: &Vif) -> VifRow {
+fn vif_row(view: &View, id: VifId, vif: &Vif, labels: Labels) -> VifRow {
     let totals = view.counters.vif(id);
     let link_up = view.ports.get(vif.port.index()).is_some_and(|(_, link_up)| *link_up);
     VifRow {
         name: vif.name.to_string(),
+        labels,
         port: view.port_name(vif.port).to_owned(),
         vlan: vif.tags.to_string(),
         service_tag: vif.tags.service,
@@ -114,7 +120,7 @@ fn vif_row(view: &View, id: VifId, vif: &Vif) -> VifRow {
 
 /// `show vrfs`. The FIB keeps the numbers of routes.
 pub(super) fn show_vrfs(control: &Control) -> Answer {
-    let tables = control.engine.tables().clone();
+    let (tables, config) = (control.engine.tables().clone(), control.config().clone());
     let counts: Vec<(usize, usize)> =
         vrfs(&tables).map(|(id, _)| control.engine.route_counts(id)).collect();
     Answer::later(move || {
@@ -122,8 +128,11 @@ pub(super) fn show_vrfs(control: &Control) -> Answer {
         for (_, vif) in vifs(&tables) {
             *members.entry(vif.vrf).or_default() += 1;
         }
+        let labels: HashMap<&str, &Labels> =
+            config.vrfs.iter().map(|vrf| (&*vrf.name, &vrf.labels)).collect();
         let rows = vrfs(&tables).zip(counts).map(|((id, vrf), (v4, v6))| VrfRow {
             name: vrf.name.to_string(),
+            labels: labels.get(&*vrf.name).copied().cloned().unwrap_or_default(),
             kind: vrf.kind,
             vifs: members.get(&id).copied().unwrap_or(0),
             ipv4_routes: v4 as u64,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use station::config::model::{
-    Config, NeighborConfig, NextHop, PortConfig, RouteAction, RouteConfig, RouteListConfig,
+    Config, Labels, NeighborConfig, NextHop, PortConfig, RouteAction, RouteConfig, RouteListConfig,
     StationConfig, VifConfig, VrfConfig, XdpMode, ZeroCopy,
 };
 use station::control::PortFacts;
@@ -54,6 +54,8 @@ pub fn facts(up: [bool; 2]) -> Vec<PortFacts> {
 pub fn empty() -> Config {
     let port = |name: &str, role| PortConfig {
         name: name.into(),
+        labels: Labels::default(),
+        up: true,
         interface: format!("if-{name}"),
         role,
         xdp: XdpMode::Auto,
@@ -87,6 +89,7 @@ pub fn empty() -> Config {
 pub fn vif(name: &str, port: &str, vid: u16, vrf: &str, addresses: &[&str]) -> VifConfig {
     VifConfig {
         name: name.into(),
+        labels: Labels::default(),
         port: port.into(),
         tags: Tags { outer: vid, inner: None, service: false },
         kind: None,
@@ -102,7 +105,7 @@ pub fn vif(name: &str, port: &str, vid: u16, vrf: &str, addresses: &[&str]) -> V
 }
 
 pub fn vrf(name: &str) -> VrfConfig {
-    VrfConfig { name: name.into(), kind: VrfKind::Vpc }
+    VrfConfig { name: name.into(), labels: Labels::default(), kind: VrfKind::Vpc }
 }
 
 pub fn hop(vif: &str, address: &str, weight: u16) -> NextHop {

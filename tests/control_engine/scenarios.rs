@@ -330,6 +330,11 @@ fn an_interface_that_shrank_stops_its_vifs_and_no_change() {
     refuse(&|c| c.vifs[1].mtu = 1450);
     refuse(&|c| c.vifs[1].tags.outer = 77);
     refuse(&|c| c.vifs.push(vif("e", "p1", 301, "blue", &[])));
+    // It may be set down, and up again.
+    for up in [false, true] {
+        config.vifs[1].up = up;
+        engine.commit(&config, &facts).unwrap();
+    }
     config.vifs[1].mtu = 1400;
     engine.commit(&config, &facts).unwrap();
     assert_eq!(engine.misfits(), [("c".into(), 1500, 1400)]);

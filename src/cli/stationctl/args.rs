@@ -12,7 +12,7 @@ use super::bgp::Bgp;
 use super::capture::CaptureArgs;
 use super::config::Config;
 use super::drops::DropArgs;
-use super::edits::{Edit, Route, TermsArgs, Vif, Yes};
+use super::edits::{Edit, Port, Route, TermsArgs, Vif, Vrf, Yes};
 use super::failover::PeriodArgs;
 use super::json_help::JSON_HELP;
 use super::rates::RateArgs;
@@ -34,6 +34,16 @@ pub(super) struct Args {
     pub(super) command: Command,
 }
 
+impl Args {
+    /// The customer whose rows are wanted alone.
+    pub(super) fn customer(&self) -> Option<&str> {
+        match &self.command {
+            Command::Station(StationCommand::Show { customer, .. }) => customer.as_deref(),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
     #[command(flatten)]
@@ -49,16 +59,25 @@ pub(super) enum Command {
 #[derive(Subcommand, Debug)]
 pub(super) enum StationCommand {
     /// Show what the station has and does
-    #[command(subcommand)]
-    Show(Show),
+    Show {
+        /// Only what is of this customer, as `customer` of a port, VRF or VIF names it
+        #[arg(long, global = true, value_name = "NAME")]
+        customer: Option<String>,
+        #[command(subcommand)]
+        what: Show,
+    },
     /// Add or delete a static route
     Route(Edit<Route>),
-    /// Add or delete a VIF, or set it up or down
+    /// Add or delete a VIF, set it up or down, or change its fields
     Vif(Edit<Vif>),
+    /// Add or delete a VRF, or change its fields
+    Vrf(Edit<Vrf>),
+    /// Set a port up or down, or change its fields
+    Port(Edit<Port>),
     /// The history of configurations: look, compare, apply, go back
     #[command(subcommand)]
     Config(Config),
-    /// Start BGP sessions anew
+    /// Add, change or delete BGP sessions, or start them anew
     #[command(subcommand)]
     Bgp(Bgp),
     /// Show what a packet to an address would meet
@@ -180,10 +199,12 @@ impl StationCommand {
     /// What goes to the station.
     pub(super) fn request(&self) -> Request {
         match self {
-            StationCommand::Show(show) => show.request(),
+            StationCommand::Show { what, .. } => what.request(),
             StationCommand::Route(edit) => edit.command.request(),
             StationCommand::Config(config) => config.request(),
             StationCommand::Vif(edit) => edit.command.request(),
+            StationCommand::Vrf(edit) => edit.command.request(),
+            StationCommand::Port(edit) => edit.command.request(),
             StationCommand::Bgp(bgp) => bgp.request(),
             StationCommand::Lookup { vif, vrf, address } => Request::Lookup(LookupRequest {
                 vif: vif.clone(),
@@ -207,6 +228,8 @@ impl StationCommand {
         match self {
             StationCommand::Route(edit) => edit.terms.terms(),
             StationCommand::Vif(edit) => edit.terms.terms(),
+            StationCommand::Vrf(edit) => edit.terms.terms(),
+            StationCommand::Port(edit) => edit.terms.terms(),
             StationCommand::Config(config) => config.terms(),
             StationCommand::Reload { terms, .. } => terms.terms(),
             StationCommand::Stop { yes, .. } => yes.terms(),

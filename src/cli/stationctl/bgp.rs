@@ -5,12 +5,13 @@ use std::net::IpAddr;
 
 use clap::Subcommand;
 
-use super::edits::Yes;
+use super::customer::Subject;
+use super::edits::{FieldArgs, TermsArgs, Yes, assignment, fields};
 use super::output::Show;
 use super::table;
 use super::tables::or_dash;
 use super::units::{count, seconds};
-use crate::admin::protocol::{Request, Terms};
+use crate::admin::protocol::{Place, Request, Terms};
 use crate::admin::rows::{BgpRouteRow, BgpRow};
 
 #[derive(Subcommand, Debug)]
@@ -24,6 +25,43 @@ pub(super) enum Bgp {
         #[command(flatten)]
         yes: Yes,
     },
+    /// Add a session
+    Add {
+        /// Name of the VIF
+        vif: String,
+        /// The peer's address
+        peer: IpAddr,
+        /// Its fields, as station.toml(5) names them: peer_as=65001 local_as=64512 and more. `password=@FILE` takes
+        /// it from a file, `password=@-` from standard input
+        #[arg(value_name = "FIELD=VALUE", value_parser = assignment, required = true)]
+        set: Vec<(String, String)>,
+        #[command(flatten)]
+        terms: TermsArgs,
+    },
+    /// Delete a session
+    Del {
+        /// Name of the VIF
+        vif: String,
+        /// The peer's address
+        peer: IpAddr,
+        #[command(flatten)]
+        terms: TermsArgs,
+    },
+    /// Change fields of a session
+    Set {
+        /// Name of the VIF
+        vif: String,
+        /// The peer's address
+        peer: IpAddr,
+        #[command(flatten)]
+        fields: FieldArgs,
+        #[command(flatten)]
+        terms: TermsArgs,
+    },
+}
+
+fn place(vif: &str, peer: IpAddr) -> Place {
+    Place::Bgp { vif: vif.to_owned(), peer }
 }
 
 impl Bgp {
@@ -31,6 +69,9 @@ impl Bgp {
     pub(super) fn request(&self) -> Request {
         match self {
             Bgp::Reset { vif, peer, .. } => Request::BgpReset { vif: vif.clone(), peer: *peer },
+            Bgp::Add { vif, peer, set, .. } => Request::Add(fields(place(vif, *peer), set, &[])),
+            Bgp::Del { vif, peer, .. } => Request::Del { place: place(vif, *peer) },
+            Bgp::Set { vif, peer, fields, .. } => fields.of(place(vif, *peer)),
         }
     }
 }
@@ -40,11 +81,18 @@ impl Bgp {
     pub(super) fn terms(&self) -> Terms {
         match self {
             Bgp::Reset { yes, .. } => yes.terms(),
+            Bgp::Add { terms, .. } | Bgp::Del { terms, .. } | Bgp::Set { terms, .. } => {
+                terms.terms()
+            }
         }
     }
 }
 
 impl Show for BgpRow {
+    fn subject(&self) -> Option<Subject<'_>> {
+        Some(Subject::Vif(&self.vif))
+    }
+
     fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
         let headings = [
             "VIF",
@@ -82,6 +130,10 @@ impl Show for BgpRow {
 }
 
 impl Show for BgpRouteRow {
+    fn subject(&self) -> Option<Subject<'_>> {
+        Some(Subject::Vif(&self.vif))
+    }
+
     fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
         let headings = [
             "PREFIX",

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use clap::Args;
 
+use super::customer::Subject;
 use super::failover::moment;
 use super::output::Show;
 use super::table;
@@ -36,6 +37,10 @@ impl DropArgs {
 }
 
 impl Show for DropRow {
+    fn subject(&self) -> Option<Subject<'_>> {
+        Some(Subject::of(&self.scope, &self.name))
+    }
+
     fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
         if rows.is_empty() {
             return writeln!(out, "nothing was dropped");

@@ -1,10 +1,14 @@
 //! Commands that edit the configuration, and what goes with each.
 
+use std::io;
+
 use clap::{Args, Subcommand};
 use ipnet::IpNet;
 
 use super::args::words;
-use crate::admin::protocol::{Action, Request, RouteAdd, RouteDel, Terms, Via, VifAdd, VifName};
+use crate::admin::protocol::{
+    Action, Fields, Place, Request, RouteAdd, RouteDel, Terms, Via, VifAdd, VifName,
+};
 use crate::tables::{SourceCheck, VifKind};
 
 /// Commands that edit, and what goes with them.
@@ -93,6 +97,106 @@ pub(super) enum Vif {
         /// Its name
         name: String,
     },
+    /// Change fields of a VIF
+    Set {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        fields: FieldArgs,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Vrf {
+    /// Add a VRF
+    Add {
+        /// Its name
+        name: String,
+        /// What it is for
+        #[arg(long, value_parser = ["vpc", "public", "transit"])]
+        kind: String,
+        /// More of its fields, as station.toml(5) names them
+        #[arg(value_name = "FIELD=VALUE", value_parser = assignment)]
+        set: Vec<(String, String)>,
+    },
+    /// Delete a VRF that no VIF or route uses
+    Del {
+        /// Its name
+        name: String,
+    },
+    /// Change fields of a VRF
+    Set {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        fields: FieldArgs,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Port {
+    /// Set a port up, and with it those of its VIFs that are not down themselves
+    Up {
+        /// Its name
+        name: String,
+    },
+    /// Set a port down: all of its VIFs are down. Its interface and its light stay as they are
+    Down {
+        /// Its name
+        name: String,
+    },
+    /// Change fields of a port; those of its hardware need a restart
+    Set {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        fields: FieldArgs,
+    },
+}
+
+/// What is set of a table of the configuration file.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = true)]
+pub(super) struct FieldArgs {
+    /// Fields as station.toml(5) names them, and their values; a text needs no quotes of its own. `password=@FILE`
+    /// takes it from a file, `password=@-` from standard input
+    #[arg(value_name = "FIELD=VALUE", value_parser = assignment)]
+    set: Vec<(String, String)>,
+    /// Give a field its default
+    #[arg(long, value_name = "FIELD")]
+    unset: Vec<String>,
+}
+
+impl FieldArgs {
+    /// The change.
+    pub(super) fn of(&self, place: Place) -> Request {
+        Request::Set(fields(place, &self.set, &self.unset))
+    }
+}
+
+/// Fields of a place.
+pub(super) fn fields(place: Place, set: &[(String, String)], unset: &[String]) -> Fields {
+    Fields { place, set: set.iter().cloned().collect(), unset: unset.to_vec() }
+}
+
+/// `FIELD=VALUE`. A secret is not given here, where other users of the machine and the shell's history see it.
+pub(super) fn assignment(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write FIELD=VALUE")?;
+    let (key, value) = (key.trim().to_owned(), value.trim());
+    if key != "password" {
+        return Ok((key, value.to_owned()));
+    }
+    let read = match value.strip_prefix('@') {
+        None => {
+            return Err("write password=@FILE, or password=@- and give it on standard input".into());
+        }
+        Some("-") => io::read_to_string(io::stdin()),
+        Some(file) => std::fs::read_to_string(file),
+    };
+    match read {
+        Ok(text) => Ok((key, text.trim_end_matches(['\n', '\r']).to_owned())),
+        Err(error) => Err(format!("cannot read {value}: {error}")),
+    }
 }
 
 #[derive(Args, Debug)]
@@ -187,6 +291,35 @@ impl Vif {
             Vif::Del { name } => Request::VifDel(named(name)),
             Vif::Up { name } => Request::VifUp(named(name)),
             Vif::Down { name } => Request::VifDown(named(name)),
+            Vif::Set { name, fields } => fields.of(Place::Vif(name.clone())),
+        }
+    }
+}
+
+impl Vrf {
+    pub(super) fn request(&self) -> Request {
+        match self {
+            Vrf::Add { name, kind, set } => {
+                let mut fields = fields(Place::Vrf(name.clone()), set, &[]);
+                fields.set.insert("kind".to_owned(), kind.clone());
+                Request::Add(fields)
+            }
+            Vrf::Del { name } => Request::Del { place: Place::Vrf(name.clone()) },
+            Vrf::Set { name, fields } => fields.of(Place::Vrf(name.clone())),
+        }
+    }
+}
+
+impl Port {
+    pub(super) fn request(&self) -> Request {
+        let up = |name: &String, up: bool| {
+            let set = [("up".to_owned(), up.to_string())];
+            Request::Set(fields(Place::Port(name.clone()), &set, &[]))
+        };
+        match self {
+            Port::Up { name } => up(name, true),
+            Port::Down { name } => up(name, false),
+            Port::Set { name, fields } => fields.of(Place::Port(name.clone())),
         }
     }
 }

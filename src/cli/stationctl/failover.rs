@@ -5,6 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use clap::Args;
 
+use super::customer::Subject;
 use super::output::Show;
 use super::table;
 use super::tables::or_dash;
@@ -29,6 +30,10 @@ impl PeriodArgs {
 }
 
 impl Show for ConsistencyRow {
+    fn subject(&self) -> Option<Subject<'_>> {
+        Some(Subject::Vrf(&self.vrf))
+    }
+
     fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
         let headings = [
             "VRF",
@@ -79,6 +84,10 @@ pub(super) fn moment(ms: u64) -> String {
 }
 
 impl Show for OutageRow {
+    fn subject(&self) -> Option<Subject<'_>> {
+        Some(self.vif.as_deref().map_or(Subject::Station, Subject::Vif))
+    }
+
     fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
         let headings = ["VIF", "FROM", "TO", ">FOR", "CAUSE", "ALSO", ">DETECTION", ">FRAMES LOST"];
         let rows = rows.iter().map(|row| {
@@ -99,6 +108,10 @@ impl Show for OutageRow {
 }
 
 impl Show for SlaRow {
+    fn subject(&self) -> Option<Subject<'_>> {
+        Some(Subject::Vif(&self.vif))
+    }
+
     fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
         let headings = [
             "VIF",

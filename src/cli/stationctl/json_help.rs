@@ -4,15 +4,15 @@ pub(super) const JSON_HELP: &str = "\
 JSON: `show` prints an array of objects, everything else one object. Names are stable; fields may be
 added. Octets count from the destination MAC to the end of the payload; *_s are seconds, *_ms
 milliseconds.
-  ports      name interface role mac mtu link xdp_mode zero_copy queues trouble repairs rx_frames
+  ports      name customer description circuit interface role mac mtu link admin_up xdp_mode zero_copy queues trouble repairs rx_frames
              rx_octets tx_frames tx_octets drops{reason} kernel{rx_dropped rx_ring_full rx_invalid_descs
              tx_invalid_descs fill_ring_empty tx_ring_empty refused_descriptors} xdp{to_kernel no_socket
              malformed bypassed}
-  vifs       name port vlan service_tag kind vrf mtu state addresses[] source_check rx_frames rx_octets
-             tx_frames tx_octets forwarded punted dropped
+  vifs       name customer description circuit port vlan service_tag kind vrf mtu state addresses[]
+             source_check rx_frames rx_octets tx_frames tx_octets forwarded punted dropped
   vifs, ports --rate  scope name port age_ms windows[{window_s measured_s rx_frames_per_s rx_bits_per_s
              tx_frames_per_s tx_bits_per_s; with --l1 rx_l1_bits_per_s tx_l1_bits_per_s}]
-  vrfs       name kind vifs ipv4_routes ipv6_routes
+  vrfs       name customer description circuit kind vifs ipv4_routes ipv6_routes
   routes     vrf prefix origin action via[{vif next_hop mac state weight backup}]
   neighbors  vif vrf address mac state age_s
   counters   scope name counters[{group name value help}] conservation{received forwarded punted

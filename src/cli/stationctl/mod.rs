@@ -5,6 +5,7 @@ mod args;
 mod bgp;
 mod capture;
 mod config;
+mod customer;
 mod drops;
 mod edits;
 mod failover;
@@ -31,6 +32,7 @@ use crate::admin::rows::{
     VrfRow, WorkerRow,
 };
 use args::{Args, Command, StationCommand};
+use customer::Customer;
 use output::Show;
 
 /// Why nothing is shown.
@@ -161,10 +163,19 @@ fn rows<R: Show + Serialize + DeserializeOwned>(
     request: &Request,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
+    let customer = args.customer().map(|name| Customer::ask(&args.socket, name)).transpose()?;
     let mut client = Client::connect(&args.socket, request)?;
     let mut written = 0;
     let mut page: Vec<R> = Vec::new();
-    while let Some(line) = client.line::<R>()? {
+    while let Some(mut line) = client.line::<R>()? {
+        if let Some(customer) = &customer {
+            if line.rows.iter().any(|row| row.subject().is_none()) {
+                return Err(Failure::Usage(
+                    "this belongs to no customer: leave --customer out".into(),
+                ));
+            }
+            line.rows.retain(|row| row.subject().is_some_and(|subject| customer.has(&subject)));
+        }
         if args.json {
             output::json_rows(out, &line.rows, written)?;
             written += line.rows.len();

@@ -4,6 +4,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use super::customer::Subject;
+
 /// Rows that are laid out as one table: a full table of routes is shown in several.
 pub(super) const PAGE: usize = 10_000;
 
@@ -11,6 +13,11 @@ pub(super) const PAGE: usize = 10_000;
 pub(super) trait Show: Sized {
     /// Writes rows, or one result.
     fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()>;
+
+    /// What a row is about; none where that is nobody's in particular.
+    fn subject(&self) -> Option<Subject<'_>> {
+        None
+    }
 }
 
 /// Writes rows of a JSON array, a line each; `before` have been written already.

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use clap::Args;
 
+use super::customer::Subject;
 use super::output::Show;
 use super::table;
 use super::tables::or_dash;
@@ -38,6 +39,10 @@ pub(super) fn frames(per_s: f64) -> String {
 }
 
 impl Show for RateRow {
+    fn subject(&self) -> Option<Subject<'_>> {
+        Some(Subject::of(&self.scope, &self.name))
+    }
+
     fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
         let l1 = rows.iter().flat_map(|row| &row.windows).any(|w| w.rx_l1_bits_per_s.is_some());
         let of_vifs = rows.first().is_none_or(|row| row.scope == "vif");

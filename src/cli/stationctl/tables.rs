@@ -2,12 +2,13 @@
 
 use std::io::{self, Write};
 
+use super::customer::Subject;
 use super::output::Show;
 use super::table;
 use super::units::{count, octets, seconds};
 use crate::admin::rows::{
-    CounterRow, LookupResult, Member, NeighborRow, PortRow, RouteRow, VersionInfo, VifRow, VrfRow,
-    WorkerRow,
+    CounterRow, Labels, LookupResult, Member, NeighborRow, PortRow, RouteRow, VersionInfo, VifRow,
+    VrfRow, WorkerRow,
 };
 
 /// A word of the configuration file, as JSON has it.
@@ -22,7 +23,35 @@ pub(super) fn or_dash(text: Option<impl ToString>) -> String {
     text.map_or_else(|| "-".to_owned(), |text| text.to_string())
 }
 
+/// Writes a table whose rows have labels: a column for each that some row has.
+fn write_labelled<'a>(
+    out: &mut impl Write,
+    headings: &[&str],
+    rows: impl Iterator<Item = (Vec<String>, &'a Labels)>,
+) -> io::Result<()> {
+    type Column = (&'static str, fn(&Labels) -> Option<&String>);
+    let columns: [Column; 3] = [
+        ("CUSTOMER", |labels| labels.customer.as_ref()),
+        ("CIRCUIT", |labels| labels.circuit.as_ref()),
+        ("DESCRIPTION", |labels| labels.description.as_ref()),
+    ];
+    let rows: Vec<_> = rows.collect();
+    let some = |(_, of): &Column| rows.iter().any(|(_, labels)| of(labels).is_some());
+    let columns: Vec<Column> = columns.into_iter().filter(some).collect();
+    let headings: Vec<&str> =
+        headings.iter().copied().chain(columns.iter().map(|(heading, _)| *heading)).collect();
+    let rows = rows.into_iter().map(|(mut row, labels)| {
+        row.extend(columns.iter().map(|(_, of)| or_dash(of(labels))));
+        row
+    });
+    table::write(out, &headings, rows)
+}
+
 impl Show for PortRow {
+    fn subject(&self) -> Option<Subject<'_>> {
+        Some(Subject::Port(&self.name))
+    }
+
     fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
         let headings = [
             "PORT",
@@ -44,11 +73,11 @@ impl Show for PortRow {
         let troubled: Vec<&PortRow> = rows.iter().filter(|port| !port.trouble.is_empty()).collect();
         let rows = rows.iter().map(|port| {
             let kernel = &port.kernel;
-            vec![
+            let row = vec![
                 port.name.clone(),
                 port.interface.clone(),
                 word(port.role),
-                port.link.clone(),
+                if port.admin_up { port.link.clone() } else { format!("{} (set down)", port.link) },
                 port.mac.clone(),
                 port.mtu.to_string(),
                 port.xdp_mode.clone(),
@@ -61,14 +90,19 @@ impl Show for PortRow {
                 count(port.drops.values().sum()),
                 // What the kernel could not hand over.
                 count(kernel.rx_dropped + kernel.rx_ring_full + port.xdp.no_socket),
-            ]
+            ];
+            (row, &port.labels)
         });
-        table::write(out, &headings, rows)?;
+        write_labelled(out, &headings, rows)?;
         troubled.iter().try_for_each(|port| writeln!(out, "\n{}: {}", port.name, port.trouble))
     }
 }
 
 impl Show for VifRow {
+    fn subject(&self) -> Option<Subject<'_>> {
+        Some(Subject::Vif(&self.name))
+    }
+
     fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
         let headings = [
             "VIF",
@@ -89,7 +123,7 @@ impl Show for VifRow {
         ];
         let rows = rows.iter().map(|vif| {
             let addresses: Vec<String> = vif.addresses.iter().map(ToString::to_string).collect();
-            vec![
+            let row = vec![
                 vif.name.clone(),
                 vif.port.clone(),
                 format!("{}{}", vif.vlan, if vif.service_tag { " (802.1ad)" } else { "" }),
@@ -105,19 +139,24 @@ impl Show for VifRow {
                 count(vif.punted),
                 count(vif.dropped),
                 addresses.join(" "),
-            ]
+            ];
+            (row, &vif.labels)
         });
-        table::write(out, &headings, rows)
+        write_labelled(out, &headings, rows)
     }
 }
 
 impl Show for VrfRow {
+    fn subject(&self) -> Option<Subject<'_>> {
+        Some(Subject::Vrf(&self.name))
+    }
+
     fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
         let rows = rows.iter().map(|vrf| {
             let [vifs, v4, v6] = [vrf.vifs, vrf.ipv4_routes, vrf.ipv6_routes].map(count);
-            vec![vrf.name.clone(), word(vrf.kind), vifs, v4, v6]
+            (vec![vrf.name.clone(), word(vrf.kind), vifs, v4, v6], &vrf.labels)
         });
-        table::write(out, &["VRF", "KIND", ">VIFS", ">IPV4 ROUTES", ">IPV6 ROUTES"], rows)
+        write_labelled(out, &["VRF", "KIND", ">VIFS", ">IPV4 ROUTES", ">IPV6 ROUTES"], rows)
     }
 }
 
@@ -141,6 +180,10 @@ fn members(members: &[Member]) -> String {
 }
 
 impl Show for RouteRow {
+    fn subject(&self) -> Option<Subject<'_>> {
+        Some(Subject::Vrf(&self.vrf))
+    }
+
     fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
         let rows = rows.iter().map(|route| {
             let prefix = route.prefix.to_string();
@@ -151,6 +194,10 @@ impl Show for RouteRow {
 }
 
 impl Show for NeighborRow {
+    fn subject(&self) -> Option<Subject<'_>> {
+        Some(Subject::Vif(&self.vif))
+    }
+
     fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
         let rows = rows.iter().map(|neighbor| {
             vec![
@@ -167,6 +214,10 @@ impl Show for NeighborRow {
 }
 
 impl Show for CounterRow {
+    fn subject(&self) -> Option<Subject<'_>> {
+        Some(Subject::of(&self.scope, &self.name))
+    }
+
     fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
         for (i, row) in rows.iter().enumerate() {
             if i > 0 {

@@ -1,0 +1,40 @@
+//! `customer`, `description` and `circuit` of a port, VRF or VIF.
+
+use super::fields::Fields;
+use super::model::Labels;
+
+/// The longest of each, in characters: a line of a table.
+const LONGEST: usize = 100;
+
+pub(super) fn labels(fields: &Fields<'_>) -> Labels {
+    Labels {
+        customer: label(fields, "customer"),
+        description: label(fields, "description"),
+        circuit: label(fields, "circuit"),
+    }
+}
+
+fn label(fields: &Fields<'_>, key: &'static str) -> Option<String> {
+    let text = fields.string(key)?;
+    let message = if text.value.trim().is_empty() {
+        "is empty".to_owned()
+    } else if text.value.chars().any(char::is_control) {
+        format!("{:?} has a control character", text.value)
+    } else if text.value.chars().count() > LONGEST {
+        format!("is longer than {LONGEST} characters")
+    } else {
+        return Some(text.value.to_owned());
+    };
+    fields.refuse(&text.span, key, message, "write a few words on one line, or remove it");
+    None
+}
+
+/// What changes of what a thing is called.
+pub(super) fn label_changes(a: &Labels, b: &Labels) -> [(&'static str, String, String); 3] {
+    let of = |label: &Option<String>| label.clone().unwrap_or_else(|| "none".to_owned());
+    [
+        ("customer", of(&a.customer), of(&b.customer)),
+        ("description", of(&a.description), of(&b.description)),
+        ("circuit", of(&a.circuit), of(&b.circuit)),
+    ]
+}

@@ -1,0 +1,207 @@
+//! Changes of single fields of the file's tables, and new and deleted ones: every field that the file has can
+//! be set by its name there, and the file's own errors say what is wrong with a value.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use toml_edit::{DocumentMut, Table, Value};
+
+use super::document::{self, field};
+use super::edit::{self, EditError};
+use super::model::Config;
+
+/// Fields whose values are texts, whatever they look like: a customer may be called 007.
+const TEXTS: [&str; 9] =
+    ["customer", "description", "circuit", "password", "interface", "port", "vlan", "vrf", "peer"];
+
+/// A table of the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// The `[[port]]` of this name.
+    Port(String),
+    /// The `[[vrf]]` of this name.
+    Vrf(String),
+    /// The `[[vif]]` of this name.
+    Vif(String),
+    /// A `[[vif.bgp]]`.
+    Bgp {
+        /// Name of the VIF.
+        vif: String,
+        /// The peer.
+        peer: IpAddr,
+    },
+}
+
+/// What is set in a table, or the table itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fields {
+    /// Which table.
+    pub place: Place,
+    /// Values by field, as in the file; a text needs no quotes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub set: BTreeMap<String, String>,
+    /// Fields that get their defaults.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unset: Vec<String>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Port(name) => write!(f, "port {name}"),
+            Place::Vrf(name) => write!(f, "vrf {name}"),
+            Place::Vif(name) => write!(f, "vif {name}"),
+            Place::Bgp { vif, peer } => write!(f, "bgp {vif} {peer}"),
+        }
+    }
+}
+
+impl fmt::Display for Fields {
+    /// As it is typed, secrets apart.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |(key, value): (&String, &String)| match key.as_str() {
+            "password" => "password=(hidden)".to_owned(),
+            _ => format!("{key}={value}"),
+        };
+        self.set.iter().try_for_each(|field| write!(f, " {}", shown(field)))?;
+        self.unset.iter().try_for_each(|key| write!(f, " --unset {key}"))
+    }
+}
+
+/// Changes fields of a table.
+///
+/// # Errors
+/// There is no such table or field, or the field is what the table is found by.
+pub fn set(text: &str, fields: &Fields) -> Result<String, EditError> {
+    let mut file = document::read(text)?;
+    let table = table(&mut file, &fields.place)?;
+    write(table, fields)?;
+    Ok(file.to_string())
+}
+
+/// Appends a VRF, or a BGP session to its VIF.
+///
+/// # Errors
+/// It is there already, or is another kind of thing.
+pub fn add(text: &str, fields: &Fields) -> Result<String, EditError> {
+    let mut file = document::read(text)?;
+    if table(&mut file, &fields.place).is_ok() {
+        let message = format!("{} is there already: `set` changes it", fields.place);
+        return Err(EditError::Conflict(message));
+    }
+    let mut new = Table::new();
+    match &fields.place {
+        Place::Vrf(name) => {
+            document::put(&mut new, "name", name.into());
+            write(&mut new, fields)?;
+            document::append(&mut file, "vrf", new)?;
+        }
+        Place::Bgp { vif, peer } => {
+            document::put(&mut new, "peer", peer.to_string().into());
+            write(&mut new, fields)?;
+            new.decor_mut().set_prefix("\n");
+            let vif = document::named(&mut file, "vif", vif)?;
+            // Without a position it is written behind what the VIF has already.
+            document::tables(vif, "bgp")?.push(new);
+        }
+        Place::Port(_) | Place::Vif(_) => {
+            return Err(EditError::Conflict(format!("{} cannot be added so", fields.place)));
+        }
+    }
+    Ok(file.to_string())
+}
+
+/// Deletes a VRF that nothing uses, or a BGP session.
+///
+/// # Errors
+/// It is not there, is used, or is another kind of thing.
+pub fn del(text: &str, config: &Config, place: &Place) -> Result<String, EditError> {
+    let mut file = document::read(text)?;
+    let found = match place {
+        Place::Vrf(name) => {
+            edit::refuse_used(place, &users(config, name))?;
+            document::delete(&mut file, "vrf", |table| field(table, "name") == Some(name))?
+        }
+        Place::Bgp { vif, peer } => {
+            let within = document::named(&mut file, "vif", vif)?;
+            let taken = document::take(within, "bgp", |table| is_session(table, *peer))?;
+            taken.iter().for_each(|table| document::keep_comments(&mut file, table));
+            taken.is_some()
+        }
+        Place::Port(_) | Place::Vif(_) => {
+            return Err(EditError::Conflict(format!("{place} cannot be deleted so")));
+        }
+    };
+    if found { Ok(file.to_string()) } else { Err(not_found(place)) }
+}
+
+fn table<'a>(document: &'a mut DocumentMut, place: &Place) -> Result<&'a mut Table, EditError> {
+    match place {
+        Place::Port(name) => document::named(document, "port", name),
+        Place::Vrf(name) => document::named(document, "vrf", name),
+        Place::Vif(name) => document::named(document, "vif", name),
+        Place::Bgp { vif, peer } => {
+            let vif = document::named(document, "vif", vif)?;
+            let found =
+                document::tables(vif, "bgp")?.iter_mut().find(|table| is_session(table, *peer));
+            found.ok_or_else(|| not_found(place))
+        }
+    }
+}
+
+fn is_session(table: &Table, peer: IpAddr) -> bool {
+    field(table, "peer").and_then(|text| text.parse().ok()) == Some(peer)
+}
+
+fn not_found(place: &Place) -> EditError {
+    EditError::NotFound(format!("there is no {place}"))
+}
+
+fn write(table: &mut Table, fields: &Fields) -> Result<(), EditError> {
+    let key_of = match fields.place {
+        Place::Bgp { .. } => "peer",
+        _ => "name",
+    };
+    for key in fields.set.keys().chain(&fields.unset) {
+        let message = match key.as_str() {
+            key if key == key_of => {
+                format!("{key} stays: delete the {} and add another", fields.place)
+            }
+            "bgp" => "sessions have commands of their own: `stationctl bgp add|del|set`".to_owned(),
+            _ => continue,
+        };
+        return Err(EditError::Conflict(message));
+    }
+    if let Some(key) = fields.unset.iter().find(|key| !table.contains_key(key)) {
+        let message = format!("{} has no {key} that could be unset", fields.place);
+        return Err(EditError::NotFound(message));
+    }
+    fields.unset.iter().for_each(|key| drop(table.remove(key)));
+    for (key, text) in &fields.set {
+        document::put(table, key, parsed(key, text));
+    }
+    Ok(())
+}
+
+/// A value as the file would have it; what is none is a text.
+fn parsed(key: &str, text: &str) -> Value {
+    match text.parse() {
+        Ok(value) if !TEXTS.contains(&key) => value,
+        _ => text.into(),
+    }
+}
+
+/// What of the configuration is in a VRF.
+fn users(config: &Config, vrf: &str) -> Vec<String> {
+    let vifs = config.vifs.iter().filter(|vif| *vif.vrf == *vrf);
+    let vifs = vifs.map(|vif| format!("vif {}", vif.name));
+    let routes = config.routes.iter().filter(|route| *route.vrf == *vrf);
+    let routes = routes.map(|route| format!("route {}", route.prefix));
+    let lists = config.route_lists.iter().filter(|list| *list.vrf == *vrf);
+    let lists = lists.map(|list| format!("route list {}", list.file.display()));
+    vifs.chain(routes).chain(lists).collect()
+}

@@ -18,6 +18,7 @@
 //!  config    text -> model -> difference; edits that keep comments; knows no engine
 //!  mirror    the kernel's routes as changes for control  |  ledger: outages and availability
 //!  history   committed configurations as snapshots on disk; durable writes
+//!  events    what happened, numbered and kept; to clients, the journal and the hook  |  users: /etc/passwd
 //!  slowpath  what workers punt: ARP, ND, ICMP, fragmentation, options  |  limit: token buckets
 //!  shares    pools that tenants share: the list of them, and the rule
 //!  tap       a TAP per VIF with routing peers, where BIRD's sockets are  |  netns: their network namespace
@@ -60,6 +61,7 @@
 //! | packet stage | one file in [`stage`], one line in [`path`]; between `group` and `rewrite` in its list of filtered stages, with `concerns` and `verdict` ([`stage::filter`]) |
 //! | kind of port | an `impl` of [`port::Port`] |
 //! | setting | [`config::model`], its parser with an error that says what to write, `scripts/station.toml` |
+//! | kind of event | [`events::Event`], told where it is noticed; the manual's page is generated from it |
 //! | question to the daemon | [`admin::protocol`], and a row type with units in its names |
 
 pub mod admin;
@@ -69,6 +71,7 @@ pub mod config;
 pub mod control;
 pub mod cpu;
 pub mod daemon;
+pub mod events;
 pub mod fib;
 pub mod history;
 pub mod ledger;
@@ -87,5 +90,6 @@ pub mod slowpath;
 pub mod stage;
 pub mod tables;
 pub mod tap;
+pub mod users;
 pub mod wire;
 pub mod worker;

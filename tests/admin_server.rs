@@ -15,6 +15,7 @@ use station::admin::answer::{Answer, Piece};
 use station::admin::protocol::{ErrorKind, Request};
 use station::admin::rows::{ChangeResult, Labels, RouteRow, VrfRow};
 use station::admin::server::{Call, Limits, MAX_CONNECTIONS, MAX_OWN, QUEUE, Server};
+use station::events::Reporter;
 use station::tables::VrfKind;
 
 const LIMITS: Limits = Limits {
@@ -115,7 +116,7 @@ fn station() -> Station {
     let path = dir.path().join("run/station/stationd.sock");
     let (sender, receiver) = crossbeam::channel::bounded::<Call>(QUEUE);
     thread::spawn(move || receiver.iter().for_each(control));
-    let server = Server::bind(&path).unwrap().serve(sender, LIMITS).unwrap();
+    let server = Server::bind(&path).unwrap().serve(sender, LIMITS, Reporter::nowhere()).unwrap();
     Station { _server: server, _dir: dir, path }
 }
 
@@ -365,7 +366,7 @@ fn sixteen_at_once_and_not_one_more() {
 
 fn start(path: &std::path::Path) -> std::io::Result<Server> {
     let (sender, _) = crossbeam::channel::bounded::<Call>(1);
-    Server::bind(path)?.serve(sender, LIMITS)
+    Server::bind(path)?.serve(sender, LIMITS, Reporter::nowhere())
 }
 
 #[test]
@@ -402,7 +403,7 @@ fn a_socket_is_taken_before_it_is_served() {
     early.send(b"{\"v\":1,\"request\":\"show_vrfs\"}\n");
     let (sender, receiver) = crossbeam::channel::bounded::<Call>(QUEUE);
     thread::spawn(move || receiver.iter().for_each(control));
-    let _server = bound.serve(sender, LIMITS).unwrap();
+    let _server = bound.serve(sender, LIMITS, Reporter::nowhere()).unwrap();
     assert_eq!(early.line()["end"], true, "who comes early is served later");
 }
 

@@ -31,13 +31,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("mirror", &["netlink", "tables"]),
     ("ledger", &[]),
     ("history", &[]),
+    ("users", &[]),
+    // `ledger` for its causes and its file of lines, `config` for where events go.
+    ("events", &["ledger", "config", "limit", "users"]),
     ("tap", &["wire", "tables", "netlink"]),
     ("config", &["wire", "tables"]),
-    // `ledger` and `history` for the rows that are their entries.
-    ("admin", &["tables", "config", "ledger", "history"]),
+    // `ledger`, `history` and `events` for the rows that are their entries; requests are events too.
+    ("admin", &["tables", "config", "ledger", "history", "events"]),
     ("control", &["wire", "fib", "tables", "config", "publish", "slowpath", "mirror", "shares"]),
     ("observe", &["tables"]),
-    ("bird", &["tables", "config", "admin", "control", "netns"]),
+    ("bird", &["tables", "config", "admin", "control", "netns", "events", "users"]),
     (
         "replay",
         &[
@@ -50,7 +53,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "wire", "fib", "tables", "netlink", "port", "publish", "worker", "slowpath", "mirror",
             "ledger", "history", "config", "admin", "control", "observe", "bird", "tap", "netns",
-            "log",
+            "log", "events",
         ],
     ),
     ("cli", &["wire", "tables", "admin", "replay", "daemon", "log"]),
@@ -73,6 +76,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("netlink/mod.rs", "poll(2)"),
     ("netns.rs", "unshare(2)"),
     ("tap/device.rs", "ioctl(2)"),
+    ("events/hook.rs", "close_range(2) between fork and exec"),
     ("cli/stationctl/libpcap.rs", "dlopen(3) and libpcap's functions"),
     ("port/af_xdp/nic.rs", "sockets and if_indextoname(3)"),
 ];

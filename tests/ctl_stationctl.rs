@@ -14,6 +14,7 @@ use station::admin::answer::Answer;
 use station::admin::protocol::{ErrorKind, Request, Terms};
 use station::admin::rows::*;
 use station::admin::server::{Call, Limits, QUEUE, Server};
+use station::events::Reporter;
 use station::tables::{PortRole, SourceCheck, VifKind};
 
 struct Station {
@@ -162,6 +163,7 @@ fn answer(request: Request, yes: bool) -> Answer {
             log_lines_lost: 3,
             longest_hold_us: 850,
             longest_hold: "work".into(),
+            events: EventsInfo::default(),
         }),
         Request::VifDel(_) => Answer::refused(ErrorKind::Conflict, "vif \"a\" is still used"),
         Request::Reload { dry_run } => {
@@ -236,7 +238,8 @@ fn station() -> Station {
             call.reply.send(answer(call.request, yes));
         }
     });
-    let server = Server::bind(&path).unwrap().serve(sender, Limits::default()).unwrap();
+    let server =
+        Server::bind(&path).unwrap().serve(sender, Limits::default(), Reporter::nowhere()).unwrap();
     Station { _server: server, _dir: dir, path, requests, with }
 }
 

@@ -1,11 +1,15 @@
-//! Keeps the manual's page of counters, station-counters(7), what the code says: it is generated here.
+//! Keeps the manual's pages of counters and events, station-counters(7) and station-events(7), what the code says:
+//! they are generated here.
+
+#![allow(clippy::unwrap_used)] // helpers of tests
 
 use std::fmt::Write;
 
 use station::bird::Cause;
+use station::events::{CAPACITY, Kind, OF_ONE_VIF};
 use station::tables::{DropReason, PuntReason, SlowOutcome, TapEvent};
 
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/man/station-counters.7");
+const MANUAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/man");
 const WRITE: &str = "STATION_WRITE_MANUAL";
 
 /// `text` as lines of mdoc(7): a sentence a line, nothing in it taken for a request or an escape.
@@ -70,19 +74,198 @@ fn counters() -> String {
     page
 }
 
-#[test]
-fn the_page_of_counters_is_what_the_code_says() {
-    let page = counters();
-    if std::env::var_os(WRITE).is_some() {
-        std::fs::write(PAGE, &page).unwrap();
+/// Events of a station of the lab.
+const JSON: &str = r#"
+{"seq":14,"time_ms":1795909013412,"kind":"bgp_down","vif":"a","peer":"169.254.0.2","peer_as":65001,"reason":"Received: Administrative shutdown: \"tea time\"","code":6,"subcode":2,"received":true}
+"#;
+
+/// What is said of events before the list of kinds. `{...}` are numbers of the code's.
+const EVENTS: &str = r#".\" Generated from src/events/kinds.rs by tests/readme.rs.
+.Dd November 28, 2026
+.Dt STATION-EVENTS 7
+.Os
+.Sh NAME
+.Nm station-events
+.Nd what a station tells as it happens
+.Sh DESCRIPTION
+A station numbers what happens to it, in one stream.
+.Xr stationctl 1
+.Cm events
+shows it, again and as it goes on; it goes to systemd's journal and to a program of the operator's, too
+.Pq Dq WHERE EVENTS GO .
+.Ss Numbers, and what can be read again
+Each event has a number,
+.Sy seq ,
+one more than that of the event before, over restarts and crashes of the station too.
+An event is shown once it is on disk
+.Pq Pa events.jsonl No in the directory Cm state :
+a number that somebody has seen is never given to another event, not even after a loss of power.
+What happens in the last milliseconds before a loss of power, or a kill, may be in no event.
+Where the directory cannot be written, events are kept in memory only, and the log says so.
+.Pp
+The last {CAPACITY} events can be read again, {OF_ONE_VIF} of each VIF at most: one that flaps drives out nobody else's.
+Where events are missing for a reader, an event of kind
+.Sy lost
+stands for them and says how many: they were older than what is kept, the reader was too slow, or more happened at once
+than could be noted (32,768 may wait).
+It has the number of the last one that is missing.
+Nothing in the station waits for a reader or for the disk.
+.Ss Fields
+In JSON each event is an object with
+.Sy seq ,
+.Sy time_ms
+(when it was noticed: milliseconds since 1970)
+and
+.Sy kind ,
+and the fields below.
+Names are stable; fields and kinds may be added.
+A value that is not known is null.
+.Bd -literal
+{JSON}
+.Ed
+.Sh KINDS
+The word after a kind is its severity, as syslog has it (RFC 5424): error, warning, notice, info.
+"#;
+
+/// What is said after it.
+const AFTER_EVENTS: &str = r#".Sh WHERE EVENTS GO
+.Ss The journal
+Where the daemon's standard error goes to systemd's journal
+.Pq Ev JOURNAL_STREAM , No as systemd sets it ,
+or with
+.Cm journal = \(dqon\(dq
+in
+.Cm [events] ,
+each event is an entry by the journal's native protocol, with
+.Sy MESSAGE ,
+.Sy MESSAGE_ID
+(one for each kind, below),
+.Sy PRIORITY ,
+.Sy STATION_EVENT
+(the kind),
+.Sy STATION_SEQ ,
+.Sy STATION_TIME_MS ,
+and each field that is not null as
+.Sy STATION_
+and its name in capitals.
+.Bd -literal
+journalctl -u stationd STATION_EVENT=bgp_down STATION_VIF=acme-dc -o verbose
+journalctl -u stationd STATION_EVENT=security --since today
+.Ed
+.Pp
+A journald that is dead or slow holds nothing up: events wait for it as long as they are kept.
+Lines of the log go to standard error as before; what they say of the same is less.
+.Ss The hook
+.Cm hook
+in
+.Cm [events]
+names a program that is given one event at a time: a line of JSON on standard input, no arguments, no shell.
+It runs as
+.Cm hook_user
+(nobody, where the station is root and nothing else is said) with the groups of that user's entry in
+.Pa /etc/passwd
+alone, no capabilities, in
+.Pa / ,
+in a process group of its own, with
+.Ev PATH
+as its environment and standard input as its only open file: output goes nowhere.
+The filter of system calls of the station holds for it too.
+It is done when it exits; an exit status other than 0 is a failure.
+After
+.Cm hook_timeout_s
+it is killed with everything that it has started and that is still in its process group; what it leaves behind when it
+exits is killed as well.
+It gets
+.Cm hook_per_second
+events at most.
+1,024 events wait for it; of more the oldest are not given to it, and it is told how many by an event of kind
+.Sy lost .
+A failure is a line in the log, once until it works again;
+.Xr stationctl 1
+.Cm version --json
+counts runs, failures and events that were lost to it.
+Events of before the station's start are not given to it.
+.Bd -literal
+#!/bin/sh
+# /usr/local/sbin/station-event: has every error where the NOC sees it
+event=$(cat)
+case $event in
+*'"kind":"bgp_down"'* | *'"kind":"port_down"'*)
+    printf '%s' "$event" | curl -fsS -m 5 -H 'Content-Type: application/json' -d @- https://noc.example/station ;;
+esac
+.Ed
+.Sh MESSAGE IDENTIFIERS
+.Bl -column "prefix_limit_clear" "0123456789abcdef0123456789abcdef"
+"#;
+
+fn events() -> String {
+    let mut page = EVENTS
+        .replace("{CAPACITY}", &CAPACITY.to_string())
+        .replace("{OF_ONE_VIF}", &OF_ONE_VIF.to_string())
+        .replace("{JSON}", JSON.trim());
+    page.push_str(".Bl -tag -width Ds\n");
+    for kind in Kind::ALL {
+        let severity = format!("{:?}", kind.severity()).to_lowercase();
+        let _ = write!(page, ".It Sy {} Pq {severity}\n{}", kind.name(), mdoc(kind.help().trim()));
+        if !kind.fields().is_empty() {
+            page.push_str(".Bl -tag -width Ds -compact\n");
+        }
+        for (name, meaning) in kind.fields() {
+            let _ = write!(page, ".It {name}\n{}", mdoc(meaning.trim()));
+        }
+        if !kind.fields().is_empty() {
+            page.push_str(".El\n");
+        }
     }
-    let written = std::fs::read_to_string(PAGE).unwrap_or_default();
+    page.push_str(".El\n");
+    page.push_str(AFTER_EVENTS);
+    for kind in Kind::ALL {
+        let _ = writeln!(page, ".It Sy {} Ta {}", kind.name(), kind.message_id());
+    }
+    page.push_str(
+        ".El\n.Sh SEE ALSO\n.Xr stationctl 1 ,\n.Xr station-counters 7 ,\n.Xr station-operations 7 ,\n.Xr stationd 8\n",
+    );
+    page
+}
+
+/// Compares a page with the file that has it, or writes that.
+fn is_written(name: &str, page: &str) {
+    let path = format!("{MANUAL}/{name}");
+    if std::env::var_os(WRITE).is_some() {
+        std::fs::write(&path, page).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
     let first = page.lines().zip(written.lines()).find(|(now, then)| now != then);
     assert!(
         page == written,
-        "{PAGE} is not what the code says (first difference: {first:?}); \
+        "{path} is not what the code says (first difference: {first:?}); \
          write it by: {WRITE}=1 cargo test --test readme"
     );
+}
+
+#[test]
+fn the_page_of_counters_is_what_the_code_says() {
+    is_written("station-counters.7", &counters());
+}
+
+#[test]
+fn the_page_of_events_is_what_the_code_says() {
+    is_written("station-events.7", &events());
+}
+
+/// What the manual shows is what a station said: it reads back, and is written the same.
+#[test]
+fn the_manuals_events_are_events() {
+    use station::events::Record;
+    for line in JSON.trim().lines() {
+        let record: Record = serde_json::from_str(line).unwrap();
+        assert_eq!(serde_json::to_string(&record).unwrap(), line);
+    }
+    let mut ids: Vec<&str> = Kind::ALL.iter().map(|kind| kind.message_id()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), Kind::ALL.len(), "each kind has its own");
+    assert!(ids.iter().all(|id| id.len() == 32 && id.chars().all(|c| c.is_ascii_hexdigit())));
 }
 
 #[test]

@@ -15,6 +15,7 @@
 //! `"octets"` is followed by so many octets of text.
 
 mod capture;
+mod events;
 mod rates;
 mod rights;
 mod with;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::config::MAX_FILE;
 use crate::config::edit::EditError;
 pub use capture::{CaptureRequest, Direction, Filter, Judged};
+pub use events::{EventFilter, Since};
 pub use rates::{RateFilter, RateScope};
 pub use rights::Right;
 
@@ -88,6 +90,8 @@ pub enum Request {
     /// Copies of frames, as they pass ([`crate::admin::rows::CaptureRow`]). The answer goes on until the client
     /// closes its sending half, or what it asked for has been seen.
     Capture(CaptureRequest),
+    /// Events, oldest first ([`crate::events::Record`]). Those that are missing are a row of kind `lost`.
+    Events(EventFilter),
     /// What a packet to an address would meet ([`crate::admin::rows::LookupResult`]).
     Lookup(LookupRequest),
     /// Adds a route ([`crate::admin::rows::ChangeResult`], as all changes).

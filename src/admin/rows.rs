@@ -5,13 +5,16 @@ mod bgp;
 mod capture;
 mod changes;
 mod drops;
+mod events;
 mod failover;
 mod rates;
 
+pub use crate::events::{Kind, Record};
 pub use bgp::{BgpRouteRow, BgpRow};
 pub use capture::{CaptureEnd, CaptureRow, CapturedFrame};
 pub use changes::{ChangeResult, ConfigText, HistoryRow};
 pub use drops::{DropRow, DroppedFrame};
+pub use events::EventsInfo;
 pub use failover::{ConsistencyRow, OutageRow, SlaRow};
 pub use rates::{RateRow, RateWindow, bits_per_second};
 
@@ -355,6 +358,9 @@ pub struct VersionInfo {
     /// What that was.
     #[serde(default)]
     pub longest_hold: String,
+    /// How the stream of events stands.
+    #[serde(default)]
+    pub events: EventsInfo,
 }
 
 macro_rules! sum {
@@ -378,7 +384,7 @@ sum! {
     Row {
         Port(PortRow), Vif(VifRow), Vrf(VrfRow), Route(RouteRow), Neighbor(NeighborRow),
         Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow), Drop(DropRow),
-        History(HistoryRow), Capture(CaptureRow), Rate(RateRow),
+        History(HistoryRow), Capture(CaptureRow), Rate(RateRow), Event(Record),
     }
 }
 

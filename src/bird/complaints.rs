@@ -5,13 +5,15 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::warn;
 
 use super::client::{Client, ClientError, Line, PATIENCE};
 use super::follow::Follower;
+use super::notices::Notice;
 use super::peers::Peers;
+use crate::events::Reporter;
 
 /// Classes of BIRD's log that say what is wrong. Peers cause them, without limit.
 const COMPLAINTS: &str = "{ remote, warning, error, auth, bug, fatal }";
@@ -21,16 +23,24 @@ const COMPLAINTS_KEPT: u32 = 16_384;
 const COMPLAINTS_TAKEN: (usize, Duration) = (256, Duration::from_millis(500));
 
 /// Repeats complaints in a thread, until BIRD is gone.
-pub(super) fn spawn(socket: PathBuf, follower: Arc<Mutex<Follower>>) -> std::io::Result<()> {
+pub(super) fn spawn(
+    socket: PathBuf,
+    follower: Arc<Mutex<Follower>>,
+    report: Reporter,
+) -> std::io::Result<()> {
     std::thread::Builder::new().name("bird-log".into()).spawn(move || {
         // An error is BIRD's end, which is told elsewhere.
-        drop(Client::connect(&socket, PATIENCE).map(|client| repeat(client, &follower)));
+        drop(Client::connect(&socket, PATIENCE).map(|client| repeat(client, &follower, &report)));
     })?;
     Ok(())
 }
 
 /// Repeats BIRD's complaints in the station's log, until BIRD is gone.
-fn repeat(mut client: Client, follower: &Mutex<Follower>) -> Result<Infallible, ClientError> {
+fn repeat(
+    mut client: Client,
+    follower: &Mutex<Follower>,
+    report: &Reporter,
+) -> Result<Infallible, ClientError> {
     client.send(&format!("echo {COMPLAINTS} {COMPLAINTS_KEPT}"))?;
     client.wait_for(COMPLAINTS_TAKEN.1)?;
     loop {
@@ -39,8 +49,11 @@ fn repeat(mut client: Client, follower: &Mutex<Follower>) -> Result<Infallible, 
         for _ in 0..COMPLAINTS_TAKEN.0 {
             match client.line() {
                 Ok(Line::Log(text)) => {
+                    let mut follower = follower.lock().unwrap_or_else(PoisonError::into_inner);
+                    if let Some((name, why)) = text.split_once(": ") {
+                        tell(report, follower.complaint(name, why, Instant::now()));
+                    }
                     if !said.contains(&text) {
-                        let follower = follower.lock().unwrap_or_else(PoisonError::into_inner);
                         complain(&follower.peers, &text);
                         said.insert(text);
                     }
@@ -51,6 +64,13 @@ fn repeat(mut client: Client, follower: &Mutex<Follower>) -> Result<Infallible, 
             }
         }
         std::thread::sleep(COMPLAINTS_TAKEN.1);
+    }
+}
+
+/// Tells what happened.
+pub(super) fn tell(report: &Reporter, notices: Vec<Notice>) {
+    for Notice { event, at } in notices {
+        report.tell_late(event, at.elapsed());
     }
 }
 

@@ -70,15 +70,11 @@ impl Tracker {
         let Some(Session { vif, peer, .. }) = peers.sessions.get(name) else {
             return Heard::Nothing;
         };
-        let up = match said {
-            "State changed to up" => true,
-            "State changed to stop" | "State changed to down" | "State changed to start" => false,
-            reason => {
-                if is_reason(reason) {
-                    self.reasons.insert(name.to_owned(), reason.to_owned());
-                }
-                return Heard::Nothing;
+        let Some(up) = is_up(said) else {
+            if is_reason(said) {
+                self.reasons.insert(name.to_owned(), said.to_owned());
             }
+            return Heard::Nothing;
         };
         let cause = match self.reasons.remove(name) {
             _ if up => "BGP session established".to_owned(),
@@ -119,6 +115,17 @@ impl Tracker {
         self.set(&peer.vif, address, up, cause.to_owned(), at)
     }
 
+    /// The reason that a session's protocol gave last.
+    pub(super) fn reason(&self, protocol: &str) -> Option<String> {
+        self.reasons.get(protocol).cloned()
+    }
+
+    /// Whether a session was up when BIRD started anew, and still has time to be up again.
+    pub(super) fn may_come_back(&self, session: &Session, at: Instant) -> bool {
+        let peer = (session.vif.clone(), session.peer);
+        self.stale.contains(&peer) && self.grace.is_some_and(|until| at < until)
+    }
+
     /// BIRD has started anew.
     pub(super) fn restarted(&mut self, now: Instant) {
         self.grace = Some(now + GRACE);
@@ -157,6 +164,15 @@ impl Tracker {
         }
         self.up.insert(peer, up);
         Heard::Peer(PeerEvent { vif: vif.clone(), address, up, cause, at })
+    }
+}
+
+/// Whether a message says that a session is up, or that it is not.
+pub(super) fn is_up(said: &str) -> Option<bool> {
+    match said {
+        "State changed to up" => Some(true),
+        "State changed to stop" | "State changed to down" | "State changed to start" => Some(false),
+        _ => None,
     }
 }
 

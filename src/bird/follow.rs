@@ -10,7 +10,8 @@ use tracing::info;
 
 use super::bfd_watch::{BfdWatch, Change};
 use super::client::{Client, ClientError, Line};
-use super::events::{Heard, PeerEvent, Tracker};
+use super::events::{Heard, PeerEvent, Tracker, is_up};
+use super::notices::{self, Notice, Notices};
 use super::parse;
 use super::peers::Peers;
 
@@ -23,6 +24,8 @@ const ECHO: u32 = 65_536;
 const REGULAR: Duration = Duration::from_secs(5);
 /// From the end of a session, or a gap in the messages, until all are asked for; and between two times.
 const SOON: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(200));
+/// How often prefixes are counted, at most.
+const PREFIXES: Duration = Duration::from_secs(5);
 /// How often BFD's sessions are asked for: a fifth of the shortest interval, within these.
 const BFD: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
 /// What a line of an answer may cost: BIRD makes one in about 1 us of its only thread's time, of which
@@ -35,6 +38,8 @@ const SILENCE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_s
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Effect {
     Peer(PeerEvent),
+    /// Something happened, for whoever wants to know.
+    Told(Notice),
     /// This protocol waits for its interface.
     Wake(String),
     /// A limit has shut this session.
@@ -49,6 +54,8 @@ enum Question {
     Restart(String),
     Bfd,
     Sessions,
+    /// The sessions with their prefixes.
+    Prefixes,
 }
 
 struct Asked {
@@ -61,11 +68,13 @@ struct Asked {
 pub(super) struct Follower {
     pub peers: Peers,
     pub tracker: Tracker,
+    notices: Notices,
     bfd: BfdWatch,
     asked: Option<Asked>,
     restarts: VecDeque<String>,
     sessions_at: Instant,
     bfd_at: Instant,
+    prefixes_at: Instant,
     /// All sessions are not asked for before.
     not_before: Instant,
     silent: bool,
@@ -76,11 +85,13 @@ impl Follower {
         Follower {
             peers: Peers::default(),
             tracker: Tracker::default(),
+            notices: Notices::default(),
             bfd: BfdWatch::default(),
             asked: None,
             restarts: VecDeque::new(),
             sessions_at: now,
             bfd_at: now,
+            prefixes_at: now + PREFIXES,
             not_before: now,
             silent: false,
         }
@@ -89,6 +100,7 @@ impl Follower {
     /// Other peers are configured.
     pub(super) fn configure(&mut self, peers: Peers) {
         self.tracker.retain(&peers);
+        self.notices.retain(&self.peers, &peers);
         self.peers = peers;
     }
 
@@ -101,6 +113,7 @@ impl Follower {
         self.asked = None;
         self.restarts.clear();
         (self.sessions_at, self.bfd_at, self.not_before) = (now, now, now);
+        self.prefixes_at = now + PREFIXES;
     }
 
     /// The next question, if it is time for one.
@@ -114,6 +127,8 @@ impl Follower {
             Question::Bfd
         } else if self.sessions_at <= now {
             Question::Sessions
+        } else if self.prefixes_at <= now && !self.peers.sessions.is_empty() {
+            Question::Prefixes
         } else {
             return None;
         };
@@ -121,6 +136,7 @@ impl Follower {
             Question::Restart(protocol) => format!("restart '{protocol}' \"BFD session down\""),
             Question::Bfd => "show bfd sessions".to_owned(),
             Question::Sessions => "show protocols \"b.*\"".to_owned(),
+            Question::Prefixes => "show protocols all \"b.*\"".to_owned(),
         };
         self.asked = Some(Asked { question, at: now, lines: Vec::new() });
         Some(command)
@@ -128,12 +144,17 @@ impl Follower {
 
     /// How long BIRD may be waited for.
     pub(super) fn wait(&self, now: Instant) -> Duration {
+        let bfd_at = self.peers.fastest.map(|_| self.bfd_at);
+        let prefixes_at = (!self.peers.sessions.is_empty()).then_some(self.prefixes_at);
         let at = match &self.asked {
             Some(asked) if self.silent => asked.at + SILENCE.1,
             Some(asked) => asked.at + SILENCE.0,
-            None if self.peers.fastest.is_some() => self.sessions_at.min(self.bfd_at),
-            None => self.sessions_at,
+            None => {
+                let others = bfd_at.into_iter().chain(prefixes_at);
+                others.fold(self.sessions_at, Instant::min)
+            }
         };
+        let at = self.notices.next().map_or(at, |next| next.min(at));
         at.saturating_duration_since(now)
     }
 
@@ -145,6 +166,7 @@ impl Follower {
         }
         match line {
             Line::Log(text) => {
+                self.note(&text, now);
                 let heard = self.tracker.message(&text, &self.peers, now);
                 self.effect(heard, &mut effects, now);
             }
@@ -189,6 +211,7 @@ impl Follower {
                 let sessions: Vec<_> = lines.collect();
                 for (neighbor, change) in self.bfd.sessions(&sessions, now) {
                     let Some(peer) = self.peers.bfd(&neighbor) else { continue };
+                    self.notices.bfd(peer, neighbor.1, change, now);
                     let up = match change {
                         Change::Up => true,
                         Change::Lost => false,
@@ -198,6 +221,9 @@ impl Follower {
                         }
                     };
                     let session = peer.session.clone().filter(|_| !up);
+                    if let Some(session) = session.as_ref().and_then(|it| self.peers.session(it)) {
+                        self.notices.down(session, Some("BFD session down".to_owned()), now);
+                    }
                     let heard = self.tracker.bfd(peer, neighbor.1, up, now);
                     self.restarts.extend(session.filter(|_| heard != Heard::Nothing));
                     self.effect(heard, effects, now);
@@ -207,12 +233,51 @@ impl Follower {
                 self.sessions_at = now + REGULAR;
                 self.not_before = now + SOON.1.max(cost);
                 for protocol in parse::protocols(asked.lines) {
+                    if let Some(session) = self.peers.session(&protocol.name) {
+                        if protocol.up {
+                            self.notices.up(session, now);
+                        } else if !self.tracker.may_come_back(session, now) {
+                            self.notices.down(session, notices::reason(&protocol.info), now);
+                        }
+                    }
                     for heard in self.tracker.state(&protocol, &self.peers, now) {
                         self.effect(heard, effects, now);
                     }
                 }
             }
+            Question::Prefixes => {
+                self.prefixes_at = now + PREFIXES.max(cost);
+                for protocol in parse::protocols(asked.lines) {
+                    if let Some(session) = self.peers.session(&protocol.name) {
+                        self.notices.prefixes(session, &protocol, now);
+                    }
+                }
+            }
         }
+    }
+
+    /// Takes note of a message that says how a session is.
+    fn note(&mut self, text: &str, now: Instant) {
+        let Some((name, said)) = text.split_once(": ") else { return };
+        let Some(session) = self.peers.session(name) else { return };
+        match is_up(said) {
+            Some(true) => self.notices.up(session, now),
+            Some(false) => self.notices.down(session, self.tracker.reason(name), now),
+            None => {}
+        }
+    }
+
+    /// Takes a complaint of BIRD's about a session, and gives what is to be told now.
+    pub(super) fn complaint(&mut self, name: &str, said: &str, now: Instant) -> Vec<Notice> {
+        if let Some(session) = self.peers.session(name) {
+            self.notices.complaint(session, said, now);
+        }
+        self.notices.take(&self.peers, now)
+    }
+
+    /// What is to be told now.
+    fn told(&mut self, now: Instant) -> Vec<Notice> {
+        self.notices.take(&self.peers, now)
     }
 
     fn effect(&mut self, heard: Heard, effects: &mut Vec<Effect>, now: Instant) {
@@ -226,7 +291,12 @@ impl Follower {
                 effects.push(Effect::Peer(event));
             }
             Heard::Waits(protocol) => effects.push(Effect::Wake(protocol)),
-            Heard::Shut(protocol) => effects.push(Effect::Shut(protocol)),
+            Heard::Shut(protocol) => {
+                if let Some(session) = self.peers.session(&protocol) {
+                    self.notices.shut(session, now);
+                }
+                effects.push(Effect::Shut(protocol));
+            }
         }
     }
 
@@ -270,6 +340,8 @@ fn follow_on(
         if let Some(question) = question {
             client.send(&question).map_err(ClientError::from)?;
         }
+        let told = follower().told(now);
+        told.into_iter().map(Effect::Told).for_each(&mut tell);
         let wait = follower().wait(now);
         client.wait_for(wait).map_err(ClientError::from)?;
         let effects = match client.line() {

@@ -14,6 +14,7 @@ use super::process::Place;
 use super::show::Questions;
 use super::supervise::{GOODBYE, Supervisor};
 use super::{Rendered, Session};
+use crate::events::Reporter;
 
 /// How long an operator's reset may wait for what is being done.
 const RESET: Duration = Duration::from_secs(10);
@@ -51,7 +52,8 @@ pub struct Bird {
 
 impl Bird {
     /// Starts the thread. BIRD itself is started when a configuration needs it, in the network namespace
-    /// of the thread that calls. Its files are in `directory`; peers that come and go are told to `events`.
+    /// of the thread that calls. Its files are in `directory`; peers that come and go are told to `events`,
+    /// and to `report` for whoever wants to know.
     ///
     /// # Errors
     /// The system's, where there is no thread left.
@@ -59,12 +61,13 @@ impl Bird {
         program: PathBuf,
         directory: PathBuf,
         events: Sender<PeerEvent>,
+        report: Reporter,
     ) -> std::io::Result<Bird> {
         let (orders, their_orders) = unbounded();
         let trouble = Arc::new(Mutex::new(None));
         let place = Place { program, directory };
         let questions = Questions::new(place.clone(), trouble.clone());
-        let supervisor = Supervisor::new(place, orders.clone(), events, trouble);
+        let supervisor = Supervisor::new(place, orders.clone(), events, report, trouble);
         std::thread::Builder::new()
             .name("bird".into())
             .spawn(move || supervisor.run(&their_orders))?;

@@ -16,6 +16,8 @@ mod events;
 mod follow;
 mod handle;
 mod kernel_look;
+mod notices;
+mod notification;
 mod originate;
 mod parse;
 mod peers;

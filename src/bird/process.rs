@@ -13,7 +13,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, geteuid, pidfd_open, pidfd_send_s
 use tracing::warn;
 
 use super::{Rendered, kernel_look};
-use crate::netns;
+use crate::{netns, users};
 
 /// The user that BIRD runs as where the system has it (Debian's package makes it). BIRD keeps the
 /// capabilities that it needs and drops the others.
@@ -252,8 +252,5 @@ fn user() -> Option<(u32, u32)> {
     if !geteuid().is_root() {
         return None;
     }
-    let users = fs::read_to_string("/etc/passwd").ok()?;
-    let line = users.lines().find(|line| line.split(':').next() == Some(USER))?;
-    let mut ids = line.split(':').skip(2).map(|id| id.parse().ok());
-    Some((ids.next()??, ids.next()??))
+    users::ids(USER)
 }

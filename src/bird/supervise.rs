@@ -2,6 +2,8 @@
 //! station left, reconfigures it, starts it again where it died or hangs, and ends it with the station. All
 //! in a thread of its own: the control thread only leaves orders.
 
+mod watch;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,13 +13,13 @@ use tracing::{info, warn};
 
 use super::Rendered;
 use super::client::{Client, ClientError, PATIENCE};
-use super::complaints;
 use super::damping::Damping;
 use super::events::PeerEvent;
-use super::follow::{Effect, Ended, Follower, follow};
+use super::follow::Follower;
 use super::handle::Order;
 use super::parse;
 use super::process::{Place, ProcessError};
+use crate::events::{Event, Reporter};
 
 /// Between a failure and the next attempt: the first time, and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -37,6 +39,7 @@ pub(super) struct Supervisor {
     place: Place,
     orders: Sender<Order>,
     events: Sender<PeerEvent>,
+    report: Reporter,
     follower: Arc<Mutex<Follower>>,
     trouble: Arc<Mutex<Option<String>>>,
     wanted: Option<Rendered>,
@@ -77,6 +80,7 @@ impl Supervisor {
         place: Place,
         orders: Sender<Order>,
         events: Sender<PeerEvent>,
+        report: Reporter,
         trouble: Arc<Mutex<Option<String>>>,
     ) -> Supervisor {
         Supervisor {
@@ -84,6 +88,7 @@ impl Supervisor {
             place,
             orders,
             events,
+            report,
             follower: Arc::new(Mutex::new(Follower::new(Instant::now()))),
             trouble,
             wanted: None,
@@ -257,7 +262,10 @@ impl Supervisor {
         match done {
             Ok(()) => {
                 if std::mem::take(&mut self.changed) {
-                    *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                    let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+                    if trouble.take().is_some() {
+                        self.report.tell(Event::RoutingUp {});
+                    }
                 }
             }
             Err(failure) => self.fail(&failure),
@@ -273,6 +281,7 @@ impl Supervisor {
         // Once, not every few seconds.
         if trouble.as_ref() != Some(&text) {
             warn!(error = text, "BGP is not as configured; it is tried again");
+            self.report.tell(Event::RoutingDown { reason: text.clone() });
         }
         *trouble = Some(text);
         drop(trouble);
@@ -361,40 +370,5 @@ impl Supervisor {
             Err(error) if error.is_silence() => self.kill(),
             Err(_) => {}
         }
-    }
-
-    /// Follows BIRD in threads; the end of the first says that BIRD is gone. `anew`: it has just started.
-    fn watch(&mut self, client: Client, anew: bool) -> std::io::Result<()> {
-        self.connections += 1;
-        let connection = self.connections;
-        let (events, orders) = (self.events.clone(), self.orders.clone());
-        let trouble = self.trouble.clone();
-        let follower = self.follower.clone();
-        self.follower().connected(anew, Instant::now());
-        std::thread::Builder::new().name("bird-events".into()).spawn(move || {
-            let ended = follow(client, &follower, |effect| {
-                let order = match effect {
-                    Effect::Peer(event) => {
-                        event.log();
-                        drop(events.send(event));
-                        return;
-                    }
-                    Effect::Silent(silent) => {
-                        warn!(silent, "whether BIRD answers");
-                        *trouble.lock().unwrap_or_else(PoisonError::into_inner) =
-                            silent.then(|| "BIRD does not answer".to_owned());
-                        return;
-                    }
-                    Effect::Wake(protocol) => Order::Wake(protocol),
-                    Effect::Shut(protocol) => Order::Shut(protocol),
-                };
-                drop(orders.send(order));
-            });
-            info!(error = %ended, "BIRD's messages end");
-            let hung = matches!(ended, Ended::Silent);
-            drop(orders.send(Order::Lost { connection, hung }));
-        })?;
-        self.running = Some(Running { connection, since: Instant::now() });
-        complaints::spawn(self.place.socket(), self.follower.clone())
     }
 }

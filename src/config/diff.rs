@@ -179,6 +179,10 @@ pub(crate) fn diff(old: Option<&Config>, new: &Config) -> Diff {
         change: |a, b| changes(&[("mac", a.mac.to_string(), b.mac.to_string())]),
     };
     diff.table("neighbor", old.map_or(&[], |old| &old.neighbors), &new.neighbors, &neighbors);
+    if let Some(detail) = old.and_then(|old| super::events::change(&old.events, &new.events)) {
+        let (op, what, name) = (Op::Changed, "events", "settings".to_owned());
+        diff.changes.push(Change { op, what, name, detail });
+    }
     diff
 }
 
@@ -187,7 +191,7 @@ fn up(up: bool) -> String {
 }
 
 /// "field old -> new" of the fields that differ.
-fn changes(fields: &[(&str, String, String)]) -> Option<String> {
+pub(super) fn changes(fields: &[(&str, String, String)]) -> Option<String> {
     let changed: Vec<String> = fields
         .iter()
         .filter(|(_, old, new)| old != new)

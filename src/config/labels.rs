@@ -1,10 +1,24 @@
 //! `customer`, `description` and `circuit` of a port, VRF or VIF.
 
 use super::fields::Fields;
-use super::model::Labels;
 
 /// The longest of each, in characters: a line of a table.
 const LONGEST: usize = 100;
+
+/// Whose a port, VRF or VIF is, and what it is for: words for people and their other systems. Nothing is
+/// forwarded, refused or counted by them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Labels {
+    /// The customer whose it is.
+    #[serde(default)]
+    pub customer: Option<String>,
+    /// What it is for.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// The circuit, order or service that it belongs to.
+    #[serde(default)]
+    pub circuit: Option<String>,
+}
 
 pub(super) fn labels(fields: &Fields<'_>) -> Labels {
     Labels {

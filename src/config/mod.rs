@@ -9,6 +9,7 @@ mod diff;
 mod document;
 pub mod edit;
 mod error;
+mod events;
 mod fields;
 mod labels;
 mod lists;
@@ -112,6 +113,7 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
     }
     let root = Fields::document(document.get_ref(), problems);
     let station = station::station(root.table("station"));
+    let events = events::events(root.table("events"));
     let ports = station::ports(&root);
     let vrfs = vifs::vrfs(&root);
     let vifs = vifs::vifs(&root, &ports, &vrfs, station.max_vifs);
@@ -121,6 +123,7 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
     root.finish();
     Some(Config {
         station,
+        events,
         ports: ports.into_items(),
         vrfs: vrfs.into_items(),
         vifs: vifs.into_items(),

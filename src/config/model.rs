@@ -1,6 +1,9 @@
 //! A validated configuration: what the station runs, in the operator's words and by name. Made only
 //! by the parser, so whoever holds one need not check it again.
 
+pub use super::events::{EventsConfig, HookConfig, Journal};
+pub use super::labels::Labels;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -18,6 +21,8 @@ use crate::wire::ethernet::Mac;
 pub struct Config {
     /// Settings of the daemon itself; a change needs a restart, but for `history`.
     pub station: StationConfig,
+    /// Where events go.
+    pub events: EventsConfig,
     /// Ports in the file's order; their index is the [`crate::tables::PortId`].
     pub ports: Vec<PortConfig>,
     /// Routing domains.
@@ -95,21 +100,6 @@ pub enum KernelProtocol {
     Eapol,
     /// Everything without a VLAN tag.
     Untagged,
-}
-
-/// Whose a port, VRF or VIF is, and what it is for: words for people and their other systems. Nothing is
-/// forwarded, refused or counted by them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Labels {
-    /// The customer whose it is.
-    #[serde(default)]
-    pub customer: Option<String>,
-    /// What it is for.
-    #[serde(default)]
-    pub description: Option<String>,
-    /// The circuit, order or service that it belongs to.
-    #[serde(default)]
-    pub circuit: Option<String>,
 }
 
 /// `[[port]]`. A change needs a restart, but for `labels` and `up`.

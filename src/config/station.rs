@@ -17,7 +17,7 @@ const MAX_PORTS: usize = 64;
 /// this name with the process id appended.
 const SOCKET_PATH: usize = 96;
 /// The longest path otherwise (PATH_MAX, with its terminator).
-const LONGEST_PATH: usize = 4095;
+pub(super) const LONGEST_PATH: usize = 4095;
 /// The longest name of a Linux interface (IFNAMSIZ, with its terminator).
 const INTERFACE_NAME: usize = 15;
 
@@ -113,7 +113,11 @@ fn cpus(fields: &Fields<'_>) -> Vec<usize> {
 }
 
 /// A path that means the same whatever the working directory is.
-fn absolute_path(fields: &Fields<'_>, key: &'static str, longest: usize) -> Option<PathBuf> {
+pub(super) fn absolute_path(
+    fields: &Fields<'_>,
+    key: &'static str,
+    longest: usize,
+) -> Option<PathBuf> {
     let text = fields.string(key)?;
     let fine = check_path(fields, key, &text, longest);
     if fine && !text.value.starts_with('/') {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::control_thread::Control;
-use super::view;
+use super::{event_stream, view};
 use crate::admin::answer::Answer;
 use crate::admin::protocol::{ErrorKind, LookupRequest, Refusal, VERSION};
 use crate::admin::rows::{
@@ -31,6 +31,7 @@ pub(super) fn version(control: &Control) -> Answer {
         log_lines_lost: log::lost(),
         longest_hold_us: control.holds.longest_us(),
         longest_hold: control.holds.longest_of().into(),
+        events: event_stream::standing(control),
     })
 }
 
@@ -174,7 +175,7 @@ impl Control {
         view::vrfs(self.engine.tables())
     }
 
-    fn vrf_name(&self, id: VrfId) -> String {
+    pub(super) fn vrf_name(&self, id: VrfId) -> String {
         match self.engine.tables().vrfs.get(id.index()) {
             Some(Some(vrf)) => vrf.name.to_string(),
             _ => String::new(),

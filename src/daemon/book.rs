@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use tracing::{error, warn};
 
+use super::announce::by;
 use super::clock::now_ms;
 use crate::config::model::Config;
 use crate::config::{self, hide, unified};
+use crate::events::{Event, Reporter};
 use crate::history::{Author, Confirm, Entry, History, List, ReadError, Snapshot, replace};
 
 /// The history and the number of what runs.
@@ -18,9 +20,12 @@ pub(super) struct Book {
     pub number: u64,
     /// A change that happened, and whose snapshot does not count yet.
     unkept: Option<u64>,
+    /// What the start made: the command.
+    made: Option<String>,
 }
 
 /// What a new entry says beside number, time and lists.
+#[derive(Clone)]
 pub(super) struct Made {
     pub command: String,
     pub by: Option<Author>,
@@ -32,6 +37,36 @@ impl Made {
     /// The station itself did it.
     pub fn by_itself(command: String) -> Made {
         Made { command, by: None, comment: None, confirm: None }
+    }
+
+    /// The event that it is committed under a number, with so many changes.
+    pub fn event(&self, configuration: u64, changes: u64) -> Event {
+        let (uid, login_uid, sudo_user) = by(self.by.as_ref());
+        let (command, comment) = (self.command.clone(), self.comment.clone());
+        let until_ms = self.confirm.as_ref().map(|confirm| confirm.until_ms);
+        if command.starts_with("rollback ") {
+            Event::Rollback {
+                configuration,
+                command,
+                changes,
+                uid,
+                login_uid,
+                sudo_user,
+                comment,
+                until_ms,
+            }
+        } else {
+            Event::Commit {
+                configuration,
+                command,
+                changes,
+                uid,
+                login_uid,
+                sudo_user,
+                comment,
+                until_ms,
+            }
+        }
     }
 }
 
@@ -65,7 +100,7 @@ impl Book {
     /// to run; the book's snapshot of it counts once [`Book::settle`] is called.
     pub fn open(file: &Path, config: Config, text: String) -> (Config, String, Book) {
         let directory = directory(&config);
-        let mut book = Book { directory, history: None, number: 0, unkept: None };
+        let mut book = Book { directory, history: None, number: 0, unkept: None, made: None };
         let begun = History::open(&book.directory).map_err(|error| error.to_string());
         let begun = begun.and_then(|history| {
             book.take_stock(history, file, &config, &text).map_err(|error| error.to_string())
@@ -151,12 +186,20 @@ impl Book {
     }
 
     fn note_start(&mut self, made: Made, config: &Config, text: &str) -> Result<(), ReadError> {
-        let path = self.directory.clone();
+        let (path, command) = (self.directory.clone(), made.command.clone());
         let number = self
-            .prepare(made, lists(config), text)
+            .prepare(&made, lists(config), text)
             .map_err(|error| ReadError::Failed { path, error: std::io::Error::other(error) })?;
-        (self.number, self.unkept) = (number, Some(number));
+        (self.number, self.unkept, self.made) = (number, Some(number), Some(command));
         Ok(())
+    }
+
+    /// Tells of the configuration that the start made.
+    pub fn tell_start(&mut self, report: &Reporter) {
+        if let Some(command) = self.made.take() {
+            let made = Made::by_itself(command);
+            report.tell(made.event(self.number, 0));
+        }
     }
 
     /// Opens a history that could not be opened before: what runs is its newest.
@@ -179,10 +222,10 @@ impl Book {
     }
 
     /// Writes the snapshot of a change that is about to happen; its number.
-    pub fn prepare(&mut self, made: Made, lists: Vec<List>, text: &str) -> Result<u64, String> {
+    pub fn prepare(&mut self, made: &Made, lists: Vec<List>, text: &str) -> Result<u64, String> {
         self.settle()?;
         let Some(history) = &self.history else { return Err("there is no history".to_owned()) };
-        let Made { command, by, comment, confirm } = made;
+        let Made { command, by, comment, confirm } = made.clone();
         let number = self.number + 1;
         let entry = Entry { number, time_ms: now_ms(), command, by, comment, confirm, lists };
         let snapshot = Snapshot { entry, text: text.to_owned() };

@@ -28,6 +28,7 @@ use crate::admin::server::Reply;
 use crate::config::Diff;
 use crate::config::model::Config;
 use crate::control::{CommitError, difference};
+use crate::events::Reporter;
 use crate::history::{Author, Confirm, Disk, Files, Replaced, replace};
 
 /// Attempts to commit what another change of the interfaces makes stale.
@@ -65,11 +66,12 @@ pub(super) struct Job {
 pub(super) fn spawn(
     file: PathBuf,
     desk: Desk,
+    report: Reporter,
     book: Book,
     rates: RateBook,
     jobs: Receiver<Job>,
 ) -> std::io::Result<()> {
-    let mut changes = Changes { file, desk, book, rates, trial: None };
+    let mut changes = Changes { file, desk, report, book, rates, trial: None };
     let work = move || while changes.turn(&jobs) {};
     std::thread::Builder::new().name("changes".into()).spawn(work)?;
     Ok(())
@@ -79,6 +81,7 @@ pub(super) fn spawn(
 pub(super) struct Changes {
     pub(super) file: PathBuf,
     pub(super) desk: Desk,
+    pub(super) report: Reporter,
     pub(super) book: Book,
     pub(super) rates: RateBook,
     pub(super) trial: Option<Trial>,
@@ -167,13 +170,11 @@ impl Changes {
         if same {
             result.notes.push("this is what runs already".to_owned());
         }
+        let (by, comment) = (order.by.clone(), order.terms.comment.clone());
+        let made = Made { command: draft.command, by, comment, confirm };
         let number = match same {
             true => None,
-            false => {
-                let (by, comment) = (order.by.clone(), order.terms.comment.clone());
-                let made = Made { command: draft.command, by, comment, confirm };
-                Some(self.book.prepare(made, lists, &draft.text).map_err(internal)?)
-            }
+            false => Some(self.book.prepare(&made, lists, &draft.text).map_err(internal)?),
         };
         let kept = next.config.station.history;
         let written = self.write(&draft.text, draft.write, &text).inspect_err(|_| {
@@ -186,6 +187,7 @@ impl Changes {
             (None, _) => {}
             (Some(number), Err(_)) => self.book.discard(number),
             (Some(number), Ok(())) => {
+                self.report.tell(made.event(number, result.changes.len() as u64));
                 let back_to = result.until_ms.map(|_| back_to);
                 self.book.keep(number, kept, back_to);
                 self.trial = draft.confirm.zip(back_to).map(|(patience, back_to)| Trial {

@@ -20,7 +20,9 @@ use super::failover::{self, Failover};
 use super::holds::Holds;
 use super::port_thread::Done;
 use super::rates::{self, RateBook};
-use super::{answer, bgp, captures, change, counters, drops, history, routes, view};
+use super::{
+    answer, bgp, captures, change, counters, drops, event_stream, history, outages, routes, view,
+};
 use crate::admin::protocol::Request;
 use crate::admin::rows::ChangeResult;
 use crate::admin::server::{Call, Reply};
@@ -28,6 +30,7 @@ use crate::bird::{Bird, Rendered};
 use crate::config::Diff;
 use crate::config::model::Config;
 use crate::control::{Candidate, CommitError, Engine, PortFacts};
+use crate::events::{self, Reporter};
 use crate::netlink::LinkEvent;
 use crate::observe::Counters;
 use crate::publish::Publisher;
@@ -49,6 +52,11 @@ pub(super) struct Control {
     pub configuration: u64,
     pub started: Instant,
     pub failover: Failover,
+    /// The stream of events, and what takes them.
+    pub stream: events::Keeper,
+    pub report: Reporter,
+    /// Whether each port was told to be up; empty before the station has started.
+    pub ports_told: Vec<bool>,
     pub bird: Bird,
     /// What BIRD runs.
     pub bgp: Option<Rendered>,
@@ -214,6 +222,7 @@ impl Control {
     fn committed(&mut self, config: Arc<Config>, bird: Option<Rendered>) {
         self.applied = self.datapath.facts();
         self.config = config;
+        self.stream.configure(&self.config.events);
         self.apply_bgp(bird);
         self.counters.adopt(self.engine.tables());
         for (vif, mtu, limit) in self.engine.misfits() {
@@ -258,12 +267,13 @@ impl Control {
             Request::ShowDrops(filter) => drops::show(self, filter),
             Request::ShowWorkers => answer::workers(self),
             Request::ShowConsistency => failover::consistency(self),
-            Request::ShowOutages(period) => failover::outages(self, period),
-            Request::ShowSla(period) => failover::sla(self, period),
+            Request::ShowOutages(period) => outages::outages(self, period),
+            Request::ShowSla(period) => outages::sla(self, period),
             Request::ShowBgp { vif } => bgp::show(self, vif.as_deref()),
             Request::ShowBgpRoutes { vif, direction } => bgp::routes(self, vif, *direction),
             Request::BgpReset { vif, peer } => bgp::reset(self, vif, *peer, terms.yes),
             Request::Capture(request) => captures::start(self, request),
+            Request::Events(filter) => event_stream::show(self, filter),
             Request::Lookup(request) => answer::lookup(self, request),
             Request::ClearCounters => change::clear_counters(self),
             Request::ConfigHistory => history::history(self),
@@ -314,7 +324,10 @@ impl Control {
     }
 
     fn audited(&mut self, finding: Finding) {
-        if let Some(id) = self.datapath.audited(finding) {
+        let id = finding.port;
+        let closed = self.datapath.audited(finding);
+        self.tell_repair(id);
+        if let Some(id) = closed {
             self.follow(id);
         }
     }
@@ -348,6 +361,7 @@ impl Control {
             self.account();
             self.work.insert(Work::Taps);
             self.refresh_bgp();
+            self.tell_port(id);
             return;
         }
         // Another interface under the name: its MAC is in every adjacency of the port.
@@ -358,5 +372,6 @@ impl Control {
             self.work.insert(Work::Taps);
             self.account();
         }
+        self.tell_port(id);
     }
 }

@@ -3,27 +3,22 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
-use crossbeam::channel::{Receiver, Sender};
-use tracing::warn;
-
-use super::answer::no;
 use super::clock::now_ms;
 use super::control_thread::{Control, Work};
 use crate::admin::answer::Answer;
-use crate::admin::protocol::{ErrorKind, Period};
-use crate::admin::rows::{ConsistencyRow, OutageRow, SlaRow};
+use crate::admin::rows::ConsistencyRow;
 use crate::bird::PeerEvent;
 use crate::config::model::VifConfig;
 use crate::control::Learning;
 use crate::control::kernel::{ROUTE_PROTOCOL, alternates_table, best_table, tap_name};
-use crate::ledger::{Cause, Entry, Faults, Keeper, Ledger};
+use crate::events::Event;
+use crate::ledger::{Cause, Entry, Faults, Keeper};
 use crate::mirror::{self, Mirror, Options, Plan, Table, Tap, Timing, Update};
 use crate::slowpath::NeighborEvent;
 use crate::tables::{DropReason, PortId, PuntReason, Vif, VifId, Vrf, VrfId};
+use crossbeam::channel::{Receiver, Sender};
 
 /// Peer events taken into one publication.
 const EVENTS: usize = 1024;
@@ -78,23 +73,20 @@ impl Failover {
     }
 }
 
-/// Opens the ledger and starts its thread. One that cannot be kept on disk is kept in memory: that is no
-/// reason not to forward.
-pub(super) fn open_ledger(state: &Path) -> std::io::Result<(Keeper, JoinHandle<()>)> {
-    let ledger = Ledger::open(state, now_ms()).unwrap_or_else(|error| {
-        warn!(directory = %state.display(), %error, "outages are kept in memory only");
-        Ledger::in_memory()
-    });
-    Keeper::start(ledger)
-}
-
 impl Control {
     /// Takes in what the mirror tells.
     pub(super) fn learned(&mut self, update: Update) {
         let generation = self.engine.tables().generation;
         match update {
             Update::Changes(changes) => self.engine.learned(changes),
-            Update::Range(range) => self.engine.learned_range(&range),
+            Update::Range(range) => {
+                let (mismatches, repaired) = self.engine.learned_range(&range);
+                if mismatches > 0 {
+                    let family = if range.from.addr().is_ipv6() { "ipv6" } else { "ipv4" };
+                    let (vrf, family) = (self.vrf_name(range.vrf), family.to_owned());
+                    self.report.tell(Event::RouteRepair { vrf, family, mismatches, repaired });
+                }
+            }
         }
         if self.engine.tables().generation != generation {
             // There may be next hops to resolve.
@@ -210,6 +202,7 @@ impl Control {
             if told == Some(&faults) {
                 continue;
             }
+            self.tell_vif(vif, told, &faults);
             // An outage begins or ends.
             if told.is_some_and(|told| told.is_empty() != faults.is_empty()) || !faults.is_empty() {
                 vrfs.insert(vif.vrf);
@@ -238,7 +231,7 @@ impl Control {
         !is_back
     }
 
-    fn is_port_up(&self, id: PortId) -> bool {
+    pub(super) fn is_port_up(&self, id: PortId) -> bool {
         self.engine.tables().ports.get(id.index()).is_some_and(|port| port.up)
     }
 
@@ -311,70 +304,4 @@ pub(super) fn consistency(control: &Control) -> Answer {
         }
     };
     Answer::rows(learnings.into_iter().map(row))
-}
-
-/// The moment that a period begins.
-fn since(period: &Period) -> u64 {
-    now_ms().saturating_sub(period.since_s.saturating_mul(1000))
-}
-
-fn stopping() -> Answer {
-    Answer::refused(ErrorKind::Internal, "the station is stopping")
-}
-
-/// `show outages`.
-pub(super) fn outages(control: &Control, period: &Period) -> Answer {
-    let (ledger, period) = (control.failover.ledger.clone(), period.clone());
-    Answer::later(move || {
-        let found = ledger.ask(move |ledger| ledger.outages(period.vif.as_deref(), since(&period)));
-        let Some(outages) = found else { return stopping() };
-        let now = now_ms();
-        let rows = outages.into_iter().map(move |outage| OutageRow {
-            duration_ms: outage.end_ms.unwrap_or(now).saturating_sub(outage.start_ms),
-            vif: outage.vif,
-            cause: outage.cause,
-            also: outage.also,
-            start_ms: outage.start_ms,
-            end_ms: outage.end_ms,
-            detection_ms: outage.detection_ms,
-            frames_lost: outage.frames_lost,
-        });
-        Answer::rows(rows)
-    })
-}
-
-/// `show sla`.
-pub(super) fn sla(control: &Control, period: &Period) -> Answer {
-    if let Some(name) = period.vif.as_deref().filter(|name| control.engine.vif(name).is_none()) {
-        return no("vif", name);
-    }
-    let wanted = control
-        .vifs()
-        .map(|(_, vif)| vif.name.clone())
-        .filter(|name| period.vif.as_ref().is_none_or(|wanted| **wanted == **name));
-    let (wanted, since): (Vec<_>, _) = (wanted.collect(), since(period));
-    let ledger = control.failover.ledger.clone();
-    Answer::later(move || {
-        let rows = ledger.ask(move |ledger| {
-            let row = |name: &Arc<str>| sla_row(ledger, name, since);
-            wanted.iter().map(row).collect::<Vec<_>>()
-        });
-        rows.map_or_else(stopping, Answer::rows)
-    })
-}
-
-fn sla_row(ledger: &Ledger, name: &str, since: u64) -> SlaRow {
-    let availability = ledger.availability(name, since, now_ms());
-    SlaRow {
-        vif: name.to_owned(),
-        state: if ledger.is_out(name) { "out" } else { "up" }.to_owned(),
-        since_ms: availability.since_ms,
-        until_ms: availability.until_ms,
-        availability: availability.ratio(),
-        outages: availability.outages as u64,
-        down_ms: availability.down_ms,
-        longest_ms: availability.longest_ms,
-        planned_ms: availability.planned_ms,
-        frames_lost: availability.frames_lost,
-    }
 }

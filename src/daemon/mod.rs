@@ -1,5 +1,6 @@
 //! The daemon: starts the threads, joins them, and runs the control thread.
 
+mod announce;
 mod answer;
 mod audit_thread;
 mod bgp;
@@ -16,11 +17,13 @@ mod descriptors;
 mod desk;
 mod draft;
 mod drops;
+mod event_stream;
 mod events;
 mod failover;
 mod history;
 mod holds;
 mod init;
+mod outages;
 mod port_state;
 mod port_thread;
 mod privilege;
@@ -32,6 +35,7 @@ mod stop;
 mod tap_threads;
 mod trial;
 mod view;
+mod watch_thread;
 mod worker_thread;
 
 pub use init::{InitError, init};

@@ -12,7 +12,7 @@ use crate::netlink::Link;
 use crate::port::af_xdp::{Attached, Audit, AuditError, NicError, XdpCounters, XdpProgram};
 use crate::wire::ethernet::Mac;
 
-/// Repairs of a port are logged this far apart at least: another hand may insist.
+/// Repairs of a port are told this far apart at least: another hand may insist.
 const TOLD: Duration = Duration::from_secs(1);
 
 /// One port's interface.
@@ -35,7 +35,9 @@ pub(super) struct PortState {
     pub program: Option<Arc<XdpProgram>>,
     /// Whether every worker's socket got zero-copy.
     pub zero_copy: bool,
-    /// When a repair was logged last.
+    /// What was put right, where that is to be told.
+    pub repaired: Option<String>,
+    /// When a repair was told last.
     told: Option<Instant>,
 }
 
@@ -53,6 +55,7 @@ impl PortState {
             repairs: 0,
             program: None,
             zero_copy: false,
+            repaired: None,
             told: None,
         }
     }
@@ -109,6 +112,7 @@ impl PortState {
                 self.told = Some(now);
                 let (wrong, repairs) = (restored.join("; "), self.repairs);
                 warn!(port = %name, wrong, repairs, "another hand changed the port; it is put right");
+                self.repaired = Some(wrong);
             }
         }
         if self.trouble != trouble {

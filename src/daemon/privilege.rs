@@ -29,6 +29,10 @@ pub(super) const BIRD: CapabilitySet = CapabilitySet::NET_ADMIN
     .union(CapabilitySet::SYS_PTRACE)
     .union(CapabilitySet::KILL);
 
+/// What the threads of events may do: the hook's becomes another user, and kills what takes too long.
+pub(super) const EVENTS: CapabilitySet =
+    CapabilitySet::SETUID.union(CapabilitySet::SETGID).union(CapabilitySet::KILL);
+
 /// What the station keeps: scripts/man/station-operations.7 says what for.
 const KEPT: CapabilitySet = BIRD
     .union(CapabilitySet::BPF)

@@ -20,11 +20,12 @@ use super::events::Events;
 use super::failover::{self, Failover};
 use super::holds::Holds;
 use super::rates::{self, RateBook};
-use super::{StationError, bgp, change, cpus, descriptors, privilege};
+use super::{StationError, bgp, change, cpus, descriptors, outages, privilege, watch_thread};
 use crate::admin::server::{self, Server};
 use crate::bird::Bird;
-use crate::config;
+use crate::config::{self, model::Config};
 use crate::control::{Engine, Limits, kernel};
+use crate::events::{self, Event};
 use crate::fib::{self, Fib};
 use crate::log;
 use crate::netlink::{Carriers, LinkEvent, LinkWatcher};
@@ -68,8 +69,11 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let (publisher, subscribers) = Publisher::new(workers + 1, Snapshot::default());
     let (events, neighbors) = unbounded();
     let (taps_changed, taps) = unbounded();
-    let (ledger, ledger_thread) =
-        failover::open_ledger(&config.station.state).map_err(StationError::Thread)?;
+    let stream_threads = start_stream(&config).map_err(StationError::Thread)?;
+    let stream = stream_threads.keeper();
+    let report = stream.reporter();
+    let (ledger, ledger_thread) = outages::open_ledger(&config.station.state, report.clone())
+        .map_err(StationError::Thread)?;
     let told = Told { neighbors: events, taps: taps_changed, ledger: ledger.clone() };
     let datapath = Datapath::start(&config, plan, &namespace, &reader, subscribers, told)?;
     let engine = Engine::new(fib, publisher, Limits::for_vifs(config.station.max_vifs));
@@ -79,7 +83,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let bird = namespace
         .within(|| {
             privilege::keep(privilege::BIRD)?;
-            Bird::start(program, directory, sender)
+            Bird::start(program, directory, sender, report.clone())
         })
         .map_err(StationError::Thread)?;
     let (sender, learned) = bounded(failover::UPDATES);
@@ -101,6 +105,9 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         configuration,
         started,
         failover,
+        stream,
+        report: report.clone(),
+        ports_told: Vec::new(),
         bird,
         bgp: None,
         desk,
@@ -120,7 +127,11 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     }
     let counted = control.datapath.counters.clone();
     rates::spawn(control.desk.clone(), counted, rates.clone()).map_err(StationError::Thread)?;
-    change::spawn(control.file.clone(), control.desk.clone(), book, rates, jobs)
+    control.tell_start();
+    book.tell_start(&report);
+    let watched = (control.desk.clone(), report.clone());
+    namespace.within(|| watch_thread::spawn(watched.0, watched.1)).map_err(StationError::Thread)?;
+    change::spawn(control.file.clone(), control.desk.clone(), report.clone(), book, rates, jobs)
         .map_err(StationError::Thread)?;
 
     let ports = config.ports.iter().map(|port| port.interface.clone()).collect();
@@ -128,7 +139,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let signals = watch_signals().map_err(StationError::Thread)?;
     let (sender, calls) = bounded(server::QUEUE);
     let server = server
-        .serve(sender, server::Limits::default())
+        .serve(sender, server::Limits::default(), report.clone())
         .map_err(|error| StationError::Socket { path: path.clone(), error })?;
     info!(station = config.station.name, workers, "forwarding");
     // Without systemd there is no one to notify.
@@ -153,11 +164,13 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     cpus::be(Urgency::Failover);
     let end = control.serve(&mut events);
     info!(?end, "stopping; the ports stay closed");
+    report.tell(Event::StationStop { sessions_kept: end == End::SessionsKept });
     control.failover.ledger.stop(now_ms());
     drop(ledger_thread.join());
     drop(sd_notify::notify(&[sd_notify::NotifyState::Stopping]));
     if end == End::SessionsKept {
         control.bird.leave();
+        stream_threads.stop();
         // What a kill leaves: the thread that keeps the TAPs removes them where it is let go, so it is not, and ends
         // with the process.
         std::mem::forget((control, namespace));
@@ -171,7 +184,21 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     if let Err(error) = namespace.remove() {
         warn!(%error, "cannot remove the network namespace; the next start takes it over");
     }
+    stream_threads.stop();
     Ok(())
+}
+
+/// Starts the stream of events, with the privileges that its threads need.
+fn start_stream(config: &Config) -> std::io::Result<events::Threads> {
+    let start = || {
+        privilege::keep(privilege::EVENTS)?;
+        events::Threads::start(config.station.state.clone(), &config.events)
+    };
+    std::thread::scope(|scope| {
+        let started =
+            std::thread::Builder::new().name("start".into()).spawn_scoped(scope, start)?;
+        started.join().unwrap_or_else(|_| Err(std::io::Error::other("a thread ended")))
+    })
 }
 
 /// Ports' interfaces that come, go and change.

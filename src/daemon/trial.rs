@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
+use super::announce::by;
 use super::change::{Changes, Order, internal, stopping};
 use super::clock::now_ms;
 use super::draft::Draft;
 use crate::admin::protocol::{ErrorKind, Refusal, Request};
 use crate::admin::rows::ChangeResult;
 use crate::config::model::Config;
+use crate::events::Event;
 
 /// Between two attempts to take back what nobody confirmed.
 const RETRY: Duration = Duration::from_secs(5);
@@ -47,6 +49,8 @@ impl Changes {
         })?;
         self.trial = None;
         info!(configuration = number, "confirmed");
+        let (uid, login_uid, sudo_user) = by(order.by.as_ref());
+        self.report.tell(Event::Confirm { configuration: number, uid, login_uid, sudo_user });
         let changes = vec![format!("~ configuration {number}: confirmed")];
         self.numbered(ChangeResult { changes, ..ChangeResult::default() })
     }

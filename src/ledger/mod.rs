@@ -6,16 +6,21 @@
 //! so is a time in which a thread did not run that all of them need.
 //! Times are the wall clock's, in milliseconds since 1970.
 
+mod availability;
 mod file;
 mod keeper;
+mod lines;
 
+pub use availability::Availability;
 pub use keeper::{Entry, Keeper};
+pub(crate) use lines::Lines;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use file::{File, Line};
 
@@ -105,34 +110,6 @@ impl Outage {
 /// A fault that stands: its cause, and how long it may have stood before it was noticed.
 pub type Faults = BTreeMap<Cause, Option<u64>>;
 
-/// How available a VIF was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Availability {
-    /// The period's first moment: as asked for, or when the VIF was first seen.
-    pub since_ms: u64,
-    /// Its last.
-    pub until_ms: u64,
-    /// Outages in it, those that were planned left out.
-    pub outages: usize,
-    /// Milliseconds of them.
-    pub down_ms: u64,
-    /// The longest of them, as far as it lies in the period.
-    pub longest_ms: u64,
-    /// Milliseconds of outages that were planned.
-    pub planned_ms: u64,
-    /// Frames lost in outages that ended.
-    pub frames_lost: u64,
-}
-
-impl Availability {
-    /// The part of the period, planned outages left out, in which the VIF was there: 0 to 1.
-    #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
-    pub fn ratio(&self) -> f64 {
-        let period = self.until_ms.saturating_sub(self.since_ms).saturating_sub(self.planned_ms);
-        if period == 0 { 1.0 } else { 1.0 - self.down_ms as f64 / period as f64 }
-    }
-}
-
 #[derive(Debug)]
 struct Open {
     outage: Outage,
@@ -140,8 +117,12 @@ struct Open {
     counted: u64,
 }
 
+/// Who is told of each entry: of an outage of a VIF when it begins and when it ends, of one of the station
+/// once it is over. The function must not wait.
+pub type Told = Box<dyn FnMut(&Outage) + Send>;
+
 /// All outages that are remembered.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Ledger {
     open: BTreeMap<String, Open>,
     past: BTreeMap<Option<String>, VecDeque<Outage>>,
@@ -150,21 +131,28 @@ pub struct Ledger {
     file: Option<File>,
     /// The last stall, which may grow: its threads notice it one after the other.
     stall: Option<Outage>,
+    told: Option<Told>,
 }
 
 impl Ledger {
-    /// A ledger that is kept in memory only.
+    /// A ledger of which nobody is told, in memory only.
     pub fn in_memory() -> Ledger {
         Ledger::default()
     }
 
-    /// The ledger in a directory. The time since it was written last is an outage of all VIFs.
-    ///
-    /// # Errors
-    /// The file system's.
-    pub fn open(directory: &Path, now_ms: u64) -> io::Result<Ledger> {
+    /// The ledger in a directory, and in memory only where that cannot be had: that is no reason not to forward.
+    /// The time since it was written last is an outage of all VIFs.
+    pub fn start(directory: &Path, now_ms: u64, told: Told) -> Ledger {
+        let mut ledger = Ledger { told: Some(told), ..Ledger::default() };
+        if let Err(error) = ledger.open(directory, now_ms) {
+            warn!(directory = %directory.display(), %error, "outages are kept in memory only");
+        }
+        ledger
+    }
+
+    fn open(&mut self, directory: &Path, now_ms: u64) -> io::Result<()> {
         let (file, lines, alive) = File::open(directory)?;
-        let mut ledger = Ledger::default();
+        let ledger = self;
         let mut stopped = None;
         for line in lines {
             stopped = if let Line::Stop { at_ms } = line { Some(at_ms) } else { None };
@@ -188,7 +176,7 @@ impl Ledger {
             ledger.remember(outage);
         }
         ledger.alive(now_ms);
-        Ok(ledger)
+        Ok(())
     }
 
     fn replay(&mut self, line: Line) {
@@ -318,10 +306,14 @@ impl Ledger {
         self.write(&Line::Stop { at_ms: now_ms });
     }
 
+    /// Tells of an entry, and has it on disk.
     fn write(&mut self, line: &Line) {
+        if let (Some(told), Line::Begin(outage) | Line::Outage(outage)) = (&mut self.told, line) {
+            told(outage);
+        }
         let Some(mut file) = self.file.take() else { return };
-        if file.write(line) {
-            file.rewrite(self.lines());
+        if file.lines.write([line]) {
+            file.lines.rewrite(self.lines());
         }
         self.file = Some(file);
     }
@@ -352,41 +344,6 @@ impl Ledger {
         };
         outages.sort_by(|a, b| (a.start_ms, &a.vif).cmp(&(b.start_ms, &b.vif)));
         outages
-    }
-
-    /// How available a VIF was from `since_ms` until now.
-    pub fn availability(&self, vif: &str, since_ms: u64, now_ms: u64) -> Availability {
-        let seen = self.seen.get(vif).copied().unwrap_or(now_ms);
-        // Older outages of one that has flapped a lot are forgotten: the period begins after them.
-        let past = self.past.get(&Some(vif.to_owned()));
-        let forgotten = past.filter(|past| past.len() >= REMEMBERED).and_then(VecDeque::front);
-        let known = forgotten.map_or(0, |oldest| oldest.start_ms);
-        let since_ms = since_ms.max(seen).max(known).min(now_ms);
-        let mut availability = Availability {
-            since_ms,
-            until_ms: now_ms,
-            outages: 0,
-            down_ms: 0,
-            longest_ms: 0,
-            planned_ms: 0,
-            frames_lost: 0,
-        };
-        let mut reached = since_ms;
-        for outage in self.outages(Some(vif), since_ms) {
-            let end = outage.end_ms.unwrap_or(now_ms).min(now_ms);
-            // The station's outages and the VIF's own may overlap where the clock was set.
-            let length = end.saturating_sub(outage.start_ms.max(reached));
-            reached = reached.max(end);
-            if outage.cause.is_planned() {
-                availability.planned_ms += length;
-                continue;
-            }
-            availability.outages += 1;
-            availability.down_ms += length;
-            availability.longest_ms = availability.longest_ms.max(length);
-            availability.frames_lost += outage.frames_lost.unwrap_or(0);
-        }
-        availability
     }
 }
 

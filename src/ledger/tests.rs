@@ -5,6 +5,11 @@ use std::io::Write;
 
 use super::*;
 
+/// The ledger in a directory, with nobody who is told.
+fn started(directory: &Path, now_ms: u64) -> Ledger {
+    Ledger::start(directory, now_ms, Box::new(|_| {}))
+}
+
 fn faults(causes: &[Cause]) -> Faults {
     causes.iter().map(|&cause| (cause, None)).collect()
 }
@@ -72,14 +77,14 @@ fn one_that_flaps_drives_out_nobody_else_and_says_since_when_it_is_known() {
 fn the_stations_absence_is_an_outage_of_all_with_its_cause() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state");
-    let mut ledger = Ledger::open(&path, 1000).unwrap();
+    let mut ledger = started(&path, 1000);
     assert_eq!(ledger.outages(None, 0), [], "before there was no station");
     ledger.update("a", &faults(&[]), 1000, || 0);
     ledger.update("b", &faults(&[Cause::Link]), 1500, || 0);
     ledger.alive(2000);
     drop(ledger); // kill -9
 
-    let mut ledger = Ledger::open(&path, 5000).unwrap();
+    let mut ledger = started(&path, 5000);
     let of = |ledger: &Ledger| -> Vec<(Option<String>, Cause, u64, Option<u64>)> {
         let outages = ledger.outages(None, 0).into_iter();
         outages.map(|o| (o.vif, o.cause, o.start_ms, o.end_ms)).collect()
@@ -95,7 +100,7 @@ fn the_stations_absence_is_an_outage_of_all_with_its_cause() {
     ledger.stop(6100);
     drop(ledger);
 
-    let ledger = Ledger::open(&path, 7000).unwrap();
+    let ledger = started(&path, 7000);
     expected.push((Some("b".to_owned()), Cause::Link, 5000, Some(5500)));
     expected.push((None, Cause::Restart, 6100, Some(7000)));
     assert_eq!(of(&ledger), expected);
@@ -106,37 +111,37 @@ fn the_stations_absence_is_an_outage_of_all_with_its_cause() {
 #[test]
 fn a_torn_or_foreign_line_costs_only_itself() {
     let directory = tempfile::tempdir().unwrap();
-    let mut ledger = Ledger::open(directory.path(), 1000).unwrap();
+    let mut ledger = started(directory.path(), 1000);
     ledger.update("a", &faults(&[Cause::Link]), 1000, || 0);
     ledger.update("a", &faults(&[]), 1100, || 0);
     drop(ledger);
     let path = directory.path().join("outages.jsonl");
     let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
     file.write_all(b"\xff\x00nonsense\n{\"begin\":{\"vif\":\"a\",\"cau").unwrap();
-    let mut ledger = Ledger::open(directory.path(), 2000).unwrap();
+    let mut ledger = started(directory.path(), 2000);
     assert_eq!(ledger.outages(Some("a"), 0).len(), 2, "its own and the crash");
     ledger.update("a", &faults(&[Cause::Bgp]), 3000, || 0);
     ledger.update("a", &faults(&[]), 3100, || 0);
     drop(ledger);
-    let ledger = Ledger::open(directory.path(), 4000).unwrap();
+    let ledger = started(directory.path(), 4000);
     assert_eq!(ledger.outages(Some("a"), 3000).len(), 2);
 }
 
 #[test]
 fn a_file_written_anew_says_the_same() {
     let directory = tempfile::tempdir().unwrap();
-    let mut ledger = Ledger::open(directory.path(), 1000).unwrap();
+    let mut ledger = started(directory.path(), 1000);
     for n in 0..300 {
         ledger.update("a", &faults(&[Cause::Bgp]), 2000 + 10 * n, || 0);
         ledger.update("a", &faults(&[]), 2005 + 10 * n, || 0);
     }
     ledger.update("b", &faults(&[Cause::Link]), 9000, || 0);
     let lines: Vec<Line> = ledger.lines().collect();
-    ledger.file.as_mut().unwrap().rewrite(lines.into_iter());
+    ledger.file.as_mut().unwrap().lines.rewrite(lines.into_iter());
     ledger.alive(9500);
     let before = ledger.outages(Some("a"), 0);
     drop(ledger);
-    let ledger = Ledger::open(directory.path(), 9600).unwrap();
+    let ledger = started(directory.path(), 9600);
     assert_eq!(ledger.outages(Some("a"), 0)[..before.len()], before);
     assert_eq!(ledger.outages(Some("b"), 0)[0].end_ms, Some(9500));
 }
@@ -144,7 +149,7 @@ fn a_file_written_anew_says_the_same() {
 #[test]
 fn a_stall_is_one_outage_of_all_whichever_threads_say_so() {
     let directory = tempfile::tempdir().unwrap();
-    let mut ledger = Ledger::open(directory.path(), 0).unwrap();
+    let mut ledger = started(directory.path(), 0);
     ledger.update("a", &faults(&[]), 0, || 0);
     // Stopped from 10,000 to 22,000: each thread knows its own part.
     ledger.stalled(10_000, 21_990);
@@ -161,7 +166,7 @@ fn a_stall_is_one_outage_of_all_whichever_threads_say_so() {
     ledger.alive(42_000);
     ledger.stop(50_000);
     drop(ledger);
-    let ledger = Ledger::open(directory.path(), 50_000).unwrap();
+    let ledger = started(directory.path(), 50_000);
     assert_eq!(ledger.outages(None, 0)[..2], expected);
 }
 
@@ -179,4 +184,46 @@ fn the_keeper_takes_notes_in_order_and_answers() {
     keeper.stop(200);
     thread.join().unwrap();
     assert_eq!(keeper.ask(|ledger| ledger.is_out("a")), None, "it has ended");
+}
+
+#[test]
+fn who_is_told_hears_of_each_entry_once_over_a_crash_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let (sender, told) = std::sync::mpsc::channel();
+    let start = |now_ms| {
+        let sender = sender.clone();
+        let tell = move |outage: &Outage| sender.send(outage.clone()).unwrap();
+        Ledger::start(directory.path(), now_ms, Box::new(tell))
+    };
+    let mut ledger = start(1000);
+    for vif in ["a", "b", "c"] {
+        ledger.update(vif, &faults(&[]), 1000, || 0);
+    }
+    ledger.update("a", &faults(&[Cause::Bgp]), 1100, || 0);
+    ledger.update("a", &faults(&[Cause::Bgp, Cause::Link]), 1150, || 0);
+    ledger.update("a", &faults(&[]), 1200, || 3);
+    ledger.update("b", &faults(&[Cause::Admin]), 1300, || 0);
+    ledger.update("c", &faults(&[Cause::Link]), 1350, || 0);
+    ledger.retain(|name| name != "c", 1400);
+    ledger.stalled(1500, 1700);
+    ledger.stalled(1650, 1800);
+    ledger.alive(4000);
+    drop(ledger);
+    // Killed while b was out.
+    let mut ledger = start(9000);
+    ledger.update("b", &faults(&[Cause::Neighbor]), 9100, || 0);
+    let (begun, ended): (Vec<_>, Vec<_>) = told.try_iter().partition(|o| o.end_ms.is_none());
+    let sorted = |mut outages: Vec<Outage>| {
+        outages.sort_by(|a, b| (a.start_ms, &a.vif).cmp(&(b.start_ms, &b.vif)));
+        outages
+    };
+    let (over, open): (Vec<_>, Vec<_>) =
+        ledger.outages(None, 0).into_iter().partition(|o| o.end_ms.is_some());
+    assert_eq!(sorted(ended), over);
+    assert_eq!(begun.last(), open.first());
+    let starts = |outages: &[Outage]| -> Vec<(Option<String>, u64)> {
+        let of_vifs = outages.iter().filter(|outage| outage.vif.is_some());
+        of_vifs.map(|outage| (outage.vif.clone(), outage.start_ms)).collect()
+    };
+    assert_eq!(starts(&sorted(begun)), starts(&ledger.outages(None, 0)));
 }

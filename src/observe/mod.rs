@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::tables::counters::{SlowCounters, WorkerCounters};
 use crate::tables::last_drops::{DropLog, LastDrops};
-use crate::tables::{PortId, Snapshot, VifId};
+use crate::tables::{DropReason, PortId, SlowOutcome, Snapshot, VifId};
 
 /// All counters of the station, as an operator sees them. A clone shares them, and shows what is counted
 /// later too.
@@ -98,6 +98,21 @@ impl Counters {
             Some(base) => sum.since(base),
             None => sum,
         }
+    }
+
+    /// One of a VIF's counters of drops: no other is read.
+    pub fn drops(&self, id: VifId, reason: DropReason) -> u64 {
+        let drops = |worker: &Arc<WorkerCounters>| worker.vif(id).rare.drops[reason.index()].get();
+        let sum: u64 = self.workers.iter().map(drops).sum();
+        let base = self.base.vifs.get(id.index());
+        sum.saturating_sub(base.map_or(0, |base| base.drops[reason.index()]))
+    }
+
+    /// One of a VIF's counters of the slow path: no other is read.
+    pub fn outcomes(&self, id: VifId, outcome: SlowOutcome) -> u64 {
+        let base = self.base.vifs.get(id.index());
+        let base = base.map_or(0, |base| base.slow[outcome.index()]);
+        self.slow.outcome(id, outcome).get().saturating_sub(base)
     }
 
     /// A port's counters.

@@ -16,6 +16,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use station::admin::rows::BgpRow;
 use station::bird::{self, Bird, PeerEvent, Session};
 use station::config::model::{Config, VifConfig};
+use station::events::Reporter;
 
 use crate::{BIRD, render_with};
 
@@ -117,8 +118,9 @@ impl Wire {
         let (sender, events) = unbounded();
         self.events = events;
         let directory = self.directory();
-        let bird =
-            inside(&self.here(), move || Bird::start(BIRD.into(), directory, sender).unwrap());
+        let bird = inside(&self.here(), move || {
+            Bird::start(BIRD.into(), directory, sender, Reporter::nowhere()).unwrap()
+        });
         // The TAPs are there.
         bird.renew(Vec::new());
         self.bird = Some(bird);

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use station::config::model::{
-    Config, Labels, NeighborConfig, NextHop, PortConfig, RouteAction, RouteConfig, RouteListConfig,
-    StationConfig, VifConfig, VrfConfig, XdpMode, ZeroCopy,
+    Config, EventsConfig, Labels, NeighborConfig, NextHop, PortConfig, RouteAction, RouteConfig,
+    RouteListConfig, StationConfig, VifConfig, VrfConfig, XdpMode, ZeroCopy,
 };
 use station::control::PortFacts;
 use station::tables::{Pcp, PortRole, SourceCheck, Tags, VrfKind};
@@ -64,6 +64,7 @@ pub fn empty() -> Config {
         to_kernel: Vec::new(),
     };
     Config {
+        events: EventsConfig::default(),
         station: StationConfig {
             name: "test".into(),
             socket: PathBuf::from("/run/s"),

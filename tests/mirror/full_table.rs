@@ -200,7 +200,9 @@ fn mirrored(prefixes: &[IpNet], family: &str, alone: Duration) {
     std::thread::sleep(Duration::from_millis(300));
     let take = |engine: &mut Engine<Publisher<Snapshot>>, update| match update {
         Update::Changes(changes) => engine.learned(changes),
-        Update::Range(range) => engine.learned_range(&range),
+        Update::Range(range) => {
+            engine.learned_range(&range);
+        }
     };
     updates.try_iter().for_each(|update| take(&mut engine, update));
     let messages = messages(prefixes, best_table(red));

@@ -14,6 +14,12 @@ pub enum Right {
 }
 
 impl Request {
+    /// Its name in the protocol.
+    pub fn name(&self) -> String {
+        let fields = serde_json::to_value(self).unwrap_or_default();
+        fields["request"].as_str().unwrap_or_default().to_owned()
+    }
+
     /// Who may make it.
     pub const fn right(&self) -> Right {
         match self {
@@ -43,6 +49,7 @@ impl Request {
                 | Request::ShowOutages(_)
                 | Request::ShowSla(_)
                 | Request::Capture(_)
+                | Request::Events(_)
                 | Request::Lookup(_)
                 | Request::Reload { dry_run: true }
                 | Request::ConfigHistory

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{RecvTimeoutError, Sender};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::audit::{Asked, Audit};
 use super::peer::Peer;
 use super::{Call, Limits, Reply, author};
 use crate::admin::answer::{Answer, Line, Piece};
@@ -51,7 +52,7 @@ impl Connection {
     }
 
     /// Handles requests until the client leaves or breaks a rule.
-    pub(super) fn serve(mut self, calls: &Sender<Call>, peer: Peer) {
+    pub(super) fn serve(mut self, calls: &Sender<Call>, peer: Peer, audit: &Audit) {
         loop {
             let line = match self.receive() {
                 Ok(line) => line,
@@ -61,6 +62,7 @@ impl Connection {
             let answer = match protocol::decode(&line) {
                 Ok((request, _)) if request.right() == Right::Capture && !peer.is_own() => {
                     tracing::warn!(uid = peer.uid, pid = peer.pid, ?request, "denied");
+                    audit.denied(Some(&request), peer);
                     let message =
                         "a capture shows customers' traffic: be root or the station's own user";
                     Answer::refused(ErrorKind::Denied, message)
@@ -75,7 +77,17 @@ impl Connection {
                         Right::Ask => author::bare(peer),
                         Right::Change | Right::Capture => author::of(peer),
                     };
-                    ask(request, terms, text, author, calls, self.limits.answer)
+                    let asked = (request.right() != Right::Ask)
+                        .then(|| Asked::new(&request, &author, &terms));
+                    let answer = ask(request, terms, text, author, calls, self.limits.answer);
+                    match asked {
+                        Some(asked) => {
+                            let answer = found_out(answer);
+                            audit.answered(asked, &answer);
+                            answer
+                        }
+                        None => answer,
+                    }
                 }
                 // What follows may be a text: it must not be taken for requests.
                 Err(refusal) if memmem(&line, b"\"octets\"") => {
@@ -180,7 +192,7 @@ impl Connection {
 
     fn answer(&mut self, answer: Answer) -> io::Result<()> {
         match answer {
-            Answer::Later(find_out) => self.answer(find_out()),
+            later @ Answer::Later(_) => self.answer(found_out(later)),
             Answer::Refused(refusal) => self.write(&Line::<Row>::refused(refusal)),
             Answer::Result(result) => {
                 self.write(&Line::<Outcome> { result: Some(result), end: true, ..Line::empty() })
@@ -267,6 +279,14 @@ impl Connection {
 /// Whether `piece` is somewhere in `octets`.
 fn memmem(octets: &[u8], piece: &[u8]) -> bool {
     octets.windows(piece.len()).any(|window| window == piece)
+}
+
+/// Finds out what an answer leaves to the connection's own thread.
+fn found_out(mut answer: Answer) -> Answer {
+    while let Answer::Later(find_out) = answer {
+        answer = find_out();
+    }
+    answer
 }
 
 /// Has the control thread answer a request.

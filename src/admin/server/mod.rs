@@ -2,6 +2,7 @@
 //! or hostile, can hold up the control thread. Requests go to it over a channel; answers come back
 //! as data or as an iterator that the connection's own thread runs.
 
+mod audit;
 mod author;
 mod bind;
 mod connection;
@@ -18,7 +19,9 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 
 use super::answer::Answer;
 use super::protocol::{ErrorKind, Refusal, Request, Terms};
+use crate::events::Reporter;
 use crate::history::Author;
+use audit::Audit;
 use connection::Connection;
 
 /// Connections at a time of all but root and the daemon's own user.
@@ -103,15 +106,21 @@ impl Server {
         Ok(Server { listener, accepting: None, path: path.to_owned() })
     }
 
-    /// Serves the socket: requests of all connections go to `calls`.
+    /// Serves the socket: requests of all connections go to `calls`; those that change something, and those who may
+    /// not ask, are told to `report`.
     ///
     /// # Errors
     /// The system's, where there is no thread left.
-    pub fn serve(mut self, calls: Sender<Call>, limits: Limits) -> io::Result<Server> {
+    pub fn serve(
+        mut self,
+        calls: Sender<Call>,
+        limits: Limits,
+        report: Reporter,
+    ) -> io::Result<Server> {
         let (listener, socket) = (Arc::clone(&self.listener), self.path.clone());
         let accepting = thread::Builder::new()
             .name("admin".to_owned())
-            .spawn(move || accept(&listener, &socket, &calls, limits))?;
+            .spawn(move || accept(&listener, &socket, &calls, limits, &Audit::new(report)))?;
         self.accepting = Some(accepting);
         Ok(self)
     }
@@ -130,7 +139,13 @@ impl Drop for Server {
     }
 }
 
-fn accept(listener: &UnixListener, path: &Path, calls: &Sender<Call>, limits: Limits) {
+fn accept(
+    listener: &UnixListener,
+    path: &Path,
+    calls: &Sender<Call>,
+    limits: Limits,
+    audit: &Audit,
+) {
     // Count connections of others and of our own: one clone each, and this one.
     let (others, own) = (Arc::new(()), Arc::new(()));
     loop {
@@ -155,10 +170,10 @@ fn accept(listener: &UnixListener, path: &Path, calls: &Sender<Call>, limits: Li
             connection.refuse_at_once(&Refusal::new(ErrorKind::Busy, message));
             continue;
         }
-        let (path, calls) = (path.to_owned(), calls.clone());
+        let (path, calls, audit) = (path.to_owned(), calls.clone(), audit.clone());
         let spawned = thread::Builder::new().name("admin-client".to_owned()).spawn(move || {
-            match peer::check(connection.stream(), &path) {
-                Ok(peer) => connection.serve(&calls, peer),
+            match peer::check(connection.stream(), &path, &audit) {
+                Ok(peer) => connection.serve(&calls, peer, &audit),
                 Err(refusal) => connection.refuse_at_once(&refusal),
             }
             drop(slot);

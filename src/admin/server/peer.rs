@@ -10,6 +10,7 @@ use std::path::Path;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Pid, geteuid};
 
+use super::audit::Audit;
 use crate::admin::protocol::{ErrorKind, Refusal};
 
 /// A peer that may ask.
@@ -38,7 +39,7 @@ fn is_own_user(uid: u32) -> bool {
 }
 
 /// Lets a peer in or says why not.
-pub(super) fn check(stream: &UnixStream, socket: &Path) -> Result<Peer, Refusal> {
+pub(super) fn check(stream: &UnixStream, socket: &Path, audit: &Audit) -> Result<Peer, Refusal> {
     let denied = |message: String| Refusal::new(ErrorKind::Denied, message);
     let peer = socket_peercred(stream)
         .map_err(|error| denied(format!("the peer's credentials are unknown: {error}")))?;
@@ -47,10 +48,12 @@ pub(super) fn check(stream: &UnixStream, socket: &Path) -> Result<Peer, Refusal>
         || fs::metadata(socket).is_ok_and(|file| {
             peer.gid.as_raw() == file.gid() || in_group(peer.pid, uid, file.gid())
         });
+    let peer = Peer { uid, pid: peer.pid.as_raw_pid() };
     if allowed {
-        Ok(Peer { uid, pid: peer.pid.as_raw_pid() })
+        Ok(peer)
     } else {
-        tracing::warn!(uid, pid = peer.pid.as_raw_pid(), "admin connection denied");
+        tracing::warn!(uid, pid = peer.pid, "admin connection denied");
+        audit.denied(None, peer);
         Err(denied(format!("user {uid} is not in the group of {}", socket.display())))
     }
 }

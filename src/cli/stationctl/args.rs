@@ -13,6 +13,7 @@ use super::capture::CaptureArgs;
 use super::config::Config;
 use super::drops::DropArgs;
 use super::edits::{Edit, Port, Route, TermsArgs, Vif, Vrf, Yes};
+use super::events::EventArgs;
 use super::failover::PeriodArgs;
 use super::json_help::JSON_HELP;
 use super::rates::RateArgs;
@@ -94,6 +95,8 @@ pub(super) enum StationCommand {
     },
     /// Stream copies of frames as they pass, as pcapng: for tshark, Wireshark, tcpdump
     Capture(CaptureArgs),
+    /// Show what happened: ports, VIFs, BGP, BFD, limits, security, configurations, outages
+    Events(EventArgs),
     /// Set counters to zero
     #[command(subcommand)]
     Clear(Clear),
@@ -212,6 +215,7 @@ impl StationCommand {
                 address: *address,
             }),
             StationCommand::Capture(capture) => capture.request(),
+            StationCommand::Events(events) => events.request(),
             StationCommand::Clear(Clear::Counters) => Request::ClearCounters,
             StationCommand::Reload { dry_run, .. } => Request::Reload { dry_run: *dry_run },
             StationCommand::Stop { keep_sessions, .. } => {

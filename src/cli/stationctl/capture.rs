@@ -180,8 +180,8 @@ fn octets(hex: &str) -> Vec<u8> {
     hex.as_bytes().chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
 }
 
-/// Has Ctrl-C end the capture instead of the program, so that what was captured is whole.
-fn end_by_signals(handle: UnixStream) -> io::Result<()> {
+/// Has Ctrl-C end a stream instead of the program, so that what came is whole.
+pub(super) fn end_by_signals(handle: UnixStream) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for _ in signals.forever() {

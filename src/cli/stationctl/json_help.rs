@@ -1,7 +1,7 @@
 //! What `--json` prints, in words.
 
 pub(super) const JSON_HELP: &str = "\
-JSON: `show` prints an array of objects, everything else one object. Names are stable; fields may be
+JSON: `show` prints an array of objects, `events` an object a line, everything else one object. Names are stable; fields may be
 added. Octets count from the destination MAC to the end of the payload; *_s are seconds, *_ms
 milliseconds.
   ports      name customer description circuit interface role mac mtu link admin_up xdp_mode zero_copy queues trouble repairs rx_frames
@@ -34,7 +34,8 @@ milliseconds.
   sla        vif state since_ms until_ms availability outages down_ms longest_ms planned_ms frames_lost
   lookup     vrf address prefix via[{vif next_hop mac state weight backup}] verdict help
   version    station version protocol uptime_s generation configuration config namespace log_lines_lost
-             longest_hold_us longest_hold
+             longest_hold_us longest_hold events{newest lost journal_lost hook_runs hook_failed hook_lost}
+  events     seq time_ms kind, and what station-events(7) lists for the kind
   config history  number state time_ms uid login_uid sudo_uid sudo_user command comment until_ms back_to
              confirmed_ms confirmed_uid trouble
   config show, diff  number since text

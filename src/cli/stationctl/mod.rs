@@ -8,6 +8,7 @@ mod config;
 mod customer;
 mod drops;
 mod edits;
+mod events;
 mod failover;
 mod json_help;
 mod libpcap;
@@ -93,6 +94,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
             return Ok(out.write_all(&script)?);
         }
         Command::Station(StationCommand::Capture(capture)) => return capture.run(args, out),
+        Command::Station(StationCommand::Events(events)) => return events.run(args, out),
         Command::Station(command) => (command.request(), command.terms()),
     };
     match &request {

@@ -122,8 +122,9 @@ impl<P: Publish> Engine<P> {
     }
 
     /// Makes the learned routes of a range what the kernel has there, and the FIB what is learned.
-    pub fn learned_range(&mut self, range: &Range) {
-        let Some(rib) = self.state.ribs.get(&range.vrf) else { return };
+    /// Gives how many of them an audit found to differ, and how many of those are right now.
+    pub fn learned_range(&mut self, range: &Range) -> (u64, u64) {
+        let Some(rib) = self.state.ribs.get(&range.vrf) else { return (0, 0) };
         let known = rib.learned.range(range.from, range.until);
         let mut batch = Batch::default();
         let mut same: HashMap<(GroupId, At), bool> = HashMap::new();
@@ -157,11 +158,16 @@ impl<P: Publish> Engine<P> {
         let missing = missing.into_iter();
         changes.extend(missing.map(|(prefix, hops)| change(*prefix, To::Hops(hops.clone()))));
         changes.retain(|change| !range.unsure.contains(&change.prefix));
-        self.repair(range, &known, changes);
+        self.repair(range, &known, changes)
     }
 
     /// Carries out what a range found, and counts it.
-    fn repair(&mut self, range: &Range, known: &[(IpNet, GroupId)], changes: Vec<Change>) {
+    fn repair(
+        &mut self,
+        range: &Range,
+        known: &[(IpNet, GroupId)],
+        changes: Vec<Change>,
+    ) -> (u64, u64) {
         let found = changes.len() as u64;
         let no_room = self.learnings.of(range.vrf, range.from).no_room;
         if !changes.is_empty() {
@@ -171,10 +177,16 @@ impl<P: Publish> Engine<P> {
         let learning = self.learnings.of(range.vrf, range.from);
         let failed = learning.no_room - no_room;
         match range.reason {
-            Reason::Resync => learning.resynced += found.saturating_sub(failed),
+            Reason::Resync => {
+                learning.resynced += found.saturating_sub(failed);
+                (0, 0)
+            }
             Reason::Audit => {
-                learning.mismatches += found + wrong;
-                learning.repaired += (found + wrong).saturating_sub(failed);
+                let (mismatches, repaired) =
+                    (found + wrong, (found + wrong).saturating_sub(failed));
+                learning.mismatches += mismatches;
+                learning.repaired += repaired;
+                (mismatches, repaired)
             }
         }
     }

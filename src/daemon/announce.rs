@@ -1,0 +1,79 @@
+//! Which events the control thread makes of what it does: ports and VIFs that come and go.
+
+use super::control_thread::Control;
+use crate::events::Event;
+use crate::history::Author;
+use crate::ledger::{Cause, Faults};
+use crate::tables::{PortId, Vif};
+
+/// The fault for which a VIF forwards nothing.
+fn down(faults: &Faults) -> Option<Cause> {
+    [Cause::Admin, Cause::Link].into_iter().find(|cause| faults.contains_key(cause))
+}
+
+/// What an event says of who asked: user, user who logged in, user who called sudo.
+pub(super) fn by(author: Option<&Author>) -> (Option<u32>, Option<u32>, Option<String>) {
+    let login_uid = author.and_then(|by| by.login_uid);
+    (author.map(|by| by.uid), login_uid, author.and_then(|by| by.sudo_user.clone()))
+}
+
+impl Control {
+    /// Tells that the station has started, and which of its ports are down.
+    pub(super) fn tell_start(&mut self) {
+        self.report.tell(Event::StationStart {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            configuration: self.configuration,
+            ports: self.config.ports.len() as u64,
+            vifs: self.config.vifs.len() as u64,
+        });
+        self.ports_told = vec![true; self.datapath.ports.len()];
+        for id in (0..=u8::MAX).map(PortId).take(self.ports_told.len()) {
+            self.tell_port(id);
+        }
+    }
+
+    /// Tells of a port that has come or gone.
+    pub(super) fn tell_port(&mut self, id: PortId) {
+        let up = self.is_port_up(id);
+        let Some(told) = self.ports_told.get_mut(id.index()) else { return };
+        if std::mem::replace(told, up) == up {
+            return;
+        }
+        let state = &self.datapath.ports[id.index()];
+        let (port, interface) = (state.config.name.to_string(), state.config.interface.clone());
+        self.report.tell(if up {
+            Event::PortUp { port, interface }
+        } else {
+            let reason = match (&state.trouble, &state.program) {
+                (Some(trouble), _) => trouble.clone(),
+                (None, None) => "the interface is gone".to_owned(),
+                (None, Some(_)) => "no link".to_owned(),
+            };
+            Event::PortDown { port, interface, reason }
+        });
+    }
+
+    /// Tells of what was put right of a port.
+    pub(super) fn tell_repair(&mut self, id: PortId) {
+        let Some(port) = self.datapath.ports.get_mut(id.index()) else { return };
+        if let Some(reason) = port.repaired.take() {
+            let (port, repairs) = (port.config.name.to_string(), port.repairs);
+            self.report.tell(Event::PortRepair { port, reason, repairs });
+        }
+    }
+
+    /// Tells of a VIF that has come or gone. `told`: what stood of it before; none of one that is new.
+    pub(super) fn tell_vif(&self, vif: &Vif, told: Option<&Faults>, faults: &Faults) {
+        let (before, now) = (told.and_then(down), down(faults));
+        if before.is_some() == now.is_some() {
+            return;
+        }
+        let port = self.datapath.ports.get(vif.port.index());
+        let port = port.map_or_else(String::new, |port| port.config.name.to_string());
+        let vif = vif.name.to_string();
+        self.report.tell(match now {
+            Some(cause) => Event::VifDown { vif, port, cause },
+            None => Event::VifUp { vif, port },
+        });
+    }
+}

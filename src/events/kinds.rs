@@ -1,0 +1,378 @@
+//! The kinds of events: one variant each, one line of the manual each (`station-events(7)` is generated from here).
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::Cause;
+
+/// How much an event matters: the severities of syslog (RFC 5424 6.2.1) that are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// An error: something that should be there is not.
+    Error = 3,
+    /// Something to look at.
+    Warning = 4,
+    /// Normal, but significant.
+    Notice = 5,
+    /// For the record.
+    Info = 6,
+}
+
+macro_rules! events {
+    ($($(#[doc = $help:literal])+ $variant:ident = $name:literal, $severity:ident, $id:literal
+        { $($(#[doc = $meaning:literal])+ $field:ident: $type:ty,)* })+) => {
+        /// Something that happened. Times are milliseconds since 1970, the wall clock's.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(tag = "kind")]
+        pub enum Event {
+            $($(#[doc = $help])+ #[serde(rename = $name)]
+            $variant { $($(#[doc = $meaning])+ $field: $type,)* },)+
+        }
+
+        /// What kind of event it is.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Kind { $($(#[doc = $help])+ $variant,)+ }
+
+        impl Event {
+            /// Its kind.
+            pub const fn kind(&self) -> Kind {
+                match self { $(Event::$variant { .. } => Kind::$variant,)+ }
+            }
+        }
+
+        impl Kind {
+            /// All kinds, in the order of the manual.
+            pub const ALL: &'static [Kind] = &[$(Kind::$variant,)+];
+
+            /// The name: `kind` in JSON.
+            pub const fn name(self) -> &'static str {
+                match self { $(Kind::$variant => $name,)+ }
+            }
+
+            /// What happened.
+            pub const fn help(self) -> &'static str {
+                match self { $(Kind::$variant => concat!($($help),+),)+ }
+            }
+
+            /// How much it matters.
+            pub const fn severity(self) -> Severity {
+                match self { $(Kind::$variant => Severity::$severity,)+ }
+            }
+
+            /// The journal's `MESSAGE_ID`: 128 bits as 32 hexadecimal digits.
+            pub const fn message_id(self) -> &'static str {
+                match self { $(Kind::$variant => $id,)+ }
+            }
+
+            /// The fields, and what each means.
+            pub const fn fields(self) -> &'static [(&'static str, &'static str)] {
+                match self {
+                    $(Kind::$variant => &[$((stringify!($field), concat!($($meaning),+)),)*],)+
+                }
+            }
+        }
+    };
+}
+
+events! {
+    /// The station has started and forwards. Ports and VIFs are up unless an event after this one says otherwise.
+    StationStart = "station_start", Notice, "d16b6079d48448b4b490b5707b4e376b" {
+        /// The program's version.
+        version: String,
+        /// The number of the configuration.
+        configuration: u64,
+        /// Ports that are configured.
+        ports: u64,
+        /// VIFs that are configured.
+        vifs: u64,
+    }
+    /// The station ends because it was told to.
+    StationStop = "station_stop", Notice, "2449bc2e213249e19ff03e71c305c3e9" {
+        /// BIRD, its sessions and the TAPs are left for the next start.
+        sessions_kept: bool,
+    }
+    /// A port has its link again.
+    PortUp = "port_up", Notice, "e3beb54bead34722b9c877aa6a199e4e" {
+        /// Name of the port.
+        port: String,
+        /// Its Linux interface.
+        interface: String,
+    }
+    /// A port has no link, its interface is gone, or it could not be opened.
+    PortDown = "port_down", Error, "23ad57613bd44f02a9ca8eac237e3468" {
+        /// Name of the port.
+        port: String,
+        /// Its Linux interface.
+        interface: String,
+        /// What is known of why: `no link`, or what is wrong with the port.
+        reason: String,
+    }
+    /// Another hand changed a port (its XDP program, its queues, its offloads), and it was put right. At most one a second and port.
+    PortRepair = "port_repair", Warning, "59ffa0786722478d90090ce31410b74e" {
+        /// Name of the port.
+        port: String,
+        /// What was wrong.
+        reason: String,
+        /// Repairs of the port since the start.
+        repairs: u64,
+    }
+    /// A VIF forwards again: it is set up, its port has a link and its MTU fits.
+    VifUp = "vif_up", Notice, "58e1c12b170c449ab388a183568a3efd" {
+        /// Name of the VIF.
+        vif: String,
+        /// Name of its port.
+        port: String,
+    }
+    /// A VIF forwards nothing.
+    VifDown = "vif_down", Warning, "aa2c3d6afb484204990d8190ffa31f2e" {
+        /// Name of the VIF.
+        vif: String,
+        /// Name of its port.
+        port: String,
+        /// `admin`: an operator set it down; `link`: its port has no link, or its MTU does not fit the interface.
+        cause: Cause,
+    }
+    /// A BGP session is established.
+    BgpUp = "bgp_up", Notice, "ace4b53ec1334111b68430cd7dcad2c2" {
+        /// Name of the VIF.
+        vif: String,
+        /// The peer's address.
+        peer: IpAddr,
+        /// The peer's AS number.
+        peer_as: u32,
+    }
+    /// A BGP session that was established has ended.
+    BgpDown = "bgp_down", Error, "809dfe1ffa244d7db805f5d1cceda48e" {
+        /// Name of the VIF.
+        vif: String,
+        /// The peer's address.
+        peer: IpAddr,
+        /// The peer's AS number.
+        peer_as: u32,
+        /// Why, in BIRD's words; what the far end said begins with `Received: `.
+        reason: String,
+        /// The code of the NOTIFICATION (RFC 4271 4.5); null where none was exchanged.
+        code: Option<u8>,
+        /// Its subcode; null where it is not known.
+        subcode: Option<u8>,
+        /// The peer sent the NOTIFICATION; else the station did, or nobody.
+        received: bool,
+    }
+    /// A BGP session that is not up was refused by a NOTIFICATION: a wrong AS, a hold time that does not fit. At most one a minute and session.
+    BgpRefused = "bgp_refused", Warning, "b09d5a7b305a4bec84ae9514f755cae7" {
+        /// Name of the VIF.
+        vif: String,
+        /// The peer's address.
+        peer: IpAddr,
+        /// The AS number that is configured for the peer.
+        peer_as: u32,
+        /// Why, in BIRD's words; of a wrong AS with the peer's number.
+        reason: String,
+        /// The code of the NOTIFICATION (RFC 4271 4.5); null where it is not known.
+        code: Option<u8>,
+        /// Its subcode; null where it is not known.
+        subcode: Option<u8>,
+        /// The peer sent the NOTIFICATION; else the station did.
+        received: bool,
+        /// Refusals since the last such event, this one included.
+        count: u64,
+    }
+    /// A BFD session is up.
+    BfdUp = "bfd_up", Notice, "3b8f65d3f2914004b2ddd6cae7568388" {
+        /// Name of the VIF.
+        vif: String,
+        /// The peer's address.
+        peer: IpAddr,
+    }
+    /// BFD no longer reaches its peer, or the peer switched it off.
+    BfdDown = "bfd_down", Error, "e0030a43c3e9460fb1c6609599af867c" {
+        /// Name of the VIF.
+        vif: String,
+        /// The peer's address.
+        peer: IpAddr,
+        /// The peer says that its BFD is administratively down, which is no loss (RFC 5882 4.2).
+        switched_off: bool,
+    }
+    /// A session's accepted prefixes have reached 80 or 100 % of `max_prefixes`. Sessions are looked at every five seconds, and at once where the limit shuts one.
+    PrefixLimit = "prefix_limit", Warning, "d513d3b20fad405790d295ff31837439" {
+        /// Name of the VIF.
+        vif: String,
+        /// The peer's address.
+        peer: IpAddr,
+        /// The peer's AS number.
+        peer_as: u32,
+        /// 80 or 100.
+        percent: u8,
+        /// Prefixes that are accepted; null where the session is down by then.
+        accepted: Option<u64>,
+        /// The limit.
+        max_prefixes: u32,
+        /// The limit shut the session, until `stationctl bgp reset`.
+        shut: bool,
+    }
+    /// A session's accepted prefixes are below 75 % of `max_prefixes` again.
+    PrefixLimitClear = "prefix_limit_clear", Notice, "6eed328b7d5741b193cf8b082d5105e0" {
+        /// Name of the VIF.
+        vif: String,
+        /// The peer's address.
+        peer: IpAddr,
+        /// The peer's AS number.
+        peer_as: u32,
+        /// Prefixes that are accepted.
+        accepted: u64,
+        /// The limit.
+        max_prefixes: u32,
+    }
+    /// BIRD is not as configured: it has died, does not answer, or refuses. It is tried again.
+    RoutingDown = "routing_down", Error, "91f8201b30e643c9af58613971b2b1dd" {
+        /// What is wrong.
+        reason: String,
+    }
+    /// BIRD is as configured again.
+    RoutingUp = "routing_up", Notice, "b5f2d29ba55946e399c36fb4814ccb1c" {
+    }
+    /// The kernel refused TCP segments of BGP sessions for their MD5 signature (RFC 2385). It counts all sessions together: `show bgp` says which of those with a password is not up. At most one in ten seconds.
+    Md5Failure = "md5_failure", Warning, "fdc80e2244954ad4ac284346db80ae8c" {
+        /// Signatures that were wrong, since the last such event: another password.
+        wrong: u64,
+        /// Segments without a signature where one is configured.
+        missing: u64,
+        /// Segments with a signature where none is configured.
+        unexpected: u64,
+    }
+    /// A counter has risen that station-counters(7) marks SECURITY or BUG. At most one in ten seconds, VIF and counter.
+    Security = "security", Warning, "cf05accb164444199e128ff0a275c123" {
+        /// Name of the VIF.
+        vif: String,
+        /// The counter's name.
+        counter: String,
+        /// By how much it has risen since the last such event, or since the start.
+        count: u64,
+        /// What it means.
+        help: String,
+    }
+    /// An audit found routes that were not what the kernel has, and put them right.
+    RouteRepair = "route_repair", Warning, "2b560b580f784d34b636681ba252c7ec" {
+        /// Name of the VRF.
+        vrf: String,
+        /// `ipv4` or `ipv6`.
+        family: String,
+        /// Routes that differed.
+        mismatches: u64,
+        /// Those of them that are right now.
+        repaired: u64,
+    }
+    /// A configuration was committed.
+    Commit = "commit", Notice, "0f5bf1126e29401b9b4dead32f151cc3" {
+        /// Its number.
+        configuration: u64,
+        /// The command that made it.
+        command: String,
+        /// How many things it changed.
+        changes: u64,
+        /// The user who asked; null where the station itself or a signal did.
+        uid: Option<u32>,
+        /// The user who logged in; null where that is not known.
+        login_uid: Option<u32>,
+        /// The user who called sudo; null where nobody did.
+        sudo_user: Option<String>,
+        /// What they said of it.
+        comment: Option<String>,
+        /// It goes back at this time unless it is confirmed.
+        until_ms: Option<u64>,
+    }
+    /// An older configuration was committed again.
+    Rollback = "rollback", Warning, "0b12a19a259d4bc8aec8d351049559ff" {
+        /// The number under which it runs now.
+        configuration: u64,
+        /// The command that made it: whose configuration it is, and why.
+        command: String,
+        /// How many things it changed.
+        changes: u64,
+        /// The user who asked; null where the station itself did.
+        uid: Option<u32>,
+        /// The user who logged in; null where that is not known.
+        login_uid: Option<u32>,
+        /// The user who called sudo; null where nobody did.
+        sudo_user: Option<String>,
+        /// What they said of it.
+        comment: Option<String>,
+        /// It goes back at this time unless it is confirmed.
+        until_ms: Option<u64>,
+    }
+    /// A configuration that would have gone back was confirmed.
+    Confirm = "confirm", Notice, "f7881f070b424ddc8dadde9f14d461e5" {
+        /// Its number.
+        configuration: u64,
+        /// The user who asked.
+        uid: Option<u32>,
+        /// The user who logged in; null where that is not known.
+        login_uid: Option<u32>,
+        /// The user who called sudo; null where nobody did.
+        sudo_user: Option<String>,
+    }
+    /// Somebody asked for what changes something, or for customers' traffic.
+    Request = "request", Info, "6182db7f765d4a2991c73f6d88609436" {
+        /// The request, as the admin protocol names it.
+        request: String,
+        /// The user who asked.
+        uid: u32,
+        /// Their process.
+        pid: i32,
+        /// The user who logged in; null where that is not known.
+        login_uid: Option<u32>,
+        /// The user who called sudo; null where nobody did.
+        sudo_user: Option<String>,
+        /// What they said of it.
+        comment: Option<String>,
+        /// Why it was refused: the first line; null where it was done.
+        refused: Option<String>,
+    }
+    /// Somebody asked who may not. At most one a second is told, with the number of those since the last.
+    Denied = "denied", Warning, "2679807e15164fbc9d62c955996d7ca4" {
+        /// The request; null where the connection was refused.
+        request: Option<String>,
+        /// The user who asked.
+        uid: u32,
+        /// Their process.
+        pid: i32,
+        /// Denials since the last such event, this one included.
+        count: u64,
+    }
+    /// An outage of a VIF began: the ledger's entry (`show outages`).
+    OutageBegin = "outage_begin", Error, "986d46b14a804b65ba2a5f1096f42e5d" {
+        /// Name of the VIF.
+        vif: String,
+        /// The first fault's cause.
+        cause: Cause,
+        /// When it was noticed.
+        start_ms: u64,
+        /// How long the fault may have stood before, in milliseconds; null where that is not known.
+        detection_ms: Option<u64>,
+    }
+    /// An outage has ended: the ledger's entry (`show outages`). One of the whole station (`restart`, `crash`, `stall`) has no begin: it is known once it is over.
+    OutageEnd = "outage_end", Notice, "61b57bbb338d4aec9c2fe93d63bcaaff" {
+        /// Name of the VIF; null for the station, and so for all VIFs.
+        vif: Option<String>,
+        /// The first fault's cause.
+        cause: Cause,
+        /// Causes of the faults that came to it.
+        also: Vec<Cause>,
+        /// When it was noticed.
+        start_ms: u64,
+        /// When it ended.
+        end_ms: u64,
+        /// How long it lasted, in milliseconds.
+        duration_ms: u64,
+        /// How long the fault may have stood before, in milliseconds; null where that is not known.
+        detection_ms: Option<u64>,
+        /// Frames lost, as counted; null where the station did not count.
+        frames_lost: Option<u64>,
+    }
+    /// Events are missing here: this reader was too slow, they are older than what is kept, or more happened at once than could be noted.
+    Lost = "lost", Warning, "1f499356f2cf43e8a0f0105deadebf92" {
+        /// How many.
+        count: u64,
+    }
+}

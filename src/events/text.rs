@@ -1,0 +1,204 @@
+//! Events in words, and whom they are about.
+
+use std::fmt;
+
+use super::Event;
+
+impl Event {
+    /// The VIF that it names.
+    pub fn vif(&self) -> Option<&str> {
+        match self {
+            Event::VifUp { vif, .. }
+            | Event::VifDown { vif, .. }
+            | Event::BgpUp { vif, .. }
+            | Event::BgpDown { vif, .. }
+            | Event::BgpRefused { vif, .. }
+            | Event::BfdUp { vif, .. }
+            | Event::BfdDown { vif, .. }
+            | Event::PrefixLimit { vif, .. }
+            | Event::PrefixLimitClear { vif, .. }
+            | Event::Security { vif, .. }
+            | Event::OutageBegin { vif, .. }
+            | Event::OutageEnd { vif: Some(vif), .. } => Some(vif),
+            _ => None,
+        }
+    }
+
+    /// The port that it names.
+    pub fn port(&self) -> Option<&str> {
+        match self {
+            Event::PortUp { port, .. }
+            | Event::PortDown { port, .. }
+            | Event::PortRepair { port, .. }
+            | Event::VifUp { port, .. }
+            | Event::VifDown { port, .. } => Some(port),
+            _ => None,
+        }
+    }
+
+    /// Whether it is about the whole station's service, and so about each VIF's.
+    pub fn is_of_all_vifs(&self) -> bool {
+        matches!(
+            self,
+            Event::StationStart { .. }
+                | Event::StationStop { .. }
+                | Event::OutageEnd { vif: None, .. }
+                | Event::Lost { .. }
+        )
+    }
+}
+
+/// ` by uid 0 (ada)`, and the comment.
+struct By<'a>(Option<u32>, Option<u32>, &'a Option<String>, &'a Option<String>);
+
+impl fmt::Display for By<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let By(uid, login_uid, sudo_user, comment) = self;
+        match uid {
+            Some(uid) => write!(f, " by uid {uid}")?,
+            None => f.write_str(" by the station")?,
+        }
+        match (sudo_user, login_uid) {
+            (Some(user), _) => write!(f, " ({user})")?,
+            (None, Some(login)) => write!(f, " (login uid {login})")?,
+            (None, None) => {}
+        }
+        comment.iter().try_for_each(|comment| write!(f, ": {comment}"))
+    }
+}
+
+impl fmt::Display for Event {
+    /// In a line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::StationStart { version, configuration, ports, vifs } => write!(
+                f,
+                "station {version} started: configuration {configuration}, {ports} ports, {vifs} VIFs"
+            ),
+            Event::StationStop { sessions_kept: true } => {
+                f.write_str("station stops, and leaves its BGP sessions")
+            }
+            Event::StationStop { sessions_kept: false } => f.write_str("station stops"),
+            Event::PortUp { port, interface } => write!(f, "port {port} ({interface}) up"),
+            Event::PortDown { port, interface, reason } => {
+                write!(f, "port {port} ({interface}) down: {reason}")
+            }
+            Event::PortRepair { port, reason, repairs } => {
+                write!(f, "port {port} put right: {reason} ({repairs} since the start)")
+            }
+            Event::VifUp { vif, port } => write!(f, "vif {vif} on port {port} up"),
+            Event::VifDown { vif, port, cause } => {
+                write!(f, "vif {vif} on port {port} down: {}", cause.word())
+            }
+            Event::BgpUp { vif, peer, peer_as } => {
+                write!(f, "vif {vif}: BGP with {peer} (AS {peer_as}) up")
+            }
+            Event::BgpDown { vif, peer, peer_as, reason, code, subcode, .. } => {
+                write!(f, "vif {vif}: BGP with {peer} (AS {peer_as}) down: {reason}")?;
+                match (code, subcode) {
+                    (Some(code), Some(subcode)) => write!(f, " (NOTIFICATION {code}/{subcode})"),
+                    (Some(code), None) => write!(f, " (NOTIFICATION {code})"),
+                    _ => Ok(()),
+                }
+            }
+            Event::BgpRefused { vif, peer, peer_as, reason, count, .. } => write!(
+                f,
+                "vif {vif}: BGP with {peer} (AS {peer_as}) does not come up: {reason} ({count} times)"
+            ),
+            Event::BfdUp { vif, peer } => write!(f, "vif {vif}: BFD with {peer} up"),
+            Event::BfdDown { vif, peer, switched_off: false } => {
+                write!(f, "vif {vif}: BFD with {peer} down")
+            }
+            Event::BfdDown { vif, peer, switched_off: true } => {
+                write!(f, "vif {vif}: BFD with {peer} switched off by the peer")
+            }
+            Event::PrefixLimit {
+                vif,
+                peer,
+                peer_as,
+                percent,
+                accepted,
+                max_prefixes,
+                shut,
+                ..
+            } => {
+                write!(f, "vif {vif}: {peer} (AS {peer_as}) has ")?;
+                match accepted {
+                    Some(accepted) => write!(f, "{accepted} of {max_prefixes}")?,
+                    None => write!(f, "more than {max_prefixes}")?,
+                }
+                write!(f, " prefixes ({percent} %)")?;
+                f.write_str(if *shut { ": the session is shut" } else { "" })
+            }
+            Event::PrefixLimitClear { vif, peer, peer_as, accepted, max_prefixes } => write!(
+                f,
+                "vif {vif}: {peer} (AS {peer_as}) has {accepted} of {max_prefixes} prefixes again"
+            ),
+            Event::RoutingDown { reason } => write!(f, "routing is not as configured: {reason}"),
+            Event::RoutingUp {} => f.write_str("routing is as configured again"),
+            Event::Md5Failure { wrong, missing, unexpected } => write!(
+                f,
+                "TCP MD5 signatures of BGP: {wrong} wrong, {missing} missing, {unexpected} unexpected"
+            ),
+            Event::Security { vif, counter, count, help } => {
+                write!(f, "vif {vif}: {counter} +{count}: {help}")
+            }
+            Event::RouteRepair { vrf, family, mismatches, repaired } => write!(
+                f,
+                "vrf {vrf}: {mismatches} {family} routes were not what the kernel has, {repaired} put right"
+            ),
+            Event::Commit {
+                configuration,
+                command,
+                changes,
+                uid,
+                login_uid,
+                sudo_user,
+                comment,
+                until_ms,
+            }
+            | Event::Rollback {
+                configuration,
+                command,
+                changes,
+                uid,
+                login_uid,
+                sudo_user,
+                comment,
+                until_ms,
+            } => {
+                let unconfirmed = if until_ms.is_some() { ", not confirmed yet" } else { "" };
+                let by = By(*uid, *login_uid, sudo_user, comment);
+                write!(
+                    f,
+                    "configuration {configuration} ({command}, {changes} changes{unconfirmed}){by}"
+                )
+            }
+            Event::Confirm { configuration, uid, login_uid, sudo_user } => {
+                let by = By(*uid, *login_uid, sudo_user, &None);
+                write!(f, "configuration {configuration} confirmed{by}")
+            }
+            Event::Request { request, uid, login_uid, sudo_user, comment, refused, .. } => {
+                let by = By(Some(*uid), *login_uid, sudo_user, comment);
+                write!(f, "request {request}{by}")?;
+                refused.iter().try_for_each(|why| write!(f, ", refused: {why}"))
+            }
+            Event::Denied { request, uid, pid, count } => {
+                let request = request.as_deref().unwrap_or("a connection");
+                write!(f, "denied: {request} by uid {uid}, process {pid} ({count} times)")
+            }
+            Event::OutageBegin { vif, cause, .. } => {
+                write!(f, "outage of vif {vif} begins: {}", cause.word())
+            }
+            Event::OutageEnd { vif, cause, duration_ms, frames_lost, .. } => {
+                match vif {
+                    Some(vif) => write!(f, "outage of vif {vif} over: ")?,
+                    None => f.write_str("outage of all VIFs over: ")?,
+                }
+                write!(f, "{}, {duration_ms} ms", cause.word())?;
+                frames_lost.iter().try_for_each(|lost| write!(f, ", {lost} frames lost"))
+            }
+            Event::Lost { count } => write!(f, "{count} events are missing here"),
+        }
+    }
+}

@@ -23,6 +23,7 @@
 //!  shares    pools that tenants share: the list of them, and the rule
 //!  tap       a TAP per VIF with routing peers, where BIRD's sockets are  |  netns: their network namespace
 //!  worker    rx burst -> path -> tx; the verdicts carried out and counted; handoff; captures  |  publish
+//!  explain   what the path does with a frame and why, told stage by stage
 //!  path      the way of a burst, one line per stage
 //!  stage     one packet stage per file
 //!  tables    ports, VIFs, VRFs, next-hop groups, adjacencies, counters, last drops, verdicts; the rules of forwarding
@@ -58,7 +59,7 @@
 //! |---|---|
 //! | rule that stages and slow path share | [`tables::rules`] |
 //! | drop reason | one line in [`tables::verdict`], one `burst.drop`, one test in `tests/bad_input/` |
-//! | packet stage | one file in [`stage`], one line in [`path`]; between `group` and `rewrite` in its list of filtered stages, with `concerns` and `verdict` ([`stage::filter`]) |
+//! | packet stage | one file in [`stage`], one line in [`path`]; between `group` and `rewrite` in its list of filtered stages, with `concerns` and `verdict` ([`stage::filter`]); what it looked at, in words, in `daemon/explain/words.rs` |
 //! | kind of port | an `impl` of [`port::Port`] |
 //! | setting | [`config::model`], its parser with an error that says what to write, `scripts/station.toml` |
 //! | kind of event | [`events::Event`], told where it is noticed; the manual's page is generated from it |
@@ -72,6 +73,7 @@ pub mod control;
 pub mod cpu;
 pub mod daemon;
 pub mod events;
+pub mod explain;
 pub mod fib;
 pub mod history;
 pub mod ledger;

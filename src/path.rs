@@ -3,8 +3,8 @@
 
 use crate::cpu::{Work, widest};
 use crate::stage::{
-    Burst, Context, classify, filter, group, ipv4, ipv6, mtu, police, ready, resolve, rewrite,
-    route, routing, source, ttl,
+    Burst, Context, Filtered, classify, filter, group, ipv4, ipv6, mtu, police, ready, resolve,
+    rewrite, route, routing, source, ttl,
 };
 
 filter::filtered! {
@@ -18,28 +18,61 @@ filter::filtered! {
 /// Gives every frame of the burst its verdict, and rewrites those to forward.
 #[inline(never)]
 pub fn run(burst: &mut Burst, context: &mut Context<'_>) {
-    widest(Path { burst, context });
+    widest(Path { burst, context, watch: Nobody });
 }
 
-struct Path<'a, 'b> {
+/// As [`run`], with somebody who looks on.
+pub fn run_watched(burst: &mut Burst, context: &mut Context<'_>, watch: impl Watch) {
+    widest(Path { burst, context, watch });
+}
+
+/// Looks on as a burst goes its way.
+pub trait Watch {
+    /// A stage has run.
+    fn after(&mut self, stage: &'static str, burst: &Burst, context: &Context<'_>);
+
+    /// The filtered stages, in their order, will see the lanes that they concern.
+    fn before_filtered(&mut self, stages: &[Filtered], burst: &Burst, context: &Context<'_>);
+}
+
+/// Workers have nobody look on: it costs them nothing.
+struct Nobody;
+
+impl Watch for Nobody {
+    #[inline(always)]
+    fn after(&mut self, _: &'static str, _: &Burst, _: &Context<'_>) {}
+
+    #[inline(always)]
+    fn before_filtered(&mut self, _: &[Filtered], _: &Burst, _: &Context<'_>) {}
+}
+
+struct Path<'a, 'b, W> {
     burst: &'a mut Burst,
     context: &'a mut Context<'b>,
+    watch: W,
 }
 
-impl Work for Path<'_, '_> {
+impl<W: Watch> Work for Path<'_, '_, W> {
     #[inline(always)]
     fn run(self) {
-        let Path { burst, context } = self;
+        let Path { burst, context, mut watch } = self;
+        macro_rules! stage {
+            ($stage:ident) => {
+                $stage::run(burst, context);
+                watch.after(stringify!($stage), burst, context);
+            };
+        }
         burst.start();
-        classify::run(burst, context); // Ethernet, tags -> VIF
-        ipv4::run(burst, context); //     RFC 1812 5.2.2
-        ipv6::run(burst, context); //     RFC 8200 3
-        route::run(burst, context); //    VRF FIB: destination and source -> next-hop groups
-        group::run(burst, context); //    next-hop group -> adjacency
+        stage!(classify); // Ethernet, tags -> VIF
+        stage!(ipv4); //     RFC 1812 5.2.2
+        stage!(ipv6); //     RFC 8200 3
+        stage!(route); //    VRF FIB: destination and source -> next-hop groups
+        stage!(group); //    next-hop group -> adjacency
+        watch.before_filtered(FILTERED, burst, context);
         filter::run(burst, context, concerns, verdict); // the filtered stages
-        rewrite::run(burst, context); //  MACs, tags, TTL, checksum
-        routing::run(burst, context); //  BGP and BFD among what is for the router
-        police::run(burst, context); //   budgets of the slow path
+        stage!(rewrite); //  MACs, tags, TTL, checksum
+        stage!(routing); //  BGP and BFD among what is for the router
+        stage!(police); //   budgets of the slow path
     }
 }
 
@@ -82,6 +115,7 @@ mod tests {
         filter::filtered! { source, resolve, ttl, mtu, ready, acl }
 
         pub const LIST: super::Filter = (concerns, verdict);
+        pub const NAMES: &[super::Filtered] = FILTERED;
     }
 
     type Filter =
@@ -246,6 +280,8 @@ mod tests {
             filter::run(&mut ordinary, context, concerns, verdict);
             assert!(ordinary.live.has(0), "today's stages forward it");
             let (concerns, verdict) = with_acl::LIST;
+            let last = with_acl::NAMES.last().map(|stage| stage.name);
+            assert_eq!((FILTERED.len() + 1, last), (with_acl::NAMES.len(), Some("acl")));
             filter::run(&mut ordinary, context, concerns, verdict);
             assert_eq!(
                 (ordinary.live, ordinary.verdicts[0]),

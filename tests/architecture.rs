@@ -23,6 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // `port` for the frames themselves, which a stage reads and rewrites in place.
     ("stage", &["wire", "fib", "tables", "port", "limit", "shares", "cpu"]),
     ("path", &["stage", "cpu"]),
+    ("explain", &["wire", "fib", "tables", "stage", "path", "port"]),
     ("publish", &[]),
     // `wire` for the tags by which a capture knows a VIF's frames before they have a verdict.
     // `shares` for the queues to and from the slow path.
@@ -53,7 +54,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "wire", "fib", "tables", "netlink", "port", "publish", "worker", "slowpath", "mirror",
             "ledger", "history", "config", "admin", "control", "observe", "bird", "tap", "netns",
-            "log", "events",
+            "log", "events", "explain",
         ],
     ),
     ("cli", &["wire", "tables", "admin", "replay", "daemon", "log"]),

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::commit::{Engine, Publish};
 use super::rib::Source;
 use crate::config::model::Config;
+use crate::fib::FibReader;
 use crate::tables::{Adjacency, GroupId, Member, PortId, Snapshot, VifId, VrfId};
 
 /// One route of a VRF.
@@ -77,6 +78,11 @@ impl<P: Publish> Engine<P> {
     /// How many IPv4 and IPv6 routes the FIB of a VRF has.
     pub fn route_counts(&self, vrf: VrfId) -> (usize, usize) {
         self.fib.counts(u32::from(vrf.0))
+    }
+
+    /// The FIB as workers see it. Only while the caller keeps the engine from changing it.
+    pub fn fib_reader(&self) -> FibReader {
+        self.fib.reader()
     }
 
     /// The route that packets for `address` take.

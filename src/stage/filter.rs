@@ -8,8 +8,18 @@
 use super::{Burst, Context, Lanes, WIDTH};
 use crate::tables::Verdict;
 
+/// One filtered stage, for who looks on.
+pub struct Filtered {
+    /// Its name.
+    pub name: &'static str,
+    /// Not 0 where it may have something to say of a lane.
+    pub concerns: fn(&Burst, usize) -> u32,
+    /// What it says of a lane that it concerns.
+    pub verdict: fn(&Burst, &Context<'_>, usize) -> Result<(), Verdict>,
+}
+
 /// Makes `concerns` and `verdict` of a list of filtered stages: the conditions together, and the first thing that a stage
-/// whose condition holds has to say.
+/// whose condition holds has to say. And `FILTERED`, the stages one by one.
 macro_rules! filtered {
     ($($stage:ident),+ $(,)?) => {
         #[inline(always)]
@@ -27,6 +37,12 @@ macro_rules! filtered {
             })+
             Ok(())
         }
+
+        const FILTERED: &[$crate::stage::Filtered] = &[$($crate::stage::Filtered {
+            name: stringify!($stage),
+            concerns: $stage::concerns,
+            verdict: $stage::verdict,
+        }),+];
     };
 }
 pub(crate) use filtered;

@@ -26,6 +26,7 @@ use crate::tables::counters::WorkerCounters;
 use crate::tables::{PortId, Snapshot};
 
 pub use burst::{Burst, Column, WIDTH};
+pub use filter::Filtered;
 pub use lanes::Lanes;
 
 /// Facts about a frame, one bit each.

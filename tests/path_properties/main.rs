@@ -5,6 +5,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod explained;
 mod plan;
 
 use std::cell::RefCell;

@@ -1,0 +1,212 @@
+//! What the packet path does with a frame and why, without a worker: the frame goes through [`path`] as a
+//! worker's would, over memory, counters and budgets of its own, and what each stage says is kept.
+
+mod packet;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+pub use packet::{PacketError, Synthetic};
+
+use crate::fib::FibReader;
+use crate::path::{self, Watch};
+use crate::port::{FrameSize, Pool};
+use crate::stage::police::Budgets;
+use crate::stage::{Burst, Context, Filtered};
+use crate::tables::counters::WorkerCounters;
+use crate::tables::rules::flow;
+use crate::tables::{
+    AdjacencyId, Facts, GroupId, Ingress, PortId, Snapshot, Verdict, VifId, VrfId,
+};
+
+/// The longest frame, in octets: what a worker's largest frames hold.
+pub const LONGEST: usize = FrameSize::Large.capacity();
+/// Time between two frames: enough for every budget to be full again.
+const PAUSE_NS: u64 = 1_000_000_000;
+/// The one frame's lane.
+const LANE: usize = 0;
+
+/// What one stage said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Its name.
+    pub stage: &'static str,
+    /// The verdict that it gave or changed; `None` where the frame goes on.
+    pub verdict: Option<Verdict>,
+}
+
+/// One answer of the FIB, as the stages used it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lookup {
+    /// In this VRF.
+    pub vrf: VrfId,
+    /// The address.
+    pub address: IpAddr,
+    /// The longest match's group.
+    pub group: GroupId,
+}
+
+/// What became of a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// The VIF by which it entered, if it got that far.
+    pub vif: Option<VifId>,
+    /// The path's verdict.
+    pub verdict: Verdict,
+    /// The stages that looked at it, in their order.
+    pub steps: Vec<Step>,
+    /// The lookup of the destination, where the frame came to it.
+    pub destination: Option<Lookup>,
+    /// That of the source, where sources are checked.
+    pub source: Option<Lookup>,
+    /// The adjacency that was chosen.
+    pub adjacency: Option<AdjacencyId>,
+    /// The flow's number, where it chose among several members.
+    pub flow: Option<u32>,
+    /// The frame as it would leave, and the port.
+    pub sent: Option<(PortId, Vec<u8>)>,
+}
+
+/// A worker's place without a worker.
+#[derive(Debug)]
+pub struct Explainer {
+    pool: Pool,
+    burst: Burst,
+    budgets: Budgets,
+    counters: WorkerCounters,
+    now_ns: u64,
+}
+
+impl Explainer {
+    /// For so many ports and VIFs.
+    ///
+    /// # Errors
+    /// The system's, where there is no memory.
+    pub fn new(ports: usize, vifs: usize) -> io::Result<Explainer> {
+        Ok(Explainer {
+            pool: Pool::new(1, FrameSize::Large)?,
+            burst: Burst::default(),
+            budgets: Budgets::new(vifs),
+            // The path counts by port; what it counts by VIF, a worker does.
+            counters: WorkerCounters::new(ports, 0),
+            now_ns: 0,
+        })
+    }
+
+    /// What becomes of a frame that enters by a port, each budget of the slow path being full. `None` where there is
+    /// no such port, or the frame is longer than [`LONGEST`].
+    pub fn explain(
+        &mut self,
+        tables: &Snapshot,
+        fib: &FibReader,
+        port: PortId,
+        frame: &[u8],
+    ) -> Option<Explanation> {
+        tables.ports.get(port.index())?;
+        let frame = self.pool.take_with(frame)?;
+        self.burst.frames.push(frame);
+        self.now_ns += PAUSE_NS;
+        let mut context = Context {
+            tables,
+            fib,
+            counters: &self.counters,
+            pool: &mut self.pool,
+            budgets: &mut self.budgets,
+            port,
+            now: self.now_ns,
+        };
+        let mut notes = Notes::default();
+        path::run_watched(&mut self.burst, &mut context, &mut notes);
+        let burst = &mut self.burst;
+        let frame = burst.frames.pop()?;
+        let frame = frame.with_packet(burst.to_at[LANE], burst.to_octets[LANE]);
+        let verdict = settled(burst).unwrap_or(Verdict::Forward);
+        let sent = (verdict == Verdict::Forward).then(|| {
+            let port = Facts::port(burst.to_rules[LANE]);
+            (port, self.pool.area().packet(&frame).to_vec())
+        });
+        self.pool.give(frame);
+        let Notes { steps, destination, source, adjacency, flow, .. } = notes;
+        let vif = burst.vif(LANE);
+        Some(Explanation { vif, verdict, steps, destination, source, adjacency, flow, sent })
+    }
+}
+
+/// The verdict, once there is one.
+fn settled(burst: &Burst) -> Option<Verdict> {
+    (!burst.live.has(LANE)).then_some(burst.verdicts[LANE])
+}
+
+/// What was seen between the stages.
+#[derive(Debug, Default)]
+struct Notes {
+    steps: Vec<Step>,
+    verdict: Option<Verdict>,
+    destination: Option<Lookup>,
+    source: Option<Lookup>,
+    adjacency: Option<AdjacencyId>,
+    flow: Option<u32>,
+}
+
+impl Notes {
+    fn step(&mut self, stage: &'static str, verdict: Option<Verdict>) {
+        self.steps.push(Step { stage, verdict });
+        self.verdict = verdict;
+    }
+
+    /// What the lookups gave.
+    fn lookups(&mut self, burst: &Burst, c: &Context<'_>) {
+        let (to, from): (IpAddr, IpAddr) = if burst.v4.has(LANE) {
+            let addresses = &burst.v4_addresses;
+            let [to, from] = [addresses.destination[LANE], addresses.source[LANE]];
+            (Ipv4Addr::from_bits(to).into(), Ipv4Addr::from_bits(from).into())
+        } else {
+            let addresses = &burst.v6_addresses;
+            let [to, from] = [addresses.destination[LANE], addresses.source[LANE]];
+            (Ipv6Addr::from_bits(to).into(), Ipv6Addr::from_bits(from).into())
+        };
+        let Some(vif) = burst.vif(LANE).and_then(|id| c.tables.vif(id)) else { return };
+        let lookup = |address, group| Lookup { vrf: vif.vrf, address, group: GroupId(group) };
+        let destination = lookup(to, burst.to_group[LANE]);
+        let is_checked = burst.rules[LANE] & Ingress::CHECKED != 0;
+        self.destination = Some(destination);
+        self.source = is_checked.then(|| lookup(from, burst.back_group[LANE]));
+        self.adjacency = Some(AdjacencyId(burst.adjacency[LANE]));
+        let several = c.tables.groups.way(destination.group).only().is_none();
+        let packet = burst.l3(c.pool.area(), LANE);
+        self.flow = several.then(|| flow(&c.tables.flow_keys, packet));
+    }
+}
+
+impl Watch for &mut Notes {
+    fn after(&mut self, stage: &'static str, burst: &Burst, c: &Context<'_>) {
+        let verdict = settled(burst);
+        if verdict != self.verdict {
+            return self.step(stage, verdict);
+        }
+        // A stage of the other family, or one for punts, had nothing to look at.
+        let looked = match stage {
+            "ipv4" => burst.v4.has(LANE),
+            "ipv6" => burst.v6.has(LANE),
+            "routing" | "police" => false,
+            _ => true,
+        };
+        if verdict.is_none() && looked {
+            self.step(stage, None);
+            if stage == "group" {
+                self.lookups(burst, c);
+            }
+        }
+    }
+
+    fn before_filtered(&mut self, stages: &[Filtered], burst: &Burst, c: &Context<'_>) {
+        for stage in stages {
+            if self.verdict.is_some() {
+                return;
+            }
+            let concerned = (stage.concerns)(burst, LANE) != 0;
+            let said = if concerned { (stage.verdict)(burst, c, LANE) } else { Ok(()) };
+            self.step(stage.name, said.err());
+        }
+    }
+}

@@ -8,7 +8,7 @@
 //! Routes that come by BGP are no part of the configuration. They are taken from the running station or
 //! from a file of them; without, the frames whose fate hangs on them are not judged.
 
-mod read;
+pub(crate) mod read;
 mod routes;
 mod summary;
 mod write;
@@ -218,6 +218,7 @@ fn find_macs(
     while let Some(captured) = reader.next()? {
         if let Some(&to) = captured.data.first_chunk::<6>()
             && !Mac(to).is_group()
+            && !captured.outbound
         {
             let port = enters_by(&ports, default, &captured);
             *seen.entry(port).or_default().entry(to).or_default() += 1;
@@ -379,8 +380,10 @@ fn is_ipv6(frame: &[u8]) -> bool {
 }
 
 /// Why a NIC could not have delivered what the capture holds.
-fn undeliverable(captured: &Captured) -> Option<&'static str> {
-    if captured.data.len() < captured.original_len {
+pub(crate) fn undeliverable(captured: &Captured) -> Option<&'static str> {
+    if captured.outbound {
+        Some("it left by this port")
+    } else if captured.data.len() < captured.original_len {
         Some("cut by the capture's snap length")
     } else if captured.data.len() > LONGEST {
         Some("longer than a frame's memory")

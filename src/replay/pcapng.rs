@@ -19,7 +19,9 @@ use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeade
 
 /// Direction bits of the enhanced packet block's flags (pcapng 4.3.1).
 const INBOUND: u32 = 1;
-const OUTBOUND: u32 = 2;
+pub(super) const OUTBOUND: u32 = 2;
+/// Those bits.
+pub(super) const DIRECTION: u32 = 3;
 
 /// What a port is called.
 #[derive(Clone, Debug)]

@@ -8,12 +8,14 @@ use std::time::Duration;
 use pcap_file::DataLink;
 use pcap_file::pcap::PcapReader;
 use pcap_file::pcapng::blocks::block_common::Block;
+use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
 use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption,
 };
 use pcap_file::pcapng::{PcapNgReader, PcapNgState};
 
 use super::CaptureError;
+use crate::replay::pcapng::{DIRECTION, OUTBOUND};
 
 /// One frame of a capture.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub struct Captured {
     pub data: Vec<u8>,
     /// Octets that the frame had.
     pub original_len: usize,
+    /// It left by the interface, where the capture says so.
+    pub outbound: bool,
 }
 
 enum Format {
@@ -127,6 +131,7 @@ fn next_pcap(reader: &mut PcapReader<File>) -> Next {
             timestamp: packet.timestamp(),
             original_len: usize::try_from(packet.orig_len()).unwrap_or(usize::MAX),
             data: packet.data().to_vec(),
+            outbound: false,
         }),
         Some(Err(error)) => Next::Damaged(why(&error)),
     }
@@ -143,6 +148,7 @@ fn next_pcapng(
             Some(Ok(next)) => next,
             Some(Err(error)) => return Ok(Next::Damaged(why(&error))),
         };
+        let outbound = matches!(&block, Block::EnhancedPacket(b) if is_outbound(b));
         let (id, timestamp, original_len, data) = match block {
             Block::EnhancedPacket(b) => (b.interface_id, b.timestamp, b.original_len, b.data),
             Block::Packet(b) => (b.interface_id.into(), b.timestamp, b.original_len, b.data),
@@ -159,8 +165,16 @@ fn next_pcapng(
             timestamp,
             original_len: usize::try_from(original_len).unwrap_or(usize::MAX),
             data: data.into_owned(),
+            outbound,
         }));
     }
+}
+
+/// The direction in a block's flags (pcapng 4.3.1).
+fn is_outbound(block: &EnhancedPacketBlock<'_>) -> bool {
+    block.options.iter().any(|option| {
+        matches!(option, EnhancedPacketOption::Flags(flags) if flags & DIRECTION == OUTBOUND)
+    })
 }
 
 fn interface(state: &PcapNgState, id: u32) -> Option<&InterfaceDescriptionBlock<'static>> {
@@ -178,5 +192,36 @@ fn check_link(path: &Path, link: DataLink) -> Result<(), CaptureError> {
     match link {
         DataLink::ETHERNET => Ok(()),
         other => Err(CaptureError::LinkType { path: path.to_owned(), link: format!("{other:?}") }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replay::pcapng::{Framed, Interface, Pcapng};
+
+    #[test]
+    fn a_capture_says_which_frames_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("both.pcapng");
+        let interface = Interface { name: "cust0", description: "eth0", mac: [2; 6] };
+        let mut file = Pcapng::new(File::create(&path).unwrap(), "test", [interface]).unwrap();
+        for outbound in [false, true] {
+            let (interface, timestamp, data) = (0, Duration::from_secs(1), [7; 60]);
+            let (data, original_len, comment) = (&data[..], 60, "");
+            let frame = Framed { interface, timestamp, outbound, data, original_len, comment };
+            file.frame(frame).unwrap();
+        }
+        drop(file);
+        let mut reader = Reader::open(&path).unwrap();
+        for outbound in [false, true] {
+            let captured = reader.next().unwrap().unwrap();
+            assert_eq!(
+                (captured.outbound, captured.interface.as_deref()),
+                (outbound, Some("cust0"))
+            );
+            assert_eq!(super::super::undeliverable(&captured).is_some(), outbound);
+        }
+        assert!(reader.next().unwrap().is_none());
     }
 }

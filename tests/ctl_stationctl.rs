@@ -116,14 +116,16 @@ fn answer(request: Request, yes: bool) -> Answer {
                 count: 31,
                 last_ms: 1_795_000_060_123,
                 octets: 64,
-                source_mac: Some("02:00:00:00:00:09".into()),
-                destination_mac: Some("ff:ff:ff:ff:ff:ff".into()),
-                vlans: vec![310],
-                ethertype: Some("0x0806".into()),
-                protocol: Some("arp request".into()),
-                source: Some("10.0.0.9".parse().unwrap()),
-                destination: Some("10.0.0.1".parse().unwrap()),
-                ..DroppedFrame::default()
+                headers: FrameHeaders {
+                    source_mac: Some("02:00:00:00:00:09".into()),
+                    destination_mac: Some("ff:ff:ff:ff:ff:ff".into()),
+                    vlans: vec![310],
+                    ethertype: Some("0x0806".into()),
+                    protocol: Some("arp request".into()),
+                    source: Some("10.0.0.9".parse().unwrap()),
+                    destination: Some("10.0.0.1".parse().unwrap()),
+                    ..FrameHeaders::default()
+                },
             }],
         }]),
         Request::ShowWorkers => Answer::rows([WorkerRow {

@@ -16,6 +16,7 @@
 
 mod capture;
 mod events;
+mod explain;
 mod rates;
 mod rights;
 mod with;
@@ -30,6 +31,7 @@ pub use crate::config::MAX_FILE;
 use crate::config::edit::EditError;
 pub use capture::{CaptureRequest, Direction, Filter, Judged};
 pub use events::{EventFilter, Since};
+pub use explain::{ExplainRequest, MAX_FRAMES, PacketSpec};
 pub use rates::{RateFilter, RateScope};
 pub use rights::Right;
 
@@ -94,6 +96,8 @@ pub enum Request {
     Events(EventFilter),
     /// What a packet to an address would meet ([`crate::admin::rows::LookupResult`]).
     Lookup(LookupRequest),
+    /// What would become of frames, stage by stage ([`crate::admin::rows::ExplainRow`]).
+    Explain(ExplainRequest),
     /// Adds a route ([`crate::admin::rows::ChangeResult`], as all changes).
     RouteAdd(RouteAdd),
     /// Deletes a route.

@@ -6,6 +6,7 @@ mod capture;
 mod changes;
 mod drops;
 mod events;
+mod explain;
 mod failover;
 mod rates;
 
@@ -13,8 +14,9 @@ pub use crate::events::{Kind, Record};
 pub use bgp::{BgpRouteRow, BgpRow};
 pub use capture::{CaptureEnd, CaptureRow, CapturedFrame};
 pub use changes::{ChangeResult, ConfigText, HistoryRow};
-pub use drops::{DropRow, DroppedFrame};
+pub use drops::{DropRow, DroppedFrame, FrameHeaders};
 pub use events::EventsInfo;
+pub use explain::{ExplainRow, ExplainedEgress, ExplainedRoute, ExplainedStage};
 pub use failover::{ConsistencyRow, OutageRow, SlaRow};
 pub use rates::{RateRow, RateWindow, bits_per_second};
 
@@ -384,7 +386,7 @@ sum! {
     Row {
         Port(PortRow), Vif(VifRow), Vrf(VrfRow), Route(RouteRow), Neighbor(NeighborRow),
         Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow), Drop(DropRow),
-        History(HistoryRow), Capture(CaptureRow), Rate(RateRow), Event(Record),
+        History(HistoryRow), Capture(CaptureRow), Rate(RateRow), Event(Record), Explain(Box<ExplainRow>),
     }
 }
 

@@ -308,7 +308,8 @@ impl Drop for Capture {
     }
 }
 
-fn hex(octets: &[u8]) -> String {
+/// Two hexadecimal digits an octet.
+pub(super) fn hex(octets: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = String::with_capacity(2 * octets.len());
     for octet in octets {

@@ -21,7 +21,8 @@ use super::holds::Holds;
 use super::port_thread::Done;
 use super::rates::{self, RateBook};
 use super::{
-    answer, bgp, captures, change, counters, drops, event_stream, history, outages, routes, view,
+    answer, bgp, captures, change, counters, drops, event_stream, explain, history, outages,
+    routes, view,
 };
 use crate::admin::protocol::Request;
 use crate::admin::rows::ChangeResult;
@@ -275,6 +276,7 @@ impl Control {
             Request::Capture(request) => captures::start(self, request),
             Request::Events(filter) => event_stream::show(self, filter),
             Request::Lookup(request) => answer::lookup(self, request),
+            Request::Explain(request) => explain::explain(self, request),
             Request::ClearCounters => change::clear_counters(self),
             Request::ConfigHistory => history::history(self),
             Request::ConfigShow { number, secrets } => {

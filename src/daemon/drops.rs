@@ -7,7 +7,7 @@ use super::control_thread::Control;
 use super::view::View;
 use crate::admin::answer::Answer;
 use crate::admin::protocol::DropFilter;
-use crate::admin::rows::{DropRow, DroppedFrame};
+use crate::admin::rows::{DropRow, DroppedFrame, FrameHeaders};
 use crate::observe::Drops;
 use crate::tables::last_drops::LastFrame;
 use crate::wire::ethernet::{
@@ -76,16 +76,21 @@ fn add(rows: &mut Vec<DropRow>, scope: &str, name: &str, drops: &Drops, clock: C
     }
 }
 
-/// What the kept headers say.
 fn described(kept: &LastFrame, clock: Clock) -> DroppedFrame {
-    let frame = &kept.headers[..];
-    let outline = Outline::of(frame);
-    let tags = (0..outline.tags).map(|tag| 14 + 4 * tag);
-    let mac = |at: usize| Some(Mac(*frame.get(at..)?.first_chunk()?).to_string());
-    let mut found = DroppedFrame {
+    DroppedFrame {
         count: kept.count,
         last_ms: clock.ms(kept.last_ns),
         octets: kept.len as u64,
+        headers: headers(&kept.headers),
+    }
+}
+
+/// What a frame's headers say, or the first of them.
+pub(super) fn headers(frame: &[u8]) -> FrameHeaders {
+    let outline = Outline::of(frame);
+    let tags = (0..outline.tags).map(|tag| 14 + 4 * tag);
+    let mac = |at: usize| Some(Mac(*frame.get(at..)?.first_chunk()?).to_string());
+    let mut found = FrameHeaders {
         source_mac: mac(6),
         destination_mac: mac(0),
         vlans: tags
@@ -94,7 +99,7 @@ fn described(kept: &LastFrame, clock: Clock) -> DroppedFrame {
             .collect(),
         service_tag: outline.tags > 0 && be16(frame, 12) == ETHERTYPE_SERVICE_TAG,
         ethertype: outline.ethertype.map(|ethertype| format!("{ethertype:#06x}")),
-        ..DroppedFrame::default()
+        ..FrameHeaders::default()
     };
     let packet = frame.get(outline.l3..).unwrap_or_default();
     let (from, to) = match outline.ethertype {
@@ -158,6 +163,7 @@ mod tests {
         ]);
         let found = of(frame);
         assert_eq!((found.count, found.last_ms, found.octets), (31, 8000, 60));
+        let found = found.headers;
         assert_eq!(found.source_mac.as_deref(), Some("02:00:00:00:00:09"));
         assert_eq!((found.vlans, found.service_tag), (vec![310, 7], true));
         assert_eq!(found.source, Some("10.0.0.1".parse().unwrap()));
@@ -168,7 +174,7 @@ mod tests {
             8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 2, 2, 2, 2, 2, 10, 0, 0, 9, 0, 0, 0, 0, 0, 0, 10, 0,
             0, 1,
         ]);
-        let found = of(arp);
+        let found = of(arp).headers;
         assert_eq!(found.protocol.as_deref(), Some("arp request"));
         assert_eq!(found.destination, Some("10.0.0.1".parse().unwrap()));
     }
@@ -179,6 +185,6 @@ mod tests {
         for end in 0..whole.len() {
             of(whole[..end].to_vec());
         }
-        assert_eq!(of(Vec::new()).source_mac, None);
+        assert_eq!(of(Vec::new()).headers.source_mac, None);
     }
 }

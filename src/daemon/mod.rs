@@ -19,6 +19,7 @@ mod draft;
 mod drops;
 mod event_stream;
 mod events;
+mod explain;
 mod failover;
 mod history;
 mod holds;

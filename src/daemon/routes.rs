@@ -113,7 +113,8 @@ impl Page {
     }
 }
 
-fn origin(source: Source) -> &'static str {
+/// The word for where a route comes from.
+pub(super) fn origin(source: Source) -> &'static str {
     match source {
         Source::Local => "local",
         Source::Connected => "connected",
@@ -124,7 +125,8 @@ fn origin(source: Source) -> &'static str {
     }
 }
 
-fn action(kind: AdjacencyKind) -> &'static str {
+/// The word for what a route does.
+pub(super) fn action(kind: AdjacencyKind) -> &'static str {
     match kind {
         AdjacencyKind::Local => "local",
         AdjacencyKind::Broadcast => "broadcast",

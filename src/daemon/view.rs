@@ -49,7 +49,8 @@ impl View {
         vifs(&self.tables)
     }
 
-    fn vrf_name(&self, id: VrfId) -> String {
+    /// A VRF's name.
+    pub fn vrf_name(&self, id: VrfId) -> String {
         match self.tables.vrfs.get(id.index()) {
             Some(Some(vrf)) => vrf.name.to_string(),
             _ => String::new(),

@@ -51,6 +51,7 @@ impl Request {
                 | Request::Capture(_)
                 | Request::Events(_)
                 | Request::Lookup(_)
+                | Request::Explain(_)
                 | Request::Reload { dry_run: true }
                 | Request::ConfigHistory
                 | Request::ConfigShow { .. }

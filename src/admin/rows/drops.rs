@@ -35,6 +35,14 @@ pub struct DroppedFrame {
     pub last_ms: u64,
     /// Octets of the frame, without FCS.
     pub octets: u64,
+    /// What its headers say.
+    #[serde(flatten)]
+    pub headers: FrameHeaders,
+}
+
+/// What the headers of a frame say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameHeaders {
     /// The MAC that sent it; `null` where the frame is too short.
     pub source_mac: Option<String>,
     /// The MAC that it was sent to.

@@ -14,6 +14,7 @@ use super::config::Config;
 use super::drops::DropArgs;
 use super::edits::{Edit, Port, Route, TermsArgs, Vif, Vrf, Yes};
 use super::events::EventArgs;
+use super::explain::ExplainArgs;
 use super::failover::PeriodArgs;
 use super::json_help::JSON_HELP;
 use super::rates::RateArgs;
@@ -93,6 +94,8 @@ pub(super) enum StationCommand {
         /// The packet's destination
         address: IpAddr,
     },
+    /// Explain what becomes of a packet, stage by stage: no frame is sent and nothing is counted
+    Explain(ExplainArgs),
     /// Stream copies of frames as they pass, as pcapng: for tshark, Wireshark, tcpdump
     Capture(CaptureArgs),
     /// Show what happened: ports, VIFs, BGP, BFD, limits, security, configurations, outages
@@ -214,6 +217,7 @@ impl StationCommand {
                 vrf: vrf.clone(),
                 address: *address,
             }),
+            StationCommand::Explain(explain) => explain.request(),
             StationCommand::Capture(capture) => capture.request(),
             StationCommand::Events(events) => events.request(),
             StationCommand::Clear(Clear::Counters) => Request::ClearCounters,

@@ -10,7 +10,7 @@ use super::output::Show;
 use super::table;
 use super::units::count;
 use crate::admin::protocol::{DropFilter, Request};
-use crate::admin::rows::{DropRow, DroppedFrame};
+use crate::admin::rows::{DropRow, DroppedFrame, FrameHeaders};
 
 /// Of what, and how many.
 #[derive(Args, Debug)]
@@ -65,7 +65,13 @@ fn told(frame: &DroppedFrame) -> String {
     let time = moment(frame.last_ms);
     // The day stands above.
     let time = time.split_once('T').map_or(&*time, |(_, time)| time);
-    let mut text = format!("{time} {}x ", count(frame.count));
+    let (count, headers) = (count(frame.count), headers(&frame.headers));
+    format!("{time} {count}x {headers}, {} octets", frame.octets)
+}
+
+/// What headers say, in a line.
+pub(super) fn headers(frame: &FrameHeaders) -> String {
+    let mut text = String::new();
     if frame.vlans.is_empty() {
         text += "untagged";
     } else {
@@ -87,7 +93,7 @@ fn told(frame: &DroppedFrame) -> String {
         let (from, to) = (end(source, frame.source_port), end(destination, frame.destination_port));
         text += &format!(" {from} > {to}");
     }
-    text + &format!(", {} octets", frame.octets)
+    text
 }
 
 #[cfg(test)]
@@ -96,10 +102,7 @@ mod tests {
 
     #[test]
     fn a_sender_is_told_in_a_line() {
-        let mut frame = DroppedFrame {
-            count: 31,
-            last_ms: 1_795_000_000_123,
-            octets: 64,
+        let headers = FrameHeaders {
             source_mac: Some("02:00:00:00:00:09".into()),
             destination_mac: Some("04:00:00:00:00:01".into()),
             vlans: vec![310],
@@ -109,14 +112,17 @@ mod tests {
             destination: Some("fd00::2".parse().unwrap()),
             source_port: Some(7),
             destination_port: Some(53),
-            ..DroppedFrame::default()
+            ..FrameHeaders::default()
         };
+        let (count, last_ms) = (31, 1_795_000_000_123);
+        let mut frame = DroppedFrame { count, last_ms, octets: 64, headers };
         assert_eq!(
             told(&frame),
             "11:06:40.123Z 31x VLAN 310 from 02:00:00:00:00:09 to 04:00:00:00:00:01, \
              udp [fd00::1]:7 > [fd00::2]:53, 64 octets"
         );
-        (frame.protocol, frame.source, frame.vlans) = (None, None, Vec::new());
+        let headers = &mut frame.headers;
+        (headers.protocol, headers.source, headers.vlans) = (None, None, Vec::new());
         assert!(told(&frame).contains("31x untagged from"), "{}", told(&frame));
         assert!(told(&frame).ends_with(", 0x0800, 64 octets"), "{}", told(&frame));
     }

@@ -33,6 +33,9 @@ milliseconds.
   outages    vif cause also[] start_ms end_ms duration_ms detection_ms frames_lost
   sla        vif state since_ms until_ms availability outages down_ms longest_ms planned_ms frames_lost
   lookup     vrf address prefix via[{vif next_hop mac state weight backup}] verdict help
+  explain    frame port vif vrf verdict stage help stages[{stage verdict detail}]
+             destination_route, source_route{address prefix origin group via[]} egress{port vif vlan
+             next_hop mac mtu member members flow} headers{as frames of drops} octets data sent
   version    station version protocol uptime_s generation configuration config namespace log_lines_lost
              longest_hold_us longest_hold events{newest lost journal_lost hook_runs hook_failed hook_lost}
   events     seq time_ms kind, and what station-events(7) lists for the kind

@@ -9,6 +9,7 @@ mod customer;
 mod drops;
 mod edits;
 mod events;
+mod explain;
 mod failover;
 mod json_help;
 mod libpcap;
@@ -95,6 +96,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         }
         Command::Station(StationCommand::Capture(capture)) => return capture.run(args, out),
         Command::Station(StationCommand::Events(events)) => return events.run(args, out),
+        Command::Station(StationCommand::Explain(explain)) => return explain.run(args, out),
         Command::Station(command) => (command.request(), command.terms()),
     };
     match &request {

@@ -1,0 +1,205 @@
+//! What each stage looked at, in words.
+
+use super::super::drops::headers;
+use super::super::routes::{action, origin};
+use super::super::view::View;
+use super::{Fate, Matched};
+use crate::admin::rows::{ExplainedEgress, FrameHeaders};
+use crate::explain::{Explanation, Lookup};
+use crate::tables::{Adjacency, AdjacencyKind, PortId, Snapshot, SourceCheck, Vif};
+use crate::wire::ethernet::Mac;
+use crate::wire::outline::Outline;
+
+/// What the words of the stages are made of.
+pub(super) struct Words<'a> {
+    fate: &'a Fate,
+    vif: Option<&'a Vif>,
+    vrf: String,
+    pub port: String,
+    port_mac: Mac,
+    pub headers: FrameHeaders,
+    adjacency: Option<&'a Adjacency>,
+    pub egress: Option<ExplainedEgress>,
+}
+
+impl<'a> Words<'a> {
+    pub fn of(view: &'a View, port: PortId, fate: &'a Fate) -> Words<'a> {
+        let tables = &view.tables;
+        let vif = fate.told.vif.and_then(|id| tables.vif(id));
+        let port = tables.ports.get(port.index());
+        let adjacency = fate.told.adjacency.map(|id| tables.adjacency(id));
+        Words {
+            fate,
+            vif,
+            vrf: vif.map_or_else(String::new, |vif| view.vrf_name(vif.vrf)),
+            port: port.map_or_else(String::new, |port| port.name.to_string()),
+            port_mac: port.map_or_else(Mac::default, |port| port.mac),
+            headers: headers(&fate.frame),
+            adjacency,
+            egress: adjacency.and_then(|adjacency| egress(tables, &fate.told, adjacency)),
+        }
+    }
+
+    /// What a stage looked at.
+    pub fn detail(&self, stage: &str) -> String {
+        match stage {
+            "classify" => self.classify(),
+            "ipv4" | "ipv6" => self.addresses(),
+            "route" => self.fate.destination.as_ref().map_or_else(String::new, in_prefix),
+            "group" => self.group(),
+            "source" => self.source(),
+            "resolve" => match (self.adjacency, &self.egress) {
+                (Some(to), Some(egress)) if to.kind == AdjacencyKind::EgressDown => {
+                    format!("vif {} or its port {} is down", egress.vif, egress.port)
+                }
+                (_, Some(egress)) => format!("from vrf {} to vif {}", self.vrf, egress.vif),
+                (Some(to), None) => format!("the route is {}", action_of(to.kind)),
+                (None, None) => String::new(),
+            },
+            "ttl" => self.hops().map_or_else(String::new, |hops| format!("it came with {hops}")),
+            "mtu" => match (self.packet_len(), &self.egress) {
+                (Some(octets), Some(egress)) => {
+                    format!("{octets} octets, and vif {} carries {}", egress.vif, egress.mtu)
+                }
+                _ => String::new(),
+            },
+            "ready" => match &self.egress {
+                Some(ExplainedEgress { mac: Some(mac), .. }) => {
+                    format!("{} is at {mac}", self.hop())
+                }
+                _ => format!("the MAC of {} is not known", self.hop()),
+            },
+            "rewrite" => self.rewrite(),
+            "routing" => "between an address of the VIF and its configured peer".into(),
+            "police" => "the slow path's budgets of the VIF".into(),
+            _ => String::new(),
+        }
+    }
+
+    fn classify(&self) -> String {
+        let FrameHeaders { vlans, service_tag, destination_mac, .. } = &self.headers;
+        let vlans: Vec<String> = vlans.iter().map(ToString::to_string).collect();
+        let tags = match &vlans[..] {
+            [] => "no VLAN tag".to_owned(),
+            vlans if *service_tag => format!("VLAN (802.1ad) {}", vlans.join(".")),
+            vlans => format!("VLAN {}", vlans.join(".")),
+        };
+        match (self.vif, destination_mac) {
+            (Some(vif), _) => {
+                format!("{tags} on port {}: vif {} in vrf {}", self.port, vif.name, self.vrf)
+            }
+            (None, Some(mac)) => {
+                format!("to {mac}, {tags}, on port {} ({})", self.port, self.port_mac)
+            }
+            (None, None) => format!("{} octets on port {}", self.fate.frame.len(), self.port),
+        }
+    }
+
+    fn addresses(&self) -> String {
+        match (self.headers.source, self.headers.destination, self.packet_len(), self.vif) {
+            (Some(source), Some(destination), Some(octets), Some(vif)) => {
+                let (name, mtu) = (&vif.name, vif.mtu);
+                format!("{source} > {destination}, {octets} octets, and vif {name} carries {mtu}")
+            }
+            _ => "no whole header".into(),
+        }
+    }
+
+    fn group(&self) -> String {
+        let kind = self.adjacency.map_or(AdjacencyKind::NoRoute, |adjacency| adjacency.kind);
+        let Some(egress) = &self.egress else {
+            return format!("the route is {}", action_of(kind));
+        };
+        let by = match egress.flow {
+            Some(flow) => {
+                format!("member {} of {} by flow {flow:08x}: ", egress.member, egress.members)
+            }
+            None => String::new(),
+        };
+        format!("{by}{} on vif {}", self.hop(), egress.vif)
+    }
+
+    fn source(&self) -> String {
+        let mode = match self.vif.map(|vif| vif.source_check) {
+            Some(SourceCheck::Strict) => "strict",
+            Some(SourceCheck::Loose) => "loose",
+            Some(SourceCheck::Off) | None => return "not checked on this VIF".into(),
+        };
+        let Some(source) = &self.fate.source else { return String::new() };
+        let back: Vec<String> =
+            source.via.iter().map(|member| format!("vif {}", member.vif)).collect();
+        let back = match &back[..] {
+            [] => String::new(),
+            back => format!(", back by {}", back.join(" or ")),
+        };
+        format!("{mode}: {}{back}", in_prefix(source))
+    }
+
+    fn rewrite(&self) -> String {
+        let Some((_, octets)) = &self.fate.told.sent else { return String::new() };
+        let headers = headers(octets);
+        let mac = |mac: Option<String>| mac.unwrap_or_default();
+        let (to, from) = (mac(headers.destination_mac), mac(headers.source_mac));
+        let (port, vlan) = match &self.egress {
+            Some(egress) => (&*egress.port, &*egress.vlan),
+            None => ("", ""),
+        };
+        format!("{} octets by port {port}, VLAN {vlan}, from {from} to {to}", octets.len())
+    }
+
+    /// The neighbor that it goes to.
+    fn hop(&self) -> String {
+        let next_hop = self.egress.as_ref().and_then(|egress| egress.next_hop);
+        next_hop.or(self.headers.destination).map_or_else(String::new, |hop| hop.to_string())
+    }
+
+    fn l3(&self) -> &[u8] {
+        self.fate.frame.get(Outline::of(&self.fate.frame).l3..).unwrap_or_default()
+    }
+
+    fn hops(&self) -> Option<u8> {
+        let at = if self.headers.source?.is_ipv4() { 8 } else { 7 };
+        self.l3().get(at).copied()
+    }
+
+    fn packet_len(&self) -> Option<u32> {
+        let (at, more) = if self.headers.source?.is_ipv4() { (2, 0) } else { (4, 40) };
+        let [high, low] = *self.l3().get(at..)?.first_chunk()?;
+        Some(u32::from(u16::from_be_bytes([high, low])) + more)
+    }
+}
+
+/// The word for what a route does.
+fn action_of(kind: AdjacencyKind) -> &'static str {
+    if kind == AdjacencyKind::NoRoute { "missing" } else { action(kind) }
+}
+
+/// The prefix that an address is in.
+fn in_prefix(matched: &Matched) -> String {
+    let Lookup { address, .. } = matched.lookup;
+    match matched.route {
+        Some(route) => format!("{address} is in {} ({})", route.prefix, origin(route.source)),
+        None => format!("{address} has no route"),
+    }
+}
+
+/// Where an adjacency leads.
+fn egress(tables: &Snapshot, told: &Explanation, to: &Adjacency) -> Option<ExplainedEgress> {
+    if !to.kind.is_on_vif() {
+        return None;
+    }
+    let vif = tables.vif(to.vif)?;
+    let members = tables.groups.members(told.destination?.group);
+    let at = members.iter().position(|id| Some(*id) == told.adjacency).unwrap_or(0);
+    Some(ExplainedEgress {
+        port: tables.ports.get(vif.port.index())?.name.to_string(),
+        vif: vif.name.to_string(),
+        vlan: vif.tags.to_string(),
+        next_hop: (to.kind != AdjacencyKind::Glean).then_some(to.address),
+        mac: to.next_hop().map(|mac| mac.to_string()),
+        mtu: to.mtu,
+        member: at as u64 + 1,
+        members: members.len() as u64,
+        flow: told.flow,
+    })
+}

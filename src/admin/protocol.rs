@@ -17,6 +17,8 @@
 mod capture;
 mod events;
 mod explain;
+mod lookup;
+mod ping;
 mod rates;
 mod rights;
 mod with;
@@ -32,6 +34,8 @@ use crate::config::edit::EditError;
 pub use capture::{CaptureRequest, Direction, Filter, Judged};
 pub use events::{EventFilter, Since};
 pub use explain::{ExplainRequest, MAX_FRAMES, PacketSpec};
+pub use lookup::LookupRequest;
+pub use ping::{PingRequest, ProbePlan};
 pub use rates::{RateFilter, RateScope};
 pub use rights::Right;
 
@@ -98,6 +102,8 @@ pub enum Request {
     Lookup(LookupRequest),
     /// What would become of frames, stage by stage ([`crate::admin::rows::ExplainRow`]).
     Explain(ExplainRequest),
+    /// Echo requests from the station's own address ([`crate::admin::rows::PingRow`]), until the client has enough.
+    Ping(PingRequest),
     /// Adds a route ([`crate::admin::rows::ChangeResult`], as all changes).
     RouteAdd(RouteAdd),
     /// Deletes a route.
@@ -276,20 +282,6 @@ pub struct Period {
     pub vif: Option<String>,
     /// How many seconds ago it began.
     pub since_s: u64,
-}
-
-/// Where a packet comes in and where it wants to go.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LookupRequest {
-    /// Enters by this VIF; exactly one of `vif` and `vrf` is given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vif: Option<String>,
-    /// Is looked up in this VRF.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vrf: Option<String>,
-    /// The destination.
-    pub address: IpAddr,
 }
 
 /// A VIF.

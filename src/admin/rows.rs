@@ -8,6 +8,8 @@ mod drops;
 mod events;
 mod explain;
 mod failover;
+mod lookup;
+mod ping;
 mod rates;
 
 pub use crate::events::{Kind, Record};
@@ -18,6 +20,8 @@ pub use drops::{DropRow, DroppedFrame, FrameHeaders};
 pub use events::EventsInfo;
 pub use explain::{ExplainRow, ExplainedEgress, ExplainedRoute, ExplainedStage};
 pub use failover::{ConsistencyRow, OutageRow, SlaRow};
+pub use lookup::LookupResult;
+pub use ping::{PingBegin, PingEnd, PingRow, ProbeRow};
 pub use rates::{RateRow, RateWindow, bits_per_second};
 
 use std::collections::BTreeMap;
@@ -314,23 +318,6 @@ pub struct WorkerRow {
     pub frames_total: u64,
 }
 
-/// `lookup`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LookupResult {
-    /// Name of the VRF that was looked in.
-    pub vrf: String,
-    /// The destination.
-    pub address: IpAddr,
-    /// The longest matching prefix; `null` without a route.
-    pub prefix: Option<IpNet>,
-    /// The members that packets are spread over.
-    pub via: Vec<Member>,
-    /// What a packet would meet: `forward`, `punt(reason)` or `drop(reason)`.
-    pub verdict: String,
-    /// The verdict's reason explained; empty for `forward`.
-    pub help: String,
-}
-
 /// `version`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VersionInfo {
@@ -387,6 +374,7 @@ sum! {
         Port(PortRow), Vif(VifRow), Vrf(VrfRow), Route(RouteRow), Neighbor(NeighborRow),
         Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow), Drop(DropRow),
         History(HistoryRow), Capture(CaptureRow), Rate(RateRow), Event(Record), Explain(Box<ExplainRow>),
+        Ping(PingRow),
     }
 }
 

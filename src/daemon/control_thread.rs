@@ -21,7 +21,7 @@ use super::holds::Holds;
 use super::port_thread::Done;
 use super::rates::{self, RateBook};
 use super::{
-    answer, bgp, captures, change, counters, drops, event_stream, explain, history, outages,
+    answer, bgp, captures, change, counters, drops, event_stream, explain, history, outages, ping,
     routes, view,
 };
 use crate::admin::protocol::Request;
@@ -277,6 +277,7 @@ impl Control {
             Request::Events(filter) => event_stream::show(self, filter),
             Request::Lookup(request) => answer::lookup(self, request),
             Request::Explain(request) => explain::explain(self, request),
+            Request::Ping(request) => ping::start(self, request),
             Request::ClearCounters => change::clear_counters(self),
             Request::ConfigHistory => history::history(self),
             Request::ConfigShow { number, secrets } => {

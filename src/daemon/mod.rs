@@ -25,6 +25,7 @@ mod history;
 mod holds;
 mod init;
 mod outages;
+mod ping;
 mod port_state;
 mod port_thread;
 mod privilege;

@@ -1,6 +1,8 @@
 //! The thread around the slow path: takes what the workers punted, sends what it answers back
 //! through them, and tells the control thread of neighbors.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -8,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Sender, unbounded};
+use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 
 use super::cpus::{self, Urgency};
 use super::holds::note_stall;
@@ -17,7 +19,10 @@ use super::worker_thread::wake;
 use crate::fib::FibReader;
 use crate::ledger::Keeper;
 use crate::publish::Subscriber;
-use crate::slowpath::{NeighborEvent, NeighborRow, Output, Punted, SlowPath, View, route};
+use crate::slowpath::{
+    MAX_SENDERS, MAX_WAITING, NeighborEvent, NeighborRow, Output, Probe, ProbeAnswer, Punted,
+    SlowPath, Unsent, View, route,
+};
 use crate::tables::counters::SlowCounters;
 use crate::tables::{Snapshot, TapEvent, VifId, VrfId};
 use crate::tap::{Devices, Wire};
@@ -28,6 +33,8 @@ use crate::worker::handoff::Label;
 const BATCH: usize = 64;
 /// How often timers run, and the longest sleep.
 const TICK: Duration = Duration::from_millis(10);
+/// For the slow path to answer another thread.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A worker as the slow path sees it.
 pub(super) struct Peer {
@@ -43,10 +50,22 @@ pub(super) struct Taps {
     pub frames: Receiver<FromKernel>,
 }
 
+/// What other threads ask of the slow path.
+enum Query {
+    /// All learned neighbors.
+    Neighbors(Sender<Vec<NeighborRow>>),
+    /// A sender of probes begins: it gets its id, and its answers.
+    Begin(Sender<u16>, Sender<ProbeAnswer>),
+    /// It ends.
+    End(u16),
+    /// One of its probes.
+    Probe(Probe, Sender<Result<(), Unsent>>),
+}
+
 /// The control thread's end of the slow path.
 pub(super) struct SlowHandle {
     peers: Sender<Vec<Peer>>,
-    queries: Sender<Sender<Vec<NeighborRow>>>,
+    queries: Sender<Query>,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
@@ -67,6 +86,11 @@ impl SlowHandle {
         Neighbors { queries: self.queries.clone(), thread: self.thread() }
     }
 
+    /// Where probes can be sent.
+    pub fn prober(&self) -> Prober {
+        Prober { queries: self.queries.clone(), thread: self.thread() }
+    }
+
     /// A new snapshot may have next hops to resolve.
     pub fn look(&self) {
         self.thread.thread().unpark();
@@ -83,7 +107,7 @@ impl SlowHandle {
 
 /// Asks the slow path for its neighbors, on any thread.
 pub(super) struct Neighbors {
-    queries: Sender<Sender<Vec<NeighborRow>>>,
+    queries: Sender<Query>,
     thread: Thread,
 }
 
@@ -91,9 +115,56 @@ impl Neighbors {
     /// All learned neighbors; none where the slow path does not answer within a second.
     pub fn ask(&self) -> Vec<NeighborRow> {
         let (reply, rows) = unbounded();
-        drop(self.queries.send(reply));
+        drop(self.queries.send(Query::Neighbors(reply)));
         self.thread.unpark();
-        rows.recv_timeout(Duration::from_secs(1)).unwrap_or_default()
+        rows.recv_timeout(PATIENCE).unwrap_or_default()
+    }
+}
+
+/// Has the slow path send probes, on any thread.
+pub(super) struct Prober {
+    queries: Sender<Query>,
+    thread: Thread,
+}
+
+impl Prober {
+    /// Becomes a sender of probes; `None` where there are [`MAX_SENDERS`] already, or the slow path does not answer.
+    pub fn begin(self) -> Option<Probing> {
+        let (reply, id) = bounded(1);
+        // No more than are waited for are ever on their way.
+        let (answers, their_answers) = bounded(MAX_WAITING);
+        self.queries.send(Query::Begin(reply, answers)).ok()?;
+        self.thread.unpark();
+        let id = id.recv_timeout(PATIENCE).ok()?;
+        Some(Probing { prober: self, id, answers: their_answers })
+    }
+}
+
+/// A sender of probes.
+pub(super) struct Probing {
+    prober: Prober,
+    /// Its id.
+    pub id: u16,
+    /// What comes back.
+    pub answers: Receiver<ProbeAnswer>,
+}
+
+impl Probing {
+    /// Sends a probe.
+    ///
+    /// # Errors
+    /// Why it did not leave; `None` where the slow path does not answer.
+    pub fn send(&self, probe: Probe) -> Result<(), Option<Unsent>> {
+        let (reply, done) = bounded(1);
+        self.prober.queries.send(Query::Probe(probe, reply)).map_err(|_| None)?;
+        self.prober.thread.unpark();
+        done.recv_timeout(PATIENCE).map_err(|_| None)?.map_err(Some)
+    }
+}
+
+impl Drop for Probing {
+    fn drop(&mut self) {
+        drop(self.prober.queries.send(Query::End(self.id)));
     }
 }
 
@@ -117,7 +188,9 @@ pub(super) fn spawn(
         cpus::be(Urgency::Failover);
         let Ok(peers) = their_peers.recv() else { return };
         let slow = SlowPath::new(counters.clone());
-        let body = Body { slow, fib, tables, counters, events, taps, peers, start, ledger };
+        let senders = HashMap::new();
+        let body =
+            Body { slow, fib, tables, counters, events, taps, peers, start, ledger, senders };
         body.run(&their_queries, &their_stop);
     })?;
     Ok(SlowHandle { peers, queries, stop, thread })
@@ -133,10 +206,12 @@ struct Body {
     peers: Vec<Peer>,
     start: Instant,
     ledger: Keeper,
+    /// Who sends probes, by id.
+    senders: HashMap<u16, Sender<ProbeAnswer>>,
 }
 
 impl Body {
-    fn run(mut self, queries: &Receiver<Sender<Vec<NeighborRow>>>, stop: &AtomicBool) {
+    fn run(mut self, queries: &Receiver<Query>, stop: &AtomicBool) {
         self.tables.wake();
         let mut out = Vec::new();
         let mut ticked = self.start;
@@ -158,14 +233,50 @@ impl Body {
                 self.with_view(|slow, view| slow.tick(view, &mut out));
                 self.deliver(0, &mut out);
             }
-            while let Ok(reply) = queries.try_recv() {
-                let rows = self.slow.neighbors(self.now_ns()).collect();
-                drop(reply.send(rows));
+            while let Ok(query) = queries.try_recv() {
+                self.query(query, &mut out);
+            }
+            for answer in self.slow.take_answers() {
+                if let Some(sender) = self.senders.get(&answer.id) {
+                    // Who asked may have gone, or may not look: its loss.
+                    let _ = sender.try_send(answer);
+                }
             }
             if punted == 0 {
                 self.tables.sleep();
                 std::thread::park_timeout(TICK);
                 self.tables.wake();
+            }
+        }
+    }
+
+    fn query(&mut self, query: Query, out: &mut Vec<Output>) {
+        match query {
+            Query::Neighbors(reply) => {
+                let rows = self.slow.neighbors(self.now_ns()).collect();
+                drop(reply.send(rows));
+            }
+            Query::Begin(reply, answers) => {
+                // Nobody learns from one id what the next will be.
+                let random = RandomState::new();
+                let mut ids = (0..u16::MAX).map(|n| {
+                    let [a, b, ..] = random.hash_one(n).to_le_bytes();
+                    u16::from_le_bytes([a, b])
+                });
+                let free = ids.find(|id| !self.senders.contains_key(id));
+                if let Some(id) = free.filter(|_| self.senders.len() < MAX_SENDERS) {
+                    self.senders.insert(id, answers);
+                    let _ = reply.send(id);
+                }
+            }
+            Query::End(id) => {
+                self.senders.remove(&id);
+                self.slow.forget_probes(id);
+            }
+            Query::Probe(probe, reply) => {
+                let sent = self.with_view(|slow, view| slow.probe(view, &probe, out));
+                self.deliver(0, out);
+                let _ = reply.send(sent);
             }
         }
     }

@@ -1,5 +1,5 @@
 //! Packets for the router's own addresses: echo is answered, UDP is told that nothing listens,
-//! errors are taken in without effect. BGP and BFD go to the kernel. Fragments are not reassembled and
+//! errors are taken in without effect but for who probes. BGP and BFD go to the kernel. Fragments are not reassembled and
 //! other TCP is not answered.
 
 use std::net::IpAddr;
@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use super::egress::Ingress;
 use super::icmp::{Message, Problem, TTL, build};
 use super::packet::{ICMP, ICMPV6, Packet, UDP, own_address};
+use super::probe::{ECHO4, ECHO6};
 use super::{Output, SlowPath};
 use crate::tables::rules::{is_anycast, is_host_in, is_ours};
 use crate::tables::{AdjacencyKind, SlowOutcome};
@@ -41,11 +42,11 @@ impl SlowPath {
         match (packet.source, packet.protocol()) {
             (IpAddr::V4(_), ICMP) => {
                 let is_error = |kind| matches!(kind, 3 | 4 | 5 | 11 | 12);
-                self.icmp(from, own, packet, (8, 0), is_error, out)
+                self.icmp(from, own, packet, ECHO4, is_error, out)
             }
             (IpAddr::V6(_), ICMPV6) => match packet.payload().first() {
                 Some(133..=137) => self.neighbor_discovery(from, packet, out),
-                _ => self.icmp(from, own, packet, (128, 129), |kind| kind < 128, out),
+                _ => self.icmp(from, own, packet, ECHO6, |kind| kind < 128, out),
             },
             (_, UDP) => self.error(from, packet, Problem::PortUnreachable, out),
             _ => SlowOutcome::NoService,
@@ -80,8 +81,14 @@ impl SlowPath {
                     None => SlowOutcome::BadIcmp,
                 }
             }
+            [kind, 0, ..] if kind == reply && self.take_reply(from, packet, message) => {
+                SlowOutcome::Consumed
+            }
             // The router keeps no path MTU and follows no redirect: errors change nothing.
-            [kind, ..] if is_error(kind) => SlowOutcome::Consumed,
+            [kind, ..] if is_error(kind) => {
+                self.take_error(from, packet, message);
+                SlowOutcome::Consumed
+            }
             _ => SlowOutcome::NoService,
         }
     }

@@ -20,6 +20,7 @@ mod nd;
 mod neighbor;
 mod options;
 mod packet;
+mod probe;
 #[cfg(test)]
 mod testing;
 
@@ -30,6 +31,10 @@ use egress::Ingress;
 use icmp::{Errors, Problem};
 use neighbor::{Action, Key, Neighbors};
 use packet::Packet;
+use probe::Probes;
+
+pub use packet::own_address;
+pub use probe::{MAX_SENDERS, MAX_WAITING, Probe, ProbeAnswer, Said, Unsent};
 
 use crate::fib::FibReader;
 use crate::tables::counters::SlowCounters;
@@ -165,6 +170,7 @@ pub struct SlowPath {
     counters: Arc<SlowCounters>,
     neighbors: Neighbors,
     errors: Errors,
+    probes: Probes,
     /// The identification of the last IPv4 packet of the router itself.
     id: u16,
     /// The tables as of the last call.
@@ -178,6 +184,7 @@ impl SlowPath {
             counters,
             neighbors: Neighbors::default(),
             errors: Errors::default(),
+            probes: Probes::default(),
             id: 0,
             seen: Snapshot::default(),
         }
@@ -247,6 +254,7 @@ impl SlowPath {
         self.refresh(view, out);
         let mut actions = Vec::new();
         self.neighbors.expire(view.now_ns, &mut actions);
+        self.probes.expire(view.now_ns);
         self.act(view, actions, out);
     }
 

@@ -1,6 +1,9 @@
-"""Explaining packets: what `stationctl explain` says is what the running station does, and asking leaves no trace."""
+"""Asking the station of packets: `explain` says what it does with one and leaves no trace; `ping` and `traceroute` send some
+of its own."""
 
+import contextlib
 import json
+import signal
 import struct
 import subprocess
 
@@ -10,7 +13,9 @@ import station
 from case import HOSTS, counted, expect, require, wait_until
 from frames import Raw, datagram
 
-A, CLOUD = HOSTS["a"], HOSTS["vpc-a"]
+A, B, CLOUD = HOSTS["a"], HOSTS["b"], HOSTS["vpc-a"]
+# A network behind the cloud's router, whose link carries less than the others.
+FAR4, FAR6, FAR_MTU = "10.2.9.2", "fd10:2:0:9::2", 1300
 
 
 def explain(*words):
@@ -133,3 +138,136 @@ def test_the_group_may_ask_and_others_not():
     for group, code in [(station.SOCKET.stat().st_gid, 0), (65534, 1)]:
         done = subprocess.run(["setpriv", "--reuid", "65534", "--regid", str(group), "--clear-groups", *words], capture_output=True, timeout=20, check=False)
         expect(done.returncode, code, f"group {group}: {done.stderr}")
+
+
+def ping(*words, command="ping"):
+    """Exit code and what people see."""
+    program = [station.BIN / "stationctl", "--socket", station.SOCKET, command, *words]
+    done = subprocess.run([str(word) for word in program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout
+
+
+def begin_far():
+    """The network: it has to be asked for, since the cloud's host is no router otherwise."""
+    if "st-far" in lab.run("ip", "netns", "list"):
+        return
+    lab.run("ip", "netns", "add", "st-far")
+    lab.run("ip", "link", "add", "far0", "mtu", FAR_MTU, "netns", CLOUD.ns, "type", "veth", "peer", "name", "far0", "mtu", FAR_MTU, "netns", "st-far")
+    for ns, end, way in [(CLOUD.ns, 1, None), ("st-far", 2, 1)]:
+        lab.sysctl(ns, ipv4__ip_forward=1, ipv6__conf__all__forwarding=1)
+        lab.ip(ns, "link set far0 up", f"address add 10.2.9.{end}/24 dev far0", f"address add fd10:2:0:9::{end}/64 dev far0 nodad")
+        if way:
+            lab.ip(ns, f"route add default via 10.2.9.{way}", f"route add default via fd10:2:0:9::{way}")
+    wait_until(lambda: ping("--vif", "a", FAR4, "--count", 1)[0] == 0 and ping("--vif", "a", FAR6, "--count", 1)[0] == 0, 20, "the far network answers")
+
+
+def end():
+    lab.run("ip", "netns", "del", "st-far", check=False)
+    lab.sysctl(CLOUD.ns, ipv4__ip_forward=0, ipv6__conf__all__forwarding=0)
+
+
+def test_ping_asks_from_the_vifs_own_address_by_the_vrfs_routes():
+    for words, source, address in [
+        (("--vif", "a"), A.gw4, CLOUD.addr4), (("--vif", "a"), A.gw6, CLOUD.addr6), (("--vif", "a"), A.gw4, A.peer4.split("/")[0]),
+        (("--vrf", "vpc-a"), CLOUD.gw4, CLOUD.addr4), (("--vrf", "vpc-a"), CLOUD.gw6, CLOUD.addr6), (("--vrf", "vpc-a"), A.gw4, A.addr4),
+    ]:
+        code, text = ping(*words, address, "--count", 3, "--interval", 0.02)
+        expect(code, 0, f"exit code: {text}")
+        require(text.startswith(f"PING {address} from {source} vif "), text)
+        for piece in [f"64 bytes from {address}: icmp_seq=3 ttl=64 time=", "3 packets transmitted, 3 received, 0% packet loss", "rtt min/avg/max = "]:
+            require(piece in text, f"{piece!r} in {text}")
+    rows = station.ctl("ping", "--vif", "a", CLOUD.addr4, "--count", 2, "--interval", 0.02, "--size", 1000)
+    expect([next(iter(row)) for row in rows], ["begin", "probe", "probe", "end"], "rows")
+    expect([(row["probe"]["outcome"], row["probe"]["octets"]) for row in rows[1:3]], [("reply", 1008)] * 2, "replies")
+
+
+def echoes(host):
+    """Echo requests that a host has got."""
+    lines = [line.split() for line in lab.run("cat", "/proc/net/snmp", ns=host.ns).splitlines() if line.startswith("Icmp:")]
+    return int(dict(zip(*lines))["InEchos"])
+
+
+def test_tenants_with_the_same_addresses_are_told_apart():
+    other = HOSTS["vpc-b"]
+    before = echoes(CLOUD), echoes(other)
+    code, text = ping("--vif", "b", other.addr4, "--count", 3, "--interval", 0.02)
+    expect(code, 0, f"exit code: {text}")
+    expect((echoes(CLOUD) - before[0], echoes(other) - before[1]), (0, 3), "echo requests at a's cloud and at b's")
+    code, text = ping("--vif", "c", HOSTS["e"].addr4, "--count", 1)
+    require(code == 1 and "One customer's VIF tried to reach another's" in text, text)
+
+
+def test_errors_are_told_with_who_says_so():
+    begin_far()
+    for address, expired, too_big in [(FAR4, "Time to live exceeded", f"Fragmentation needed and DF set (mtu = {FAR_MTU})"),
+                                      (FAR6, "Time exceeded: Hop limit", f"Packet too big: mtu={FAR_MTU}")]:
+        code, text = ping("--vif", "a", address, "--count", 1, "--ttl", 1)
+        require(code == 1 and f"icmp_seq=1 {expired}" in text and "1 packets transmitted, 0 received, +1 errors, 100% packet loss" in text, text)
+        code, text = ping("--vif", "a", address, "--count", 1, "--size", 1400, "--df")
+        require(code == 1 and f"icmp_seq=1 {too_big}" in text, text)
+    code, text = ping("--vif", "a", FAR4, "--count", 1, "--size", 1500, "--df")
+    require(code == 1 and "message too long: 1528 octets, and the way out carries 1500" in text, text)
+    for words, what in [((A.gw4,), "the station's own"), (("10.99.0.1",), "No route to the destination")]:
+        code, text = ping("--vif", "a", *words, "--count", 1)
+        require(code == 1 and what in text and "not sent: icmp_seq=1" in text, text)
+    code, text = ping("--vif", "a", "10.2.9.77", "--count", 2, "--interval", 0.01, "--timeout", 0.2)
+    require(code == 1 and "no answer for icmp_seq=2" in text and "100% packet loss" in text, text)
+
+
+def test_traceroute_finds_the_hops():
+    begin_far()
+    for address, own in [(FAR4, (*CLOUD.lan4, CLOUD.peer4.split("/")[0])), (FAR6, (*CLOUD.lan6, CLOUD.peer6.split("/")[0]))]:
+        code, text = ping("--vif", "a", address, command="traceroute")
+        expect(code, 0, f"exit code: {text}")
+        head, *hops = text.splitlines()
+        require(head.startswith(f"traceroute to {address} from "), head)
+        expect([line.split()[:2] for line in hops], [["1", hops[0].split()[1]], ["2", address]], text)
+        require(hops[0].split()[1] in own, hops[0])
+        expect([line.count(" ms") for line in hops], [3, 3], text)
+    code, text = ping("--vrf", "vpc-a", "10.2.9.77", "--max-hops", 3, "--timeout", 0.3, command="traceroute")
+    require(code == 1 and text.splitlines()[2].split()[1:] == ["*", "*", "*"], text)
+
+
+def test_ping_that_cannot_be_says_what_to_use():
+    station.ctl("vif", "add", "four", "--port", "cust0", "--vlan", "997", "--kind", "private", "--vrf", "vpc-a", "--address", "10.250.0.1/30")
+    try:
+        for words, code, text in [
+            (["--vif", "four", CLOUD.addr6], 1, 'vif "four" has no IPv6 address to ask from: use --vif a, which has one'),
+            (["--vif", "nobody", CLOUD.addr4], 1, 'there is no vif "nobody"'),
+            (["--vif", "a", CLOUD.addr4, "--interval", "0.001"], 1, "interval_ms is 10 to 60000, not 1"),
+            ([CLOUD.addr4], 2, "--vif"),
+        ]:
+            got, said = ping(*words)
+            expect(got, code, f"exit code of {words}: {said}")
+            require(text in said, said)
+    finally:
+        station.ctl("vif", "del", "four")
+
+
+def test_pings_are_few_and_end_with_their_clients():
+    endless = ["--vif", "a", CLOUD.addr4, "--count", 100000, "--interval", 0.05]
+    command = [str(word) for word in [station.BIN / "stationctl", "--socket", station.SOCKET, "ping", *endless]]
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for _ in range(8):
+            client = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            stack.callback(client.communicate)
+            stack.callback(client.kill)
+            require(client.stdout.readline().startswith("PING "), "it begins")
+            clients.append(client)
+        code, text = ping(*endless[:3])
+        require(code == 1 and "8 pings run already" in text, text)
+        require("bytes from" in clients[0].stdout.readline(), "the first is answered")
+        clients[0].send_signal(signal.SIGINT)
+        text = clients[0].communicate(timeout=10)[0]
+        require(clients[0].returncode == 0 and "ping statistics" in text and "rtt min/avg/max" in text, text)
+    wait_until(lambda: ping(*endless[:3], "--count", 1)[0] == 0, 20, "killed clients' pings have ended")
+
+
+def test_the_group_may_ping_and_it_is_logged():
+    words = [str(word) for word in [station.BIN / "stationctl", "--socket", station.SOCKET, "ping", "--vif", "a", CLOUD.addr4, "--count", 1]]
+    lab.run("chmod", "a+x", lab.RUN)
+    for group, code in [(station.SOCKET.stat().st_gid, 0), (65534, 1)]:
+        done = subprocess.run(["setpriv", "--reuid", "65534", "--regid", str(group), "--clear-groups", *words], capture_output=True, timeout=20, check=False)
+        expect(done.returncode, code, f"group {group}: {done.stderr}")
+    wait_until(lambda: "PingRequest { vif: Some(\"a\")" in station.LOG.read_text(), 5, "the log says who pinged")

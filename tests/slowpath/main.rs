@@ -13,5 +13,6 @@ mod local;
 mod nd;
 mod neighbors;
 mod packets;
+mod probes;
 mod takeovers;
 mod world;

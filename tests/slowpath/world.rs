@@ -15,7 +15,9 @@ use etherparse::{
     ArpPacketSlice, EtherType, Ipv4HeaderSlice, Ipv6HeaderSlice, SlicedPacket, TransportSlice,
 };
 use ipnet::IpNet;
-use station::slowpath::{NeighborEvent, NeighborRow, Output, Punted, SlowPath, View};
+use station::slowpath::{
+    NeighborEvent, NeighborRow, Output, Probe, Punted, SlowPath, Unsent, View,
+};
 use station::tables::counters::SlowCounters;
 use station::tables::{
     Adjacency, AdjacencyId, AdjacencyKind, AdjacencyTable, Choice, GroupId, GroupTable, Member,
@@ -310,6 +312,16 @@ impl World {
         expected[vif.index() * TapEvent::COUNT + done.result.index()] += 1;
         assert_eq!((count(self), self.counted()), (expected, punts), "exactly one event");
         assert_eq!(done.to_kernel, []);
+        done
+    }
+
+    /// Has the station send an echo request: nothing leaves the VRF.
+    pub fn probe(&mut self, probe: &Probe) -> Done<Result<(), Unsent>> {
+        let done = self.call(|slow, view, out| slow.probe(view, probe, out));
+        let vrf = self.snapshot.vif(probe.vif).map(|vif| vif.vrf);
+        for sent in &done.sent {
+            assert_eq!(self.snapshot.vif(sent.vif).map(|vif| vif.vrf), vrf, "left its VRF");
+        }
         done
     }
 

@@ -7,7 +7,7 @@ use super::Request;
 pub enum Right {
     /// Root, the daemon's own user, and members of the group of the socket's file.
     Ask,
-    /// The same; the log has a line of it.
+    /// The same; the log has a line of it. `ping` is of these: it sends into customers' networks.
     Change,
     /// Root and the daemon's own user; the log has a line of it.
     Capture,
@@ -29,7 +29,7 @@ impl Request {
         }
     }
 
-    /// Whether it changes anything.
+    /// Whether it changes or sends anything.
     pub const fn is_change(&self) -> bool {
         !matches!(
             self,

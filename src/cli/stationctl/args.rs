@@ -17,6 +17,7 @@ use super::events::EventArgs;
 use super::explain::ExplainArgs;
 use super::failover::PeriodArgs;
 use super::json_help::JSON_HELP;
+use super::ping::{PingArgs, TraceArgs};
 use super::rates::RateArgs;
 use crate::admin::protocol::{
     BgpDirection, CounterFilter, Family, LookupRequest, RateScope, Request, RouteFilter, Terms,
@@ -96,6 +97,10 @@ pub(super) enum StationCommand {
     },
     /// Explain what becomes of a packet, stage by stage: no frame is sent and nothing is counted
     Explain(ExplainArgs),
+    /// Send echo requests from a VIF's own address, through the data path
+    Ping(PingArgs),
+    /// Find the hops to an address, from a VIF's own address, through the data path
+    Traceroute(TraceArgs),
     /// Stream copies of frames as they pass, as pcapng: for tshark, Wireshark, tcpdump
     Capture(CaptureArgs),
     /// Show what happened: ports, VIFs, BGP, BFD, limits, security, configurations, outages
@@ -218,6 +223,8 @@ impl StationCommand {
                 address: *address,
             }),
             StationCommand::Explain(explain) => explain.request(),
+            StationCommand::Ping(ping) => ping.request(),
+            StationCommand::Traceroute(trace) => trace.request(),
             StationCommand::Capture(capture) => capture.request(),
             StationCommand::Events(events) => events.request(),
             StationCommand::Clear(Clear::Counters) => Request::ClearCounters,

@@ -36,6 +36,9 @@ milliseconds.
   explain    frame port vif vrf verdict stage help stages[{stage verdict detail}]
              destination_route, source_route{address prefix origin group via[]} egress{port vif vlan
              next_hop mac mtu member members flow} headers{as frames of drops} octets data sent
+  ping, traceroute  begin{vif vrf source address size octets}, probe{sequence ttl outcome from message mtu
+             answer_ttl octets rtt_us} each, the last one end{sent received errors min_us avg_us max_us
+             duration_ms}
   version    station version protocol uptime_s generation configuration config namespace log_lines_lost
              longest_hold_us longest_hold events{newest lost journal_lost hook_runs hook_failed hook_lost}
   events     seq time_ms kind, and what station-events(7) lists for the kind
@@ -44,4 +47,4 @@ milliseconds.
   config show, diff  number since text
   changes    generation configuration dry_run changes[] cuts[] notes[] until_ms
 
-Exit codes: 0 done; 1 refused by the station, also where live service would be cut and --yes is not given; 2 wrong usage; 3 the station cannot be reached.";
+Exit codes: 0 done; 1 refused by the station, or nobody replied to ping, also where live service would be cut and --yes is not given; 2 wrong usage; 3 the station cannot be reached.";

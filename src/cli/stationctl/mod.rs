@@ -14,6 +14,7 @@ mod failover;
 mod json_help;
 mod libpcap;
 mod output;
+mod ping;
 mod rates;
 mod table;
 mod tables;
@@ -47,6 +48,8 @@ enum Failure {
     Output(io::Error),
     /// It is not asked.
     Usage(String),
+    /// Nobody answers an echo request.
+    NoReply(String),
 }
 
 impl From<client::Failure> for Failure {
@@ -75,6 +78,7 @@ pub fn run() -> ExitCode {
         }
         Err(Failure::Input(error)) => (1, error.to_string()),
         Err(Failure::Usage(message)) => (2, message),
+        Err(Failure::NoReply(message)) => (1, message),
         Err(Failure::Output(error)) => (1, format!("cannot write: {error}")),
         Err(Failure::Answer(failure)) => match &failure {
             client::Failure::Refused(_) => (1, failure.to_string()),
@@ -97,6 +101,8 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Command::Station(StationCommand::Capture(capture)) => return capture.run(args, out),
         Command::Station(StationCommand::Events(events)) => return events.run(args, out),
         Command::Station(StationCommand::Explain(explain)) => return explain.run(args, out),
+        Command::Station(StationCommand::Ping(ping)) => return ping.run(args, out),
+        Command::Station(StationCommand::Traceroute(trace)) => return trace.run(args, out),
         Command::Station(command) => (command.request(), command.terms()),
     };
     match &request {

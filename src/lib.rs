@@ -14,6 +14,7 @@
 //!  daemon    starts the threads and joins them  |  replay: the same parts on one thread
 //!  bird      the routing daemon: its configuration, its process, what it says
 //!  control   configuration -> tables and FIB, as transactions  |  observe: counters
+//!  metrics   the page for Prometheus, and its server
 //!  admin     the admin socket: requests, rows, server, client; knows no engine
 //!  config    text -> model -> difference; edits that keep comments; knows no engine
 //!  mirror    the kernel's routes as changes for control  |  ledger: outages and availability
@@ -64,6 +65,7 @@
 //! | setting | [`config::model`], its parser with an error that says what to write, `scripts/station.toml` |
 //! | kind of event | [`events::Event`], told where it is noticed; the manual's page is generated from it |
 //! | question to the daemon | [`admin::protocol`], and a row type with units in its names |
+//! | metric | a line in [`metrics`]' families, and its samples in their page; station-metrics(7) follows |
 
 pub mod admin;
 pub mod bird;
@@ -79,6 +81,7 @@ pub mod history;
 pub mod ledger;
 pub mod limit;
 pub mod log;
+pub mod metrics;
 pub mod mirror;
 pub mod netlink;
 pub mod netns;

@@ -39,6 +39,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &["wire", "tables"]),
     // `ledger`, `history` and `events` for the rows that are their entries; requests are events too.
     ("admin", &["tables", "config", "ledger", "history", "events"]),
+    // `admin` for the rows that are on the page, and for how a socket file is made.
+    ("metrics", &["config", "admin"]),
     ("control", &["wire", "fib", "tables", "config", "publish", "slowpath", "mirror", "shares"]),
     ("observe", &["tables"]),
     ("bird", &["tables", "config", "admin", "control", "netns", "events", "users"]),
@@ -54,7 +56,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "wire", "fib", "tables", "netlink", "port", "publish", "worker", "slowpath", "mirror",
             "ledger", "history", "config", "admin", "control", "observe", "bird", "tap", "netns",
-            "log", "events", "explain",
+            "log", "events", "explain", "metrics",
         ],
     ),
     ("cli", &["wire", "tables", "admin", "replay", "daemon", "log"]),

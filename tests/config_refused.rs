@@ -527,6 +527,34 @@ fn bfd() {
 }
 
 #[test]
+fn where_metrics_may_be_read() {
+    for (value, says) in [
+        ("\"0.0.0.0:9472\"", "can be read from other machines"),
+        ("\"[::ffff:192.0.2.1]:9472\"", "can be read from other machines"),
+        ("\"127.0.0.1\"", "neither a Unix socket nor an address with a port"),
+        ("\"127.0.0.1:0\"", "0 is no port"),
+        ("\"unix:metrics.sock\"", "is relative"),
+        ("\"unix:\"", "is empty"),
+        ("\"unix:/run/station/stationd.sock\"", "is the admin socket"),
+        ("9472", "is an integer"),
+    ] {
+        let text = BASE.replace("name = \"test\"", &format!("metrics = {value}"));
+        let error = parse(&text).expect_err(value);
+        let [problem] = error.problems() else { panic!("{value}\n{error:?}") };
+        assert_eq!((problem.line(), problem.field()), (Some(2), "station.metrics"), "{error:?}");
+        assert!(problem.message().contains(says), "{value}\n{error:?}");
+    }
+    for fine in [
+        "metrics = \"127.0.0.1:9472\"",
+        "metrics = \"[::1]:9472\"",
+        "metrics = \"unix:/run/station/metrics.sock\"",
+        "metrics_remote = true\nmetrics = \"0.0.0.0:9472\"",
+    ] {
+        parse(&BASE.replace("name = \"test\"", fine)).expect(fine);
+    }
+}
+
+#[test]
 fn bird_and_router_id() {
     for (line, field, says) in [
         ("router_id = \"0.0.0.0\"", "router_id", "no router id"),

@@ -7,10 +7,91 @@ use std::fmt::Write;
 
 use station::bird::Cause;
 use station::events::{CAPACITY, Kind, OF_ONE_VIF};
+use station::metrics::{self, Family, Per};
 use station::tables::{DropReason, PuntReason, SlowOutcome, TapEvent};
 
 const MANUAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/man");
 const WRITE: &str = "STATION_WRITE_MANUAL";
+
+const METRICS_HEAD: &str = "\
+.\\\" Generated from the table in src/metrics/families.rs by tests/readme.rs.
+.Dd November 28, 2026
+.Dt STATION-METRICS 7
+.Os
+.Sh NAME
+.Nm station-metrics
+.Nd what a station tells Prometheus
+.Sh DESCRIPTION
+Where
+.Ql metrics
+of
+.Ql [station]
+says so,
+.Xr stationd 8
+serves its numbers at
+.Pa /metrics
+in the text format of OpenMetrics 1.0, and in Prometheus' older text format (0.0.4) to readers that do not ask for it.
+.Bl -tag -width Ds
+.It Ql metrics = \\(dqunix:/run/station/metrics.sock\\(dq
+A Unix socket, mode 0660: root, the daemon's own user and the file's group read it.
+.It Ql metrics = \\(dq127.0.0.1:9472\\(dq
+A TCP port of this machine: every local user can read it.
+Prometheus itself reads TCP only.
+.It Ql metrics_remote = true
+Permits an address that other machines reach.
+There is neither password nor encryption, and the page names VIFs, VRFs, peers and their ASes: only on a network of the
+provider's own, or behind a proxy that asks for a certificate.
+.El
+.Pp
+It is off if not given.
+An address that cannot be had is tried again every 5 seconds and keeps nothing from forwarding.
+The page is made by a thread of its own from what
+.Xr stationctl 1
+shows, at most twice a second however many read; 8 readers at a time have 5 seconds to ask and 10 to take it.
+The packet path does nothing for it.
+.Ss A scrape
+.Bd -literal
+scrape_configs:
+  - job_name: station
+    scrape_interval: 15s
+    static_configs:
+      - targets: [\"127.0.0.1:9472\"]
+.Ed
+.Pp
+.Pa scripts/metrics/alerts.yml
+has alert rules,
+.Pa scripts/metrics/dashboard.json
+a dashboard for Grafana.
+Bits a second of a VIF, and what a port has on its wire (24 octets a frame more than are counted):
+.Bd -literal
+8 * rate(station_vif_rx_bytes_total{vif=\"a\"}[1m])
+8 * (rate(station_port_rx_bytes_total[1m]) + 24 * rate(station_port_rx_frames_total[1m]))
+.Ed
+.Pp
+.Ql stationctl show vifs --rate
+has the same without Prometheus.
+.Ss How many series
+Labels are names of the configuration, customers and circuits among them, reasons of the code and addresses of configured peers: no packet makes one.
+A VIF has 9 series, a BGP session 8, a VRF 2, a worker 10, a port 14, the station some 80.
+4,096 VIFs, each in a VRF of its own and with a session, are 77,824, some 6 MB of text.
+To that come drops by reason, only those that happened: at most one for each reason in
+.Xr station-counters 7
+and VIF, and a VIF makes none but its own.
+.Ss What counters do
+Counters begin at zero with the station.
+Those of ports and VIFs begin anew with
+.Ql stationctl clear counters ,
+those of a VIF also when it is deleted and added under another name; Prometheus takes both for a restart.
+Sums over all VIFs never go back.
+";
+
+const METRICS_END: &str = "\
+.Sh SEE ALSO
+.Xr stationctl 1 ,
+.Xr station-counters 7 ,
+.Xr station-operations 7 ,
+.Xr stationd 8
+";
 
 /// `text` as lines of mdoc(7): a sentence a line, nothing in it taken for a request or an escape.
 fn mdoc(text: &str) -> String {
@@ -71,6 +152,57 @@ fn counters() -> String {
         Cause::ALL.iter().map(|c| (c.name(), c.help())),
     );
     page.push_str(".Sh SEE ALSO\n.Xr stationctl 1 ,\n.Xr station-bgp 7 ,\n.Xr station-operations 7 ,\n.Xr stationd 8\n");
+    page
+}
+
+/// What a VIF with a session in a VRF of its own has: series.
+const SERIES_OF_A_VIF: usize = 9;
+const SERIES_OF_A_SESSION: usize = 8;
+
+fn metrics() -> String {
+    let count = |per: Per| Family::ALL.iter().filter(|family| family.per() == per).count();
+    // The text below says so many.
+    assert_eq!(count(Per::Vif), SERIES_OF_A_VIF);
+    assert_eq!(count(Per::Session) + count(Per::BfdSession), SERIES_OF_A_SESSION);
+    let mut page = String::from(METRICS_HEAD);
+    for (per, title, series) in [
+        (Per::Station, "OF THE STATION", "One series each."),
+        (
+            Per::Reason,
+            "BY REASON",
+            "One series for each reason, outcome or event that the station knows.",
+        ),
+        (Per::Worker, "OF WORKERS", "One series for each worker."),
+        (Per::Port, "OF PORTS", "One series for each port."),
+        (
+            Per::PortReason,
+            "OF PORTS, BY REASON",
+            "One series for each port and cause; of drops for each reason that happened.",
+        ),
+        (Per::Vif, "OF VIFS", "One series for each VIF."),
+        (Per::VifReason, "OF VIFS, BY REASON", "One series for each VIF and reason that happened."),
+        (Per::VrfFamily, "OF VRFS", "One series for each VRF and address family."),
+        (Per::Session, "OF BGP SESSIONS", "One series for each session."),
+        (Per::BfdSession, "OF BFD SESSIONS", "One series for each BGP session with BFD."),
+    ] {
+        let of = Family::ALL.iter().filter(|family| family.per() == per);
+        let rows = of.map(|family| {
+            let suffix = match family.kind() {
+                metrics::Kind::Counter => "_total",
+                metrics::Kind::Gauge => "",
+                metrics::Kind::Info => "_info",
+            };
+            let labels = match family.labels() {
+                [] => String::new(),
+                labels => format!("{{{}}}", labels.join(", ")),
+            };
+            (format!("{}{suffix}{labels}", family.name()), family.help())
+        });
+        let rows: Vec<(String, &str)> = rows.collect();
+        let rows = rows.iter().map(|(name, help)| (&**name, *help));
+        section(&mut page, title, series, rows);
+    }
+    page.push_str(METRICS_END);
     page
 }
 
@@ -241,6 +373,11 @@ fn is_written(name: &str, page: &str) {
         "{path} is not what the code says (first difference: {first:?}); \
          write it by: {WRITE}=1 cargo test --test readme"
     );
+}
+
+#[test]
+fn the_page_of_metrics_is_what_the_code_says() {
+    is_written("station-metrics.7", &metrics());
 }
 
 #[test]

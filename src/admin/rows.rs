@@ -11,6 +11,7 @@ mod failover;
 mod lookup;
 mod ping;
 mod rates;
+mod workers;
 
 pub use crate::events::{Kind, Record};
 pub use bgp::{BgpRouteRow, BgpRow};
@@ -23,6 +24,7 @@ pub use failover::{ConsistencyRow, OutageRow, SlaRow};
 pub use lookup::LookupResult;
 pub use ping::{PingBegin, PingEnd, PingRow, ProbeRow};
 pub use rates::{RateRow, RateWindow, bits_per_second};
+pub use workers::WorkerRow;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -114,6 +116,9 @@ pub struct PortRow {
     pub trouble: String,
     /// Times that something another hand had changed of the port was put right.
     pub repairs: u64,
+    /// Losses and returns of the link since the start.
+    #[serde(default)]
+    pub carrier_changes: u64,
     /// Frames and octets.
     #[serde(flatten)]
     pub traffic: Traffic,
@@ -278,44 +283,6 @@ pub struct CounterRow {
     pub counters: Vec<CounterValue>,
     /// Whether every frame is accounted for.
     pub conservation: Conservation,
-}
-
-/// `show workers`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct WorkerRow {
-    /// Number of the worker and of its queues.
-    pub worker: u32,
-    /// The CPU it is pinned to.
-    pub cpu: u32,
-    /// The configuration's generation that it is on.
-    pub generation: u64,
-    /// Turns of its loop.
-    pub loops: u64,
-    /// Turns that found nothing to do.
-    pub empty: u64,
-    /// Bursts received.
-    pub bursts: u64,
-    /// Frames in them.
-    pub frames: u64,
-    /// Frames per burst; at most 64. Near 64 the worker is at its limit.
-    pub burst_fill: f64,
-    /// Nanoseconds of the worker's time per frame: the turns that found something to do, with the
-    /// system calls that send.
-    pub ns_per_frame: f64,
-    /// Times it slept until a frame came.
-    pub sleeps: u64,
-    /// System calls to receive, send and sleep, as of at most a second ago.
-    pub syscalls: u64,
-    /// System calls per frame. Busy, about 1/64 with copies and fewer with zero-copy; a worker with
-    /// little to do makes more.
-    pub syscalls_per_frame: f64,
-    /// Frames of the slow path (answers, fragments, software forwarding) that found the worker's queue
-    /// full.
-    pub lost: u64,
-    /// Packet buffers that are free.
-    pub frames_free: u64,
-    /// Packet buffers that it has.
-    pub frames_total: u64,
 }
 
 /// `version`.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 
+use super::metrics::MetricsAddress;
 use crate::tables::rules::{RESERVED, in_reserved};
 use crate::tables::{Pcp, PortRole, SourceCheck, Tags, VifKind, VrfKind};
 use crate::wire::ethernet::Mac;
@@ -62,6 +63,8 @@ pub struct StationConfig {
     pub router_id: Ipv4Addr,
     /// The program that speaks BGP and BFD.
     pub bird: PathBuf,
+    /// Where metrics are served, if anywhere.
+    pub metrics: Option<MetricsAddress>,
 }
 
 /// How XDP is attached.

@@ -18,6 +18,7 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         ring,
         router_id,
         bird,
+        metrics,
     } = &new.station;
     let old_station = &old.station;
     let station = [
@@ -31,6 +32,7 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         ("ring", *ring != old_station.ring),
         ("router_id", *router_id != old_station.router_id),
         ("bird", *bird != old_station.bird),
+        ("metrics", *metrics != old_station.metrics),
     ];
     let mut reasons: Vec<String> = station
         .iter()

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::fields::{At, Fields};
 use super::labels::labels;
+use super::metrics::{self, MetricsAddress};
 use super::model::{KernelProtocol, PortConfig, StationConfig, XdpMode, ZeroCopy};
 use super::names::{self, Named};
 use crate::tables::PortRole;
@@ -15,7 +16,7 @@ use crate::tables::PortRole;
 const MAX_PORTS: usize = 64;
 /// The longest path of the socket: unix(7) has room for 107 octets, and the socket is made under
 /// this name with the process id appended.
-const SOCKET_PATH: usize = 96;
+pub(super) const SOCKET_PATH: usize = 96;
 /// The longest path otherwise (PATH_MAX, with its terminator).
 pub(super) const LONGEST_PATH: usize = 4095;
 /// The longest name of a Linux interface (IFNAMSIZ, with its terminator).
@@ -34,6 +35,7 @@ pub(super) fn station(fields: Option<Fields<'_>>) -> StationConfig {
         ring: 2048,
         router_id: router_id("station"),
         bird: PathBuf::from("/usr/sbin/bird"),
+        metrics: None,
     };
     let Some(fields) = fields else { return station };
     if let Some(name) = fields.string("name")
@@ -56,6 +58,13 @@ pub(super) fn station(fields: Option<Fields<'_>>) -> StationConfig {
     }
     if let Some(path) = absolute_path(&fields, "socket", SOCKET_PATH) {
         station.socket = path;
+    }
+    station.metrics = metrics::address(&fields);
+    if station.metrics == Some(MetricsAddress::Unix(station.socket.clone()))
+        && let Some(text) = fields.string("metrics")
+    {
+        let help = "give it a name of its own, like unix:/run/station/metrics.sock";
+        fields.refuse(&text.span, "metrics", "is the admin socket", help);
     }
     if let Some(path) = absolute_path(&fields, "bpffs", LONGEST_PATH) {
         station.bpffs = path;

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::commit::{Engine, Publish};
 use super::rib::Source;
 use crate::config::model::Config;
-use crate::fib::FibReader;
+use crate::fib::{FibReader, Stats};
 use crate::tables::{Adjacency, GroupId, Member, PortId, Snapshot, VifId, VrfId};
 
 /// One route of a VRF.
@@ -73,6 +73,11 @@ impl<P: Publish> Engine<P> {
     pub fn routes_from(&self, vrf: VrfId, from: IpNet) -> impl Iterator<Item = Route> + '_ {
         let routes = self.fib.routes_from(u32::from(vrf.0), from);
         routes.map(move |(prefix, group)| self.route(vrf, prefix, group))
+    }
+
+    /// How full the FIB is.
+    pub fn fib_stats(&self) -> Stats {
+        self.fib.stats()
     }
 
     /// How many IPv4 and IPv6 routes the FIB of a VRF has.

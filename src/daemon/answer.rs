@@ -19,7 +19,11 @@ use crate::tables::{
 
 /// `version`.
 pub(super) fn version(control: &Control) -> Answer {
-    Answer::result(VersionInfo {
+    Answer::result(version_info(control))
+}
+
+pub(super) fn version_info(control: &Control) -> VersionInfo {
+    VersionInfo {
         station: control.config().station.name.clone(),
         version: env!("CARGO_PKG_VERSION").into(),
         protocol: VERSION,
@@ -32,11 +36,15 @@ pub(super) fn version(control: &Control) -> Answer {
         longest_hold_us: control.holds.longest_us(),
         longest_hold: control.holds.longest_of().into(),
         events: event_stream::standing(control),
-    })
+    }
 }
 
 /// `show ports`.
 pub(super) fn ports(control: &Control) -> Answer {
+    Answer::rows(port_rows(control))
+}
+
+pub(super) fn port_rows(control: &Control) -> Vec<PortRow> {
     let configured = &control.config().ports;
     let states = (0..=u8::MAX).map(PortId).zip(&control.datapath.ports).zip(configured);
     let rows = states.map(|((id, state), config)| {
@@ -75,6 +83,7 @@ pub(super) fn ports(control: &Control) -> Answer {
             queues: u32::try_from(control.datapath.workers.len()).unwrap_or(u32::MAX),
             trouble: state.trouble.clone().unwrap_or_default(),
             repairs: state.repairs,
+            carrier_changes: state.carrier_changes,
             traffic: Traffic {
                 rx_frames: totals.rx_frames,
                 rx_octets: totals.rx_octets,
@@ -99,11 +108,15 @@ pub(super) fn ports(control: &Control) -> Answer {
             },
         }
     });
-    Answer::rows(rows.collect::<Vec<_>>())
+    rows.collect()
 }
 
 /// `show workers`.
 pub(super) fn workers(control: &Control) -> Answer {
+    Answer::rows(worker_rows(control))
+}
+
+pub(super) fn worker_rows(control: &Control) -> Vec<WorkerRow> {
     let workers = control.datapath.workers.iter().zip(control.counters.workers());
     let rows = (0..).zip(workers).map(|(number, (handle, counters))| {
         let work = &counters.work;
@@ -117,6 +130,7 @@ pub(super) fn workers(control: &Control) -> Answer {
             bursts,
             frames,
             burst_fill: ratio(frames, bursts),
+            busy_ns: work.busy_ns.get(),
             ns_per_frame: ratio(work.busy_ns.get(), frames),
             sleeps: work.sleeps.get(),
             syscalls: work.system_calls.get(),
@@ -126,7 +140,7 @@ pub(super) fn workers(control: &Control) -> Answer {
             frames_total: control.datapath.frames as u64,
         }
     });
-    Answer::rows(rows.collect::<Vec<_>>())
+    rows.collect()
 }
 
 /// `lookup`.
@@ -233,7 +247,8 @@ pub(super) fn mac(adjacency: &Adjacency) -> Option<String> {
     adjacency.next_hop().map(|mac| mac.to_string())
 }
 
-fn named<'a>(values: impl Iterator<Item = (&'a str, u64)>) -> Named {
+/// Those that are not zero, by name.
+pub(super) fn named<'a>(values: impl Iterator<Item = (&'a str, u64)>) -> Named {
     values.filter(|&(_, value)| value != 0).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 

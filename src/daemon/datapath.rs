@@ -375,7 +375,7 @@ impl Datapath {
         drop(self.audits.send((id, None)));
         let port = &mut self.ports[id.index()];
         (port.program, port.zero_copy) = (None, false);
-        (port.facts.link_up, port.unread) = (false, false);
+        port.gone();
     }
 
     /// Ends all threads. XDP stays attached, with no sockets behind it: the ports stay closed.

@@ -277,6 +277,13 @@ impl Control {
 
 /// `show consistency`.
 pub(super) fn consistency(control: &Control) -> Answer {
+    Answer::rows(consistency_rows(control))
+}
+
+/// A row for each family of each VRF, made when it is wanted.
+pub(super) fn consistency_rows(
+    control: &Control,
+) -> impl Iterator<Item = ConsistencyRow> + Send + use<> {
     let families = |(id, vrf): (VrfId, &Vrf)| {
         let name = vrf.name.clone();
         [false, true].map(|v6| (id, name.clone(), v6, control.engine.learning(id, v6)))
@@ -303,5 +310,5 @@ pub(super) fn consistency(control: &Control) -> Answer {
             last_error: learning.last_error.or(mirrored.last_error).unwrap_or_default(),
         }
     };
-    Answer::rows(learnings.into_iter().map(row))
+    learnings.into_iter().map(row)
 }

@@ -24,6 +24,7 @@ mod failover;
 mod history;
 mod holds;
 mod init;
+mod metrics;
 mod outages;
 mod ping;
 mod port_state;

@@ -31,6 +31,8 @@ pub(super) struct PortState {
     pub trouble: Option<String>,
     /// Times that something another hand had changed was put right.
     pub repairs: u64,
+    /// Losses and returns of the link.
+    pub carrier_changes: u64,
     /// `None` while the port is closed.
     pub program: Option<Arc<XdpProgram>>,
     /// Whether every worker's socket got zero-copy.
@@ -53,6 +55,7 @@ impl PortState {
             missed: false,
             trouble: None,
             repairs: 0,
+            carrier_changes: 0,
             program: None,
             zero_copy: false,
             repaired: None,
@@ -65,7 +68,7 @@ impl PortState {
     pub fn take_answer(&mut self, answer: Result<Link, NicError>) {
         match answer {
             Ok(link) => self.learn(link.mac, link.mtu, link.up),
-            Err(NicError::NoInterface(_)) => (self.facts.link_up, self.unread) = (false, false),
+            Err(NicError::NoInterface(_)) => self.gone(),
             Err(error) => {
                 warn!(port = %self.config.name, %error, "the link's state is not known; it is asked for again");
                 self.unread = true;
@@ -79,8 +82,15 @@ impl PortState {
         let before = std::mem::replace(&mut self.facts, PortFacts { mac: Mac(mac), mtu, link_up });
         self.unread = false;
         if before.link_up != link_up {
+            self.carrier_changes += 1;
             info!(port = %self.config.name, up = link_up, "link");
         }
+    }
+
+    /// The interface is gone, or the station has let it go.
+    pub fn gone(&mut self) {
+        self.carrier_changes += u64::from(self.facts.link_up);
+        (self.facts.link_up, self.unread) = (false, false);
     }
 
     /// How XDP is attached; `None` while the interface is gone.
@@ -148,5 +158,6 @@ mod tests {
         port.take_answer(link(true));
         port.take_answer(Err(NicError::NoInterface("eth0".into())));
         assert!(!port.facts.link_up && !port.unread, "one that is gone has no link");
+        assert_eq!(port.carrier_changes, 4, "each loss and each return");
     }
 }

@@ -20,7 +20,9 @@ use super::events::Events;
 use super::failover::{self, Failover};
 use super::holds::Holds;
 use super::rates::{self, RateBook};
-use super::{StationError, bgp, change, cpus, descriptors, outages, privilege, watch_thread};
+use super::{
+    StationError, bgp, change, cpus, descriptors, metrics, outages, privilege, watch_thread,
+};
 use crate::admin::server::{self, Server};
 use crate::bird::Bird;
 use crate::config::{self, model::Config};
@@ -141,6 +143,9 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let server = server
         .serve(sender, server::Limits::default(), report.clone())
         .map_err(|error| StationError::Socket { path: path.clone(), error })?;
+    if let Some(address) = config.station.metrics.clone() {
+        metrics::spawn(address, control.desk.clone()).map_err(StationError::Thread)?;
+    }
     info!(station = config.station.name, workers, "forwarding");
     // Without systemd there is no one to notify.
     drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));

@@ -9,7 +9,8 @@ use super::control_thread::Control;
 use super::slow_thread::Neighbors;
 use crate::admin::answer::Answer;
 use crate::admin::rows::{Labels, NeighborRow, Traffic, VifRow, VrfRow};
-use crate::observe::Counters;
+use crate::config::model::Config;
+use crate::observe::{Counters, VifTotals};
 use crate::slowpath::NeighborState;
 use crate::tables::{PortId, Snapshot, Vif, VifId, Vrf, VrfId};
 
@@ -78,21 +79,27 @@ pub(super) fn vrfs(tables: &Snapshot) -> impl Iterator<Item = (VrfId, &Vrf)> {
 
 /// `show vifs`.
 pub(super) fn show_vifs(control: &Control) -> Answer {
-    let (view, config) = (View::of(control), control.config().clone());
-    Answer::later(move || {
-        let labels = config.vifs.iter().map(|vif| (vif.name.clone(), vif.labels.clone()));
-        let labels: HashMap<Arc<str>, Labels> = labels.collect();
-        let of = move |vif: &Vif| labels.get(&vif.name).cloned().unwrap_or_default();
-        Answer::rows(view.rows(move |view, id, vif| vif_row(view, id, vif, of(vif))))
-    })
+    let view = View::of(control);
+    let labels = labels_of(control.config());
+    let row = move |view: &View, id, vif: &Vif| vif_row(view, vif, &view.counters.vif(id), &labels);
+    Answer::later(move || Answer::rows(view.rows(row)))
 }
 
-fn vif_row(view: &View, id: VifId, vif: &Vif, labels: Labels) -> VifRow {
-    let totals = view.counters.vif(id);
+/// What the VIFs of a configuration are called by people.
+pub(super) fn labels_of(config: &Config) -> HashMap<Arc<str>, Labels> {
+    config.vifs.iter().map(|vif| (vif.name.clone(), vif.labels.clone())).collect()
+}
+
+pub(super) fn vif_row(
+    view: &View,
+    vif: &Vif,
+    totals: &VifTotals,
+    labels: &HashMap<Arc<str>, Labels>,
+) -> VifRow {
     let link_up = view.ports.get(vif.port.index()).is_some_and(|(_, link_up)| *link_up);
     VifRow {
         name: vif.name.to_string(),
-        labels,
+        labels: labels.get(&vif.name).cloned().unwrap_or_default(),
         port: view.port_name(vif.port).to_owned(),
         vlan: vif.tags.to_string(),
         service_tag: vif.tags.service,
@@ -121,26 +128,37 @@ fn vif_row(view: &View, id: VifId, vif: &Vif, labels: Labels) -> VifRow {
 
 /// `show vrfs`. The FIB keeps the numbers of routes.
 pub(super) fn show_vrfs(control: &Control) -> Answer {
-    let (tables, config) = (control.engine.tables().clone(), control.config().clone());
-    let counts: Vec<(usize, usize)> =
-        vrfs(&tables).map(|(id, _)| control.engine.route_counts(id)).collect();
-    Answer::later(move || {
-        let mut members: HashMap<VrfId, u64> = HashMap::new();
-        for (_, vif) in vifs(&tables) {
-            *members.entry(vif.vrf).or_default() += 1;
-        }
-        let labels: HashMap<&str, &Labels> =
-            config.vrfs.iter().map(|vrf| (&*vrf.name, &vrf.labels)).collect();
-        let rows = vrfs(&tables).zip(counts).map(|((id, vrf), (v4, v6))| VrfRow {
-            name: vrf.name.to_string(),
-            labels: labels.get(&*vrf.name).copied().cloned().unwrap_or_default(),
-            kind: vrf.kind,
-            vifs: members.get(&id).copied().unwrap_or(0),
-            ipv4_routes: v4 as u64,
-            ipv6_routes: v6 as u64,
-        });
-        Answer::rows(rows.collect::<Vec<_>>())
-    })
+    let (tables, counts) = (control.engine.tables().clone(), route_counts(control));
+    let config = control.config().clone();
+    Answer::later(move || Answer::rows(vrf_rows(&tables, counts, &config)))
+}
+
+/// IPv4 and IPv6 routes of all VRFs, in the tables' order.
+pub(super) fn route_counts(control: &Control) -> Vec<(usize, usize)> {
+    control.vrfs().map(|(id, _)| control.engine.route_counts(id)).collect()
+}
+
+/// The VRFs of the tables whose routes were counted.
+pub(super) fn vrf_rows(
+    tables: &Snapshot,
+    counts: Vec<(usize, usize)>,
+    config: &Config,
+) -> Vec<VrfRow> {
+    let mut members: HashMap<VrfId, u64> = HashMap::new();
+    for (_, vif) in vifs(tables) {
+        *members.entry(vif.vrf).or_default() += 1;
+    }
+    let labels: HashMap<&str, &Labels> =
+        config.vrfs.iter().map(|vrf| (&*vrf.name, &vrf.labels)).collect();
+    let rows = vrfs(tables).zip(counts).map(|((id, vrf), (v4, v6))| VrfRow {
+        name: vrf.name.to_string(),
+        labels: labels.get(&*vrf.name).copied().cloned().unwrap_or_default(),
+        kind: vrf.kind,
+        vifs: members.get(&id).copied().unwrap_or(0),
+        ipv4_routes: v4 as u64,
+        ipv6_routes: v6 as u64,
+    });
+    rows.collect()
 }
 
 /// `show neighbors`: the configured ones and those that the slow path knows.

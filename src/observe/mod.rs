@@ -134,6 +134,20 @@ impl Counters {
         Drops::of(self.drop_logs().filter_map(|log| log.port(id)))
     }
 
+    /// What all ids of VIFs have counted since the start, those of VIFs that are gone among them: never less than
+    /// before. No `clear` changes it.
+    pub fn ever(&self) -> VifTotals {
+        let mut sum = VifTotals::default();
+        let ids = self.workers.first().map_or(0, |worker| worker.vifs().len());
+        for id in (0..=u16::MAX).map(VifId).take(ids) {
+            for worker in &self.workers {
+                sum.add(&VifTotals::read(worker.vif(id)));
+            }
+            sum.add_slow(&self.slow, id);
+        }
+        sum
+    }
+
     fn sum_vif(&self, id: VifId) -> VifTotals {
         let mut sum = VifTotals::default();
         for worker in &self.workers {

@@ -76,6 +76,7 @@ pub fn empty() -> Config {
             frames: None,
             ring: 2048,
             router_id: [10, 0, 0, 1].into(),
+            metrics: None,
             bird: PathBuf::from("/usr/sbin/bird"),
         },
         ports: vec![port("p0", PortRole::Customer), port("p1", PortRole::Core)],

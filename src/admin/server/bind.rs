@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 
 /// A listener on `path` with mode 0660, in a directory with mode 0755 that is made if needed. A socket
 /// file that a dead process left is replaced; one that answers is not.
-pub(super) fn bind(path: &Path) -> io::Result<UnixListener> {
+///
+/// # Errors
+/// That another process answers there, or the system's.
+pub fn bind(path: &Path) -> io::Result<UnixListener> {
     if let Some(dir) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
     }

@@ -22,6 +22,7 @@ use super::protocol::{ErrorKind, Refusal, Request, Terms};
 use crate::events::Reporter;
 use crate::history::Author;
 use audit::Audit;
+pub use bind::bind as bind_socket;
 use connection::Connection;
 
 /// Connections at a time of all but root and the daemon's own user.

@@ -4,8 +4,8 @@ pub(super) const JSON_HELP: &str = "\
 JSON: `show` prints an array of objects, `events` an object a line, everything else one object. Names are stable; fields may be
 added. Octets count from the destination MAC to the end of the payload; *_s are seconds, *_ms
 milliseconds.
-  ports      name customer description circuit interface role mac mtu link admin_up xdp_mode zero_copy queues trouble repairs rx_frames
-             rx_octets tx_frames tx_octets drops{reason} kernel{rx_dropped rx_ring_full rx_invalid_descs
+  ports      name customer description circuit interface role mac mtu link admin_up xdp_mode zero_copy queues trouble repairs
+             carrier_changes rx_frames rx_octets tx_frames tx_octets drops{reason} kernel{rx_dropped rx_ring_full rx_invalid_descs
              tx_invalid_descs fill_ring_empty tx_ring_empty refused_descriptors} xdp{to_kernel no_socket
              malformed bypassed}
   vifs       name customer description circuit port vlan service_tag kind vrf mtu state addresses[]
@@ -22,7 +22,7 @@ milliseconds.
              destination_port}]
   capture    frame{time_ns direction port vif verdict comment octets data}, the last one end{port frames
              lost reason}
-  workers    worker cpu generation loops empty bursts frames burst_fill ns_per_frame sleeps syscalls
+  workers    worker cpu generation loops empty bursts frames burst_fill busy_ns ns_per_frame sleeps syscalls
              syscalls_per_frame lost frames_free frames_total
   bgp        vif vrf peer peer_as local local_as state since_s bfd last_error accepted
              rejected{cause} advertised max_prefixes max_prefixes_reached

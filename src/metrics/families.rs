@@ -1,0 +1,135 @@
+//! The families of metrics: names, kinds, labels and what they mean. station-metrics(7) is made of this table.
+
+/// What a family has a series for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Per {
+    /// One.
+    Station,
+    /// One for each reason, event or cause that the station knows.
+    Reason,
+    /// One for each worker.
+    Worker,
+    /// One for each port.
+    Port,
+    /// One for each port and reason that happened there.
+    PortReason,
+    /// One for each VIF.
+    Vif,
+    /// One for each VIF and reason that happened there.
+    VifReason,
+    /// One for each VRF and address family.
+    VrfFamily,
+    /// One for each BGP session.
+    Session,
+    /// One for each BGP session with BFD.
+    BfdSession,
+}
+
+/// What kind of number it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows, but for a restart and, of ports and VIFs, `stationctl clear counters`.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Labels that tell of the thing; the value is 1.
+    Info,
+}
+
+macro_rules! families {
+    ($($family:ident: $kind:ident $name:literal $per:ident [$($label:literal),*] $help:literal;)+) => {
+        /// A family of metrics.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Family { $(#[doc = $help] $family,)+ }
+
+        impl Family {
+            /// All of them, in the order of the page.
+            pub const ALL: &'static [Family] = &[$(Family::$family,)+];
+
+            /// Its name without what its kind adds: `_total` of a counter, `_info` of an info.
+            pub const fn name(self) -> &'static str {
+                match self { $(Family::$family => $name,)+ }
+            }
+
+            /// Its kind.
+            pub const fn kind(self) -> Kind {
+                match self { $(Family::$family => Kind::$kind,)+ }
+            }
+
+            /// What it has a series for.
+            pub const fn per(self) -> Per {
+                match self { $(Family::$family => Per::$per,)+ }
+            }
+
+            /// Its labels.
+            pub const fn labels(self) -> &'static [&'static str] {
+                match self { $(Family::$family => &[$($label),*],)+ }
+            }
+
+            /// What it means.
+            pub const fn help(self) -> &'static str {
+                match self { $(Family::$family => $help,)+ }
+            }
+        }
+    };
+}
+
+families! {
+    Build: Info "station_build" Station ["version", "station"] "Version of stationd, and the station's name.";
+    StartTime: Gauge "station_start_time_seconds" Station [] "When stationd started, in seconds since 1970.";
+    Configuration: Gauge "station_configuration_number" Station [] "Number of the committed configuration; 0 without a history.";
+    Generation: Gauge "station_generation" Station [] "Counts what was published to the workers, link events included.";
+    LongestHold: Gauge "station_control_longest_hold_seconds" Station [] "The longest that the control thread did one thing since the start.";
+    LogLost: Counter "station_log_lines_lost" Station [] "Lines of the log that standard error did not take in time.";
+    Vifs: Gauge "station_vifs" Station [] "Configured VIFs.";
+    FibUsed: Gauge "station_fib_used_bytes" Station [] "Memory of the lookup structures that is in use, retired parts included.";
+    FibLimit: Gauge "station_fib_limit_bytes" Station [] "Memory that lookup structures may take in all.";
+    Mismatches: Counter "station_fib_mismatches" Station [] "Routes that an audit found to differ from the kernel's.";
+    Repaired: Counter "station_fib_repaired" Station [] "Those of them that were put right.";
+    Inconsistent: Gauge "station_fib_inconsistent" Station [] "Address families of VRFs whose FIB is not what the kernel has: `stationctl show consistency`.";
+    Overflows: Counter "station_mirror_overflows" Station [] "Times that the kernel dropped notifications of routes; all are read again then.";
+    BgpAnswered: Gauge "station_bgp_answered" Station [] "1 where the routing daemon could be asked for this page, or there is nothing to ask; 0: the sessions are missing on it.";
+    Punted: Counter "station_punted_frames" Reason ["reason"] "Frames for the slow path, of all VIFs.";
+    Slow: Counter "station_slow_path_frames" Reason ["outcome"] "What became of them.";
+    Tap: Counter "station_tap_frames" Reason ["event"] "Frames between the kernel and the wire: BGP and BFD.";
+    WorkerBusy: Counter "station_worker_busy_seconds" Worker ["worker"] "Time of the turns that found something to do, system calls included: 1 a second is all of its CPU.";
+    WorkerTurns: Counter "station_worker_turns" Worker ["worker"] "Turns of its loop: how often it polled the ports.";
+    WorkerEmpty: Counter "station_worker_empty_turns" Worker ["worker"] "Those that found nothing to do.";
+    WorkerBursts: Counter "station_worker_bursts" Worker ["worker"] "Bursts of up to 64 frames received.";
+    WorkerFrames: Counter "station_worker_frames" Worker ["worker"] "Frames in them: how evenly the NIC's queues are loaded.";
+    WorkerSleeps: Counter "station_worker_sleeps" Worker ["worker"] "Times that it slept until a frame came.";
+    WorkerCalls: Counter "station_worker_system_calls" Worker ["worker"] "System calls to receive, send and sleep.";
+    WorkerLost: Counter "station_worker_slow_path_lost_frames" Worker ["worker"] "Frames of the slow path that found its queue full.";
+    WorkerFree: Gauge "station_worker_free_buffers" Worker ["worker"] "Packet buffers that are free.";
+    WorkerBuffers: Gauge "station_worker_buffers" Worker ["worker"] "Packet buffers that it has.";
+    Port: Info "station_port" Port ["port", "interface", "role", "xdp_mode", "zero_copy", "customer", "circuit"] "The Linux interface of a port, how XDP is attached, and whose it is.";
+    PortUp: Gauge "station_port_up" Port ["port"] "1 where the port is open and has a link.";
+    PortTrouble: Gauge "station_port_trouble" Port ["port"] "1 where something is wrong with the port: `stationctl show ports` says what.";
+    PortChanges: Counter "station_port_carrier_changes" Port ["port"] "Losses and returns of its link.";
+    PortRepairs: Counter "station_port_repairs" Port ["port"] "Times that something another hand had changed of the port was put right.";
+    PortRxFrames: Counter "station_port_rx_frames" Port ["port"] "Frames received.";
+    PortRxBytes: Counter "station_port_rx_bytes" Port ["port"] "Octets received, from the destination MAC to the end of the payload, without FCS.";
+    PortTxFrames: Counter "station_port_tx_frames" Port ["port"] "Frames sent.";
+    PortTxBytes: Counter "station_port_tx_bytes" Port ["port"] "Octets sent, without FCS.";
+    PortMissed: Counter "station_port_missed_frames" PortReason ["port", "cause"] "Frames that no worker saw, by the kernel's or the XDP program's own count.";
+    PortDrops: Counter "station_port_drops" PortReason ["port", "reason"] "Frames dropped before a VIF was known: station-counters(7).";
+    Vif: Info "station_vif" Vif ["vif", "port", "vlan", "kind", "vrf", "customer", "circuit"] "Where a VIF is, and whose; kind is `core` on core ports.";
+    VifUp: Gauge "station_vif_up" Vif ["vif"] "1 where the VIF is up and its port has a link.";
+    VifRxFrames: Counter "station_vif_rx_frames" Vif ["vif"] "Frames received.";
+    VifRxBytes: Counter "station_vif_rx_bytes" Vif ["vif"] "Octets received, from the destination MAC to the end of the payload, without FCS.";
+    VifTxFrames: Counter "station_vif_tx_frames" Vif ["vif"] "Frames sent.";
+    VifTxBytes: Counter "station_vif_tx_bytes" Vif ["vif"] "Octets sent, without FCS.";
+    VifForwarded: Counter "station_vif_forwarded_frames" Vif ["vif"] "Frames that entered here and were forwarded.";
+    VifPunted: Counter "station_vif_punted_frames" Vif ["vif"] "Frames that entered here and went to the slow path.";
+    VifDropped: Counter "station_vif_dropped_frames" Vif ["vif"] "Frames that entered here and were dropped, for whatever reason.";
+    VifDrops: Counter "station_vif_drops" VifReason ["vif", "reason"] "The same by reason: station-counters(7).";
+    Routes: Gauge "station_vrf_routes" VrfFamily ["vrf", "family"] "Routes of a VRF, connected ones included.";
+    Session: Info "station_bgp_session" Session ["vif", "peer", "vrf", "peer_as", "local_as"] "The ASes of a BGP session.";
+    SessionUp: Gauge "station_bgp_session_up" Session ["vif", "peer"] "1 where the session is established.";
+    SessionState: Gauge "station_bgp_session_state" Session ["vif", "peer"] "bgpPeerState of RFC 4273: 1 idle, 2 connect, 3 active, 4 opensent, 5 openconfirm, 6 established; 0: not running, or shut by max_prefixes.";
+    Accepted: Gauge "station_bgp_prefixes_accepted" Session ["vif", "peer"] "Prefixes that were accepted from the peer.";
+    Rejected: Gauge "station_bgp_prefixes_rejected" Session ["vif", "peer"] "Prefixes that were refused.";
+    Advertised: Gauge "station_bgp_prefixes_advertised" Session ["vif", "peer"] "Prefixes that are advertised to the peer.";
+    PrefixLimit: Gauge "station_bgp_prefixes_limit" Session ["vif", "peer"] "Accepted prefixes that it may have (max_prefixes).";
+    BfdUp: Gauge "station_bfd_session_up" BfdSession ["vif", "peer"] "1 where BFD with the BGP peer is up.";
+}

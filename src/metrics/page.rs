@@ -1,0 +1,313 @@
+//! The page: the rows of `stationctl show` as metrics.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::families::{Family, Kind};
+use crate::admin::rows::{BgpRow, Labels, Named, PortRow, VersionInfo, VifRow, VrfRow, WorkerRow};
+
+/// What is known at the moment of a page.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The station.
+    pub version: VersionInfo,
+    /// When it started, in seconds since 1970.
+    pub started_s: f64,
+    /// All ports.
+    pub ports: Vec<PortRow>,
+    /// All VIFs, each with its drops by reason; only those that happened.
+    pub vifs: Vec<(VifRow, Named)>,
+    /// All VRFs.
+    pub vrfs: Vec<VrfRow>,
+    /// All workers.
+    pub workers: Vec<WorkerRow>,
+    /// All BGP sessions; `None` where the routing daemon could not be asked.
+    pub sessions: Option<Vec<BgpRow>>,
+    /// Frames for the slow path by reason, what became of them, and events at the TAPs; never less than before.
+    pub punted: Vec<(&'static str, u64)>,
+    /// See `punted`.
+    pub outcomes: Vec<(&'static str, u64)>,
+    /// See `punted`.
+    pub taps: Vec<(&'static str, u64)>,
+    /// Octets that the FIB uses, and that it may.
+    pub fib: [u64; 2],
+    /// Routes that differed from the kernel's, those that were put right, and lost notifications; never less than
+    /// before.
+    pub mirror: [u64; 3],
+    /// Families of VRFs that are not consistent.
+    pub inconsistent: u64,
+}
+
+/// The page of some facts.
+pub fn page(facts: Facts) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(facts));
+    let mut text = String::new();
+    // A string takes all that is written.
+    let _ = encode(&mut text, &registry);
+    text
+}
+
+/// A sample's value.
+#[derive(Clone, Copy)]
+enum Value {
+    Whole(u64),
+    Real(f64),
+}
+
+impl From<u64> for Value {
+    fn from(value: u64) -> Value {
+        Value::Whole(value)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Value {
+        Value::Real(value)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Value {
+        Value::Whole(value.into())
+    }
+}
+
+/// A counter's or a gauge's value.
+fn number(encoder: &mut MetricEncoder<'_>, kind: Kind, value: Value) -> fmt::Result {
+    match (kind, value) {
+        (Kind::Counter, Value::Whole(n)) => encoder.encode_counter::<NoLabelSet, _, u64>(&n, None),
+        (Kind::Counter, Value::Real(n)) => encoder.encode_counter::<NoLabelSet, _, u64>(&n, None),
+        (_, Value::Whole(n)) => encoder.encode_gauge(&n),
+        (_, Value::Real(n)) => encoder.encode_gauge(&n),
+    }
+}
+
+struct Page<'a>(DescriptorEncoder<'a>);
+
+impl Page<'_> {
+    /// A family with its samples: the values of its labels, and the value.
+    fn family<const N: usize, V: Into<Value>>(
+        &mut self,
+        family: Family,
+        samples: impl IntoIterator<Item = ([String; N], V)>,
+    ) -> fmt::Result {
+        let (kind, units) = match family.kind() {
+            Kind::Counter => (MetricType::Counter, ["_seconds", "_bytes"]),
+            Kind::Gauge => (MetricType::Gauge, ["_seconds", "_bytes"]),
+            Kind::Info => (MetricType::Info, ["", ""]),
+        };
+        let cut = |suffix: &str| family.name().strip_suffix(suffix);
+        let (name, unit) = match units.map(|suffix| cut(suffix).filter(|_| !suffix.is_empty())) {
+            [Some(name), _] => (name, Some(Unit::Seconds)),
+            [_, Some(name)] => (name, Some(Unit::Bytes)),
+            _ => (family.name(), None),
+        };
+        let mut encoder = self.0.encode_descriptor(name, family.help(), unit.as_ref(), kind)?;
+        for (values, value) in samples {
+            let labels: Vec<(&str, String)> = family.labels().iter().copied().zip(values).collect();
+            match family.kind() {
+                Kind::Info => encoder.encode_info(&labels)?,
+                kind if labels.is_empty() => number(&mut encoder, kind, value.into())?,
+                kind => number(&mut encoder.encode_family(&labels)?, kind, value.into())?,
+            }
+        }
+        Ok(())
+    }
+
+    fn one(&mut self, family: Family, value: impl Into<Value>) -> fmt::Result {
+        let value: Value = value.into();
+        self.family(family, [([], value)])
+    }
+
+    fn named(&mut self, family: Family, numbers: &[(&'static str, u64)]) -> fmt::Result {
+        self.family(family, numbers.iter().map(|&(name, n)| ([name.to_owned()], n)))
+    }
+
+    fn each<T, V: Into<Value>>(
+        &mut self,
+        family: Family,
+        rows: &[T],
+        name: impl Fn(&T) -> String,
+        value: impl Fn(&T) -> V,
+    ) -> fmt::Result {
+        self.family(family, rows.iter().map(|row| ([name(row)], value(row))))
+    }
+
+    fn station(&mut self, facts: &Facts) -> fmt::Result {
+        let version = &facts.version;
+        let build = [version.version.clone(), version.station.clone()];
+        self.family(Family::Build, [(build, 1_u64)])?;
+        self.one(Family::StartTime, facts.started_s)?;
+        self.one(Family::Configuration, version.configuration)?;
+        self.one(Family::Generation, version.generation)?;
+        self.one(Family::LongestHold, seconds(version.longest_hold_us.saturating_mul(1000)))?;
+        self.one(Family::LogLost, version.log_lines_lost)?;
+        self.one(Family::Vifs, facts.vifs.len() as u64)?;
+        self.one(Family::FibUsed, facts.fib[0])?;
+        self.one(Family::FibLimit, facts.fib[1])?;
+        self.one(Family::Mismatches, facts.mirror[0])?;
+        self.one(Family::Repaired, facts.mirror[1])?;
+        self.one(Family::Inconsistent, facts.inconsistent)?;
+        self.one(Family::Overflows, facts.mirror[2])?;
+        self.one(Family::BgpAnswered, facts.sessions.is_some())?;
+        self.named(Family::Punted, &facts.punted)?;
+        self.named(Family::Slow, &facts.outcomes)?;
+        self.named(Family::Tap, &facts.taps)
+    }
+
+    fn workers(&mut self, workers: &[WorkerRow]) -> fmt::Result {
+        let name = |row: &WorkerRow| row.worker.to_string();
+        self.each(Family::WorkerBusy, workers, name, |row| seconds(row.busy_ns))?;
+        self.each(Family::WorkerTurns, workers, name, |row| row.loops)?;
+        self.each(Family::WorkerEmpty, workers, name, |row| row.empty)?;
+        self.each(Family::WorkerBursts, workers, name, |row| row.bursts)?;
+        self.each(Family::WorkerFrames, workers, name, |row| row.frames)?;
+        self.each(Family::WorkerSleeps, workers, name, |row| row.sleeps)?;
+        self.each(Family::WorkerCalls, workers, name, |row| row.syscalls)?;
+        self.each(Family::WorkerLost, workers, name, |row| row.lost)?;
+        self.each(Family::WorkerFree, workers, name, |row| row.frames_free)?;
+        self.each(Family::WorkerBuffers, workers, name, |row| row.frames_total)
+    }
+
+    fn ports(&mut self, ports: &[PortRow]) -> fmt::Result {
+        let name = |row: &PortRow| row.name.clone();
+        let info = |row: &PortRow| {
+            let (role, copy) = (word(&row.role), row.zero_copy.to_string());
+            let [customer, circuit] = whose(&row.labels);
+            let (name, interface, mode) =
+                (row.name.clone(), row.interface.clone(), row.xdp_mode.clone());
+            ([name, interface, role, mode, copy, customer, circuit], 1_u64)
+        };
+        self.family(Family::Port, ports.iter().map(info))?;
+        self.each(Family::PortUp, ports, name, |row| row.link == "up")?;
+        self.each(Family::PortTrouble, ports, name, |row| !row.trouble.is_empty())?;
+        self.each(Family::PortChanges, ports, name, |row| row.carrier_changes)?;
+        self.each(Family::PortRepairs, ports, name, |row| row.repairs)?;
+        self.each(Family::PortRxFrames, ports, name, |row| row.traffic.rx_frames)?;
+        self.each(Family::PortRxBytes, ports, name, |row| row.traffic.rx_octets)?;
+        self.each(Family::PortTxFrames, ports, name, |row| row.traffic.tx_frames)?;
+        self.each(Family::PortTxBytes, ports, name, |row| row.traffic.tx_octets)?;
+        let missed = |row: &PortRow| {
+            let causes = [
+                ("kernel_dropped", row.kernel.rx_dropped),
+                ("ring_full", row.kernel.rx_ring_full),
+                ("no_socket", row.xdp.no_socket),
+                ("malformed", row.xdp.malformed),
+                ("bypassed", row.xdp.bypassed),
+            ];
+            let port = row.name.clone();
+            causes.map(move |(cause, n)| ([port.clone(), cause.to_owned()], n))
+        };
+        self.family(Family::PortMissed, ports.iter().flat_map(missed))?;
+        let drops = |row: &PortRow| {
+            let (port, drops) = (row.name.clone(), row.drops.clone());
+            drops.into_iter().map(move |(reason, n)| ([port.clone(), reason], n))
+        };
+        self.family(Family::PortDrops, ports.iter().flat_map(drops))
+    }
+
+    fn vifs(&mut self, vifs: &[(VifRow, Named)]) -> fmt::Result {
+        let name = |(row, _): &(VifRow, Named)| row.name.clone();
+        let info = |(row, _): &(VifRow, Named)| {
+            let kind = row.kind.as_ref().map_or_else(|| "core".to_owned(), word);
+            let [customer, circuit] = whose(&row.labels);
+            let (name, port, vlan) = (row.name.clone(), row.port.clone(), row.vlan.clone());
+            ([name, port, vlan, kind, row.vrf.clone(), customer, circuit], 1_u64)
+        };
+        self.family(Family::Vif, vifs.iter().map(info))?;
+        self.each(Family::VifUp, vifs, name, |(row, _)| row.state == "up")?;
+        self.each(Family::VifRxFrames, vifs, name, |(row, _)| row.traffic.rx_frames)?;
+        self.each(Family::VifRxBytes, vifs, name, |(row, _)| row.traffic.rx_octets)?;
+        self.each(Family::VifTxFrames, vifs, name, |(row, _)| row.traffic.tx_frames)?;
+        self.each(Family::VifTxBytes, vifs, name, |(row, _)| row.traffic.tx_octets)?;
+        self.each(Family::VifForwarded, vifs, name, |(row, _)| row.forwarded)?;
+        self.each(Family::VifPunted, vifs, name, |(row, _)| row.punted)?;
+        self.each(Family::VifDropped, vifs, name, |(row, _)| row.dropped)?;
+        let drops = |(row, drops): &(VifRow, Named)| {
+            let (vif, drops) = (row.name.clone(), drops.clone());
+            drops.into_iter().map(move |(reason, n)| ([vif.clone(), reason], n))
+        };
+        self.family(Family::VifDrops, vifs.iter().flat_map(drops))
+    }
+
+    fn vrfs(&mut self, vrfs: &[VrfRow]) -> fmt::Result {
+        let routes = |row: &VrfRow| {
+            let families = [("ipv4", row.ipv4_routes), ("ipv6", row.ipv6_routes)];
+            let vrf = row.name.clone();
+            families.map(move |(family, n)| ([vrf.clone(), family.to_owned()], n))
+        };
+        self.family(Family::Routes, vrfs.iter().flat_map(routes))
+    }
+
+    fn sessions(&mut self, rows: &[BgpRow]) -> fmt::Result {
+        let of = |row: &BgpRow| [row.vif.clone(), row.peer.to_string()];
+        let info = |row: &BgpRow| {
+            let [vif, peer] = of(row);
+            ([vif, peer, row.vrf.clone(), row.peer_as.to_string(), row.local_as.to_string()], 1_u64)
+        };
+        self.family(Family::Session, rows.iter().map(info))?;
+        let mut each = |family, value: &dyn Fn(&BgpRow) -> u64| {
+            self.family(family, rows.iter().map(|row| (of(row), value(row))))
+        };
+        each(Family::SessionUp, &|row| (row.state == "established").into())?;
+        each(Family::SessionState, &|row| state(&row.state))?;
+        each(Family::Accepted, &|row| row.accepted)?;
+        each(Family::Rejected, &|row| row.rejected.values().sum())?;
+        each(Family::Advertised, &|row| row.advertised)?;
+        each(Family::PrefixLimit, &|row| row.max_prefixes.into())?;
+        let bfd = |row: &BgpRow| Some((of(row), row.bfd.as_ref()? == "up"));
+        self.family(Family::BfdUp, rows.iter().filter_map(bfd))
+    }
+}
+
+impl Collector for Facts {
+    fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
+        let mut page = Page(encoder);
+        page.station(self)?;
+        page.workers(&self.workers)?;
+        page.ports(&self.ports)?;
+        page.vifs(&self.vifs)?;
+        page.vrfs(&self.vrfs)?;
+        page.sessions(self.sessions.as_deref().unwrap_or(&[]))
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "nanoseconds of 100 days are exact")]
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+/// A word as `stationctl --json` has it.
+fn word(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
+}
+
+/// The customer and the circuit; empty where the configuration names none.
+fn whose(labels: &Labels) -> [String; 2] {
+    [&labels.customer, &labels.circuit].map(|label| label.clone().unwrap_or_default())
+}
+
+/// bgpPeerState (RFC 4273).
+fn state(word: &str) -> u64 {
+    match word {
+        "idle" => 1,
+        "connect" => 2,
+        "active" | "passive" => 3,
+        "opensent" => 4,
+        "openconfirm" => 5,
+        "established" => 6,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests;

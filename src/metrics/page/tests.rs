@@ -1,0 +1,114 @@
+use std::collections::HashMap;
+
+use super::*;
+
+fn facts() -> Facts {
+    let json = |text: &str| -> serde_json::Value { serde_json::from_str(text).unwrap() };
+    let port = json(
+        r#"{"name":"cust0","interface":"eth\"1","role":"customer","customer":"acme","mac":"02:00:00:00:00:01","mtu":1500,"link":"up",
+        "xdp_mode":"native","zero_copy":false,"queues":1,"trouble":"","repairs":2,"carrier_changes":3,"rx_frames":10,
+        "rx_octets":1000,"tx_frames":4,"tx_octets":400,"drops":{"runt":1},"kernel":{"rx_dropped":1,"rx_ring_full":2,
+        "rx_invalid_descs":0,"tx_invalid_descs":0,"fill_ring_empty":0,"tx_ring_empty":0,"refused_descriptors":0},
+        "xdp":{"to_kernel":0,"no_socket":5,"malformed":6,"bypassed":7}}"#,
+    );
+    let vif = json(
+        r#"{"name":"a","port":"cust0","vlan":"100","service_tag":false,"kind":"private","vrf":"vpc-a","mtu":1500,
+        "state":"up","addresses":[],"source_check":"strict","rx_frames":9,"rx_octets":900,"tx_frames":4,"tx_octets":400,
+        "forwarded":5,"punted":1,"dropped":3}"#,
+    );
+    let vrf = json(r#"{"name":"vpc-a","kind":"vpc","vifs":1,"ipv4_routes":7,"ipv6_routes":8}"#);
+    let worker = json(
+        r#"{"worker":0,"cpu":1,"generation":2,"loops":100,"empty":90,"bursts":8,"frames":10,"burst_fill":1.25,
+        "busy_ns":1500000000,"ns_per_frame":1.0,"sleeps":3,"syscalls":4,"syscalls_per_frame":0.4,"lost":0,
+        "frames_free":5,"frames_total":6}"#,
+    );
+    let session = json(
+        r#"{"vif":"a","vrf":"vpc-a","peer":"169.254.0.2","peer_as":65001,"local":"169.254.0.1","local_as":64512,
+        "state":"established","since_s":1,"bfd":"up","last_error":"","accepted":2,"rejected":{"bogon":1,"martian":2},
+        "advertised":4,"max_prefixes":100,"max_prefixes_reached":false}"#,
+    );
+    let version = json(
+        r#"{"station":"s","version":"0.1.0","protocol":1,"uptime_s":1,"generation":5,"configuration":6,"config":"",
+        "namespace":"","log_lines_lost":0,"longest_hold_us":1500,"longest_hold":""}"#,
+    );
+    Facts {
+        version: serde_json::from_value(version).unwrap(),
+        started_s: 1_795_000_000.5,
+        ports: vec![serde_json::from_value(port).unwrap()],
+        vifs: vec![(serde_json::from_value(vif).unwrap(), [("no_route".to_owned(), 3)].into())],
+        vrfs: vec![serde_json::from_value(vrf).unwrap()],
+        workers: vec![serde_json::from_value(worker).unwrap()],
+        sessions: Some(vec![serde_json::from_value(session).unwrap()]),
+        punted: vec![("local", 4)],
+        outcomes: vec![("answered", 4)],
+        taps: vec![("to_kernel", 2)],
+        fib: [1024, 4096],
+        mirror: [3, 2, 1],
+        inconsistent: 0,
+    }
+}
+
+#[test]
+fn every_family_is_there_once_with_its_labels() {
+    let text = page(facts());
+    assert!(text.ends_with("# EOF\n"));
+    let described: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
+    let all: Vec<&str> = Family::ALL.iter().map(|family| family.name()).collect();
+    assert_eq!(described, all, "in the order of the table");
+    for family in Family::ALL {
+        let suffix = match family.kind() {
+            Kind::Counter => "_total",
+            Kind::Gauge => "",
+            Kind::Info => "_info",
+        };
+        let name = format!("{}{suffix}", family.name());
+        let of = |line: &&str| {
+            let rest = line.strip_prefix(&*name);
+            rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
+        };
+        let line = text.lines().find(of).unwrap_or_else(|| panic!("no series of {name}:\n{text}"));
+        let labels: Vec<&str> = line
+            .split_once('{')
+            .and_then(|(_, rest)| rest.rsplit_once('}'))
+            .map_or_else(Vec::new, |(labels, _)| {
+                labels.split(',').filter_map(|label| Some(label.split_once('=')?.0)).collect()
+            });
+        assert_eq!(labels, family.labels(), "{line}");
+    }
+    let series = text.lines().filter(|line| !line.starts_with('#'));
+    let names: Vec<&str> =
+        series.filter_map(|line| line.rsplit_once(' ').map(|(s, _)| s)).collect();
+    let unique: HashMap<&str, ()> = names.iter().map(|name| (*name, ())).collect();
+    assert_eq!(unique.len(), names.len(), "a series is there once");
+}
+
+#[test]
+fn numbers_and_units_are_right() {
+    let text = page(facts());
+    for line in [
+        "# TYPE station_worker_busy_seconds counter",
+        "# UNIT station_worker_busy_seconds seconds",
+        "station_worker_busy_seconds_total{worker=\"0\"} 1.5",
+        "# UNIT station_vif_rx_bytes bytes",
+        "station_vif_rx_bytes_total{vif=\"a\"} 900",
+        "station_vif_drops_total{vif=\"a\",reason=\"no_route\"} 3",
+        "station_port_missed_frames_total{port=\"cust0\",cause=\"no_socket\"} 5",
+        "station_port_info{port=\"cust0\",interface=\"eth\\\"1\",role=\"customer\",xdp_mode=\"native\",zero_copy=\"false\",customer=\"acme\",circuit=\"\"} 1",
+        "station_vrf_routes{vrf=\"vpc-a\",family=\"ipv6\"} 8",
+        "station_bgp_session_state{vif=\"a\",peer=\"169.254.0.2\"} 6",
+        "station_bgp_prefixes_rejected{vif=\"a\",peer=\"169.254.0.2\"} 3",
+        "station_control_longest_hold_seconds 0.0015",
+        "station_bgp_answered 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    assert!(text.contains("station_start_time_seconds 1795000000.5\n"), "{text}");
+}
+
+#[test]
+fn sessions_that_nobody_could_be_asked_for_are_missing() {
+    let text = page(Facts { sessions: None, ..facts() });
+    assert!(text.contains("station_bgp_answered 0\n"), "{text}");
+    assert!(!text.contains("station_bgp_session_up{"), "{text}");
+}

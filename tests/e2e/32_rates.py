@@ -1,16 +1,22 @@
-"""How much passes: rates by VIF and port, what a change would cut of them, and metrics as Prometheus itself reads them.
+"""How much passes: rates by VIF and port, what a change would cut of them, metrics as Prometheus itself reads them, and top on
+a terminal.
 
 Customer a has a session with BFD with its router, a real BIRD."""
 
 import contextlib
+import fcntl
 import http.client
 import json
 import os
+import pty
 import re
+import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
+import termios
 import time
 import urllib.parse
 
@@ -348,3 +354,95 @@ def test_slow_readers_hold_up_nothing():
         other.write_text(replaced(station.CONFIG.read_text(), ('metrics = "127.0.0.1:9472"', f'metrics = "{address}"')))
         got, said = station.check(other)
         expect((got, text in " ".join(said.split())), (code, True), f"{address}: {said}")
+
+
+# ---- top ------------------------------------------------------------------------------------------
+
+class Terminal:
+    """`stationctl top` on a terminal of 80 columns and 24 lines, and what is on it."""
+
+    def __init__(self, *words):
+        self.ours, theirs = pty.openpty()
+        self.theirs = theirs
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        self.before = termios.tcgetattr(theirs)
+        command = [station.BIN / "stationctl", "--socket", station.SOCKET, "top", *words]
+        self.process = subprocess.Popen([str(word) for word in command], stdin=theirs, stdout=theirs, stderr=theirs,
+                                        env={**os.environ, "TERM": "xterm-256color"}, start_new_session=True)
+        self.said, self.cells, self.at = "", {}, (0, 0)
+
+    def read(self, seconds=0.2):
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and select.select([self.ours], [], [], left)[0]:
+            self.write(os.read(self.ours, 65536).decode(errors="replace"))
+
+    def write(self, text):
+        """What a terminal does with it: cursor, clearing, characters; colours are nothing here."""
+        self.said += text
+        for sequence, letter in re.findall(r"\x1b\[([?\d;]*[A-Za-z])|([^\x1b])", text):
+            if sequence[-1:] == "H":
+                line, column = ([int(n) if n else 1 for n in sequence[:-1].split(";")] + [1, 1])[:2]
+                self.at = (line - 1, column - 1)
+            elif sequence[-1:] == "J":
+                self.cells = {}
+            elif letter and letter >= " ":
+                self.cells[self.at] = letter
+                self.at = (self.at[0], self.at[1] + 1)
+
+    def lines(self):
+        self.read()
+        return ["".join(self.cells.get((line, column), " ") for column in range(80)).rstrip() for line in range(24)]
+
+    def press(self, keys):
+        os.write(self.ours, keys.encode())
+
+    def wait(self, text, limit=20):
+        """Until this is on the screen: its lines."""
+        wait_until(lambda: text in "\n".join(self.lines()) or self.process.poll() is not None, limit, f"{text!r} on the screen")
+        lines = self.lines()
+        require(text in "\n".join(lines), f"{text!r} in\n" + "\n".join(lines))
+        return lines
+
+    def end(self):
+        """Waits for its end; the terminal is as it was."""
+        wait_until(lambda: self.read(0.05) or self.process.poll() is not None, 20, "top ends")
+        self.read()
+        expect(termios.tcgetattr(self.theirs), self.before, "the terminal's settings afterwards")
+        require(self.said.rstrip().endswith("\x1b[?25h") or "\x1b[?1049l" in self.said[-200:], repr(self.said[-200:]))
+        os.close(self.ours)
+        os.close(self.theirs)
+        return self.process.returncode
+
+
+def test_top_shows_the_station_on_a_terminal():
+    with Stream("b", "vpc-b", pps=500, seconds=6) as stream:
+        terminal = Terminal("--delay", "1")
+        lines = terminal.wait("kbit/s")
+        expect(lines[1], " 1 ports   2 VIFs   3 drops   4 workers   5 BGP", "the views")
+        require(lines[0].startswith("lab  up ") and "VIFs 10/10" in lines[0], lines[0])
+        terminal.press("ssss/vpc-b\r")  # by name
+        wait_until(lambda: "\na " not in "\n".join(terminal.lines()), 10, "only what contains vpc-b")
+        terminal.press("\x1b[H\r")
+        lines = terminal.wait("vif b  port cust0")
+        require(any(line.lstrip().startswith("OVER") for line in lines), lines)
+        # An escape alone, not the begin of a sequence: each is waited for.
+        terminal.press("\x1b")
+        terminal.wait("DROP/S")
+        terminal.press("\x1b")
+        wait_until(lambda: terminal.lines()[23].startswith("1-5 "), 10, "the filter is gone")
+        for key, text in [("1", "cust0"), ("4", "an even share is 100%"), ("5", "169.254.0.2"), ("3", "LAST SEEN")]:
+            terminal.press(key)
+            terminal.wait(text)
+        terminal.press("q")
+        expect(terminal.end(), 0, "exit code")
+        stream.finish()
+
+
+def test_top_gives_the_terminal_back_also_to_a_signal():
+    for how in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        terminal = Terminal()
+        terminal.wait("VIFs 10/10")
+        terminal.process.send_signal(how)
+        expect(terminal.end(), 0, f"exit code after signal {how}")
+    done = subprocess.run([station.BIN / "stationctl", "top"], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=20, check=False)
+    expect((done.returncode, "wants a terminal" in done.stderr), (2, True), done.stderr)

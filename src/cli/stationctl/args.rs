@@ -19,6 +19,7 @@ use super::failover::PeriodArgs;
 use super::json_help::JSON_HELP;
 use super::ping::{PingArgs, TraceArgs};
 use super::rates::RateArgs;
+use super::top::TopArgs;
 use crate::admin::protocol::{
     BgpDirection, CounterFilter, Family, LookupRequest, RateScope, Request, RouteFilter, Terms,
 };
@@ -51,6 +52,8 @@ impl Args {
 pub(super) enum Command {
     #[command(flatten)]
     Station(StationCommand),
+    /// Ports, VIFs, drops, workers and BGP on the terminal, as they change
+    Top(TopArgs),
     /// Print a script that completes commands in a shell
     Completions {
         /// The shell

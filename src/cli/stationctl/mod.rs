@@ -18,6 +18,7 @@ mod ping;
 mod rates;
 mod table;
 mod tables;
+mod top;
 mod units;
 
 use std::io::{self, IsTerminal, Write};
@@ -103,6 +104,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Command::Station(StationCommand::Explain(explain)) => return explain.run(args, out),
         Command::Station(StationCommand::Ping(ping)) => return ping.run(args, out),
         Command::Station(StationCommand::Traceroute(trace)) => return trace.run(args, out),
+        Command::Top(top) => return top.run(args),
         Command::Station(command) => (command.request(), command.terms()),
     };
     match &request {

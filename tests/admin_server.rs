@@ -1,6 +1,9 @@
 //! The admin socket against clients that are right, wrong, slow and many.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests
 
+#[path = "common/requests.rs"]
+mod requests;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -12,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use station::admin::answer::{Answer, Piece};
-use station::admin::protocol::{ErrorKind, Request};
+use station::admin::protocol::{ErrorKind, Request, Right};
 use station::admin::rows::{ChangeResult, Labels, RouteRow, VrfRow};
-use station::admin::server::{Call, Limits, MAX_CONNECTIONS, MAX_OWN, QUEUE, Server};
+use station::admin::server::{Call, Groups, Limits, MAX_CONNECTIONS, MAX_OWN, QUEUE, Server};
 use station::events::Reporter;
 use station::tables::VrfKind;
 
@@ -112,11 +115,16 @@ fn control(call: Call) {
 }
 
 fn station() -> Station {
+    station_of(Groups::default())
+}
+
+fn station_of(groups: Groups) -> Station {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("run/station/stationd.sock");
     let (sender, receiver) = crossbeam::channel::bounded::<Call>(QUEUE);
     thread::spawn(move || receiver.iter().for_each(control));
-    let server = Server::bind(&path).unwrap().serve(sender, LIMITS, Reporter::nowhere()).unwrap();
+    let server = Server::bind(&path, groups).unwrap();
+    let server = server.serve(sender, LIMITS, Reporter::nowhere()).unwrap();
     Station { _server: server, _dir: dir, path }
 }
 
@@ -366,7 +374,7 @@ fn sixteen_at_once_and_not_one_more() {
 
 fn start(path: &std::path::Path) -> std::io::Result<Server> {
     let (sender, _) = crossbeam::channel::bounded::<Call>(1);
-    Server::bind(path)?.serve(sender, LIMITS, Reporter::nowhere())
+    Server::bind(path, Groups::default())?.serve(sender, LIMITS, Reporter::nowhere())
 }
 
 #[test]
@@ -396,8 +404,8 @@ fn a_client_that_asks_for_nothing_gives_its_place_back_soon() {
 fn a_socket_is_taken_before_it_is_served() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("stationd.sock");
-    let bound = Server::bind(&path).unwrap();
-    let error = Server::bind(&path).err().expect("a second one is refused");
+    let bound = Server::bind(&path, Groups::default()).unwrap();
+    let error = Server::bind(&path, Groups::default()).err().expect("a second one is refused");
     assert!(error.to_string().contains("another process answers"), "{error}");
     let mut early = Client(BufReader::new(UnixStream::connect(&path).unwrap()));
     early.send(b"{\"v\":1,\"request\":\"show_vrfs\"}\n");
@@ -490,6 +498,80 @@ fn other_users_are_denied_even_where_the_file_lets_them_in() {
     assert!(let_in(&station, 65534, 4242, ""));
     assert!(let_in(&station, 65534, 65534, "24,4242"));
     assert!(let_in(&station, 0, 0, ""));
+}
+
+/// What each request of the table is answered to a user: whether it may, by request.
+fn may(station: &Station, uid: u32, gid: u32, groups: &str) -> Vec<bool> {
+    const SCRIPT: &str = "import json, socket, sys\n\
+        for line in sys.stdin:\n    \
+            connection = socket.socket(socket.AF_UNIX)\n    \
+            try:\n        \
+                connection.connect(sys.argv[1])\n        \
+                connection.sendall(line.encode())\n        \
+                answer = json.loads(connection.makefile().readline())\n    \
+            except PermissionError:\n        \
+                answer = {'error': {'kind': 'denied'}}\n    \
+            print(answer.get('error', {}).get('kind') != 'denied')\n    \
+            connection.close()\n";
+    let groups =
+        if groups.is_empty() { "--clear-groups".into() } else { format!("--groups={groups}") };
+    let mut client = std::process::Command::new("setpriv")
+        .args([format!("--reuid={uid}"), format!("--regid={gid}"), groups])
+        .args(["/usr/bin/python3", "-c", SCRIPT])
+        .arg(&station.path)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines: String = requests::REQUESTS.iter().map(|(text, _)| requests::line(text)).collect();
+    client.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let output = client.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().lines().map(|line| line == "True").collect()
+}
+
+/// Every request, asked by every kind of user.
+#[test]
+#[ignore = "needs root: run by scripts/test"]
+fn who_may_make_which_request() {
+    const READ: u32 = 4242;
+    const ADMIN: u32 = 4243;
+    let all = [Right::Ask, Right::Change, Right::Own];
+    let check = |station: &Station, rows: &[(u32, u32, &str, &[Right])]| {
+        for dir in station.path.ancestors().skip(1).take(3) {
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        for (uid, gid, groups, rights) in rows {
+            let wanted: Vec<bool> =
+                requests::REQUESTS.iter().map(|(_, right)| rights.contains(right)).collect();
+            let who = format!("uid {uid}, gid {gid}, groups {groups}");
+            assert_eq!(may(station, *uid, *gid, groups), wanted, "{who}: {:?}", requests::REQUESTS);
+        }
+    };
+    let both = station_of(Groups { read: Some(READ), admin: Some(ADMIN) });
+    check(
+        &both,
+        &[
+            (0, 0, "", &all),
+            (65534, 65534, "", &[]),
+            (65534, 65534, "0,4", &[]),
+            (65534, READ, "", &all[..1]),
+            (65534, 65534, "4,4242", &all[..1]),
+            (65534, ADMIN, "", &all[..2]),
+            (65534, 65534, "4243,4", &all[..2]),
+            (65534, 65534, "4242,4243", &all[..2]),
+        ],
+    );
+    // However the file is loosened.
+    fs::set_permissions(&both.path, fs::Permissions::from_mode(0o666)).unwrap();
+    check(&both, &[(65534, 65534, "", &[]), (65534, READ, "", &all[..1])]);
+    // Without the groups those of the socket's file ask and change.
+    let neither = station();
+    std::os::unix::fs::chown(&neither.path, None, Some(READ)).unwrap();
+    check(
+        &neither,
+        &[(65534, 65534, "4243", &[]), (65534, 65534, "4242", &all[..2]), (0, 0, "", &all)],
+    );
 }
 
 #[test]

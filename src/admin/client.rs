@@ -135,7 +135,9 @@ fn no_station(socket: &Path, error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::PermissionDenied => Failure::Refused(Refusal::new(
             ErrorKind::Denied,
-            format!("permission denied on {path}: be root or in the socket's group"),
+            format!(
+                "permission denied on {path}: be root, or in the group station-read or station-admin"
+            ),
         )),
         io::ErrorKind::NotFound => Failure::Absent(socket.to_owned()),
         io::ErrorKind::ConnectionRefused => {

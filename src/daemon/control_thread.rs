@@ -17,6 +17,7 @@ use super::datapath::Datapath;
 use super::desk::{Desk, Pause};
 use super::events::{Event, Events};
 use super::failover::{self, Failover};
+use super::heartbeat::Heartbeat;
 use super::holds::Holds;
 use super::port_thread::Done;
 use super::rates::{self, RateBook};
@@ -66,6 +67,7 @@ pub(super) struct Control {
     /// What waits until nothing urgent does.
     pub work: BTreeSet<Work>,
     pub holds: Holds,
+    pub heartbeat: Heartbeat,
     pub config: Arc<Config>,
     /// What the tables say of the ports' interfaces.
     pub applied: Vec<PortFacts>,
@@ -137,6 +139,7 @@ impl Control {
             }
             let event = events.next(self.rests(), !self.work.is_empty());
             let (began, what) = (Instant::now(), event.word());
+            self.heartbeat.turn(began, self.datapath.turns());
             match event {
                 Event::Link(event) => self.links(&event),
                 Event::Peer(event) => self.peers(event, &events.peers),
@@ -280,12 +283,8 @@ impl Control {
             Request::Ping(request) => ping::start(self, request),
             Request::ClearCounters => change::clear_counters(self),
             Request::ConfigHistory => history::history(self),
-            Request::ConfigShow { number, secrets } => {
-                history::show(self, *number, *secrets, &author)
-            }
-            Request::ConfigDiff { from, to, secrets } => {
-                history::diff(self, *from, *to, *secrets, &author)
-            }
+            Request::ConfigShow { number, secrets } => history::show(self, *number, *secrets),
+            Request::ConfigDiff { from, to, secrets } => history::diff(self, *from, *to, *secrets),
             _ => {
                 let order = Order { request, terms, text, by: Some(author) };
                 return self.change_for(order, Some(reply));

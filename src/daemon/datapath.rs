@@ -214,6 +214,12 @@ impl Datapath {
         now_ns().saturating_sub(elapsed)
     }
 
+    /// Turns of each worker's loop and of the slow path's: what goes round, grows.
+    pub fn turns(&self) -> impl Iterator<Item = u64> {
+        let workers = self.counters.iter().map(|worker| worker.work.loops.get());
+        workers.chain([self.slow_counters.turns.get()])
+    }
+
     /// What the engine must know of the ports.
     pub fn facts(&self) -> Vec<PortFacts> {
         self.ports.iter().map(|port| port.facts).collect()

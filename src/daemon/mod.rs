@@ -21,6 +21,7 @@ mod event_stream;
 mod events;
 mod explain;
 mod failover;
+mod heartbeat;
 mod history;
 mod holds;
 mod init;

@@ -219,6 +219,7 @@ impl Body {
         let mut seen = Instant::now();
         while !stop.load(Ordering::Relaxed) {
             self.tables.enter();
+            self.counters.turns.add(1);
             let mut punted = self.take_from_kernel(&mut out);
             for peer in 0..self.peers.len() {
                 punted += self.take(peer, &mut out);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
+use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
@@ -18,6 +19,7 @@ use super::datapath::{self, Datapath, Told};
 use super::desk::Desk;
 use super::events::Events;
 use super::failover::{self, Failover};
+use super::heartbeat::Heartbeat;
 use super::holds::Holds;
 use super::rates::{self, RateBook};
 use super::{
@@ -49,7 +51,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     // Before anything is touched: a second station would take the sessions from the first.
     let path = config.station.socket.clone();
     let socket_failed = |error| StationError::Socket { path: path.clone(), error };
-    let server = Server::bind(&path).map_err(socket_failed)?;
+    let server = Server::bind(&path, server::Groups::of_system()).map_err(socket_failed)?;
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let (config, text, mut book) = Book::open(&file, config, text);
     let plan = datapath::plan(&config)?;
@@ -115,6 +117,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         desk,
         work: BTreeSet::new(),
         holds: Holds::default(),
+        heartbeat: Heartbeat::new(Instant::now()),
         config: config.clone(),
         changes,
         change: None,
@@ -148,7 +151,8 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     }
     info!(station = config.station.name, workers, "forwarding");
     // Without systemd there is no one to notify.
-    drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
+    let status = format!("forwarding on {} ports with {workers} workers", config.ports.len());
+    drop(sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&status)]));
     let (tick_at, worked, resolved) = (Instant::now(), false, false);
     let mut events = Events {
         links,
@@ -172,7 +176,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     report.tell(Event::StationStop { sessions_kept: end == End::SessionsKept });
     control.failover.ledger.stop(now_ms());
     drop(ledger_thread.join());
-    drop(sd_notify::notify(&[sd_notify::NotifyState::Stopping]));
+    drop(sd_notify::notify(&[NotifyState::Stopping]));
     if end == End::SessionsKept {
         control.bird.leave();
         stream_threads.stop();

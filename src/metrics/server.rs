@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use super::classic::classic;
-use crate::admin::server::bind_socket;
+use crate::admin::server::{Groups, bind_socket};
 use crate::config::MetricsAddress;
 
 /// Connections at a time.
@@ -111,7 +111,7 @@ enum Never {}
 fn listen(address: &MetricsAddress, pages: &Pages) -> io::Result<Never> {
     match address {
         MetricsAddress::Unix(path) => {
-            let listener = bind_socket(path)?;
+            let listener = bind_socket(path, &Groups::of_system())?;
             info!(%address, "metrics");
             accept(|| listener.accept().map(|(stream, _)| stream), pages)
         }

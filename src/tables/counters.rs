@@ -234,6 +234,8 @@ impl WorkerCounters {
 /// What the slow path counts: per VIF, the outcome of each punted frame and of each from the kernel.
 #[derive(Debug)]
 pub struct SlowCounters {
+    /// Turns of its loop.
+    pub turns: Counter,
     /// By worker: frames that found its queue full.
     lost: Box<[Counter]>,
     vifs: Box<[[Counter; SlowOutcome::COUNT]]>,
@@ -246,6 +248,7 @@ impl SlowCounters {
     /// Counters for `workers` workers and `vifs` VIFs, all zero.
     pub fn new(workers: usize, vifs: usize) -> Self {
         SlowCounters {
+            turns: Counter::default(),
             lost: (0..workers).map(|_| Counter::default()).collect(),
             vifs: (0..vifs).map(|_| std::array::from_fn(|_| Counter::default())).collect(),
             taps: (0..vifs).map(|_| std::array::from_fn(|_| Counter::default())).collect(),

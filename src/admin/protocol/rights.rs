@@ -5,12 +5,13 @@ use super::Request;
 /// Who may make a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
-    /// Root, the daemon's own user, and members of the group of the socket's file.
+    /// Root, the daemon's own user, and members of `station-read` and `station-admin`.
     Ask,
-    /// The same; the log has a line of it. `ping` is of these: it sends into customers' networks.
+    /// The same but for members of `station-read` alone; the log has a line of it. `ping` is of these: it sends into
+    /// customers' networks.
     Change,
-    /// Root and the daemon's own user; the log has a line of it.
-    Capture,
+    /// Root and the daemon's own user, since it shows customers' traffic or secrets; the log has a line of it.
+    Own,
 }
 
 impl Request {
@@ -23,7 +24,9 @@ impl Request {
     /// Who may make it.
     pub const fn right(&self) -> Right {
         match self {
-            Request::Capture(_) => Right::Capture,
+            Request::Capture(_)
+            | Request::ConfigShow { secrets: true, .. }
+            | Request::ConfigDiff { secrets: true, .. } => Right::Own,
             _ if self.is_change() => Right::Change,
             _ => Right::Ask,
         }

@@ -38,7 +38,7 @@ impl Audit {
         if denied.told_at.is_none_or(|at| now - at >= APART) {
             let count = std::mem::take(&mut denied.count);
             denied.told_at = Some(now);
-            let (request, Peer { uid, pid }) = (request.map(Request::name), peer);
+            let (request, Peer { uid, pid, .. }) = (request.map(Request::name), peer);
             self.report.tell(Event::Denied { request, uid, pid, count });
         }
     }

@@ -6,12 +6,14 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-/// A listener on `path` with mode 0660, in a directory with mode 0755 that is made if needed. A socket
+use super::Groups;
+
+/// A listener on `path` with mode 0660 for `groups`, in a directory with mode 0755 that is made if needed. A socket
 /// file that a dead process left is replaced; one that answers is not.
 ///
 /// # Errors
 /// That another process answers there, or the system's.
-pub fn bind(path: &Path) -> io::Result<UnixListener> {
+pub fn bind(path: &Path, groups: &Groups) -> io::Result<UnixListener> {
     if let Some(dir) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
     }
@@ -32,6 +34,7 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
     let _ = fs::remove_file(&temporary);
     let listener = UnixListener::bind(&temporary)?;
     fs::set_permissions(&temporary, Permissions::from_mode(0o660))
+        .map(|()| groups.admit(&temporary))
         .and_then(|()| fs::rename(&temporary, path))
         .inspect_err(|_| drop(fs::remove_file(&temporary)))?;
     Ok(listener)

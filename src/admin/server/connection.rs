@@ -60,12 +60,15 @@ impl Connection {
                 Err(End::Refused(refusal)) => return self.refuse_at_once(&refusal),
             };
             let answer = match protocol::decode(&line) {
-                Ok((request, _)) if request.right() == Right::Capture && !peer.is_own() => {
+                Ok((request, _)) if !peer.may(request.right()) => {
                     tracing::warn!(uid = peer.uid, pid = peer.pid, ?request, "denied");
                     audit.denied(Some(&request), peer);
-                    let message =
-                        "a capture shows customers' traffic: be root or the station's own user";
-                    Answer::refused(ErrorKind::Denied, message)
+                    // What follows may be a text: it must not be taken for requests.
+                    let refusal = Refusal::new(ErrorKind::Denied, denied(request.right()));
+                    if request.octets() > 0 {
+                        return self.refuse_at_once(&refusal);
+                    }
+                    Answer::Refused(refusal)
                 }
                 Ok((request, terms)) => {
                     let text = match self.receive_text(request.octets()) {
@@ -75,7 +78,7 @@ impl Connection {
                     };
                     let author = match request.right() {
                         Right::Ask => author::bare(peer),
-                        Right::Change | Right::Capture => author::of(peer),
+                        Right::Change | Right::Own => author::of(peer),
                     };
                     let asked = (request.right() != Right::Ask)
                         .then(|| Asked::new(&request, &author, &terms));
@@ -273,6 +276,16 @@ impl Connection {
     pub(super) fn refuse_at_once(&mut self, refusal: &Refusal) {
         // The client may have gone.
         let _ = self.write(&Line::<Row>::refused(refusal.clone()));
+    }
+}
+
+/// What a peer is told who has not the right.
+const fn denied(right: Right) -> &'static str {
+    match right {
+        Right::Own => "this shows customers' traffic or secrets: be root or the station's own user",
+        Right::Ask | Right::Change => {
+            "this changes something: be root or in the group station-admin"
+        }
     }
 }
 

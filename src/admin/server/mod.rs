@@ -6,6 +6,7 @@ mod audit;
 mod author;
 mod bind;
 mod connection;
+mod groups;
 mod peer;
 
 use std::io;
@@ -24,6 +25,7 @@ use crate::history::Author;
 use audit::Audit;
 pub use bind::bind as bind_socket;
 use connection::Connection;
+pub use groups::Groups;
 
 /// Connections at a time of all but root and the daemon's own user.
 pub const MAX_CONNECTIONS: usize = 16;
@@ -95,16 +97,18 @@ pub struct Server {
     listener: Arc<UnixListener>,
     accepting: Option<JoinHandle<()>>,
     path: PathBuf,
+    groups: Groups,
 }
 
 impl Server {
-    /// Makes the socket, which nobody else may have: what connects waits until it is served.
+    /// Makes the socket, which nobody else may have: what connects waits until it is served. Members of `groups` may
+    /// connect.
     ///
     /// # Errors
     /// That another process answers there, or the system's.
-    pub fn bind(path: &Path) -> io::Result<Server> {
-        let listener = Arc::new(bind::bind(path)?);
-        Ok(Server { listener, accepting: None, path: path.to_owned() })
+    pub fn bind(path: &Path, groups: Groups) -> io::Result<Server> {
+        let listener = Arc::new(bind::bind(path, &groups)?);
+        Ok(Server { listener, accepting: None, path: path.to_owned(), groups })
     }
 
     /// Serves the socket: requests of all connections go to `calls`; those that change something, and those who may
@@ -119,9 +123,10 @@ impl Server {
         report: Reporter,
     ) -> io::Result<Server> {
         let (listener, socket) = (Arc::clone(&self.listener), self.path.clone());
+        let groups = self.groups;
         let accepting = thread::Builder::new()
             .name("admin".to_owned())
-            .spawn(move || accept(&listener, &socket, &calls, limits, &Audit::new(report)))?;
+            .spawn(move || accept(&listener, &socket, groups, &calls, limits, &Audit::new(report)))?;
         self.accepting = Some(accepting);
         Ok(self)
     }
@@ -143,6 +148,7 @@ impl Drop for Server {
 fn accept(
     listener: &UnixListener,
     path: &Path,
+    groups: Groups,
     calls: &Sender<Call>,
     limits: Limits,
     audit: &Audit,
@@ -173,7 +179,7 @@ fn accept(
         }
         let (path, calls, audit) = (path.to_owned(), calls.clone(), audit.clone());
         let spawned = thread::Builder::new().name("admin-client".to_owned()).spawn(move || {
-            match peer::check(connection.stream(), &path, &audit) {
+            match peer::check(connection.stream(), &path, &groups, &audit) {
                 Ok(peer) => connection.serve(&calls, peer, &audit),
                 Err(refusal) => connection.refuse_at_once(&refusal),
             }

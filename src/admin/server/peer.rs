@@ -1,6 +1,5 @@
-//! Who is at the other end of a connection: root, the daemon's own user, or a member of the group
-//! that the socket file belongs to. The file's mode says the same; this holds where someone loosened
-//! it.
+//! Who is at the other end of a connection, and what it may: root and the daemon's own user all, others by the groups
+//! that they are in ([`Groups`]). The file's mode keeps out who may do nothing; this holds where someone loosened it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,8 +9,9 @@ use std::path::Path;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Pid, geteuid};
 
+use super::Groups;
 use super::audit::Audit;
-use crate::admin::protocol::{ErrorKind, Refusal};
+use crate::admin::protocol::{ErrorKind, Refusal, Right};
 
 /// A peer that may ask.
 #[derive(Clone, Copy, Debug)]
@@ -20,12 +20,18 @@ pub(super) struct Peer {
     pub(super) uid: u32,
     /// Its process.
     pub(super) pid: i32,
+    /// It may change something, too.
+    changes: bool,
 }
 
 impl Peer {
-    /// Whether it is root or the daemon's own user.
-    pub(super) fn is_own(&self) -> bool {
-        is_own_user(self.uid)
+    /// Whether it has a right. Who is let in may ask.
+    pub(super) fn may(&self, right: Right) -> bool {
+        match right {
+            Right::Ask => true,
+            Right::Change => self.changes,
+            Right::Own => is_own_user(self.uid),
+        }
     }
 }
 
@@ -39,39 +45,49 @@ fn is_own_user(uid: u32) -> bool {
 }
 
 /// Lets a peer in or says why not.
-pub(super) fn check(stream: &UnixStream, socket: &Path, audit: &Audit) -> Result<Peer, Refusal> {
+pub(super) fn check(
+    stream: &UnixStream,
+    socket: &Path,
+    groups: &Groups,
+    audit: &Audit,
+) -> Result<Peer, Refusal> {
     let denied = |message: String| Refusal::new(ErrorKind::Denied, message);
     let peer = socket_peercred(stream)
         .map_err(|error| denied(format!("the peer's credentials are unknown: {error}")))?;
-    let uid = peer.uid.as_raw();
-    let allowed = is_own_user(uid)
-        || fs::metadata(socket).is_ok_and(|file| {
-            peer.gid.as_raw() == file.gid() || in_group(peer.pid, uid, file.gid())
-        });
-    let peer = Peer { uid, pid: peer.pid.as_raw_pid() };
-    if allowed {
+    let (uid, pid) = (peer.uid.as_raw(), peer.pid.as_raw_pid());
+    let own = is_own_user(uid);
+    let of_peer = if own { Vec::new() } else { groups_of(peer.pid, uid, peer.gid.as_raw()) };
+    let is_in = |group: Option<u32>| group.is_some_and(|group| of_peer.contains(&group));
+    let file = fs::metadata(socket).ok().map(|file| file.gid());
+    let may_ask = own || is_in(file) || is_in(groups.read) || is_in(groups.admin);
+    let changes = own || if groups.admin.is_some() { is_in(groups.admin) } else { is_in(file) };
+    let peer = Peer { uid, pid, changes };
+    if may_ask {
         Ok(peer)
     } else {
-        tracing::warn!(uid, pid = peer.pid, "admin connection denied");
+        tracing::warn!(uid, pid, "admin connection denied");
         audit.denied(None, peer);
         Err(denied(format!("user {uid} is not in the group of {}", socket.display())))
     }
 }
 
-/// Whether the process has `gid` among its supplementary groups. Its user has to be the same as when
-/// it connected, so that a process which got the same number later does not stand in for it.
-fn in_group(pid: Pid, uid: u32, gid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{}/status", pid.as_raw_pid()))
-        .is_ok_and(|status| status_in_group(&status, uid, gid))
+/// The process's groups: `gid`, and the supplementary ones. Its user has to be the same as when it connected, so that
+/// a process which got the same number later does not stand in for it.
+fn groups_of(pid: Pid, uid: u32, gid: u32) -> Vec<u32> {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_pid()));
+    let mut groups = supplementary(&status.unwrap_or_default(), uid);
+    groups.push(gid);
+    groups
 }
 
-fn status_in_group(status: &str, uid: u32, gid: u32) -> bool {
+fn supplementary(status: &str, uid: u32) -> Vec<u32> {
     let numbers = |key: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
         line.split_whitespace().filter_map(|number| number.parse::<u32>().ok())
     };
     // "Uid:" lists the real, effective, saved and file system user (proc_pid_status(5)).
-    numbers("Uid:").nth(1) == Some(uid) && numbers("Groups:").any(|group| group == gid)
+    let same = numbers("Uid:").nth(1) == Some(uid);
+    if same { numbers("Groups:").collect() } else { Vec::new() }
 }
 
 #[cfg(test)]
@@ -81,10 +97,8 @@ mod tests {
     #[test]
     fn groups_count_for_the_same_user_only() {
         let status = "Name:\tx\nUid:\t7\t1000\t7\t7\nGid:\t5\t5\t5\t5\nGroups:\t4 24 5000 \n";
-        assert!(status_in_group(status, 1000, 24));
-        assert!(!status_in_group(status, 1000, 5));
-        assert!(!status_in_group(status, 7, 24));
-        assert!(!status_in_group(status, 1000, 500));
-        assert!(!status_in_group("", 0, 0));
+        assert_eq!(supplementary(status, 1000), [4, 24, 5000]);
+        assert!(supplementary(status, 7).is_empty());
+        assert!(supplementary("", 0).is_empty());
     }
 }

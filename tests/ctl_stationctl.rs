@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use station::admin::answer::Answer;
 use station::admin::protocol::{ErrorKind, Request, Terms};
 use station::admin::rows::*;
-use station::admin::server::{Call, Limits, QUEUE, Server};
+use station::admin::server::{Call, Groups, Limits, QUEUE, Server};
 use station::events::Reporter;
-use station::tables::{PortRole, SourceCheck, VifKind};
+use station::tables::{PortRole, SourceCheck, VifKind, VrfKind};
 
 struct Station {
     _server: Server,
@@ -92,6 +92,14 @@ fn answer(request: Request, yes: bool) -> Answer {
             origin: "static".into(),
             action: "forward".into(),
             via: vec![member("a", 3, "reachable"), member("b", 1, "unresolved")],
+        }]),
+        Request::ShowVrfs => Answer::rows([VrfRow {
+            name: "vpc-a".into(),
+            kind: VrfKind::Vpc,
+            labels: Labels::default(),
+            vifs: 1,
+            ipv4_routes: 2,
+            ipv6_routes: 3,
         }]),
         Request::ShowNeighbors => Answer::rows(Vec::<NeighborRow>::new()),
         Request::ShowCounters(_) => Answer::rows([CounterRow {
@@ -242,8 +250,8 @@ fn station() -> Station {
             call.reply.send(answer(call.request, yes));
         }
     });
-    let server =
-        Server::bind(&path).unwrap().serve(sender, Limits::default(), Reporter::nowhere()).unwrap();
+    let server = Server::bind(&path, Groups::default()).unwrap();
+    let server = server.serve(sender, Limits::default(), Reporter::nowhere()).unwrap();
     Station { _server: server, _dir: dir, path, requests, with }
 }
 
@@ -616,14 +624,43 @@ fn a_reader_that_leaves_early_is_no_error() {
     }
 }
 
+/// What a shell is offered for the last of the words; options where it begins like one.
+fn completed(words: &[&str]) -> Vec<String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_stationctl"))
+        .env("COMPLETE", "bash")
+        .env("_CLAP_IFS", "\n")
+        .env("_CLAP_COMPLETE_INDEX", words.len().to_string())
+        .args(["--", "stationctl"])
+        .args(words)
+        .output()
+        .unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let offered = String::from_utf8(output.stdout).unwrap();
+    let wanted = |word: &&str| word.starts_with('-') == words.last().unwrap().starts_with('-');
+    offered.lines().filter(wanted).map(str::to_owned).collect()
+}
+
 #[test]
-fn completions_know_the_commands() {
+fn completions_know_the_commands_and_the_stations_names() {
     let station = station();
     for shell in ["bash", "zsh", "fish"] {
         let script = station.text(&format!("completions {shell}"));
-        for word in ["neighbors", "dry-run", "source-check"] {
-            assert!(script.contains(word), "{shell}: {word}");
-        }
+        assert!(script.contains("COMPLETE=") && script.contains("stationctl"), "{shell}: {script}");
     }
+    let socket = station.path.to_str().unwrap();
+    assert_eq!(completed(&["show", "nei"]), ["neighbors"]);
+    assert_eq!(completed(&["reload", "--dry"]), ["--dry-run"]);
+    // Names that the station has, of VIFs wherever one is asked for.
+    let vifs = completed(&["--socket", socket, "show", "bgp", ""]);
+    assert_eq!(completed(&["--socket", socket, "show", "drops", "--vif", ""]), vifs);
+    assert_eq!(completed(&["--socket", socket, "vif", "up", ""]), vifs);
+    assert!(vifs.contains(&"a".to_owned()), "{vifs:?}");
+    assert_eq!(completed(&["--socket", socket, "vif", "add", ""]), [] as [&str; 0]);
+    assert_eq!(completed(&["--socket", socket, "show", "routes", "--vrf", "vpc"]), ["vpc-a"]);
+    assert_eq!(completed(&["--socket", socket, "capture", "--port", "cu"]), ["cust0"]);
+    // Without a station there are none, and nobody waits or reads of it.
+    let began = std::time::Instant::now();
+    assert_eq!(completed(&["--socket", "/nonexistent", "vif", "up", ""]), [] as [&str; 0]);
+    assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
     assert!(station.text("--help").contains("Exit codes: 0 done; 1 refused"));
 }

@@ -153,6 +153,18 @@ mod tests {
         assert!(std::thread::spawn(work).join().unwrap());
     }
 
+    /// The unit of the package gives what is kept, no more and no less.
+    #[test]
+    fn the_unit_has_the_capabilities_that_are_kept() {
+        let unit = include_str!("../../scripts/package/station.stationd.service");
+        let lines = unit.lines().filter_map(|line| line.strip_prefix("CapabilityBoundingSet="));
+        let words = lines.flat_map(str::split_whitespace);
+        let set: CapabilitySet = words
+            .map(|word| CapabilitySet::from_name(word.strip_prefix("CAP_").unwrap()).unwrap())
+            .collect();
+        assert_eq!(set, KEPT, "{:?}", set.symmetric_difference(KEPT));
+    }
+
     #[test]
     fn a_thread_gives_away_what_it_does_not_keep_and_the_others_stay_as_they_are() {
         let before = capabilities(None).unwrap();

@@ -24,12 +24,15 @@ use crate::admin::protocol::{
     BgpDirection, CounterFilter, Family, LookupRequest, RateScope, Request, RouteFilter, Terms,
 };
 
+/// The admin socket of a station that names no other.
+pub(super) const SOCKET: &str = "/run/station/stationd.sock";
+
 /// Shows and changes what a running station does
 #[derive(Parser, Debug)]
 #[command(name = "stationctl", version, after_long_help = JSON_HELP)]
 pub(super) struct Args {
     /// The station's admin socket
-    #[arg(long, global = true, value_name = "PATH", default_value = "/run/station/stationd.sock")]
+    #[arg(long, global = true, value_name = "PATH", default_value = SOCKET)]
     pub(super) socket: PathBuf,
     /// Print JSON instead of tables: numbers are exact, names are stable
     #[arg(long, global = true)]

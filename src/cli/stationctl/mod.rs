@@ -4,6 +4,7 @@
 mod args;
 mod bgp;
 mod capture;
+mod complete;
 mod config;
 mod customer;
 mod drops;
@@ -24,7 +25,7 @@ mod units;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -68,6 +69,7 @@ impl From<io::Error> for Failure {
 /// Runs the command line and gives the exit code: 0 done, 1 refused by the station, 2 wrong usage
 /// (given by the argument parser), 3 the station cannot be reached.
 pub fn run() -> ExitCode {
+    complete::answer_shell();
     let args = Args::parse();
     let mut out = io::BufWriter::new(io::stdout().lock());
     let result = command(&args, &mut out).and_then(|()| Ok(out.flush()?));
@@ -95,9 +97,7 @@ pub fn run() -> ExitCode {
 fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
     let (request, terms) = match &args.command {
         Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut Args::command(), "stationctl", &mut script);
-            return Ok(out.write_all(&script)?);
+            return Ok(complete::script(*shell, out)?);
         }
         Command::Station(StationCommand::Capture(capture)) => return capture.run(args, out),
         Command::Station(StationCommand::Events(events)) => return events.run(args, out),

@@ -1,0 +1,120 @@
+//! Completion in a shell. The shell's script runs `stationctl` itself (`COMPLETE=bash`), which completes commands and
+//! options, and VIFs, VRFs and ports by the names that the running station has. Without a station there are none.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use clap::{Command, CommandFactory};
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+use clap_complete::env::Shells;
+use clap_complete::{CompleteEnv, Shell};
+use serde::Deserialize;
+
+use super::args::{Args, SOCKET};
+use crate::admin::client::{Client, Failure};
+use crate::admin::protocol::Request;
+
+/// How long somebody who pressed a key waits for the station.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// The variable by which a shell's script asks.
+const VARIABLE: &str = "COMPLETE";
+
+/// Answers a shell that asks for completions, and ends the process then.
+pub(super) fn answer_shell() {
+    CompleteEnv::with_factory(command).var(VARIABLE).complete();
+}
+
+/// Prints what a shell runs to have commands completed.
+///
+/// # Errors
+/// The writer's.
+pub(super) fn script(shell: Shell, out: &mut dyn Write) -> io::Result<()> {
+    let (name, word) = ("stationctl", shell.to_string());
+    let shells = Shells::builtins();
+    let completer = shells.completer(&word).ok_or(io::ErrorKind::Unsupported)?;
+    completer.write_registration(VARIABLE, name, name, name, out)
+}
+
+/// The command line, with completers for all arguments that name a thing of the station.
+fn command() -> Command {
+    with_names(Args::command(), "")
+}
+
+/// `of`: the command above. `vif up NAME` names a VIF as `--vif NAME` does; `vif add NAME` names none that is there.
+fn with_names(command: Command, of: &str) -> Command {
+    let (name, is_add) = (command.get_name().to_owned(), command.get_name() == "add");
+    let command = command.mut_args(|arg| {
+        let thing = match arg.get_id().as_str() {
+            "name" if is_add => return arg,
+            "name" => of,
+            id => id,
+        };
+        let request = match thing {
+            "vif" => Request::ShowVifs,
+            "vrf" => Request::ShowVrfs,
+            "port" => Request::ShowPorts,
+            _ => return arg,
+        };
+        arg.add(ArgValueCompleter::new(move |current: &OsStr| candidates(current, &request)))
+    });
+    command.mut_subcommands(|command| with_names(command, &name))
+}
+
+/// A row, whatever else it has.
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+fn candidates(current: &OsStr, request: &Request) -> Vec<CompletionCandidate> {
+    let Some(begun) = current.to_str() else { return Vec::new() };
+    let (sender, names) = channel();
+    let (socket, request) = (socket(std::env::args_os()), request.clone());
+    // A thread of its own, for a station may be there and not answer. It ends with the process.
+    thread::spawn(move || drop(sender.send(names_of(&socket, &request))));
+    let names = names.recv_timeout(PATIENCE).ok().and_then(Result::ok).unwrap_or_default();
+    names.into_iter().filter(|name| name.starts_with(begun)).map(CompletionCandidate::new).collect()
+}
+
+fn names_of(socket: &Path, request: &Request) -> Result<Vec<String>, Failure> {
+    let mut client = Client::connect(socket, request)?;
+    let mut names = Vec::new();
+    while let Some(line) = client.line::<Named>()? {
+        names.extend(line.rows.into_iter().map(|row| row.name));
+    }
+    Ok(names)
+}
+
+/// The socket that the command line names so far.
+fn socket(words: impl Iterator<Item = OsString>) -> PathBuf {
+    let words: Vec<OsString> = words.collect();
+    let beside = words.windows(2).find(|pair| pair[0] == "--socket").map(|pair| pair[1].clone());
+    let within = || {
+        let word = words.iter().filter_map(|word| word.to_str()?.strip_prefix("--socket=")).next();
+        word.map(OsString::from)
+    };
+    beside.or_else(within).map_or_else(|| SOCKET.into(), PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_socket_is_the_one_on_the_line() {
+        let of = |line: &str| socket(line.split(' ').map(OsString::from));
+        assert_eq!(of("stationctl -- stationctl show vifs"), Path::new(SOCKET));
+        assert_eq!(of("stationctl -- stationctl --socket /a show"), Path::new("/a"));
+        assert_eq!(of("stationctl -- stationctl show --socket=/b"), Path::new("/b"));
+        assert_eq!(of("stationctl --socket"), Path::new(SOCKET));
+    }
+
+    #[test]
+    fn the_command_line_with_completers_is_whole() {
+        command().debug_assert();
+    }
+}

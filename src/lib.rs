@@ -62,7 +62,7 @@
 //! | drop reason | one line in [`tables::verdict`], one `burst.drop`, one test in `tests/bad_input/` |
 //! | packet stage | one file in [`stage`], one line in [`path`]; between `group` and `rewrite` in its list of filtered stages, with `concerns` and `verdict` ([`stage::filter`]); what it looked at, in words, in `daemon/explain/words.rs` |
 //! | kind of port | an `impl` of [`port::Port`] |
-//! | setting | [`config::model`], its parser with an error that says what to write, `scripts/station.toml` |
+//! | setting | [`config::model`], its parser with an error that says what to write, station.toml(5) |
 //! | kind of event | [`events::Event`], told where it is noticed; the manual's page is generated from it |
 //! | question to the daemon | [`admin::protocol`], and a row type with units in its names |
 //! | metric | a line in [`metrics`]' families, and its samples in their page; station-metrics(7) follows |

@@ -1,9 +1,15 @@
-//! Keeps the manual's pages of counters and events, station-counters(7) and station-events(7), what the code says:
-//! they are generated here.
+//! Keeps the manual what the code says: the pages of counters and events, station-counters(7) and station-events(7), are
+//! generated here; that of the configuration, station.toml(5), has the fields that the parser knows; and every request of
+//! the admin socket has its right.
 
-#![allow(clippy::unwrap_used)] // helpers of tests
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests
 
+#[path = "common/requests.rs"]
+mod requests;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::path::Path;
 
 use station::bird::Cause;
 use station::events::{CAPACITY, Kind, OF_ONE_VIF};
@@ -408,4 +414,117 @@ fn the_manuals_events_are_events() {
 #[test]
 fn text_is_no_request_and_no_escape() {
     assert_eq!(mdoc("'x' a\\b. .Sh `y z` is."), "\\&'x' a\\eb.\n\\&.Sh \\fBy z\\fP is.\n");
+}
+
+/// A configuration with a field in each table that nobody knows: the parser's errors list those that it knows.
+const UNKNOWN: &str = r#"
+"?" = 1
+[station]
+"?" = 1
+[events]
+"?" = 1
+[[port]]
+"?" = 1
+name = "p"
+interface = "eth1"
+role = "core"
+[[vrf]]
+"?" = 1
+name = "a"
+kind = "vpc"
+[[vif]]
+"?" = 1
+name = "v"
+port = "p"
+vlan = 1
+vrf = "a"
+addresses = ["10.0.0.1/30"]
+bfd = { "?" = 1 }
+[[vif.bgp]]
+"?" = 1
+peer = "10.0.0.2"
+peer_as = 65001
+local_as = 64512
+preference = [{ "?" = 1, community = "1:1", local_preference = 1 }]
+[[route]]
+"?" = 1
+vrf = "a"
+prefix = "10.1.0.0/16"
+via = [{ "?" = 1, address = "10.0.0.2" }]
+[[route_list]]
+"?" = 1
+vrf = "a"
+file = "/dev/null"
+via = [{ address = "10.0.0.2" }]
+[[neighbor]]
+"?" = 1
+vif = "v"
+address = "10.0.0.2"
+mac = "02:00:00:00:00:01"
+"#;
+
+/// The parser's fields by table, as `vif.bgp`; those of inline tables as `preference.community`.
+fn fields() -> BTreeMap<String, BTreeSet<String>> {
+    let error = station::config::parse(UNKNOWN, Path::new("/")).unwrap_err();
+    let mut fields: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for problem in error.problems() {
+        let Some(list) = problem.help_text().strip_prefix("the fields here are ") else { continue };
+        let path = problem.field().replace("[0]", "");
+        let table = path.trim_end_matches('?').trim_end_matches('.');
+        let (table, prefix) = match table {
+            "vif.bfd" => ("vif", "bfd."),
+            "vif.bgp.preference" => ("vif.bgp", "preference."),
+            "route.via" => ("route", "via."),
+            table => (table, ""),
+        };
+        let names = list.split(", ").map(|name| format!("{prefix}{name}"));
+        fields.entry(table.to_owned()).or_default().extend(names);
+    }
+    fields
+}
+
+#[test]
+fn the_page_of_the_configuration_has_the_parsers_fields() {
+    let page = include_str!("../scripts/man/station.toml.5");
+    let mut described: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut table = String::new();
+    for line in page.lines() {
+        if let Some(title) = line.strip_prefix(".Ss ") {
+            table = title.trim_matches(['[', ']']).to_owned();
+        } else if let (false, Some(item)) = (table.is_empty(), line.strip_prefix(".It Cm ")) {
+            let (name, rest) = item.split_once(" Pq ").expect(line);
+            // What is not required has a default, or says when it stands.
+            let complete = ["required", "default", "as in", "array of", "\\(dq"];
+            assert!(complete.iter().any(|word| rest.contains(word)), "{line}");
+            let new = described.entry(table.clone()).or_default().insert(name.to_owned());
+            assert!(new, "twice: {line}");
+        }
+    }
+    let mut fields = fields();
+    let tables = fields.remove("").unwrap_or_default();
+    let sections: BTreeSet<String> =
+        fields.keys().filter(|key| !key.contains('.')).cloned().collect();
+    assert_eq!(tables, sections, "tables of the document");
+    assert_eq!(described, fields, "left: station.toml(5); right: the parser");
+}
+
+/// The names that the protocol knows: its error about an unknown one lists them.
+fn known() -> BTreeSet<String> {
+    let error =
+        station::admin::protocol::decode(requests::line(r#""request":"?""#).as_bytes()).err();
+    let message = error.map(|refusal| refusal.message).unwrap_or_default();
+    let (_, list) = message.split_once("expected one of").unwrap_or_default();
+    list.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_request_has_its_right() {
+    let mut named = BTreeSet::new();
+    for (request, right) in requests::REQUESTS {
+        let decoded = station::admin::protocol::decode(requests::line(request).as_bytes());
+        let (decoded, _) = decoded.unwrap_or_else(|error| panic!("{request}: {error}"));
+        assert_eq!(decoded.right(), *right, "{request}");
+        named.insert(request.split('"').nth(3).unwrap().to_owned());
+    }
+    assert_eq!(named, known(), "left: tests/common/requests.rs; right: the protocol");
 }

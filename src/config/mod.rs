@@ -1,6 +1,6 @@
 //! The configuration file: from text to a validated [`Config`]. The whole file is refused where
-//! anything in it is wrong, with every error found at its line; `scripts/station.toml` is the
-//! reference that shows every field.
+//! anything in it is wrong, with every error found at its line; station.toml(5) is the reference of
+//! every field.
 
 mod address;
 mod bgp;

@@ -44,7 +44,7 @@ pub(super) fn station(fields: Option<Fields<'_>>) -> StationConfig {
         station.name = name.value.to_owned();
     }
     station.router_id = router_id(&station.name);
-    if fields.has("router_id")
+    if fields.string("router_id").is_some()
         && let Some(id) = fields.need_parsed::<Ipv4Addr>("router_id", "10.0.0.1", "a router id")
     {
         station.router_id = id.value;

@@ -1,7 +1,6 @@
 //! Every request that the admin protocol has, and who may make it.
 
 use station::admin::protocol::{self, Right};
-use std::collections::BTreeSet;
 
 /// A request without its version and the text that may follow it, and its right.
 pub const REQUESTS: &[(&str, Right)] = &[
@@ -21,6 +20,15 @@ pub const REQUESTS: &[(&str, Right)] = &[
     (r#""request":"show_outages","since_s":1"#, Right::Ask),
     (r#""request":"show_sla","since_s":1"#, Right::Ask),
     (r#""request":"capture","direction":"both","snap":64"#, Right::Own),
+    (r#""request":"events""#, Right::Ask),
+    (
+        r#""request":"explain","vif":"a","packet":{"from":"10.0.0.1","to":"10.0.0.2","protocol":1,"ttl":64}"#,
+        Right::Ask,
+    ),
+    (
+        r#""request":"ping","vif":"a","address":"10.0.0.1","size":56,"timeout_ms":1,"plan":{"ping":{"count":1,"interval_ms":1,"ttl":64}}"#,
+        Right::Change,
+    ),
     (r#""request":"lookup","vrf":"a","address":"10.0.0.1""#, Right::Ask),
     (
         r#""request":"route_add","vrf":"a","prefix":"10.0.0.0/8","action":"blackhole""#,
@@ -56,12 +64,4 @@ pub const REQUESTS: &[(&str, Right)] = &[
 /// Its line, with the newline.
 pub fn line(request: &str) -> String {
     format!("{{\"v\":{},{request}}}\n", protocol::VERSION)
-}
-
-/// The names that the protocol knows: its error about an unknown one lists them.
-pub fn known() -> BTreeSet<String> {
-    let error = protocol::decode(line(r#""request":"?""#).as_bytes()).err();
-    let message = error.map(|refusal| refusal.message).unwrap_or_default();
-    let (_, list) = message.split_once("expected one of").unwrap_or_default();
-    list.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }

@@ -284,7 +284,7 @@ const fn denied(right: Right) -> &'static str {
     match right {
         Right::Own => "this shows customers' traffic or secrets: be root or the station's own user",
         Right::Ask | Right::Change => {
-            "this changes something: be root or in the group station-admin"
+            "this changes or sends something: be root or in the group station-admin"
         }
     }
 }

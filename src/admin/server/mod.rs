@@ -124,9 +124,9 @@ impl Server {
     ) -> io::Result<Server> {
         let (listener, socket) = (Arc::clone(&self.listener), self.path.clone());
         let groups = self.groups;
-        let accepting = thread::Builder::new()
-            .name("admin".to_owned())
-            .spawn(move || accept(&listener, &socket, groups, &calls, limits, &Audit::new(report)))?;
+        let accepting = thread::Builder::new().name("admin".to_owned()).spawn(move || {
+            accept(&listener, &socket, groups, &calls, limits, &Audit::new(report))
+        })?;
         self.accepting = Some(accepting);
         Ok(self)
     }

@@ -124,6 +124,9 @@ fn new_vif() -> VifAdd {
         source_check: Some(SourceCheck::Loose),
         pcp: Some(5),
         down: true,
+        customer: Some("acme \"x\"".into()),
+        description: None,
+        circuit: Some("DX-9".into()),
     }
 }
 
@@ -135,6 +138,8 @@ fn a_vif_comes_goes_and_comes_up() {
     assert_eq!((&*vif.name, vif.mtu, vif.up, vif.pcp), ("n", 1400, false, Pcp::Set(5)));
     assert_eq!((vif.tags.inner, vif.tags.service), (Some(4), true));
     assert_eq!((vif.source_check, vif.addresses.len()), (SourceCheck::Loose, 2));
+    let labels = (vif.labels.customer.as_deref(), vif.labels.circuit.as_deref());
+    assert_eq!(labels, (Some("acme \"x\""), Some("DX-9")));
     let up = edit::vif_set_up(&text, "n", true).unwrap();
     assert_eq!(up, text.replace("up = false", "up = true"));
     let gone = edit::vif_del(&up, &config(&up), "n").unwrap();
@@ -245,6 +250,9 @@ fn a_new_table_does_not_come_between_a_vif_and_its_sessions() {
         source_check: None,
         pcp: None,
         down: false,
+        customer: None,
+        description: None,
+        circuit: None,
     };
     let text = edit::vif_add(&text, &new).unwrap();
     let sessions = |text: &str, name: &str| {

@@ -110,6 +110,15 @@ pub struct VifAdd {
     /// Starts administratively down.
     #[serde(default)]
     pub down: bool,
+    /// The customer whose it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer: Option<String>,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The circuit, order or service that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circuit: Option<String>,
 }
 
 /// Why a change cannot be made.
@@ -179,6 +188,13 @@ pub fn vif_add(text: &str, vif: &VifAdd) -> Result<String, EditError> {
     let mut document = read(text)?;
     let mut table = Table::new();
     table["name"] = value(&vif.name);
+    let labels =
+        [("customer", &vif.customer), ("description", &vif.description), ("circuit", &vif.circuit)];
+    for (key, label) in labels {
+        if let Some(label) = label {
+            table[key] = value(label);
+        }
+    }
     table["port"] = value(&vif.port);
     table["vlan"] = value(&vif.vlan);
     if vif.service_tag {

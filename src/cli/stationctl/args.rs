@@ -32,7 +32,7 @@ pub(super) const SOCKET: &str = "/run/station/stationd.sock";
 #[command(name = "stationctl", version, after_long_help = JSON_HELP)]
 pub(super) struct Args {
     /// The station's admin socket
-    #[arg(long, global = true, value_name = "PATH", default_value = SOCKET)]
+    #[arg(long, global = true, value_name = "PATH", env = "STATION_SOCKET", default_value = SOCKET)]
     pub(super) socket: PathBuf,
     /// Print JSON instead of tables: numbers are exact, names are stable
     #[arg(long, global = true)]

@@ -237,6 +237,15 @@ pub(super) struct NewVif {
     /// Leave it down
     #[arg(long)]
     down: bool,
+    /// The customer whose it is
+    #[arg(long, value_name = "TEXT")]
+    customer: Option<String>,
+    /// What it is for
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// The circuit, order or service that it belongs to
+    #[arg(long, value_name = "TEXT")]
+    circuit: Option<String>,
 }
 
 /// A next hop: `10.0.0.2`, `10.0.0.2,3` or `fe80::2%vif,3`.
@@ -287,6 +296,9 @@ impl Vif {
                 source_check: vif.source_check,
                 pcp: vif.pcp,
                 down: vif.down,
+                customer: vif.customer.clone(),
+                description: vif.description.clone(),
+                circuit: vif.circuit.clone(),
             }),
             Vif::Del { name } => Request::VifDel(named(name)),
             Vif::Up { name } => Request::VifUp(named(name)),

@@ -11,12 +11,11 @@ import case
 import lab
 import peers
 import station
-import traffic
 from case import HOSTS, Stream, expect, replaced, require, wait_until
-from frames import Raw, datagram, eth, udp, ipv4, ETH_IPV4, UDP
+from frames import ETH_IPV4, UDP, Raw, datagram, eth, ipv4, udp
 
 MANUAL = lab.ROOT / "scripts/man/station-operations.7"
-A, VPC, PEER = HOSTS["a"], HOSTS["vpc-a"], "169.254.0.2"
+A, PEER = HOSTS["a"], "169.254.0.2"
 VIF = 'addresses = ["169.254.0.1/30", "fd00:a::1/64"]'
 SESSION = f"""customer = "Acme Ltd"
 
@@ -32,7 +31,6 @@ def begin():
     case.fresh(replaced(case.lab_config(), (VIF, f"{VIF}\n{SESSION}")))
     UNDO.enter_context(peers.Router("a", 65001, {4: ["10.99.0.0/16", "0.0.0.0/0"]}))
     wait_until(lambda: peers.established("a"), 60, "a's session")
-    station.ctl("vif", "set", "e", "circuit=DX-1", "--comment", "order 4711")
 
 
 def end():
@@ -96,9 +94,13 @@ def wrong_as(commands):
 
 def with_traffic(words):
     def check(commands):
-        with Stream(A, traffic.address(VPC, 4), pps=500, seconds=20):
+        with Stream("a", "vpc-a", pps=500, seconds=20):
             shows(words)(commands)
     return check
+
+
+def ordered():
+    station.ctl("vif", "set", "e", "circuit=DX-1", "--comment", "order 4711")
 
 
 def rollback(commands):
@@ -139,7 +141,7 @@ def new_customer(commands):
 
 
 def captured(commands):
-    with Stream(A, traffic.address(VPC, 4), pps=100, seconds=20):
+    with Stream("a", "vpc-a", pps=100, seconds=20):
         run(*commands)
     require((lab.RUN / "a.pcapng").stat().st_size > 300, "the capture's frames")
 
@@ -155,7 +157,7 @@ CHECKS = {
     "A port is full": with_traffic(r"ON THE WIRE[\s\S]*cust0"),
     "What a customer sends and gets": captured,
     "What a customer has": shows(r"VIF [\s\S]*\na .*Acme Ltd"),
-    "Who changed what": shows(r"order 4711[\s\S]*\+circuit = \"DX-1\""),
+    "Who changed what": shows(r"order 4711[\s\S]*\+circuit = \"DX-1\"", ordered),
     "Take the last change back": rollback,
     "Try a change that takes itself back": trial,
     "A customer needs more prefixes": limit,

@@ -81,7 +81,7 @@ pub(super) enum Route {
 #[derive(Subcommand, Debug)]
 pub(super) enum Vif {
     /// Add a VIF, at once and in the configuration file
-    Add(NewVif),
+    Add(Box<NewVif>),
     /// Delete a VIF that no route or neighbor uses
     Del {
         /// Its name

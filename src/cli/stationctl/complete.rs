@@ -89,7 +89,7 @@ fn names_of(socket: &Path, request: &Request) -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-/// The socket that the command line names so far.
+/// The socket that the command line names so far, or else the environment.
 fn socket(words: impl Iterator<Item = OsString>) -> PathBuf {
     let words: Vec<OsString> = words.collect();
     let beside = words.windows(2).find(|pair| pair[0] == "--socket").map(|pair| pair[1].clone());
@@ -97,7 +97,8 @@ fn socket(words: impl Iterator<Item = OsString>) -> PathBuf {
         let word = words.iter().filter_map(|word| word.to_str()?.strip_prefix("--socket=")).next();
         word.map(OsString::from)
     };
-    beside.or_else(within).map_or_else(|| SOCKET.into(), PathBuf::from)
+    let named = beside.or_else(within).or_else(|| std::env::var_os("STATION_SOCKET"));
+    named.map_or_else(|| SOCKET.into(), PathBuf::from)
 }
 
 #[cfg(test)]

@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn every_protocol_of_either_family_is_a_sound_packet_of_the_length_asked() {
         for (from, to, protocols) in
-            [("10.0.0.1", "10.0.0.2", [1, 6, 17, 47]), ("fd00::1", "fd00::2", [58, 6, 17, 0])]
+            [("10.0.0.1", "10.0.0.2", [1, 6, 17, 47]), ("fd00::1", "fd00::2", [58, 6, 17, 47])]
         {
             for (protocol, length, inner) in protocols
                 .into_iter()

@@ -21,9 +21,10 @@ pub fn run(burst: &mut Burst, context: &mut Context<'_>) {
     widest(Path { burst, context, watch: Nobody });
 }
 
-/// As [`run`], with somebody who looks on.
+/// As [`run`], with somebody who looks on, and so not compiled for vectors too: it need not be fast.
+#[inline(never)]
 pub fn run_watched(burst: &mut Burst, context: &mut Context<'_>, watch: impl Watch) {
-    widest(Path { burst, context, watch });
+    Path { burst, context, watch }.run();
 }
 
 /// Looks on as a burst goes its way.

@@ -172,7 +172,7 @@ fn answers_are_rows_results_or_errors() {
     let answer = client.ask("show_vrfs");
     assert_eq!(
         answer.to_string(),
-        r#"{"end":true,"rows":[{"ipv4_routes":2,"ipv6_routes":3,"kind":"vpc","name":"vpc-a","vifs":1}],"v":1}"#
+        r#"{"end":true,"rows":[{"circuit":null,"customer":null,"description":null,"ipv4_routes":2,"ipv6_routes":3,"kind":"vpc","name":"vpc-a","vifs":1}],"v":1}"#
     );
     assert_eq!(client.ask("show_ports").to_string(), r#"{"end":true,"v":1}"#);
     assert_eq!(client.ask("clear_counters")["result"]["generation"], 1);

@@ -277,11 +277,12 @@ fn session(peer: &str) -> Place {
     Place::Bgp { vif: "a".into(), peer: peer.parse().unwrap() }
 }
 
-/// The lines that differ, old and new.
+/// The lines that differ, old and new, without their comments.
 fn changed(new: &str) -> Vec<String> {
     let diff = station::config::unified(REFERENCE, new, ["old", "new"], true);
     let lines = diff.lines().skip(2).filter(|line| line.starts_with(['+', '-']));
-    lines.map(|line| line.split('#').next().unwrap().trim_end().to_owned()).collect()
+    let lines = lines.map(|line| line.split('#').next().unwrap().trim_end().to_owned());
+    lines.filter(|line| line.len() > 1).collect()
 }
 
 #[test]

@@ -343,8 +343,9 @@ fn json_has_the_documented_shape() {
     assert_eq!(
         station.json("show ports"),
         json!([{
-            "name": "cust0", "customer": null, "description": null, "circuit": null, "interface": "eth1", "role": "customer", "mac": "02:00:00:00:00:01",
-            "mtu": 1500, "link": "up", "admin_up": true, "xdp_mode": "native", "zero_copy": false, "queues": 1,
+            "name": "cust0", "customer": null, "description": null, "circuit": null,
+            "interface": "eth1", "role": "customer", "mac": "02:00:00:00:00:01",
+            "mtu": 1500, "link": "up", "carrier_changes": 1, "admin_up": true, "xdp_mode": "native", "zero_copy": false, "queues": 1,
             "trouble": "eth1 has 4 receive and 1 transmit queues", "repairs": 2,
             "rx_frames": 1_234_567, "rx_octets": 98_765_432, "tx_frames": 12, "tx_octets": 900,
             "drops": {"unknown_vlan": 3},

@@ -1,7 +1,7 @@
 """From nothing to a station: a first configuration, what systemd is told, and the Debian package in a clean root, with the
 capabilities that its unit gives and no others.
 
-The root is made once, by mmdebstrap, and kept in /var/cache; without a network what needs it is skipped."""
+The root is made once, by scripts/package/tools, and kept in /var/cache; without a network what needs it is skipped."""
 
 import contextlib
 import ctypes
@@ -23,7 +23,7 @@ from case import HOSTS, expect, require, wait_until
 FIRST = lab.RUN / "first.toml"
 CONFIG = "/etc/station/station.toml"
 UNIT = (lab.ROOT / "scripts/package/station.stationd.service").read_text()
-# Debian as it is with nothing but what it cannot be without, and what the package depends on.
+# Debian as it is with nothing but what it cannot be without, and what the package depends on: of scripts/package/tools.
 CLEAN = pathlib.Path("/var/cache/station-test/bookworm-1.tar")
 UNDO = contextlib.ExitStack()
 ROOT = None
@@ -183,14 +183,6 @@ def remove(root):
 
 def clean_root():
     """A clean Debian, in a directory of its own."""
-    if not CLEAN.exists():
-        CLEAN.parent.mkdir(mode=0o755, exist_ok=True)
-        new = CLEAN.with_suffix(".new.tar")
-        done = subprocess.run(["mmdebstrap", "--quiet", "--variant=essential", "--include=bird2,systemd-standalone-sysusers", "bookworm", new],
-                              text=True, timeout=600, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-        if done.returncode:
-            raise case.Skip(f"no clean Debian: mmdebstrap: {done.stdout.strip().splitlines()[-1]}")
-        new.rename(CLEAN)
     root = pathlib.Path(tempfile.mkdtemp(prefix="station-root.", dir="/var/tmp"))
     UNDO.callback(remove, root)
     root.chmod(0o755)

@@ -80,7 +80,7 @@ def test_nothing_else_is_there_and_nothing_of_it_elsewhere():
     require(namespace_of(pid) != identity(), "stationd itself is in the namespace")
     threads = {pathlib.Path(f"/proc/{pid}/task/{each}/comm").read_text().strip(): namespace_of(f"{pid}/task/{each}")
                for each in os.listdir(f"/proc/{pid}/task")}
-    expect({name for name, ns in threads.items() if ns == identity()}, {"tap-keeper", "bird", "mirror"}, "threads in the namespace")
+    expect({name for name, ns in threads.items() if ns == identity()}, {"tap-keeper", "bird", "mirror", "watch"}, "threads in the namespace")
     expect(station.ctl("version")["namespace"], NS, "what `stationctl version` says")
 
 

@@ -214,7 +214,7 @@ fn metrics() -> String {
 
 /// Events of a station of the lab.
 const JSON: &str = r#"
-{"seq":14,"time_ms":1795909013412,"kind":"bgp_down","vif":"a","peer":"169.254.0.2","peer_as":65001,"reason":"Received: Administrative shutdown: \"tea time\"","code":6,"subcode":2,"received":true}
+{"seq":6,"time_ms":1795916401953,"kind":"bgp_down","vif":"a","peer":"169.254.0.2","peer_as":65001,"reason":"Received: Administrative shutdown: \"tea time\"","code":6,"subcode":2,"received":true}
 "#;
 
 /// What is said of events before the list of kinds. `{...}` are numbers of the code's.

@@ -130,6 +130,20 @@ impl Client {
     }
 }
 
+/// All rows, or the one result, of an answer.
+///
+/// # Errors
+/// As [`Client::connect`] and [`Client::line`].
+pub fn all<R: DeserializeOwned>(socket: &Path, request: &Request) -> Result<Vec<R>, Failure> {
+    let mut client = Client::connect(socket, request)?;
+    let mut rows = Vec::new();
+    while let Some(line) = client.line::<R>()? {
+        rows.extend(line.rows);
+        rows.extend(line.result);
+    }
+    Ok(rows)
+}
+
 fn no_station(socket: &Path, error: &io::Error) -> Failure {
     let path = socket.display();
     match error.kind() {

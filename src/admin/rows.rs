@@ -130,6 +130,21 @@ pub struct PortRow {
     pub xdp: XdpCounters,
 }
 
+impl PortRow {
+    /// Frames that the kernel could not hand over.
+    pub fn missed(&self) -> u64 {
+        self.kernel.rx_dropped + self.kernel.rx_ring_full + self.xdp.no_socket
+    }
+}
+
+/// A word of the configuration file, as JSON has it.
+pub fn word(value: impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => "-".to_owned(),
+    }
+}
+
 /// `show vifs`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VifRow {

@@ -115,7 +115,7 @@ impl fmt::Display for Diff {
     }
 }
 
-/// What `new` changes of `old`, station and ports apart.
+/// What `new` changes of `old`, but for what needs a restart ([`super::restart`]).
 pub(crate) fn diff(old: Option<&Config>, new: &Config) -> Diff {
     let mut diff = Diff::default();
     // Where there is nothing to compare with, the ports are those of the start.

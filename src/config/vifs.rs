@@ -38,11 +38,8 @@ pub(super) fn vrfs(root: &Fields<'_>) -> Named<VrfConfig> {
         let name = vrfs.name(&fields);
         let labels = labels(&fields);
         let kind = fields.need_choice("kind", &kinds);
-        let vrf = name.clone().zip(kind).map(|(name, kind)| VrfConfig {
-            name,
-            labels: labels.clone(),
-            kind: kind.value,
-        });
+        let vrf =
+            name.clone().zip(kind).map(|(name, kind)| VrfConfig { name, labels, kind: kind.value });
         vrfs.add(name.as_ref(), vrf);
         fields.finish();
     }

@@ -26,11 +26,7 @@ pub(super) fn refusal(cuts: &[String]) -> Refusal {
 pub(super) fn resets(rows: &[BgpRow]) -> Vec<String> {
     let words =
         |row: &BgpRow| format!("bgp {} on vif {}: starts anew{}", row.peer, row.vif, carries(row));
-    rows.iter().filter(|row| is_up(row)).map(words).collect()
-}
-
-fn is_up(row: &BgpRow) -> bool {
-    row.state == "established"
+    rows.iter().filter(|row| row.is_up()).map(words).collect()
 }
 
 /// What is said of a session that is up and would be cut.
@@ -89,7 +85,7 @@ impl Changes {
                 let mut up = Up::default();
                 cuts.sessions.retain_mut(|cut| {
                     let of = |row: &&BgpRow| *row.vif == *cut.vif && Some(row.peer) == cut.peer;
-                    let row = rows.iter().find(of).filter(|row| is_up(row));
+                    let row = rows.iter().find(of).filter(|row| row.is_up());
                     if let Some(row) = row {
                         up.prefixes += row.accepted;
                         cut.what += &carries(row);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tracing::debug;
 
+use super::clock::milliseconds;
 use super::control_thread::Control;
 use super::desk::Desk;
 use super::view::View;
@@ -82,7 +83,7 @@ fn rows(view: &View, book: &RateBook, of: RateScope) -> Vec<RateRow> {
         scope: scope.into(),
         name: name.into(),
         port: port.into(),
-        age_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        age_ms: age.map(milliseconds),
         windows: passed.iter().map(window).collect(),
     };
     match of {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::answer::mac;
 use super::control_thread::Control;
-use super::slow_thread::Neighbors;
+use super::slow_thread::Asker;
 use crate::admin::answer::Answer;
 use crate::admin::rows::{Labels, NeighborRow, Traffic, VifRow, VrfRow};
 use crate::config::model::Config;
@@ -79,10 +79,13 @@ pub(super) fn vrfs(tables: &Snapshot) -> impl Iterator<Item = (VrfId, &Vrf)> {
 
 /// `show vifs`.
 pub(super) fn show_vifs(control: &Control) -> Answer {
-    let view = View::of(control);
-    let labels = labels_of(control.config());
-    let row = move |view: &View, id, vif: &Vif| vif_row(view, vif, &view.counters.vif(id), &labels);
-    Answer::later(move || Answer::rows(view.rows(row)))
+    let (view, config) = (View::of(control), control.config().clone());
+    Answer::later(move || {
+        let labels = labels_of(&config);
+        Answer::rows(
+            view.rows(move |view, id, vif| vif_row(view, vif, &view.counters.vif(id), &labels)),
+        )
+    })
 }
 
 /// What the VIFs of a configuration are called by people.
@@ -163,11 +166,11 @@ pub(super) fn vrf_rows(
 
 /// `show neighbors`: the configured ones and those that the slow path knows.
 pub(super) fn show_neighbors(control: &Control) -> Answer {
-    let (view, learned) = (View::of(control), control.datapath.slow.neighbors());
+    let (view, learned) = (View::of(control), control.datapath.slow.asker());
     Answer::later(move || Answer::rows(neighbors(&view, &learned)))
 }
 
-fn neighbors(view: &View, learned: &Neighbors) -> Vec<NeighborRow> {
+fn neighbors(view: &View, learned: &Asker) -> Vec<NeighborRow> {
     let mut rows = Vec::new();
     let tables = &view.tables;
     let mut row = |id: VifId, address, mac, state: &str, age_s| {
@@ -187,7 +190,7 @@ fn neighbors(view: &View, learned: &Neighbors) -> Vec<NeighborRow> {
             row(vif, address, mac(adjacency), "static", 0);
         }
     }
-    for known in learned.ask() {
+    for known in learned.neighbors() {
         let state = match known.state {
             NeighborState::Incomplete => "unresolved",
             NeighborState::Reachable | NeighborState::Probing => "reachable",

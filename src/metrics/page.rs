@@ -9,7 +9,9 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::families::{Family, Kind};
-use crate::admin::rows::{BgpRow, Labels, Named, PortRow, VersionInfo, VifRow, VrfRow, WorkerRow};
+use crate::admin::rows::{
+    BgpRow, Labels, Named, PortRow, VersionInfo, VifRow, VrfRow, WorkerRow, word,
+};
 
 /// What is known at the moment of a page.
 #[derive(Clone, Debug)]
@@ -97,17 +99,15 @@ impl Page<'_> {
         family: Family,
         samples: impl IntoIterator<Item = ([String; N], V)>,
     ) -> fmt::Result {
-        let (kind, units) = match family.kind() {
-            Kind::Counter => (MetricType::Counter, ["_seconds", "_bytes"]),
-            Kind::Gauge => (MetricType::Gauge, ["_seconds", "_bytes"]),
-            Kind::Info => (MetricType::Info, ["", ""]),
+        let kind = match family.kind() {
+            Kind::Counter => MetricType::Counter,
+            Kind::Gauge => MetricType::Gauge,
+            Kind::Info => MetricType::Info,
         };
-        let cut = |suffix: &str| family.name().strip_suffix(suffix);
-        let (name, unit) = match units.map(|suffix| cut(suffix).filter(|_| !suffix.is_empty())) {
-            [Some(name), _] => (name, Some(Unit::Seconds)),
-            [_, Some(name)] => (name, Some(Unit::Bytes)),
-            _ => (family.name(), None),
-        };
+        let cut = |suffix, unit| Some((family.name().strip_suffix(suffix)?, Some(unit)));
+        let (name, unit) = cut("_seconds", Unit::Seconds)
+            .or_else(|| cut("_bytes", Unit::Bytes))
+            .unwrap_or((family.name(), None));
         let mut encoder = self.0.encode_descriptor(name, family.help(), unit.as_ref(), kind)?;
         for (values, value) in samples {
             let labels: Vec<(&str, String)> = family.labels().iter().copied().zip(values).collect();
@@ -178,7 +178,7 @@ impl Page<'_> {
     fn ports(&mut self, ports: &[PortRow]) -> fmt::Result {
         let name = |row: &PortRow| row.name.clone();
         let info = |row: &PortRow| {
-            let (role, copy) = (word(&row.role), row.zero_copy.to_string());
+            let (role, copy) = (word(row.role), row.zero_copy.to_string());
             let [customer, circuit] = whose(&row.labels);
             let (name, interface, mode) =
                 (row.name.clone(), row.interface.clone(), row.xdp_mode.clone());
@@ -255,7 +255,7 @@ impl Page<'_> {
         let mut each = |family, value: &dyn Fn(&BgpRow) -> u64| {
             self.family(family, rows.iter().map(|row| (of(row), value(row))))
         };
-        each(Family::SessionUp, &|row| (row.state == "established").into())?;
+        each(Family::SessionUp, &|row| row.is_up().into())?;
         each(Family::SessionState, &|row| state(&row.state))?;
         each(Family::Accepted, &|row| row.accepted)?;
         each(Family::Rejected, &|row| row.rejected.values().sum())?;
@@ -281,14 +281,6 @@ impl Collector for Facts {
 #[expect(clippy::cast_precision_loss, reason = "nanoseconds of 100 days are exact")]
 fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9
-}
-
-/// A word as `stationctl --json` has it.
-fn word(value: &impl serde::Serialize) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(word)) => word,
-        _ => String::new(),
-    }
 }
 
 /// The customer and the circuit; empty where the configuration names none.

@@ -1,6 +1,7 @@
 //! The server of the page: HTTP/1.1 of the smallest kind, on a thread of its own. Every connection has a bound of time
 //! and size, there are few at a time, and whoever reads slowly holds up nobody but itself.
 
+use std::convert::Infallible;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -105,10 +106,7 @@ pub fn serve(address: MetricsAddress, pages: Pages) -> io::Result<()> {
     Ok(())
 }
 
-/// What never is.
-enum Never {}
-
-fn listen(address: &MetricsAddress, pages: &Pages) -> io::Result<Never> {
+fn listen(address: &MetricsAddress, pages: &Pages) -> io::Result<Infallible> {
     match address {
         MetricsAddress::Unix(path) => {
             let listener = bind_socket(path, &Groups::of_system())?;
@@ -126,7 +124,10 @@ fn listen(address: &MetricsAddress, pages: &Pages) -> io::Result<Never> {
     }
 }
 
-fn accept<S: Stream>(mut next: impl FnMut() -> io::Result<S>, pages: &Pages) -> io::Result<Never> {
+fn accept<S: Stream>(
+    mut next: impl FnMut() -> io::Result<S>,
+    pages: &Pages,
+) -> io::Result<Infallible> {
     // Counts connections: a clone each, and this one.
     let open = Arc::new(());
     loop {

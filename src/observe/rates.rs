@@ -146,7 +146,9 @@ impl Rates {
     /// The same of a VIF, if this id is its own.
     pub fn of_vif(&self, id: VifId, name: &str) -> Vec<Passed> {
         match self.vifs.get(id.index()) {
-            Some(Some(owner)) if *owner.name == *name => self.since(id.index(), owner.first),
+            Some(Some(owner)) if *owner.name == *name => {
+                self.windows(owner.first, |reading| reading.vifs.get(id.index()).copied())
+            }
             _ => Vec::new(),
         }
     }
@@ -156,35 +158,37 @@ impl Rates {
         let known = self.vifs.iter().enumerate();
         let known = known.filter_map(|(index, owner)| Some((index, owner.as_ref()?)));
         let passed = known.filter_map(|(index, owner)| {
-            let windows = self.since(index, owner.first);
-            let passed = windows.into_iter().find(|passed| passed.window_s == window_s)?;
+            let passed =
+                self.window(window_s, owner.first, |reading| reading.vifs.get(index).copied())?;
             Some((owner.name.clone(), passed))
         });
         passed.collect()
     }
 
-    fn since(&self, index: usize, first: u64) -> Vec<Passed> {
-        self.windows(first, |reading| reading.vifs.get(index).copied())
+    fn windows(&self, first: u64, of: impl Fn(&Reading) -> Option<Traffic>) -> Vec<Passed> {
+        WINDOWS_S.into_iter().filter_map(|window_s| self.window(window_s, first, &of)).collect()
     }
 
-    /// Between the newest reading and, for each window, the newest one that is as old as it, or the oldest there is
-    /// from the one with the number `first` on. Divided by the true time between them, a window during which nothing
-    /// was read gives no other rate than the right one.
-    fn windows(&self, first: u64, of: impl Fn(&Reading) -> Option<Traffic>) -> Vec<Passed> {
+    /// Between the newest reading and the newest one that is as old as the window, or the oldest there is from the one
+    /// with the number `first` on. Divided by the true time between them, a window during which nothing was read gives
+    /// no other rate than the right one.
+    fn window(
+        &self,
+        window_s: u64,
+        first: u64,
+        of: impl Fn(&Reading) -> Option<Traffic>,
+    ) -> Option<Passed> {
         let skip = usize::try_from(first.saturating_sub(self.oldest)).unwrap_or(usize::MAX);
-        let Some(newest) = self.readings.back() else { return Vec::new() };
-        let Some(older) = self.readings.len().checked_sub(1) else { return Vec::new() };
-        let passed = WINDOWS_S.into_iter().filter_map(|window_s| {
-            let window = Duration::from_secs(window_s) - EARLY;
-            let mut known = self.readings.range(skip.min(older)..older);
-            let begin = match known.clone().rev().find(|reading| newest.at - reading.at >= window) {
-                Some(reading) => reading,
-                None => known.next()?,
-            };
-            let traffic = of(newest)?.since(&of(begin)?)?;
-            Some(Passed { window_s, time: newest.at - begin.at, traffic })
-        });
-        passed.collect()
+        let newest = self.readings.back()?;
+        let older = self.readings.len() - 1;
+        let window = Duration::from_secs(window_s) - EARLY;
+        let mut known = self.readings.range(skip.min(older)..older);
+        let begin = match known.clone().rev().find(|reading| newest.at - reading.at >= window) {
+            Some(reading) => reading,
+            None => known.next()?,
+        };
+        let traffic = of(newest)?.since(&of(begin)?)?;
+        Some(Passed { window_s, time: newest.at - begin.at, traffic })
     }
 }
 

@@ -43,6 +43,13 @@ pub struct BgpRow {
     pub max_prefixes_reached: bool,
 }
 
+impl BgpRow {
+    /// Routes are exchanged.
+    pub fn is_up(&self) -> bool {
+        self.state == "established"
+    }
+}
+
 /// `show bgp VIF routes`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BgpRouteRow {

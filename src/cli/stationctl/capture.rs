@@ -91,11 +91,7 @@ impl CaptureArgs {
             let program = libpcap::compile(expression).map_err(Failure::Usage)?;
             request.filter = Some(Filter { expression: expression.clone(), program });
         }
-        let mut ports: Vec<PortRow> = Vec::new();
-        let mut client = Client::connect(&args.socket, &Request::ShowPorts)?;
-        while let Some(line) = client.line::<PortRow>()? {
-            ports.extend(line.rows);
-        }
+        let ports: Vec<PortRow> = client::all(&args.socket, &Request::ShowPorts)?;
         let mut client = Client::connect(&args.socket, &Request::Capture(request))?;
         // The first line says that it has begun, or why not.
         client.line::<CaptureRow>()?;

@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
@@ -12,10 +12,9 @@ use clap::{Command, CommandFactory};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::Shells;
 use clap_complete::{CompleteEnv, Shell};
-use serde::Deserialize;
 
 use super::args::{Args, SOCKET};
-use crate::admin::client::{Client, Failure};
+use super::named::named;
 use crate::admin::protocol::Request;
 
 /// How long somebody who pressed a key waits for the station.
@@ -64,29 +63,15 @@ fn with_names(command: Command, of: &str) -> Command {
     command.mut_subcommands(|command| with_names(command, &name))
 }
 
-/// A row, whatever else it has.
-#[derive(Deserialize)]
-struct Named {
-    name: String,
-}
-
 fn candidates(current: &OsStr, request: &Request) -> Vec<CompletionCandidate> {
     let Some(begun) = current.to_str() else { return Vec::new() };
     let (sender, names) = channel();
     let (socket, request) = (socket(std::env::args_os()), request.clone());
     // A thread of its own, for a station may be there and not answer. It ends with the process.
-    thread::spawn(move || drop(sender.send(names_of(&socket, &request))));
-    let names = names.recv_timeout(PATIENCE).ok().and_then(Result::ok).unwrap_or_default();
-    names.into_iter().filter(|name| name.starts_with(begun)).map(CompletionCandidate::new).collect()
-}
-
-fn names_of(socket: &Path, request: &Request) -> Result<Vec<String>, Failure> {
-    let mut client = Client::connect(socket, request)?;
-    let mut names = Vec::new();
-    while let Some(line) = client.line::<Named>()? {
-        names.extend(line.rows.into_iter().map(|row| row.name));
-    }
-    Ok(names)
+    thread::spawn(move || drop(sender.send(named(&socket, &request))));
+    let rows = names.recv_timeout(PATIENCE).ok().and_then(Result::ok).unwrap_or_default();
+    let names = rows.into_iter().map(|row| row.name).filter(|name| name.starts_with(begun));
+    names.map(CompletionCandidate::new).collect()
 }
 
 /// The socket that the command line names so far, or else the environment.
@@ -103,6 +88,8 @@ fn socket(words: impl Iterator<Item = OsString>) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]

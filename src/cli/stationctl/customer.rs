@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::Failure;
-use crate::admin::client::{self, Client};
+use super::named::named;
+use crate::admin::client;
 use crate::admin::protocol::{ErrorKind, Refusal, Request};
-use crate::admin::rows::{Labels, PortRow, VifRow, VrfRow};
 
 /// What a row is about.
 pub(super) enum Subject<'a> {
@@ -37,20 +37,14 @@ pub(super) struct Customer {
 impl Customer {
     /// Asks the station for it.
     pub(super) fn ask(socket: &Path, name: &str) -> Result<Customer, Failure> {
-        let is = |labels: &Labels| labels.customer.as_deref() == Some(name);
-        let (mut ports, mut vifs, mut vrfs) = (HashSet::new(), HashSet::new(), HashSet::new());
-        let mut asked = Client::connect(socket, &Request::ShowPorts)?;
-        while let Some(line) = asked.line::<PortRow>()? {
-            ports.extend(line.rows.into_iter().filter(|row| is(&row.labels)).map(|row| row.name));
-        }
-        let mut asked = Client::connect(socket, &Request::ShowVifs)?;
-        while let Some(line) = asked.line::<VifRow>()? {
-            vifs.extend(line.rows.into_iter().filter(|row| is(&row.labels)).map(|row| row.name));
-        }
-        let mut asked = Client::connect(socket, &Request::ShowVrfs)?;
-        while let Some(line) = asked.line::<VrfRow>()? {
-            vrfs.extend(line.rows.into_iter().filter(|row| is(&row.labels)).map(|row| row.name));
-        }
+        let its = |request| -> Result<HashSet<String>, client::Failure> {
+            let mut all = named(socket, &request)?;
+            all.retain(|row| row.labels.customer.as_deref() == Some(name));
+            Ok(all.into_iter().map(|row| row.name).collect())
+        };
+        let ports = its(Request::ShowPorts)?;
+        let vifs = its(Request::ShowVifs)?;
+        let vrfs = its(Request::ShowVrfs)?;
         if ports.is_empty() && vifs.is_empty() && vrfs.is_empty() {
             let message = format!("no port, VIF or VRF has the customer {name:?}");
             let refusal = Refusal::new(ErrorKind::NotFound, message);

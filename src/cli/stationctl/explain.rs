@@ -13,16 +13,16 @@ use super::output::{self, Show};
 use super::tables::or_dash;
 use super::units::count;
 use super::{Failure, rows, table};
-use crate::admin::client::Client;
+use crate::admin::client;
 use crate::admin::protocol::{ExplainRequest, MAX_FRAMES, PacketSpec, Request};
 use crate::admin::rows::{ExplainRow, PortRow};
 use crate::replay::capture::read::{Captured, Reader};
 use crate::replay::capture::undeliverable;
+use crate::wire::ipv4::{ICMP, TCP, UDP};
+use crate::wire::ipv6::ICMPV6;
 
 /// Octets of frames in one request, as hexadecimal digits: half of what a request may have.
 const MAX_OCTETS: usize = 16 << 10;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 
 /// Which packet or frames, and where they enter.
 #[derive(ClapArgs, Debug)]
@@ -90,8 +90,8 @@ impl ExplainArgs {
             from,
             to,
             protocol: match self.proto {
-                Protocol::Icmp if from.is_ipv4() => 1,
-                Protocol::Icmp => 58,
+                Protocol::Icmp if from.is_ipv4() => ICMP,
+                Protocol::Icmp => ICMPV6,
                 Protocol::Number(number) => number,
             },
             // Any port of those that hosts choose from (RFC 6335 6), to a service.
@@ -128,11 +128,7 @@ impl ExplainArgs {
         let failed = |error: crate::replay::capture::CaptureError| {
             Failure::Input(io::Error::other(error.to_string()))
         };
-        let mut ports: Vec<PortRow> = Vec::new();
-        let mut client = Client::connect(&args.socket, &Request::ShowPorts)?;
-        while let Some(line) = client.line::<PortRow>()? {
-            ports.extend(line.rows);
-        }
+        let ports: Vec<PortRow> = client::all(&args.socket, &Request::ShowPorts)?;
         let mut reader = Reader::open(file).map_err(failed)?;
         let mut told = Told::new(args.json);
         let mut batch = Batch::default();
@@ -213,11 +209,7 @@ impl Batch {
         let (numbers, frames): (Vec<u64>, Vec<String>) = frames.into_iter().unzip();
         let Entrance { vif, port } = entrance;
         let request = Request::Explain(ExplainRequest { vif, port, packet: None, frames });
-        let mut client = Client::connect(&args.socket, &request)?;
-        let mut rows: Vec<ExplainRow> = Vec::new();
-        while let Some(line) = client.line::<ExplainRow>()? {
-            rows.extend(line.rows);
-        }
+        let mut rows: Vec<ExplainRow> = client::all(&args.socket, &request)?;
         rows.iter_mut().zip(numbers).for_each(|(row, number)| row.frame = number);
         Ok(rows)
     }

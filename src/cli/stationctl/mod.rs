@@ -14,6 +14,7 @@ mod explain;
 mod failover;
 mod json_help;
 mod libpcap;
+mod named;
 mod output;
 mod ping;
 mod rates;

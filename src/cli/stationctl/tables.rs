@@ -8,16 +8,8 @@ use super::table;
 use super::units::{count, octets, seconds};
 use crate::admin::rows::{
     CounterRow, Labels, LookupResult, Member, NeighborRow, PortRow, RouteRow, VersionInfo, VifRow,
-    VrfRow, WorkerRow,
+    VrfRow, WorkerRow, word,
 };
-
-/// A word of the configuration file, as JSON has it.
-fn word(value: impl serde::Serialize) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(word)) => word,
-        _ => "-".to_owned(),
-    }
-}
 
 pub(super) fn or_dash(text: Option<impl ToString>) -> String {
     text.map_or_else(|| "-".to_owned(), |text| text.to_string())
@@ -72,7 +64,6 @@ impl Show for PortRow {
         ];
         let troubled: Vec<&PortRow> = rows.iter().filter(|port| !port.trouble.is_empty()).collect();
         let rows = rows.iter().map(|port| {
-            let kernel = &port.kernel;
             let row = vec![
                 port.name.clone(),
                 port.interface.clone(),
@@ -88,8 +79,7 @@ impl Show for PortRow {
                 count(port.traffic.tx_frames),
                 octets(port.traffic.tx_octets),
                 count(port.drops.values().sum()),
-                // What the kernel could not hand over.
-                count(kernel.rx_dropped + kernel.rx_ring_full + port.xdp.no_socket),
+                count(port.missed()),
             ];
             (row, &port.labels)
         });

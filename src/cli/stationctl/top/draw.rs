@@ -74,13 +74,12 @@ fn headline(screen: &Screen) -> Line<'static> {
     let mut spans = Vec::new();
     if let Some(seen) = &screen.seen {
         let version = &seen.version;
-        let up = |all: usize, up: usize| format!("{up}/{all}");
         let ports = seen.ports.iter().filter(|port| port.link == "up").count();
         let vifs = seen.vifs.iter().filter(|vif| vif.state == "up").count();
-        let sessions = seen.sessions.iter().filter(|row| row.state == "established").count();
+        let sessions = seen.sessions.iter().filter(|row| row.is_up()).count();
         let part = |label: &str, all: usize, now: usize| {
             let style = if all == now { Style::new() } else { BAD };
-            Span::styled(format!("  {label} {}", up(all, now)), style)
+            Span::styled(format!("  {label} {now}/{all}"), style)
         };
         spans.push(Span::styled(version.station.clone(), HEAD));
         let about =
@@ -197,7 +196,7 @@ fn detail(
     if let Some(row) = rates.iter().find(|row| row.name == name) {
         lines.extend(windows(row));
     }
-    lines.push(Line::raw(trends.line(if of_vif { "vif" } else { "port" }, name, width)));
+    lines.push(Line::raw(trends.line(kind, name, width)));
     let drops = seen.drops.iter().filter(|row| row.scope == kind && row.name == name);
     let drops: Vec<Line<'static>> = drops
         .map(|row| Line::raw(format!("{:>12} {}: {}", count(row.count), row.reason, row.help)))
@@ -207,7 +206,7 @@ fn detail(
     if of_vif {
         let sessions = seen.sessions.iter().filter(|session| session.vif == name);
         lines.extend(sessions.map(|session| {
-            let up = session.state == "established";
+            let up = session.is_up();
             let text = format!(
                 "BGP {} AS{}: {}, {} accepted of {}, {} advertised  {}",
                 session.peer,

@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
-use serde::de::DeserializeOwned;
 
-use crate::admin::client::{Client, Failure};
+use crate::admin::client::{Failure, all};
 use crate::admin::protocol::{DropFilter, RateFilter, RateScope, Request};
 use crate::admin::rows::{BgpRow, DropRow, PortRow, RateRow, VersionInfo, VifRow, WorkerRow};
 
@@ -117,15 +116,4 @@ fn ask(
         sessions: sessions.as_ref().map(|(_, rows)| rows.clone()).unwrap_or_default(),
         at: Instant::now(),
     })
-}
-
-/// All rows, or the one result, of an answer.
-fn all<R: DeserializeOwned>(socket: &Path, request: &Request) -> Result<Vec<R>, Failure> {
-    let mut client = Client::connect(socket, request)?;
-    let mut rows = Vec::new();
-    while let Some(line) = client.line::<R>()? {
-        rows.extend(line.rows);
-        rows.extend(line.result);
-    }
-    Ok(rows)
 }

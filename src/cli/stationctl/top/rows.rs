@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::poll::Seen;
 use super::screen::Trends;
-use crate::admin::rows::{RateRow, RateWindow, bits_per_second};
+use crate::admin::rows::{DropRow, PortRow, RateRow, RateWindow, bits_per_second};
 use crate::cli::stationctl::rates::frames;
 use crate::cli::stationctl::units::{count, seconds};
 
@@ -204,10 +204,7 @@ fn ports(seen: &Seen, since: Since<'_>, trends: &Trends) -> Vec<Row> {
         let bits = |of: fn(&RateWindow) -> Option<f64>| {
             bits_cell(window.and_then(|window| of(window)).unwrap_or(0.0))
         };
-        let counted = |row: &crate::admin::rows::PortRow| {
-            let missed = row.kernel.rx_dropped + row.kernel.rx_ring_full + row.xdp.no_socket;
-            (row.drops.values().sum::<u64>(), missed)
-        };
+        let counted = |row: &PortRow| (row.drops.values().sum::<u64>(), row.missed());
         let old = since.and_then(|(seen, _)| seen.ports.iter().find(|old| old.name == port.name));
         let (old, seconds) = (old.map(counted), since.map_or(0.0, |(_, seconds)| seconds));
         let (drops, missed) = counted(port);
@@ -257,14 +254,15 @@ fn vifs(seen: &Seen, since: Since<'_>, trends: &Trends) -> Vec<Row> {
 }
 
 fn drops(seen: &Seen, since: Since<'_>) -> Vec<Row> {
+    let key = |row: &DropRow| (row.scope.clone(), row.name.clone(), row.reason.clone());
+    let old: HashMap<_, u64> = since.map_or_else(HashMap::new, |(seen, _)| {
+        seen.drops.iter().map(|row| (key(row), row.count)).collect()
+    });
+    let seconds = since.map_or(0.0, |(_, seconds)| seconds);
+    // What was not there at the last look began since, if drops were looked at.
+    let new = (!old.is_empty()).then_some(0);
     let rows = seen.drops.iter().map(|row| {
-        let same = |old: &&crate::admin::rows::DropRow| {
-            (&old.scope, &old.name, &old.reason) == (&row.scope, &row.name, &row.reason)
-        };
-        let old = since.and_then(|(seen, _)| seen.drops.iter().find(same)).map(|old| old.count);
-        // What was not there at the last look began since, if drops were looked at.
-        let old = old.or(since.and_then(|(seen, _)| (!seen.drops.is_empty()).then_some(0)));
-        let per_s = per_second(row.count, old, since.map_or(0.0, |(_, seconds)| seconds));
+        let per_s = per_second(row.count, old.get(&key(row)).copied().or(new), seconds);
         let time = crate::cli::stationctl::failover::moment(row.last_ms);
         let time = time.split_once('T').map_or("", |(_, time)| time.trim_end_matches('Z'));
         Row {
@@ -336,7 +334,7 @@ fn sessions(seen: &Seen) -> Vec<Row> {
                 amount(session.advertised.to_string(), numbers[2]),
             ],
             leads_to: Some((View::Vifs, session.vif.clone())),
-            bad: session.state != "established" || session.bfd.as_deref() == Some("down"),
+            bad: !session.is_up() || session.bfd.as_deref() == Some("down"),
             note: session.last_error.clone(),
         }
     });

@@ -109,8 +109,11 @@ fn path(name: &str) -> PathBuf {
     Path::new(DIRECTORY).join(name)
 }
 
-/// Runs some work on a thread of its own, whose namespaces end with it.
-fn on_a_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+/// Runs some work on a thread of its own, whose namespaces and privileges end with it.
+///
+/// # Errors
+/// The work's, and the system's where there is no thread left.
+pub fn on_a_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     scope(|scope| {
         let thread = Builder::new().name("netns".into()).spawn_scoped(scope, work)?;
         thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))

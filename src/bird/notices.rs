@@ -2,7 +2,7 @@
 //! 4.5), sessions that do not come up, BFD, and limits of prefixes. Why a session ended is said in other messages than
 //! that it has, on another connection, so a session's end is told once both are there, or soon.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::notification::notification;
 use super::parse;
 use super::peers::{BfdPeer, Peers};
 use super::session::Session;
-use crate::events::Event;
+use crate::events::{Event, Spaced};
 
 /// How long a reason is waited for: complaints are taken twice a second.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -36,20 +36,16 @@ enum Told {
     Down,
 }
 
-/// Complaints about a session that is not up.
-#[derive(Debug, Default)]
-struct Refusals {
-    told_at: Option<Instant>,
-    count: u64,
-}
-
 /// What was told of all sessions, by protocol.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
     told: HashMap<String, Told>,
+    /// When each session ended that is [`Told::Ending`], oldest first.
+    ending: BTreeSet<(Instant, String)>,
     /// The last complaint about each.
     complaints: HashMap<String, (Instant, String)>,
-    refusals: HashMap<String, Refusals>,
+    /// Complaints about each that is not up.
+    refusals: HashMap<String, Spaced>,
     /// 0, 80 or 100: the share of the limit that was told.
     shares: HashMap<String, u8>,
     /// Sessions that a limit shut.
@@ -60,23 +56,19 @@ pub(super) struct Notices {
 impl Notices {
     /// What is to be told now.
     pub(super) fn take(&mut self, peers: &Peers, now: Instant) -> Vec<Notice> {
-        let due = |told: &Told| match told {
-            Told::Ending(at, _) => now.saturating_duration_since(*at) >= PATIENCE,
-            _ => false,
-        };
-        let due: Vec<String> =
-            self.told.iter().filter(|(_, told)| due(told)).map(|(name, _)| name.clone()).collect();
-        due.iter().filter_map(|name| peers.session(name)).for_each(|session| self.ended(session));
+        let due = |(at, _): &(Instant, String)| now.saturating_duration_since(*at) >= PATIENCE;
+        while self.ending.first().is_some_and(due) {
+            let Some((_, name)) = self.ending.pop_first() else { break };
+            if let Some(session) = peers.session(&name) {
+                self.ended(session);
+            }
+        }
         std::mem::take(&mut self.waiting)
     }
 
     /// When something is to be told although nothing more is heard.
     pub(super) fn next(&self) -> Option<Instant> {
-        let ending = self.told.values().filter_map(|told| match told {
-            Told::Ending(at, _) => Some(*at + PATIENCE),
-            _ => None,
-        });
-        ending.min()
+        self.ending.first().map(|(at, _)| *at + PATIENCE)
     }
 
     /// Forgets sessions that are no more. Those that ended last are told.
@@ -119,6 +111,7 @@ impl Notices {
                 let complete = recent.is_some();
                 let reason = recent.map(|(_, said)| said).or(reason);
                 self.told.insert(protocol.clone(), Told::Ending(at, reason));
+                self.ending.insert((at, protocol.clone()));
                 if complete {
                     self.ended(session);
                 }
@@ -149,13 +142,7 @@ impl Notices {
             }
             Some(Told::Down) | None => {
                 let refusals = self.refusals.entry(protocol.clone()).or_default();
-                refusals.count += 1;
-                let due = |then| at.saturating_duration_since(then) >= APART;
-                if !refusals.told_at.is_none_or(due) {
-                    return;
-                }
-                refusals.told_at = Some(at);
-                let count = std::mem::take(&mut refusals.count);
+                let Some(count) = refusals.happened(APART, at) else { return };
                 let (code, subcode) = notification(said);
                 let Session { vif, peer, peer_as, .. } = session;
                 let event = Event::BgpRefused {
@@ -177,6 +164,7 @@ impl Notices {
     fn ended(&mut self, session: &Session) {
         let Some(Told::Ending(at, reason)) = self.told.get_mut(&session.protocol) else { return };
         let (at, reason) = (*at, reason.take());
+        self.ending.remove(&(at, session.protocol.clone()));
         self.told.insert(session.protocol.clone(), Told::Down);
         let reason = reason.unwrap_or_else(|| "BGP session closed".to_owned());
         let (code, subcode) = notification(&reason);

@@ -19,7 +19,8 @@ use super::follow::Follower;
 use super::handle::Order;
 use super::parse;
 use super::process::{Place, ProcessError};
-use crate::events::{Event, Reporter};
+use crate::events::Reporter;
+use watch::say;
 
 /// Between a failure and the next attempt: the first time, and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -262,10 +263,7 @@ impl Supervisor {
         match done {
             Ok(()) => {
                 if std::mem::take(&mut self.changed) {
-                    let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-                    if trouble.take().is_some() {
-                        self.report.tell(Event::RoutingUp {});
-                    }
+                    say(&self.trouble, &self.report, None);
                 }
             }
             Err(failure) => self.fail(&failure),
@@ -276,15 +274,11 @@ impl Supervisor {
         let wait = self.backoff;
         // What it does not have when it is back is written again.
         self.changed = true;
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         let text = failure.to_string();
         // Once, not every few seconds.
-        if trouble.as_ref() != Some(&text) {
+        if say(&self.trouble, &self.report, Some(text.clone())) {
             warn!(error = text, "BGP is not as configured; it is tried again");
-            self.report.tell(Event::RoutingDown { reason: text.clone() });
         }
-        *trouble = Some(text);
-        drop(trouble);
         self.retry_at = Some(Instant::now() + wait);
         self.backoff = (wait * 2).min(BACKOFF.1);
     }

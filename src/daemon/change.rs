@@ -8,13 +8,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
 use tracing::{error, warn};
 
 use super::book::{self, Book, Made};
-use super::clock::now_ms;
+use super::clock::{milliseconds, now_ms};
 use super::control_thread::{Control, Prepared};
 use super::desk::Desk;
 use super::draft::Draft;
@@ -347,10 +347,6 @@ struct Checked {
 pub(super) fn clear_counters(control: &mut Control) -> Answer {
     control.counters.clear(control.datapath.ports.len());
     Answer::result(control.unchanged_result(Vec::new()))
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(super) fn internal(message: String) -> Refusal {

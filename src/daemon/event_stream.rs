@@ -9,7 +9,7 @@ use super::control_thread::Control;
 use crate::admin::answer::{Answer, Piece};
 use crate::admin::protocol::{ErrorKind, EventFilter, Since};
 use crate::admin::rows::{EventsInfo, Row};
-use crate::events::{Batch, Event, Kind, Reader, Record, Ring, Standing};
+use crate::events::{Batch, Event, Kind, Reader, Ring, Standing};
 
 /// Events of one line of the answer.
 const ROWS: usize = 256;
@@ -43,25 +43,21 @@ impl Wanted {
 
     /// The rows of some events, and one for those that are missing.
     fn rows(&self, batch: &Batch) -> Vec<Row> {
-        let missing = batch.records.first().filter(|_| batch.lost > 0).map(|first| Record {
-            seq: first.seq - 1,
-            time_ms: first.time_ms,
-            event: Event::Lost { count: batch.lost },
-        });
         let wanted = batch.records.iter().filter(|record| self.takes(&record.event));
-        missing.into_iter().chain(wanted.map(|record| (**record).clone())).map(Row::Event).collect()
+        batch
+            .missing()
+            .into_iter()
+            .chain(wanted.map(|record| (**record).clone()))
+            .map(Row::Event)
+            .collect()
     }
 }
 
 /// Answers with the events that are kept; `follow`: and goes on with those to come.
 pub(super) fn show(control: &Control, filter: &EventFilter) -> Answer {
     let ring = control.stream.ring();
-    if let Some(vif) = &filter.vif
-        && control.engine.vif(vif).is_none()
-        && !ring.names(vif)
-    {
-        return no("vif", vif);
-    }
+    // One that is gone may have left events.
+    let gone = filter.vif.clone().filter(|vif| control.engine.vif(vif).is_none());
     let port = filter.port.as_ref().map(|name| (name, control.engine.port(name)));
     let on_port = match port {
         None => HashSet::new(),
@@ -79,15 +75,20 @@ pub(super) fn show(control: &Control, filter: &EventFilter) -> Answer {
     }
     let EventFilter { since, follow, vif, port, kinds } = filter.clone();
     let wanted = Wanted { vif, port, on_port, kinds };
-    Answer::later(move || match reader(&ring, since) {
-        Err(message) => Answer::refused(ErrorKind::Conflict, message),
-        Ok(reader) if follow => follow_on(reader, wanted),
-        Ok(mut reader) => {
-            let end = ring.newest();
-            let batches = std::iter::from_fn(move || {
-                (reader.seen() < end).then(|| wanted.rows(&reader.next(ROWS, Duration::ZERO)))
-            });
-            Answer::Rows(Box::new(batches.flatten()))
+    Answer::later(move || {
+        if let Some(vif) = gone.filter(|vif| !ring.names(vif)) {
+            return no("vif", &vif);
+        }
+        match reader(&ring, since) {
+            Err(message) => Answer::refused(ErrorKind::Conflict, message),
+            Ok(reader) if follow => follow_on(reader, wanted),
+            Ok(mut reader) => {
+                let end = ring.newest();
+                let batches = std::iter::from_fn(move || {
+                    (reader.seen() < end).then(|| wanted.rows(&reader.next(ROWS, Duration::ZERO)))
+                });
+                Answer::Rows(Box::new(batches.flatten()))
+            }
         }
     })
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use super::clock::now_ms;
+use super::clock::{milliseconds, now_ms};
 use crate::ledger::Keeper;
 
 /// What a thread that all VIFs need may be away for without being an outage of them.
@@ -50,7 +50,7 @@ impl Holds {
 pub(super) fn note_stall(ledger: &Keeper, away: Duration) {
     if away > STALL {
         let now = now_ms();
-        let away = u64::try_from(away.as_millis()).unwrap_or(u64::MAX);
+        let away = milliseconds(away);
         ledger.stalled(now.saturating_sub(away), now);
     }
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::answer::no;
+use super::change::stopping;
 use super::clock::now_ms;
 use super::control_thread::Control;
 use crate::admin::answer::Answer;
-use crate::admin::protocol::{ErrorKind, Period};
+use crate::admin::protocol::Period;
 use crate::admin::rows::{OutageRow, SlaRow};
 use crate::events::{Event, Reporter};
 use crate::ledger::{Keeper, Ledger, Outage};
@@ -47,16 +48,12 @@ fn since(period: &Period) -> u64 {
     now_ms().saturating_sub(period.since_s.saturating_mul(1000))
 }
 
-fn stopping() -> Answer {
-    Answer::refused(ErrorKind::Internal, "the station is stopping")
-}
-
 /// `show outages`.
 pub(super) fn outages(control: &Control, period: &Period) -> Answer {
     let (ledger, period) = (control.failover.ledger.clone(), period.clone());
     Answer::later(move || {
         let found = ledger.ask(move |ledger| ledger.outages(period.vif.as_deref(), since(&period)));
-        let Some(outages) = found else { return stopping() };
+        let Some(outages) = found else { return Answer::Refused(stopping()) };
         let now = now_ms();
         let rows = outages.into_iter().map(move |outage| OutageRow {
             duration_ms: outage.end_ms.unwrap_or(now).saturating_sub(outage.start_ms),
@@ -88,7 +85,7 @@ pub(super) fn sla(control: &Control, period: &Period) -> Answer {
             let row = |name: &Arc<str>| sla_row(ledger, name, since);
             wanted.iter().map(row).collect::<Vec<_>>()
         });
-        rows.map_or_else(stopping, Answer::rows)
+        rows.map_or_else(|| Answer::Refused(stopping()), Answer::rows)
     })
 }
 

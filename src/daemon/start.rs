@@ -33,7 +33,7 @@ use crate::events::{self, Event};
 use crate::fib::{self, Fib};
 use crate::log;
 use crate::netlink::{Carriers, LinkEvent, LinkWatcher};
-use crate::netns::Namespace;
+use crate::netns::{self, Namespace};
 use crate::observe::Counters;
 use crate::publish::Publisher;
 use crate::tables::Snapshot;
@@ -199,14 +199,9 @@ pub fn run(file: &Path) -> Result<(), StationError> {
 
 /// Starts the stream of events, with the privileges that its threads need.
 fn start_stream(config: &Config) -> std::io::Result<events::Threads> {
-    let start = || {
+    netns::on_a_thread(|| {
         privilege::keep(privilege::EVENTS)?;
         events::Threads::start(config.station.state.clone(), &config.events)
-    };
-    std::thread::scope(|scope| {
-        let started =
-            std::thread::Builder::new().name("start".into()).spawn_scoped(scope, start)?;
-        started.join().unwrap_or_else(|_| Err(std::io::Error::other("a thread ended")))
     })
 }
 

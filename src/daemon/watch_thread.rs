@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::desk::Desk;
-use super::view::View;
+use super::view;
 use crate::events::{Event, Reporter};
 use crate::observe::Counters;
 use crate::tables::{DropReason, SlowOutcome, VifId};
@@ -28,11 +28,14 @@ pub(super) fn spawn(desk: Desk, report: Reporter) -> std::io::Result<()> {
     let work = move || {
         let (mut security, mut md5) = (Risen::default(), Md5::default());
         md5.look(&netstat(), Instant::now());
+        let marked = Marked::new();
         // The control thread gives what it has at once; the rest is this thread's work.
-        while let Some(view) = desk.ask(|control| View::of(control)) {
+        while let Some((tables, counters)) =
+            desk.ask(|control| (control.engine.tables().clone(), control.counters.clone()))
+        {
             let now = Instant::now();
-            for (id, vif) in view.vifs() {
-                for (name, help, value) in marked(&view.counters, id) {
+            for (id, vif) in view::vifs(&tables) {
+                for (name, help, value) in marked.of(&counters, id) {
                     if let Some(count) = security.look((vif.name.clone(), name), value, now) {
                         let (vif, counter) = (vif.name.to_string(), name.to_owned());
                         let help = help.split_once(": ").map_or(help, |(_, help)| help).to_owned();
@@ -44,6 +47,8 @@ pub(super) fn spawn(desk: Desk, report: Reporter) -> std::io::Result<()> {
             if let Some(event) = md5.look(&netstat(), now) {
                 report.tell(event);
             }
+            // A commit would have to copy what is held.
+            drop((tables, counters));
             std::thread::sleep(LOOK);
         }
     };
@@ -51,15 +56,29 @@ pub(super) fn spawn(desk: Desk, report: Reporter) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The marked counters of a VIF.
-fn marked(
-    counters: &Counters,
-    id: VifId,
-) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
-    let drops = DropReason::ALL.iter().filter(|reason| is_marked(reason.help()));
-    let drops = drops.map(move |r| (r.name(), r.help(), counters.drops(id, *r)));
-    let slow = SlowOutcome::ALL.iter().filter(|outcome| is_marked(outcome.help()));
-    drops.chain(slow.map(move |o| (o.name(), o.help(), counters.outcomes(id, *o))))
+/// The marked counters.
+struct Marked {
+    drops: Vec<DropReason>,
+    slow: Vec<SlowOutcome>,
+}
+
+impl Marked {
+    fn new() -> Marked {
+        let drops = DropReason::ALL.iter().filter(|reason| is_marked(reason.help()));
+        let slow = SlowOutcome::ALL.iter().filter(|outcome| is_marked(outcome.help()));
+        Marked { drops: drops.copied().collect(), slow: slow.copied().collect() }
+    }
+
+    /// Those of a VIF.
+    fn of(
+        &self,
+        counters: &Counters,
+        id: VifId,
+    ) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        let drops = self.drops.iter().map(move |r| (r.name(), r.help(), counters.drops(id, *r)));
+        let slow = self.slow.iter().map(move |o| (o.name(), o.help(), counters.outcomes(id, *o)));
+        drops.chain(slow)
+    }
 }
 
 fn is_marked(help: &str) -> bool {

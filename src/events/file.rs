@@ -4,13 +4,13 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{Record, Ring};
 use crate::ledger::Lines;
 
 /// A line of the file. Those of another version may have kinds that this one does not know: their numbers count.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Line {
     Known(Box<Record>),
@@ -19,7 +19,7 @@ enum Line {
 
 /// The open file.
 #[derive(Debug)]
-pub(super) struct File(Lines<Line>);
+pub(super) struct File(Lines);
 
 impl File {
     /// Opens or makes the file in a directory, and fills the ring with what it has. Gives the newest number.
@@ -39,11 +39,9 @@ impl File {
 
     /// Has events on disk, for good.
     pub fn write(&mut self, records: &[Arc<Record>], ring: &Ring) {
-        let line = |record: &Arc<Record>| Line::Known(Box::new((**record).clone()));
-        let lines: Vec<Line> = records.iter().map(line).collect();
-        if self.0.write(&lines) {
+        if self.0.write(records.iter().map(|record| &**record)) {
             // What was written just now is not in the ring yet.
-            self.0.rewrite(ring.all().iter().map(line).chain(lines));
+            self.0.rewrite(ring.all().iter().chain(records).map(|record| &**record));
         } else {
             self.0.sync();
         }

@@ -17,7 +17,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use tracing::{info, warn};
 
 use super::keeper::{Configured, Counts};
-use super::{Event, Reader, Record};
+use super::{Reader, Record};
 use crate::config::model::HookConfig;
 use crate::limit::{Rate, TokenBucket};
 use crate::users;
@@ -42,14 +42,15 @@ pub(super) fn run(mut reader: Reader, configured: &Configured, counts: &Counts) 
             continue;
         };
         let skipped = reader.skip_to(WAITING);
-        let batch = reader.next(1, LOOK);
-        let Some(record) = batch.records.first() else { continue };
-        let lost = skipped + batch.lost;
-        counts.hook_lost.fetch_add(lost, Ordering::Relaxed);
-        let (seq, time_ms) = (record.seq - 1, record.time_ms);
-        let missing = Record { seq, time_ms, event: Event::Lost { count: lost } };
+        let mut batch = reader.next(1, LOOK);
+        if batch.records.is_empty() {
+            continue;
+        }
+        batch.lost += skipped;
+        counts.hook_lost.fetch_add(batch.lost, Ordering::Relaxed);
+        let missing = batch.missing();
         let rate = Rate::new(hook.per_second, hook.per_second);
-        for record in [&missing, &**record].into_iter().skip(usize::from(lost == 0)) {
+        for record in missing.iter().chain(batch.records.iter().map(|record| &**record)) {
             let now = || u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
             while !bucket.take(now(), &rate) {
                 std::thread::sleep(Duration::from_millis(5));
@@ -169,6 +170,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::sync::Arc;
 
+    use super::super::Event;
     use super::super::Ring;
     use super::*;
 

@@ -140,8 +140,7 @@ impl Threads {
         let (orders, theirs) = bounded(WAITING);
         let reporter = Reporter { orders, lost: Arc::default() };
         let ring = Arc::new(Ring::default());
-        let (counts, configured) = (Arc::new(Counts::default()), Configured::default());
-        config.clone_into(&mut configured.lock().unwrap_or_else(PoisonError::into_inner));
+        let (counts, configured) = (Arc::<Counts>::default(), Arc::new(Mutex::new(config.clone())));
         let (lost, kept) = (reporter.lost.clone(), ring.clone());
         let (ready, is_ready) = bounded(2);
         let keep = move || run(&directory, &theirs, &lost, &kept, &ready);

@@ -11,11 +11,13 @@ mod journal;
 mod keeper;
 mod kinds;
 mod ring;
+mod spaced;
 mod text;
 
 pub use keeper::{Keeper, Reporter, Standing, Threads};
 pub use kinds::{Event, Kind, Severity};
 pub use ring::{Batch, CAPACITY, OF_ONE_VIF, Reader, Ring};
+pub use spaced::Spaced;
 
 use serde::{Deserialize, Serialize};
 

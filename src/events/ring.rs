@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::Record;
+use super::{Event, Record};
 
 /// Events that are kept.
 pub const CAPACITY: usize = 32_768;
@@ -60,6 +60,15 @@ pub struct Batch {
     pub lost: u64,
     /// Events, oldest first.
     pub records: Vec<Arc<Record>>,
+}
+
+impl Batch {
+    /// The event that some are missing before these.
+    pub fn missing(&self) -> Option<Record> {
+        let first = self.records.first().filter(|_| self.lost > 0)?;
+        let event = Event::Lost { count: self.lost };
+        Some(Record { seq: first.seq - 1, time_ms: first.time_ms, event })
+    }
 }
 
 impl Ring {

@@ -28,7 +28,7 @@ pub(super) enum Line {
 /// The open files.
 #[derive(Debug)]
 pub(super) struct File {
-    pub lines: Lines<Line>,
+    pub lines: Lines,
     alive: fs::File,
     /// That the station is alive could not be noted: said once.
     failed: bool,

@@ -3,7 +3,6 @@
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, BufRead, BufReader, Write};
-use std::marker::PhantomData;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -17,9 +16,9 @@ const LARGE: u64 = 16 << 20;
 /// The longest line that is read: what is longer is none of ours.
 const LONGEST: usize = 64 << 10;
 
-/// The open file; `T` is a line.
+/// The open file.
 #[derive(Debug)]
-pub(crate) struct Lines<T> {
+pub(crate) struct Lines {
     path: PathBuf,
     file: fs::File,
     /// Octets at which it is written anew.
@@ -27,15 +26,14 @@ pub(crate) struct Lines<T> {
     octets: u64,
     /// It could not be written: said once.
     failed: bool,
-    lines: PhantomData<fn() -> T>,
 }
 
-impl<T: Serialize + DeserializeOwned> Lines<T> {
+impl Lines {
     /// Opens or makes a file in a directory that is made for the station alone. Gives its lines.
     ///
     /// # Errors
     /// The file system's.
-    pub fn open(directory: &Path, name: &str) -> io::Result<(Lines<T>, Vec<T>)> {
+    pub fn open<T: DeserializeOwned>(directory: &Path, name: &str) -> io::Result<(Lines, Vec<T>)> {
         prepare(directory)?;
         let path = directory.join(name);
         let mut file = append(&path)?;
@@ -48,17 +46,13 @@ impl<T: Serialize + DeserializeOwned> Lines<T> {
         }
         let octets = file.metadata()?.len();
         let limit = LARGE.max(2 * octets);
-        let file = Lines { path, file, limit, octets, failed: false, lines: PhantomData };
-        Ok((file, lines))
+        Ok((Lines { path, file, limit, octets, failed: false }, lines))
     }
 
     /// Appends lines; true where the file has become too large.
-    pub fn write<'a>(&mut self, lines: impl IntoIterator<Item = &'a T>) -> bool
-    where
-        T: 'a,
-    {
+    pub fn write(&mut self, lines: impl IntoIterator<Item = impl Serialize>) -> bool {
         let mut octets = Vec::new();
-        lines.into_iter().for_each(|line| octets.extend(text(line).into_bytes()));
+        lines.into_iter().for_each(|line| octets.extend(text(&line).into_bytes()));
         let result = self.file.write_all(&octets);
         self.note(result);
         self.octets += octets.len() as u64;
@@ -67,12 +61,15 @@ impl<T: Serialize + DeserializeOwned> Lines<T> {
 
     /// Waits until what was written survives a loss of power.
     pub fn sync(&mut self) {
+        if self.failed {
+            return;
+        }
         let result = self.file.sync_data();
         self.note(result);
     }
 
     /// Replaces the file by these lines.
-    pub fn rewrite(&mut self, lines: impl Iterator<Item = T>) {
+    pub fn rewrite(&mut self, lines: impl IntoIterator<Item = impl Serialize>) {
         let new = self.path.with_extension("new");
         let replace = || {
             // What a crash left there, or another hand put there, is not written to.
@@ -96,6 +93,9 @@ impl<T: Serialize + DeserializeOwned> Lines<T> {
         match replace() {
             Ok((file, octets)) => {
                 (self.file, self.octets, self.limit) = (file, octets, LARGE.max(2 * octets));
+                let directory = self.path.parent().unwrap_or(&self.path);
+                let synced = fs::File::open(directory).and_then(|directory| directory.sync_all());
+                self.note(synced);
             }
             Err(error) => {
                 self.limit = 2 * self.octets;

@@ -135,11 +135,6 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// A ledger of which nobody is told, in memory only.
-    pub fn in_memory() -> Ledger {
-        Ledger::default()
-    }
-
     /// The ledger in a directory, and in memory only where that cannot be had: that is no reason not to forward.
     /// The time since it was written last is an outage of all VIFs.
     pub fn start(directory: &Path, now_ms: u64, told: Told) -> Ledger {
@@ -152,14 +147,13 @@ impl Ledger {
 
     fn open(&mut self, directory: &Path, now_ms: u64) -> io::Result<()> {
         let (file, lines, alive) = File::open(directory)?;
-        let ledger = self;
         let mut stopped = None;
         for line in lines {
             stopped = if let Line::Stop { at_ms } = line { Some(at_ms) } else { None };
-            ledger.replay(line);
+            self.replay(line);
         }
-        let known = !ledger.seen.is_empty();
-        ledger.file = Some(file);
+        let known = !self.seen.is_empty();
+        self.file = Some(file);
         let down = match (stopped, alive) {
             (Some(at), _) => Some((at, Cause::Restart)),
             (None, Some(at)) if known => Some((at, Cause::Crash)),
@@ -167,15 +161,15 @@ impl Ledger {
         };
         if let Some((start_ms, cause)) = down {
             // What stood when the station went is the station's outage from then on.
-            for name in ledger.open.keys().cloned().collect::<Vec<_>>() {
-                ledger.close(&name, start_ms, None);
+            for name in self.open.keys().cloned().collect::<Vec<_>>() {
+                self.close(&name, start_ms, None);
             }
             let start_ms = start_ms.min(now_ms);
             let outage = Outage::of_station(cause, start_ms, now_ms);
-            ledger.write(&Line::Outage(outage.clone()));
-            ledger.remember(outage);
+            self.write(&Line::Outage(outage.clone()));
+            self.remember(outage);
         }
-        ledger.alive(now_ms);
+        self.alive(now_ms);
         Ok(())
     }
 

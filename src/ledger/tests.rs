@@ -16,7 +16,7 @@ fn faults(causes: &[Cause]) -> Faults {
 
 #[test]
 fn an_outage_lasts_from_the_first_fault_to_the_end_of_the_last() {
-    let mut ledger = Ledger::in_memory();
+    let mut ledger = Ledger::default();
     ledger.update("a", &faults(&[]), 1000, || 5);
     ledger.update("a", &[(Cause::Bfd, Some(150))].into(), 2000, || 7);
     ledger.update("a", &faults(&[Cause::Bfd, Cause::Bgp]), 2100, || 9);
@@ -46,7 +46,7 @@ fn an_outage_lasts_from_the_first_fault_to_the_end_of_the_last() {
 
 #[test]
 fn what_the_operator_meant_does_not_count_against_availability() {
-    let mut ledger = Ledger::in_memory();
+    let mut ledger = Ledger::default();
     ledger.update("a", &faults(&[Cause::Admin]), 0, || 0);
     ledger.update("a", &faults(&[]), 500, || 0);
     ledger.update("a", &faults(&[Cause::Link]), 600, || 0);
@@ -60,7 +60,7 @@ fn what_the_operator_meant_does_not_count_against_availability() {
 
 #[test]
 fn one_that_flaps_drives_out_nobody_else_and_says_since_when_it_is_known() {
-    let mut ledger = Ledger::in_memory();
+    let mut ledger = Ledger::default();
     let flap = |ledger: &mut Ledger, vif, at| {
         ledger.update(vif, &faults(&[Cause::Bgp]), at, || 0);
         ledger.update(vif, &faults(&[]), at + 1, || 0);
@@ -137,7 +137,7 @@ fn a_file_written_anew_says_the_same() {
     }
     ledger.update("b", &faults(&[Cause::Link]), 9000, || 0);
     let lines: Vec<Line> = ledger.lines().collect();
-    ledger.file.as_mut().unwrap().lines.rewrite(lines.into_iter());
+    ledger.file.as_mut().unwrap().lines.rewrite(lines);
     ledger.alive(9500);
     let before = ledger.outages(Some("a"), 0);
     drop(ledger);
@@ -172,7 +172,7 @@ fn a_stall_is_one_outage_of_all_whichever_threads_say_so() {
 
 #[test]
 fn the_keeper_takes_notes_in_order_and_answers() {
-    let (keeper, thread) = Keeper::start(Ledger::in_memory()).unwrap();
+    let (keeper, thread) = Keeper::start(Ledger::default()).unwrap();
     let entry =
         |causes: &[Cause], counted| Entry { vif: "a".into(), faults: faults(causes), counted };
     keeper.update(vec![entry(&[], 0)], 0);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::peer::Peer;
 use crate::admin::answer::Answer;
 use crate::admin::protocol::{Request, Terms};
-use crate::events::{Event, Reporter};
+use crate::events::{Event, Reporter, Spaced};
 use crate::history::Author;
 
 /// Between two events that somebody was denied, at least: anybody can ask.
@@ -16,13 +16,7 @@ const APART: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct Audit {
     report: Reporter,
-    denied: Arc<Mutex<Denied>>,
-}
-
-#[derive(Default)]
-struct Denied {
-    told_at: Option<Instant>,
-    count: u64,
+    denied: Arc<Mutex<Spaced>>,
 }
 
 impl Audit {
@@ -33,11 +27,7 @@ impl Audit {
     /// Somebody asked who may not. `request`: none where the connection was refused.
     pub(super) fn denied(&self, request: Option<&Request>, peer: Peer) {
         let mut denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
-        denied.count += 1;
-        let now = Instant::now();
-        if denied.told_at.is_none_or(|at| now - at >= APART) {
-            let count = std::mem::take(&mut denied.count);
-            denied.told_at = Some(now);
+        if let Some(count) = denied.happened(APART, Instant::now()) {
             let (request, Peer { uid, pid, .. }) = (request.map(Request::name), peer);
             self.report.tell(Event::Denied { request, uid, pid, count });
         }

@@ -1,6 +1,6 @@
 //! The threads that follow a BIRD: its sessions, and its complaints.
 
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use tracing::{info, warn};
@@ -10,10 +10,24 @@ use crate::bird::client::Client;
 use crate::bird::complaints;
 use crate::bird::follow::{Effect, Ended, follow};
 use crate::bird::handle::Order;
-use crate::events::Event;
+use crate::events::{Event, Reporter};
 
 /// A BIRD that hangs, in words.
 const SILENT: &str = "BIRD does not answer";
+
+/// Says what is wrong with BIRD now. Whether that is another thing than before: then it is an event.
+pub(super) fn say(trouble: &Mutex<Option<String>>, report: &Reporter, now: Option<String>) -> bool {
+    let mut trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner);
+    if *trouble == now {
+        return false;
+    }
+    report.tell(match &now {
+        Some(reason) => Event::RoutingDown { reason: reason.clone() },
+        None => Event::RoutingUp {},
+    });
+    *trouble = now;
+    true
+}
 
 impl Supervisor {
     /// Follows BIRD in threads; the end of the first says that BIRD is gone. `anew`: it has just started.
@@ -35,12 +49,7 @@ impl Supervisor {
                     Effect::Told(notice) => return complaints::tell(&report, vec![notice]),
                     Effect::Silent(silent) => {
                         warn!(silent, "whether BIRD answers");
-                        report.tell(match silent {
-                            true => Event::RoutingDown { reason: SILENT.to_owned() },
-                            false => Event::RoutingUp {},
-                        });
-                        *trouble.lock().unwrap_or_else(PoisonError::into_inner) =
-                            silent.then(|| SILENT.to_owned());
+                        say(&trouble, &report, silent.then(|| SILENT.to_owned()));
                         return;
                     }
                     Effect::Wake(protocol) => Order::Wake(protocol),

@@ -14,7 +14,7 @@ use crate::control::kernel::namespace_name;
 use crate::log;
 use crate::port::af_xdp::Attached;
 use crate::tables::{
-    self, Adjacency, AdjacencyKind, DropReason, GroupId, PortId, Verdict, Vif, VifId, Vrf, VrfId,
+    self, Adjacency, AdjacencyKind, DropReason, GroupId, PortId, Vif, VifId, Vrf, VrfId,
 };
 
 /// `version`.
@@ -145,19 +145,9 @@ pub(super) fn worker_rows(control: &Control) -> Vec<WorkerRow> {
 
 /// `lookup`.
 pub(super) fn lookup(control: &Control, request: &LookupRequest) -> Answer {
-    let vrf = match (&request.vif, &request.vrf) {
-        (Some(name), None) => match control.engine.vif(name) {
-            Some(id) => control.engine.tables().vif(id).map(|vif| vif.vrf),
-            None => return no("vif", name),
-        },
-        (None, Some(name)) => match control.engine.vrf(name) {
-            Some(id) => Some(id),
-            None => return no("vrf", name),
-        },
-        _ => return Answer::refused(ErrorKind::Invalid, "give exactly one of vif and vrf"),
-    };
-    let Some(vrf) = vrf else {
-        return Answer::refused(ErrorKind::Internal, "the vif has no vrf");
+    let vrf = match control.vrf_of(request.vif.as_deref(), request.vrf.as_deref()) {
+        Ok((vrf, _)) => vrf,
+        Err(refusal) => return Answer::Refused(refusal),
     };
     let route = control.engine.lookup(vrf, request.address);
     let (kind, via) = match route {
@@ -165,22 +155,63 @@ pub(super) fn lookup(control: &Control, request: &LookupRequest) -> Answer {
         None => (AdjacencyKind::NoRoute, Arc::default()),
     };
     let verdict = kind.verdict();
-    let help = match verdict {
-        Verdict::Forward => "",
-        Verdict::Punt(reason) => reason.help(),
-        Verdict::Drop(reason) => reason.help(),
-    };
     Answer::result(LookupResult {
         vrf: control.vrf_name(vrf),
         address: request.address,
         prefix: route.map(|route| route.prefix),
         via: via.to_vec(),
         verdict: verdict.to_string(),
-        help: help.into(),
+        help: verdict.help().into(),
     })
 }
 
+/// A port, and the VIF on it where one is meant alone.
+type Place<'a> = (PortId, Option<(VifId, &'a Vif)>);
+
 impl Control {
+    /// The VIF of this name.
+    fn vif(&self, name: &str) -> Result<(VifId, &Vif), Refusal> {
+        let found = self.engine.vif(name).and_then(|id| Some((id, self.engine.tables().vif(id)?)));
+        found.ok_or_else(|| no_such("vif", name))
+    }
+
+    /// Where frames pass: exactly one of a port and a VIF is named.
+    pub(super) fn place(
+        &self,
+        port: Option<&str>,
+        vif: Option<&str>,
+    ) -> Result<Place<'_>, Refusal> {
+        match (port, vif) {
+            (Some(name), None) => {
+                let port = self.engine.port(name).ok_or_else(|| no_such("port", name))?;
+                Ok((port, None))
+            }
+            (None, Some(name)) => {
+                let (id, vif) = self.vif(name)?;
+                Ok((vif.port, Some((id, vif))))
+            }
+            _ => Err(invalid("give exactly one of vif and port")),
+        }
+    }
+
+    /// A VRF, by its own name or by that of a VIF in it: exactly one is given.
+    pub(super) fn vrf_of(
+        &self,
+        vif: Option<&str>,
+        vrf: Option<&str>,
+    ) -> Result<(VrfId, Option<VifId>), Refusal> {
+        match (vif, vrf) {
+            (Some(name), None) => {
+                let (id, vif) = self.vif(name)?;
+                Ok((vif.vrf, Some(id)))
+            }
+            (None, Some(name)) => {
+                Ok((self.engine.vrf(name).ok_or_else(|| no_such("vrf", name))?, None))
+            }
+            _ => Err(invalid("give exactly one of vif and vrf")),
+        }
+    }
+
     pub(super) fn vifs(&self) -> impl Iterator<Item = (VifId, &Vif)> {
         view::vifs(self.engine.tables())
     }
@@ -241,6 +272,10 @@ pub(super) fn no(what: &str, name: &str) -> Answer {
 
 pub(super) fn no_such(what: &str, name: &str) -> Refusal {
     Refusal::new(ErrorKind::NotFound, format!("there is no {what} \"{name}\""))
+}
+
+pub(super) fn invalid(message: impl Into<String>) -> Refusal {
+    Refusal::new(ErrorKind::Invalid, message)
 }
 
 pub(super) fn mac(adjacency: &Adjacency) -> Option<String> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::unbounded;
 
-use super::answer::no_such;
+use super::answer::invalid;
 use super::control_thread::Control;
 use super::desk::Desk;
 use super::worker_thread::{Order, Orders};
@@ -87,18 +87,8 @@ struct OfVif {
 
 /// What the workers are to copy, or what is wrong with the request.
 fn wanted(control: &Control, request: &CaptureRequest) -> Result<(Wanted, Option<OfVif>), Refusal> {
-    let invalid = |message: String| Refusal::new(ErrorKind::Invalid, message);
-    let (port, vif) = match (&request.port, &request.vif) {
-        (Some(name), None) => {
-            (control.engine.port(name).ok_or_else(|| no_such("port", name))?, None)
-        }
-        (None, Some(name)) => {
-            let id = control.engine.vif(name).ok_or_else(|| no_such("vif", name))?;
-            let vif = control.engine.tables().vif(id).ok_or_else(|| no_such("vif", name))?;
-            (vif.port, Some(OfVif { id, name: vif.name.clone(), tags: vif.tags }))
-        }
-        _ => return Err(invalid("give exactly one of vif and port".into())),
-    };
+    let (port, vif) = control.place(request.port.as_deref(), request.vif.as_deref())?;
+    let vif = vif.map(|(id, vif)| OfVif { id, name: vif.name.clone(), tags: vif.tags });
     let verdicts = verdicts(request)?;
     let (inbound, outbound) = match request.direction {
         Direction::In => (true, false),
@@ -107,7 +97,7 @@ fn wanted(control: &Control, request: &CaptureRequest) -> Result<(Wanted, Option
     };
     if !inbound && !verdicts.has(Verdict::Forward) {
         let message = "what leaves was forwarded: drops and punts are seen with direction in";
-        return Err(invalid(message.into()));
+        return Err(invalid(message));
     }
     let filter = match &request.filter {
         Some(filter) => {
@@ -266,10 +256,9 @@ impl Capture {
         };
         let port = self.port_name(mark.port);
         let (from, to) = (name(mark.from), name(mark.to));
-        let help = match mark.verdict {
-            Verdict::Drop(reason) => format!(": {}", reason.help()),
-            Verdict::Punt(reason) => format!(": {}", reason.help()),
-            Verdict::Forward => String::new(),
+        let help = match mark.verdict.help() {
+            "" => String::new(),
+            help => format!(": {help}"),
         };
         let of = |vif: &Option<String>| match vif {
             Some(vif) => format!("vif {vif}"),

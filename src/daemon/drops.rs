@@ -13,7 +13,8 @@ use crate::tables::last_drops::LastFrame;
 use crate::wire::ethernet::{
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_SERVICE_TAG, Mac, VID_MASK, be16,
 };
-use crate::wire::ipv4::{self, TCP, UDP};
+use crate::wire::ipv4::{self, ICMP, TCP, UDP};
+use crate::wire::ipv6::ICMPV6;
 use crate::wire::outline::Outline;
 
 /// The drops of a port with its VIFs, of a VIF, or all.
@@ -121,8 +122,8 @@ pub(super) fn headers(frame: &[u8]) -> FrameHeaders {
         found.protocol = Some(match (protocol, header) {
             (TCP, _) => "tcp".into(),
             (UDP, _) => "udp".into(),
-            (1, [kind, code, ..]) => format!("icmp {kind}/{code}"),
-            (58, [kind, code, ..]) => format!("icmpv6 {kind}/{code}"),
+            (ICMP, [kind, code, ..]) => format!("icmp {kind}/{code}"),
+            (ICMPV6, [kind, code, ..]) => format!("icmpv6 {kind}/{code}"),
             (other, _) => other.to_string(),
         });
         if let Some(ports) = ipv4::ports(protocol, header) {

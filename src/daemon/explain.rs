@@ -5,8 +5,9 @@ mod words;
 
 use std::sync::Arc;
 
-use super::answer::no_such;
+use super::answer::invalid;
 use super::captures::hex;
+use super::change::stopping;
 use super::control_thread::Control;
 use super::routes::origin;
 use super::view::View;
@@ -15,13 +16,13 @@ use crate::admin::protocol::{ErrorKind, ExplainRequest, MAX_FRAMES, Refusal};
 use crate::admin::rows::{ExplainRow, ExplainedRoute, ExplainedStage, Member};
 use crate::control::Route;
 use crate::explain::{Explainer, Explanation, LONGEST, Lookup, Synthetic};
-use crate::tables::{PortId, Snapshot, Verdict, VifId};
+use crate::tables::{PortId, Snapshot, VifId};
 use words::Words;
 
 /// Explains frames.
 pub(super) fn explain(control: &Control, request: &ExplainRequest) -> Answer {
-    let (port, vif) = match entrance(control, request) {
-        Ok(entrance) => entrance,
+    let (port, vif) = match control.place(request.port.as_deref(), request.vif.as_deref()) {
+        Ok((port, vif)) => (port, vif.map(|(id, _)| id)),
         Err(refusal) => return Answer::Refused(refusal),
     };
     let (view, desk) = (View::of(control), control.desk.clone());
@@ -41,37 +42,12 @@ pub(super) fn explain(control: &Control, request: &ExplainRequest) -> Answer {
             let fates = fates(control, &mut explainer, port, frames);
             (control.engine.tables().clone(), fates, explainer)
         });
-        let Some((tables, fates, _)) = told else {
-            return Answer::refused(ErrorKind::Internal, "the station is stopping");
-        };
+        let Some((tables, fates, _)) = told else { return Answer::Refused(stopping()) };
         let mut view = view;
         view.tables = tables;
         let rows = (1..).zip(&fates).map(|(number, fate)| Box::new(row(&view, number, port, fate)));
         Answer::rows(rows.collect::<Vec<_>>())
     })
-}
-
-/// Where the frames enter.
-fn entrance(
-    control: &Control,
-    request: &ExplainRequest,
-) -> Result<(PortId, Option<VifId>), Refusal> {
-    match (&request.port, &request.vif) {
-        (Some(name), None) => {
-            let port = control.engine.port(name).ok_or_else(|| no_such("port", name))?;
-            Ok((port, None))
-        }
-        (None, Some(name)) => {
-            let id = control.engine.vif(name).ok_or_else(|| no_such("vif", name))?;
-            let vif = control.engine.tables().vif(id).ok_or_else(|| no_such("vif", name))?;
-            Ok((vif.port, Some(id)))
-        }
-        _ => Err(invalid("give exactly one of vif and port")),
-    }
-}
-
-fn invalid(message: impl Into<String>) -> Refusal {
-    Refusal::new(ErrorKind::Invalid, message)
 }
 
 /// The frames that are asked about.
@@ -179,12 +155,7 @@ fn row(view: &View, number: u64, port: PortId, fate: &Fate) -> ExplainRow {
         vrf: vif.map(|vif| view.vrf_name(vif.vrf)),
         verdict: told.verdict.to_string(),
         stage: told.steps.last().map_or_else(String::new, |step| step.stage.into()),
-        help: match told.verdict {
-            Verdict::Forward => "",
-            Verdict::Punt(reason) => reason.help(),
-            Verdict::Drop(reason) => reason.help(),
-        }
-        .into(),
+        help: told.verdict.help().into(),
         stages: stages.collect(),
         destination_route: fate.destination.as_ref().map(route),
         source_route: fate.source.as_ref().map(route),

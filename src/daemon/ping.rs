@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::RecvTimeoutError;
 
-use super::answer::no_such;
+use super::answer::invalid;
+use super::clock::milliseconds;
 use super::control_thread::Control;
 use super::slow_thread::Probing;
 use crate::admin::answer::{Answer, Piece};
@@ -44,8 +45,8 @@ pub(super) fn start(control: &Control, request: &PingRequest) -> Answer {
         Ok(origin) => origin,
         Err(refusal) => return Answer::Refused(refusal),
     };
-    let (prober, request) = (control.datapath.slow.prober(), request.clone());
-    Answer::later(move || match prober.begin() {
+    let (asker, request) = (control.datapath.slow.asker(), request.clone());
+    Answer::later(move || match asker.begin() {
         Some(probing) => {
             let mut session = Session::new(probing, origin, request);
             Answer::Stream(Box::new(move |stop| session.piece(stop)))
@@ -55,10 +56,6 @@ pub(super) fn start(control: &Control, request: &PingRequest) -> Answer {
             Answer::refused(ErrorKind::Busy, message)
         }
     })
-}
-
-fn invalid(message: String) -> Refusal {
-    Refusal::new(ErrorKind::Invalid, message)
 }
 
 /// Refuses numbers beyond what may be asked for.
@@ -103,19 +100,7 @@ struct Origin {
 /// The VIF and the address that the request means.
 fn origin(control: &Control, request: &PingRequest) -> Result<Origin, Refusal> {
     let tables = control.engine.tables();
-    let (vrf, wanted) = match (&request.vif, &request.vrf) {
-        (Some(name), None) => {
-            let id = control.engine.vif(name).ok_or_else(|| no_such("vif", name))?;
-            let vif = tables.vif(id).ok_or_else(|| no_such("vif", name))?;
-            (vif.vrf, Some(id))
-        }
-        (None, Some(name)) => (control.engine.vrf(name).ok_or_else(|| no_such("vrf", name))?, None),
-        _ => return Err(invalid("give exactly one of vif and vrf".to_owned())),
-    };
-    let name = |vrf: VrfId| {
-        let vrf = tables.vrfs.get(vrf.index()).and_then(Option::as_ref);
-        vrf.map_or_else(String::new, |vrf| vrf.name.to_string())
-    };
+    let (vrf, wanted) = control.vrf_of(request.vif.as_deref(), request.vrf.as_deref())?;
     let usable = |id: VifId| {
         let vif = tables.vif(id).filter(|vif| vif.vrf == vrf)?;
         Some((id, vif, own_address(vif, request.address)?))
@@ -136,17 +121,25 @@ fn origin(control: &Control, request: &PingRequest) -> Result<Origin, Refusal> {
         }
     };
     if let Some((id, vif, source)) = found {
-        return Ok(Origin { vif: id, of: (vif.name.clone(), vrf), vrf_name: name(vrf), source });
+        return Ok(Origin {
+            vif: id,
+            of: (vif.name.clone(), vrf),
+            vrf_name: control.vrf_name(vrf),
+            source,
+        });
     }
     let family = if request.address.is_ipv4() { "IPv4" } else { "IPv6" };
     let mut others = up().filter_map(usable);
     let what = match others.next() {
         Some((_, other, _)) => format!("use --vif {}, which has one", other.name),
-        None => format!("give one of vrf \"{}\" that is up one in its `addresses`", name(vrf)),
+        None => format!(
+            "give one of vrf \"{}\" that is up one in its `addresses`",
+            control.vrf_name(vrf)
+        ),
     };
     let who = match &request.vif {
         Some(vif) => format!("vif \"{vif}\" has no"),
-        None => format!("no vif of vrf \"{}\" that is up has an", name(vrf)),
+        None => format!("no vif of vrf \"{}\" that is up has an", control.vrf_name(vrf)),
     };
     let message = format!("{who} {family} address to ask from: {what}");
     Err(Refusal::new(ErrorKind::Conflict, message))
@@ -212,7 +205,7 @@ impl Session {
             rows.extend(self.send_due());
             rows.extend(self.expire());
             if stop || (self.number >= self.last && self.waiting.is_empty()) {
-                self.sum.duration_ms = ms(begun.elapsed());
+                self.sum.duration_ms = milliseconds(begun.elapsed());
                 rows.push(PingRow::End(self.sum.clone()));
                 return Piece { rows: rows.into_iter().map(Row::from).collect(), last: true };
             }
@@ -361,10 +354,6 @@ impl Session {
         sum.max_us = Some(sum.max_us.map_or(rtt_us, |max| max.max(rtt_us)));
         sum.avg_us = Some(self.total_us / sum.received);
     }
-}
-
-fn ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn row(sequence: u64, ttl: u8, outcome: &str, message: String) -> PingRow {

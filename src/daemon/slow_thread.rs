@@ -81,14 +81,9 @@ impl SlowHandle {
         drop(self.peers.send(peers));
     }
 
-    /// Where all learned neighbors can be asked for.
-    pub fn neighbors(&self) -> Neighbors {
-        Neighbors { queries: self.queries.clone(), thread: self.thread() }
-    }
-
-    /// Where probes can be sent.
-    pub fn prober(&self) -> Prober {
-        Prober { queries: self.queries.clone(), thread: self.thread() }
+    /// What other threads ask it by.
+    pub fn asker(&self) -> Asker {
+        Asker { queries: self.queries.clone(), thread: self.thread() }
     }
 
     /// A new snapshot may have next hops to resolve.
@@ -105,44 +100,38 @@ impl SlowHandle {
     }
 }
 
-/// Asks the slow path for its neighbors, on any thread.
-pub(super) struct Neighbors {
+/// Asks the slow path, on any thread.
+pub(super) struct Asker {
     queries: Sender<Query>,
     thread: Thread,
 }
 
-impl Neighbors {
-    /// All learned neighbors; none where the slow path does not answer within a second.
-    pub fn ask(&self) -> Vec<NeighborRow> {
-        let (reply, rows) = unbounded();
-        drop(self.queries.send(Query::Neighbors(reply)));
+impl Asker {
+    /// The answer; `None` where there is none within a second.
+    fn ask<T>(&self, query: impl FnOnce(Sender<T>) -> Query) -> Option<T> {
+        let (reply, answer) = bounded(1);
+        self.queries.send(query(reply)).ok()?;
         self.thread.unpark();
-        rows.recv_timeout(PATIENCE).unwrap_or_default()
+        answer.recv_timeout(PATIENCE).ok()
     }
-}
 
-/// Has the slow path send probes, on any thread.
-pub(super) struct Prober {
-    queries: Sender<Query>,
-    thread: Thread,
-}
+    /// All learned neighbors; none where the slow path does not answer.
+    pub fn neighbors(&self) -> Vec<NeighborRow> {
+        self.ask(Query::Neighbors).unwrap_or_default()
+    }
 
-impl Prober {
     /// Becomes a sender of probes; `None` where there are [`MAX_SENDERS`] already, or the slow path does not answer.
     pub fn begin(self) -> Option<Probing> {
-        let (reply, id) = bounded(1);
         // No more than are waited for are ever on their way.
         let (answers, their_answers) = bounded(MAX_WAITING);
-        self.queries.send(Query::Begin(reply, answers)).ok()?;
-        self.thread.unpark();
-        let id = id.recv_timeout(PATIENCE).ok()?;
-        Some(Probing { prober: self, id, answers: their_answers })
+        let id = self.ask(|reply| Query::Begin(reply, answers))?;
+        Some(Probing { asker: self, id, answers: their_answers })
     }
 }
 
 /// A sender of probes.
 pub(super) struct Probing {
-    prober: Prober,
+    asker: Asker,
     /// Its id.
     pub id: u16,
     /// What comes back.
@@ -155,16 +144,13 @@ impl Probing {
     /// # Errors
     /// Why it did not leave; `None` where the slow path does not answer.
     pub fn send(&self, probe: Probe) -> Result<(), Option<Unsent>> {
-        let (reply, done) = bounded(1);
-        self.prober.queries.send(Query::Probe(probe, reply)).map_err(|_| None)?;
-        self.prober.thread.unpark();
-        done.recv_timeout(PATIENCE).map_err(|_| None)?.map_err(Some)
+        self.asker.ask(|reply| Query::Probe(probe, reply)).ok_or(None)?.map_err(Some)
     }
 }
 
 impl Drop for Probing {
     fn drop(&mut self) {
-        drop(self.prober.queries.send(Query::End(self.id)));
+        drop(self.asker.queries.send(Query::End(self.id)));
     }
 }
 
@@ -266,8 +252,10 @@ impl Body {
                 });
                 let free = ids.find(|id| !self.senders.contains_key(id));
                 if let Some(id) = free.filter(|_| self.senders.len() < MAX_SENDERS) {
-                    self.senders.insert(id, answers);
-                    let _ = reply.send(id);
+                    // Who waits no longer would not end it either.
+                    if reply.send(id).is_ok() {
+                        self.senders.insert(id, answers);
+                    }
                 }
             }
             Query::End(id) => {

@@ -126,7 +126,7 @@ impl Explainer {
             (port, self.pool.area().packet(&frame).to_vec())
         });
         self.pool.give(frame);
-        let Notes { steps, destination, source, adjacency, flow, .. } = notes;
+        let Notes { steps, destination, source, adjacency, flow } = notes;
         let vif = burst.vif(LANE);
         Some(Explanation { vif, verdict, steps, destination, source, adjacency, flow, sent })
     }
@@ -141,7 +141,6 @@ fn settled(burst: &Burst) -> Option<Verdict> {
 #[derive(Debug, Default)]
 struct Notes {
     steps: Vec<Step>,
-    verdict: Option<Verdict>,
     destination: Option<Lookup>,
     source: Option<Lookup>,
     adjacency: Option<AdjacencyId>,
@@ -151,7 +150,11 @@ struct Notes {
 impl Notes {
     fn step(&mut self, stage: &'static str, verdict: Option<Verdict>) {
         self.steps.push(Step { stage, verdict });
-        self.verdict = verdict;
+    }
+
+    /// What the last stage said.
+    fn verdict(&self) -> Option<Verdict> {
+        self.steps.last().and_then(|step| step.verdict)
     }
 
     /// What the lookups gave.
@@ -181,7 +184,7 @@ impl Notes {
 impl Watch for &mut Notes {
     fn after(&mut self, stage: &'static str, burst: &Burst, c: &Context<'_>) {
         let verdict = settled(burst);
-        if verdict != self.verdict {
+        if verdict != self.verdict() {
             return self.step(stage, verdict);
         }
         // A stage of the other family, or one for punts, had nothing to look at.
@@ -201,7 +204,7 @@ impl Watch for &mut Notes {
 
     fn before_filtered(&mut self, stages: &[Filtered], burst: &Burst, c: &Context<'_>) {
         for stage in stages {
-            if self.verdict.is_some() {
+            if self.verdict().is_some() {
                 return;
             }
             let concerned = (stage.concerns)(burst, LANE) != 0;

@@ -7,12 +7,11 @@ use etherparse::{IpNumber, Ipv4Header, Ipv6Header, PacketBuilder, PacketBuilderS
 use super::LONGEST;
 use crate::tables::{Port, Vif};
 use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, MIN_PAYLOAD, Mac};
-use crate::wire::ipv4::{TCP, UDP};
+use crate::wire::ipv4::{ICMP, TCP, UDP};
 use crate::wire::ipv6::ICMPV6;
 
 /// A sender's MAC: of those that are for documentation (RFC 7042 2.1.2).
 const SENDER: Mac = Mac([0, 0, 0x5e, 0, 0x53, 1]);
-const ICMP: u8 = 1;
 /// Identifier and sequence number of an echo request.
 const ECHO: u16 = 1;
 

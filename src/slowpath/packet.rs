@@ -6,14 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::tables::{PortId, Vif};
 use crate::wire::checksum;
 use crate::wire::ethernet::be16;
+pub use crate::wire::ipv4::{ICMP, UDP};
+pub use crate::wire::ipv6::ICMPV6;
 use crate::wire::ipv6::{Upper, is_link_local, upper};
-
-/// IP protocol numbers.
-pub const ICMP: u8 = 1;
-/// UDP.
-pub const UDP: u8 = 17;
-/// ICMPv6.
-pub const ICMPV6: u8 = 58;
 
 /// A packet with sound headers, trimmed to its length field.
 #[derive(Clone, Copy, Debug)]

@@ -240,6 +240,17 @@ pub enum Verdict {
     Drop(DropReason),
 }
 
+impl Verdict {
+    /// What happened and what to do about it, for an operator; empty for `forward`.
+    pub const fn help(self) -> &'static str {
+        match self {
+            Verdict::Forward => "",
+            Verdict::Punt(reason) => reason.help(),
+            Verdict::Drop(reason) => reason.help(),
+        }
+    }
+}
+
 impl std::fmt::Display for Verdict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -7,6 +7,8 @@ use super::ethernet::be16;
 pub const HEADER_LEN: usize = 20;
 /// The same as a length in a packet.
 pub const HEADER_LEN32: u32 = 20;
+/// Protocol number of ICMP.
+pub const ICMP: u8 = 1;
 /// Protocol number of TCP.
 pub const TCP: u8 = 6;
 /// Protocol number of UDP.

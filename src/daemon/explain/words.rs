@@ -17,6 +17,8 @@ pub(super) struct Words<'a> {
     vrf: String,
     pub port: String,
     port_mac: Mac,
+    /// The frame from its network header on.
+    l3: &'a [u8],
     pub headers: FrameHeaders,
     adjacency: Option<&'a Adjacency>,
     pub egress: Option<ExplainedEgress>,
@@ -34,6 +36,7 @@ impl<'a> Words<'a> {
             vrf: vif.map_or_else(String::new, |vif| view.vrf_name(vif.vrf)),
             port: port.map_or_else(String::new, |port| port.name.to_string()),
             port_mac: port.map_or_else(Mac::default, |port| port.mac),
+            l3: fate.frame.get(Outline::of(&fate.frame).l3..).unwrap_or_default(),
             headers: headers(&fate.frame),
             adjacency,
             egress: adjacency.and_then(|adjacency| egress(tables, &fate.told, adjacency)),
@@ -153,18 +156,14 @@ impl<'a> Words<'a> {
         next_hop.or(self.headers.destination).map_or_else(String::new, |hop| hop.to_string())
     }
 
-    fn l3(&self) -> &[u8] {
-        self.fate.frame.get(Outline::of(&self.fate.frame).l3..).unwrap_or_default()
-    }
-
     fn hops(&self) -> Option<u8> {
         let at = if self.headers.source?.is_ipv4() { 8 } else { 7 };
-        self.l3().get(at).copied()
+        self.l3.get(at).copied()
     }
 
     fn packet_len(&self) -> Option<u32> {
         let (at, more) = if self.headers.source?.is_ipv4() { (2, 0) } else { (4, 40) };
-        let [high, low] = *self.l3().get(at..)?.first_chunk()?;
+        let [high, low] = *self.l3.get(at..)?.first_chunk()?;
         Some(u32::from(u16::from_be_bytes([high, low])) + more)
     }
 }

@@ -10,9 +10,8 @@ pub(super) fn unsent(unsent: Unsent) -> String {
         Unsent::NoAddress => "the VIF has no address of this family any more".into(),
         Unsent::NoHost => "no host may have this address".into(),
         Unsent::Own => "the address is the station's own: ping it from the other end".into(),
-        Unsent::Route(Verdict::Punt(reason)) => reason.help().into(),
-        Unsent::Route(Verdict::Drop(reason)) => reason.help().into(),
         Unsent::Route(Verdict::Forward) => "no way out".into(),
+        Unsent::Route(verdict) => verdict.help().into(),
         Unsent::TooLong(octets, mtu) => {
             format!(
                 "message too long: {octets} octets, and the way out carries {mtu}: a smaller --size"

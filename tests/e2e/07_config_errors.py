@@ -6,7 +6,7 @@ import shlex
 import case
 import lab
 import station
-from case import expect, require, replaced
+from case import expect, refused, replaced, require
 
 FILE = lab.RUN / "candidate.toml"
 
@@ -109,13 +109,8 @@ def test_the_daemon_does_not_start_with_a_bad_file():
 def test_a_bad_reload_changes_nothing():
     good = station.CONFIG.read_text()
     station.CONFIG.write_text(replaced(good, ('vlan = "100"', 'vlan = "4095"')))
-    try:
-        station.ctl("reload")
-    except station.Refused as refused:
-        expect(refused.code, 1, "exit code of a refused reload")
-        require("4095" in refused.text, f"the refusal does not say why: {refused.text}")
-    else:
-        raise AssertionError("a bad file was accepted")
+    why = refused("reload")
+    require("4095" in why, f"the refusal does not say why: {why}")
     station.CONFIG.write_text(good)
     case.learn()
     with case.Stream("a", "vpc-a", pps=2_000, seconds=0.5) as stream:

@@ -26,8 +26,7 @@ def begin():
     wait_until(lambda: neighbors() == 2, 10, "the MACs of both")
     # One frame of a's own, one with a source that is not its, one to where nobody is.
     made = [frames.datagram(A, *ends, tags=A.tags) for ends in [(A.addr4, CORE.addr4), ("8.8.8.8", CORE.addr4), (A.addr4, "10.99.0.1")]]
-    head = struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
-    CAPTURE.write_bytes(head + b"".join(struct.pack("=IIII", at, 0, len(octets), len(octets)) + octets for at, octets in enumerate(made)))
+    CAPTURE.write_bytes(frames.pcap(made))
 
 
 def end():

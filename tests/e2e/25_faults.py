@@ -21,7 +21,7 @@ import lab
 import peers
 import station
 import traffic
-from case import HOSTS, expect, replaced, require, wait_until
+from case import HOSTS, expect, refused, replaced, require, wait_until
 from steady import Steady
 
 ALL = bool(os.environ.get("STATION_ALL"))
@@ -268,15 +268,6 @@ def silent_clients(count=64):
         require(clients.stdout.readline() == "ready\n", "clients")
         yield
         clients.stdin.close()
-
-
-def refused(*words):
-    """Why a change is refused."""
-    try:
-        station.ctl(*words)
-    except station.Refused as why:
-        return str(why)
-    raise AssertionError(f"{words} was not refused")
 
 
 def kill_station():

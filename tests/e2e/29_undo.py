@@ -20,7 +20,7 @@ import lab
 import peers
 import station
 import traffic
-from case import HOSTS, expect, replaced, require, wait_until
+from case import HOSTS, expect, refused, replaced, require, wait_until
 
 A, E, PEER = HOSTS["a"], HOSTS["e"], "169.254.0.2"
 SECRET, OTHER = "not-for-your-eyes", "nor-for-theirs"
@@ -66,15 +66,6 @@ def history():
     return {row["number"]: row for row in station.ctl("config", "history")}
 
 
-def refused(*words, **options):
-    try:
-        station.ctl(*words, **options)
-    except station.Refused as why:
-        expect(why.code, 1, f"exit code: {why.text}")
-        return why.text
-    raise AssertionError(f"{words} was not refused")
-
-
 def without_a():
     """A file in which VIF a is down."""
     text = station.CONFIG.read_text()
@@ -108,12 +99,7 @@ def test_every_change_has_a_number_and_a_name():
     expect(oct(HISTORY.stat().st_mode & 0o7777), "0o700", "mode of the directory")
     diff = station.ctl("config", "diff", first, first + 1)["text"]
     require("\n+up = false" in diff or "\n-up = true" in diff, diff)
-    require("same text" in shown("config", "diff", first, first), "a difference of nothing")
-
-
-def shown(*words):
-    command = [station.BIN / "stationctl", "--socket", station.SOCKET, *words]
-    return subprocess.run([str(word) for word in command], text=True, capture_output=True, check=True, timeout=60).stdout
+    require("same text" in station.shown("config", "diff", first, first), "a difference of nothing")
 
 
 CALLER = """
@@ -133,8 +119,8 @@ sys.exit(os.waitpid(child, 0)[1] >> 8)
 def called_by(uid, claim, *words):
     """A command of root's below a process of a user, with what sudo would say; its row in the history."""
     environment = {**os.environ, "SUDO_UID": str(claim), "SUDO_USER": "ada"}
-    command = [sys.executable, "-c", CALLER, uid, station.BIN / "stationctl", "--socket", station.SOCKET, *words]
-    subprocess.run([str(word) for word in command], env=environment, check=True, timeout=60, stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-c", CALLER, str(uid), *station.command(*words)]
+    subprocess.run(command, env=environment, check=True, timeout=60, stdout=subprocess.DEVNULL)
     return history()[number()]
 
 
@@ -157,10 +143,10 @@ def test_secrets_are_for_root_who_asks():
         for secret in (SECRET, OTHER):
             FILE.write_text(replaced(text, ("local_as = 64512\n", f'local_as = 64512\npassword = "{secret}"\n')))
             station.ctl("config", "apply", FILE)
-        plain = [shown("config", "show"), shown("config", "diff"), shown("config", "history"), station.LOG.read_text()]
+        plain = [station.shown("config", "show"), station.shown("config", "diff"), station.shown("config", "history"), station.LOG.read_text()]
         require(not any(secret in each for each in plain for secret in (SECRET, OTHER)), "a password was shown")
         require("-password = ********\n+password = ********\n" in plain[1], f"that it changed is shown: {plain[1]}")
-        require(SECRET in shown("config", "show", number() - 1, "--secrets"), "root asks")
+        require(SECRET in station.shown("config", "show", number() - 1, "--secrets"), "root asks")
         # A member of the socket's group.
         client = shutil.copy(station.BIN / "stationctl", lab.RUN / "stationctl")
         command = ["setpriv", "--reuid", "1234", "--regid", str(station.SOCKET.stat().st_gid), "--clear-groups", client,

@@ -51,7 +51,7 @@ def test_a_wrong_vlan_is_told_with_its_frames():
     expect([frame[name] for name in ("source_mac", "destination_mac", "source", "destination", "protocol", "source_port", "destination_port")],
            [STRANGER, A.port_mac, "10.7.0.1", "10.7.0.2", "udp", 4000, 9], "what is known of the frame")
     expect([seen[311,][name] for name in ("protocol", "source", "destination")], ["arp request", "10.7.0.1", "10.7.0.254"], "the ARP request")
-    text = lab.run(station.BIN / "stationctl", "--socket", station.SOCKET, "show", "drops", "--port", "cust0")
+    text = station.shown("show", "drops", "--port", "cust0")
     require(f" 31x VLAN 310 from {STRANGER} to {A.port_mac}, udp 10.7.0.1:4000 > 10.7.0.2:9, " in text, text)
     expect(len(drops("--last", "1")["cust0", "unknown_vlan"]["frames"]), 1, "frames with --last 1")
     expect(drops("--vif", "a"), {}, "drops of a VIF that dropped nothing")
@@ -87,7 +87,7 @@ class Capture:
 
     def __enter__(self):
         self.file.unlink(missing_ok=True)
-        self.process = subprocess.Popen([str(word) for word in command(*self.words, "-w", self.file)], stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(station.command("capture", *self.words, "-w", self.file), stderr=subprocess.PIPE, text=True)
         # The file's head is written once all workers have the capture.
         wait_until(lambda: self.process.poll() is not None or self.file.exists() and self.file.stat().st_size, 10, "the capture begins")
         require(self.process.poll() is None, f"exit {self.process.poll()}")
@@ -100,10 +100,6 @@ class Capture:
 
     def frames(self):
         return read(self.file)
-
-
-def command(*words):
-    return [station.BIN / "stationctl", "--socket", station.SOCKET, "capture", *words]
 
 
 def read(file):
@@ -155,7 +151,7 @@ def test_a_capture_has_frames_as_they_came_and_as_they_left():
 def test_what_the_station_sends_is_seen_and_streams_into_tshark():
     if not shutil.which("tshark"):
         raise Skip("tshark is not installed")
-    words = " ".join(str(word) for word in command("--vif", "a", "--filter", "icmp", "--count", "6"))
+    words = " ".join(station.command("capture", "--vif", "a", "--filter", "icmp", "--count", "6"))
     shark = subprocess.Popen(["sh", "-c", f"{words} | tshark -n -l -r - -T fields -e vlan.id -e icmp.type -e frame.comment"], stdout=subprocess.PIPE, text=True)
     # It sees the first one that comes once it has begun.
     end = time.monotonic() + 30
@@ -187,14 +183,14 @@ def test_filters_reasons_and_what_is_wrong_with_them():
         (["--vif", "nobody"], 1, 'there is no vif "nobody"'),
         (["--port", "cust0", "--snap", "5000"], 1, "snap is 1 to 4096"),
     ]:
-        done = subprocess.run([str(word) for word in command(*words, "-w", "/dev/null")], capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(station.command("capture", *words, "-w", "/dev/null"), capture_output=True, text=True, timeout=20, check=False)
         expect(done.returncode, code, f"exit code of {words}: {done.stderr}")
         require(text in done.stderr, done.stderr)
 
 
 def test_only_root_captures():
     words = ["setpriv", "--reuid", "65534", "--regid", str(station.SOCKET.stat().st_gid), "--clear-groups"]
-    ask = [*words, str(station.BIN / "stationctl"), "--socket", str(station.SOCKET)]
+    ask = [*words, *station.command()]
     lab.run("chmod", "a+x", lab.RUN)
     done = subprocess.run([*ask, "capture", "--port", "cust0", "-w", "/dev/null"], capture_output=True, text=True, timeout=20, check=False)
     expect(done.returncode, 1, f"a member of the group captures: {done.stderr}")
@@ -216,7 +212,7 @@ def test_a_capture_ends_with_its_client_and_with_its_vif():
             stack.callback(capture.process.communicate)
             stack.callback(capture.process.kill)
             clients.append(capture)
-        fifth = command("--port", "cust0", "--seconds", "1", "-w", "/dev/null")
+        fifth = station.command("capture", "--port", "cust0", "--seconds", "1", "-w", "/dev/null")
         done = subprocess.run([str(word) for word in fifth], capture_output=True, text=True, timeout=20, check=False)
         require(done.returncode == 1 and "4 captures run already" in done.stderr, done)
     def again():

@@ -4,14 +4,13 @@ of its own."""
 import contextlib
 import json
 import signal
-import struct
 import subprocess
 
 import lab
 import ledger
 import station
 from case import HOSTS, counted, expect, require, wait_until
-from frames import Raw, datagram
+from frames import Raw, datagram, pcap
 
 A, B, CLOUD = HOSTS["a"], HOSTS["b"], HOSTS["vpc-a"]
 # A network behind the cloud's router, whose link carries less than the others.
@@ -24,12 +23,18 @@ def explain(*words):
 
 def say(*words):
     """What people see."""
-    return lab.run(station.BIN / "stationctl", "--socket", station.SOCKET, "explain", *words)
+    return station.shown("explain", *words)
+
+
+def capture(made):
+    """A pcap file of these frames."""
+    file = lab.RUN / "explain.pcap"
+    file.write_bytes(pcap(made))
+    return file
 
 
 def failed(*words):
-    command = [station.BIN / "stationctl", "--socket", station.SOCKET, *words]
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(station.command(*words), capture_output=True, text=True, timeout=20, check=False)
     return done.returncode, done.stderr
 
 
@@ -73,14 +78,6 @@ def test_a_dropped_packet_is_told_with_the_stage_that_drops_it():
     require("source    drop(spoofed_source)  strict: 172.16.0.1 has no route" in text and "RFC 8704" in text, text)
 
 
-def capture(frames):
-    """A pcap file of them."""
-    file = lab.RUN / "explain.pcap"
-    head = struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
-    file.write_bytes(head + b"".join(struct.pack("=IIII", 1, 0, len(octets), len(octets)) + octets for octets in frames))
-    return file
-
-
 def test_a_capture_is_explained_as_the_station_treats_it():
     made = [datagram(A, *ends, tags=A.tags) for ends in
             [(A.addr4, CLOUD.addr4), (A.addr6, CLOUD.addr6), ("8.8.8.8", CLOUD.addr4), (A.addr4, "10.99.0.1")] * 40]
@@ -104,8 +101,7 @@ def test_the_octets_that_leave_are_those_that_are_explained():
     frame = datagram(A, A.addr4, CLOUD.addr4, tags=A.tags)
     [row] = explain("--vif", "a", "--frame", frame.hex())
     words = ["capture", "--port", "core0", "--direction", "out", "--count", "1", "--filter", "udp dst port 9"]
-    command = [station.BIN / "stationctl", "--socket", station.SOCKET, "--json", *words]
-    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(station.command("--json", *words), stdout=subprocess.PIPE, text=True)
     def captured():
         with Raw("st-wire", "cust0") as wire:
             wire.send(frame)
@@ -134,7 +130,7 @@ def test_what_is_wrong_is_said():
 
 def test_the_group_may_ask_and_others_not():
     lab.run("chmod", "a+x", lab.RUN)
-    words = [str(word) for word in [station.BIN / "stationctl", "--socket", station.SOCKET, "explain", "--vif", "a", "--from", A.addr4, "--to", CLOUD.addr4]]
+    words = station.command("explain", "--vif", "a", "--from", A.addr4, "--to", CLOUD.addr4)
     for group, code in [(station.SOCKET.stat().st_gid, 0), (65534, 1)]:
         done = subprocess.run(["setpriv", "--reuid", "65534", "--regid", str(group), "--clear-groups", *words], capture_output=True, timeout=20, check=False)
         expect(done.returncode, code, f"group {group}: {done.stderr}")
@@ -142,8 +138,7 @@ def test_the_group_may_ask_and_others_not():
 
 def ping(*words, command="ping"):
     """Exit code and what people see."""
-    program = [station.BIN / "stationctl", "--socket", station.SOCKET, command, *words]
-    done = subprocess.run([str(word) for word in program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
+    done = subprocess.run(station.command(command, *words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
     return done.returncode, done.stdout
 
 
@@ -246,7 +241,7 @@ def test_ping_that_cannot_be_says_what_to_use():
 
 def test_pings_are_few_and_end_with_their_clients():
     endless = ["--vif", "a", CLOUD.addr4, "--count", 100000, "--interval", 0.05]
-    command = [str(word) for word in [station.BIN / "stationctl", "--socket", station.SOCKET, "ping", *endless]]
+    command = station.command("ping", *endless)
     with contextlib.ExitStack() as stack:
         clients = []
         for _ in range(8):
@@ -265,7 +260,7 @@ def test_pings_are_few_and_end_with_their_clients():
 
 
 def test_the_group_may_ping_and_it_is_logged():
-    words = [str(word) for word in [station.BIN / "stationctl", "--socket", station.SOCKET, "ping", "--vif", "a", CLOUD.addr4, "--count", 1]]
+    words = station.command("ping", "--vif", "a", CLOUD.addr4, "--count", 1)
     lab.run("chmod", "a+x", lab.RUN)
     for group, code in [(station.SOCKET.stat().st_gid, 0), (65534, 1)]:
         done = subprocess.run(["setpriv", "--reuid", "65534", "--regid", str(group), "--clear-groups", *words], capture_output=True, timeout=20, check=False)

@@ -24,7 +24,7 @@ import case
 import lab
 import peers
 import station
-from case import HOSTS, Skip, Stream, expect, replaced, require, wait_until
+from case import HOSTS, Skip, Stream, expect, refused, replaced, require, wait_until
 from frames import ETH_IPV4, Raw, datagram, eth
 
 A = HOSTS["a"]
@@ -62,11 +62,6 @@ def rates(of="vifs", *words):
     return {row["name"]: {window["window_s"]: window for window in row["windows"]} for row in rows}, rows
 
 
-def shown(*words):
-    command = [station.BIN / "stationctl", "--socket", station.SOCKET, *words]
-    return subprocess.run([str(word) for word in command], text=True, capture_output=True, check=True, timeout=60).stdout
-
-
 def near(got, wanted, by, what):
     require(wanted * (1 - by) <= got <= wanted * (1 + by), f"{what}: {got}, expected about {wanted}")
 
@@ -98,7 +93,7 @@ def test_a_stream_has_its_rate():
 
 
 def test_tables_say_what_is_in_a_bit():
-    plain, wire = shown("show", "vifs", "--rate"), shown("show", "ports", "--rate", "--l1")
+    plain, wire = station.shown("show", "vifs", "--rate"), station.shown("show", "ports", "--rate", "--l1")
     head = plain.splitlines()[0].split("  ")
     require([word.strip() for word in head if word] == ["VIF", "PORT", "OVER", "RX FRAMES/S", "RX", "TX FRAMES/S", "TX"], plain)
     require("without FCS" in plain, plain)
@@ -111,21 +106,14 @@ def test_tables_say_what_is_in_a_bit():
 def test_what_is_cut_says_how_much_passes():
     with Stream("a", "vpc-a", pps=500, seconds=3) as stream:
         wait_until(lambda: rates()[0]["a"][10]["rx_frames_per_s"] > 20, 20, "a's rate is known")
-        try:
-            station.ctl("vif", "down", "a", yes=False)
-            raise AssertionError("it was not asked about")
-        except station.Refused as why:
-            text = why.text
+        text = refused("vif", "down", "a", yes=False)
         plan = station.ctl("reload", "--dry-run")
         stream.finish()
     line = next(line for line in text.splitlines() if "vif a: is set down" in line)
     require("(now " in line and "kbit/s in, " in line, text)
     expect(plan["changes"], [], "nothing has changed")
-    try:
-        station.ctl("stop", yes=False)
-        raise AssertionError("it was not asked about")
-    except station.Refused as why:
-        require("VIFs: 10, now " in why.text and "bit/s out, BGP" in why.text, why.text)
+    text = refused("stop", yes=False)
+    require("VIFs: 10, now " in text and "bit/s out, BGP" in text, text)
 
 
 def test_neither_a_new_vif_nor_a_clear_nor_a_stall_makes_a_rate_wrong():
@@ -366,8 +354,7 @@ class Terminal:
         self.theirs = theirs
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self.before = termios.tcgetattr(theirs)
-        command = [station.BIN / "stationctl", "--socket", station.SOCKET, "top", *words]
-        self.process = subprocess.Popen([str(word) for word in command], stdin=theirs, stdout=theirs, stderr=theirs,
+        self.process = subprocess.Popen(station.command("top", *words), stdin=theirs, stdout=theirs, stderr=theirs,
                                         env={**os.environ, "TERM": "xterm-256color"}, start_new_session=True)
         self.said, self.cells, self.at = "", {}, (0, 0)
 

@@ -62,8 +62,7 @@ def end():
 
 def events(*words, since=0):
     """`events WORDS`, an object each."""
-    command = [station.BIN / "stationctl", "--socket", station.SOCKET, "--json", "events", "--since", str(since), *words]
-    done = subprocess.run([str(word) for word in command], text=True, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(station.command("--json", "events", "--since", since, *words), text=True, capture_output=True, timeout=60, check=False)
     if done.returncode:
         raise station.Refused(done.returncode, done.stderr.strip())
     return [json.loads(line) for line in done.stdout.splitlines()]
@@ -90,8 +89,7 @@ class Follow:
     """`stationctl --json events --follow WORDS`, from its begin to Ctrl-C."""
 
     def __init__(self, *words):
-        command = [station.BIN / "stationctl", "--socket", station.SOCKET, "--json", "events", "--follow", *words]
-        self.process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(station.command("--json", "events", "--follow", *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.events = []
         self.thread = threading.Thread(target=self.read)
 

@@ -9,7 +9,7 @@ import case
 import peers
 import station
 import traffic
-from case import HOSTS, expect, require, wait_until
+from case import HOSTS, expect, refused, require, wait_until
 
 A, VPC, PEER = HOSTS["a"], HOSTS["vpc-a"], "169.254.0.2"
 SECRET = "kept-from-the-process-list"
@@ -26,15 +26,6 @@ def begin():
 def end():
     UNDO.close()
     station.stop()
-
-
-def refused(*words, **options):
-    try:
-        station.ctl(*words, **options)
-    except station.Refused as why:
-        expect(why.code, 1, f"exit code: {why.text}")
-        return why.text
-    raise AssertionError(f"{words} was not refused")
 
 
 def serves():

@@ -35,6 +35,16 @@ def require(condition, what):
         raise AssertionError(what)
 
 
+def refused(*words, **options):
+    """Why `stationctl WORDS` is refused, with exit code 1."""
+    try:
+        station.ctl(*words, **options)
+    except station.Refused as why:
+        expect(why.code, 1, f"exit code: {why.text}")
+        return why.text
+    raise AssertionError(f"{words} was not refused")
+
+
 def answered(source, address, what, **how):
     """All three echo requests are answered. Where they are not, the text says what the station thought of it."""
     got = traffic.ping(source, address, **how)

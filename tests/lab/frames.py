@@ -186,3 +186,9 @@ def l3(frame):
         at += 4
         kind = int.from_bytes(frame[at:at + 2], "big")
     return kind, frame[at + 2:]
+
+
+def pcap(captured):
+    """A capture of these frames, one a second, as its file has it (tcpdump's format, microseconds, Ethernet)."""
+    head = struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+    return head + b"".join(struct.pack("=IIII", at, 0, len(octets), len(octets)) + octets for at, octets in enumerate(captured))

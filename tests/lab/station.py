@@ -31,15 +31,24 @@ class Refused(Exception):
 CUTTING = {("vif", "del"), ("vif", "down"), ("bgp", "reset"), ("bgp", "del"), ("bgp", "set"), ("vif", "set"), ("vrf", "set"), ("port", "set"), ("port", "down"), ("config", "apply"), ("config", "rollback"), ("reload",), ("stop",)}
 
 
+def command(*words):
+    """`stationctl WORDS`, as a program's arguments."""
+    return [str(word) for word in [BIN / "stationctl", "--socket", SOCKET, *words]]
+
+
 def ctl(*words, check=True, timeout=60, stdin=None, yes=True):
     """`stationctl --json WORDS`: its answer. `yes`: whatever it cuts."""
     consent = ["--yes"] if yes and {words[:1], words[:2]} & CUTTING else []
-    command = [BIN / "stationctl", "--socket", SOCKET, "--json", *words, *consent]
-    done = subprocess.run([str(word) for word in command], text=True, input=stdin, timeout=timeout,
+    done = subprocess.run(command("--json", *words, *consent), text=True, input=stdin, timeout=timeout,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     if done.returncode and check:
         raise Refused(done.returncode, (done.stderr or done.stdout).strip())
     return json.loads(done.stdout) if done.stdout.strip() else {}
+
+
+def shown(*words):
+    """What people see of `stationctl WORDS`."""
+    return subprocess.run(command(*words), text=True, capture_output=True, check=True, timeout=60).stdout
 
 
 def ports():

@@ -55,9 +55,11 @@ impl Args {
 pub(super) enum Command {
     #[command(flatten)]
     Station(StationCommand),
-    /// Ports, VIFs, drops, workers and BGP on the terminal, as they change
     Top(TopArgs),
     /// Print a script that completes commands in a shell
+    ///
+    /// It completes commands, and the names that the running station has for VIFs, VRFs, ports and customers.
+    /// The Debian package installs those for bash, zsh and fish.
     Completions {
         /// The shell
         shell: Shell,
@@ -101,15 +103,10 @@ pub(super) enum StationCommand {
         /// The packet's destination
         address: IpAddr,
     },
-    /// Explain what becomes of a packet, stage by stage: no frame is sent and nothing is counted
     Explain(ExplainArgs),
-    /// Send echo requests from a VIF's own address, through the data path
     Ping(PingArgs),
-    /// Find the hops to an address, from a VIF's own address, through the data path
     Traceroute(TraceArgs),
-    /// Stream copies of frames as they pass, as pcapng: for tshark, Wireshark, tcpdump
     Capture(CaptureArgs),
-    /// Show what happened: ports, VIFs, BGP, BFD, limits, security, configurations, outages
     Events(EventArgs),
     /// Set counters to zero
     #[command(subcommand)]
@@ -132,15 +129,28 @@ pub(super) enum StationCommand {
         #[command(flatten)]
         yes: Yes,
     },
-    /// Show versions, uptime and the configuration's generation
+    /// Show versions, uptime and the configuration's number
+    ///
+    /// Also the network namespace of TAPs and BIRD, and lines of the log that were lost; with --json how the
+    /// stream of events stands, and how long the control thread did one thing at most.
     Version,
 }
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Show {
     /// NICs: link, XDP mode, traffic and drops
+    ///
+    /// And the trouble of a port that is closed, with the command that helps. Rates as `show vifs` has them.
     Ports(RateArgs),
     /// VIFs: where they are, their state and traffic
+    ///
+    /// Rates: how much passes a second in each direction, over 1, 10 and 60 seconds. Bits are those of the
+    /// octets as they are counted: from the destination MAC to the end of the payload, tags included, without
+    /// FCS. What a NIC adds to frames shorter than 60 octets is not counted. The counters are read once a
+    /// second, beside the packet path, and kept for a minute. OVER is the true time between two readings, by
+    /// which the numbers are divided: shorter than the window where the station or the VIF is young, longer
+    /// where the station stood still. A VIF that is new has no rate for its first second or two; `clear
+    /// counters` changes none.
     Vifs(RateArgs),
     /// VRFs and how many routes they have
     Vrfs,
@@ -172,7 +182,6 @@ pub(super) enum Show {
         #[arg(long)]
         all: bool,
     },
-    /// What was dropped, why, what to do about it, and the last frames of each reason
     Drops(DropArgs),
     /// Packet threads: how busy they are
     Workers,
@@ -183,6 +192,9 @@ pub(super) enum Show {
     /// How available VIFs were
     Sla(PeriodArgs),
     /// BGP sessions: state, last error, and how many prefixes are accepted, rejected, advertised
+    ///
+    /// An answer about several VIFs lists at most some 20,000 rejected prefixes: those of the sessions with
+    /// most are `not_counted`, and `show bgp VIF` says their causes.
     Bgp {
         /// Only those of this VIF
         vif: Option<String>,
@@ -200,6 +212,8 @@ pub(super) enum Show {
 #[derive(Subcommand, Debug)]
 pub(super) enum Clear {
     /// All counters of ports, VIFs and workers
+    ///
+    /// It forgets the last drops, too.
     Counters,
 }
 

@@ -26,6 +26,9 @@ pub(super) enum Bgp {
         yes: Yes,
     },
     /// Add a session
+    ///
+    /// A key never stands on the command line, where other users see it: `password=@FILE` reads it from a file,
+    /// `password=@-` from standard input.
     Add {
         /// Name of the VIF
         vif: String,

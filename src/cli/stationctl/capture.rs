@@ -19,7 +19,22 @@ use crate::admin::rows::{CaptureEnd, CaptureRow, PortRow};
 use crate::replay::pcapng::{Framed, Interface, Pcapng};
 use crate::wire::ethernet::Mac;
 
-/// What is captured, for how long, and where to.
+/// Stream copies of frames as they pass, as pcapng: for tshark, Wireshark, tcpdump
+///
+/// Inbound frames are copied as they came, outbound ones as they leave, those of the station itself (ARP,
+/// ND, ICMP, BGP, BFD) among them. The interface is the port; the comment says VIF, verdict and reason. Of
+/// a VIF it takes what has its tags on its port, also what no VIF gets, and what leaves through it. A frame
+/// that was to leave and could not (`tx_full`, `egress_down`) is shown as it would have left where the
+/// verdict is asked for, else as it came.
+///
+/// A filter is compiled by the machine's libpcap and run in the worker, at most 512 instructions; where it
+/// does not say `vlan`, it holds behind up to two tags.
+///
+/// All captures of a worker may use 6 % of its time, as estimated with what the client spends: about 20,000
+/// frames a second, 2,000 at once. What does not fit is not copied, and counted; the end says how many, in
+/// the file as isb_ifdrop. A capture ends with its client (Ctrl-C), after the frames or seconds asked for,
+/// when its VIF is changed or deleted, and when its client does not read for a minute. 4 captures run at a
+/// time.
 #[derive(ClapArgs, Debug)]
 #[command(group = ArgGroup::new("of").required(true).args(["vif", "port"]))]
 pub(super) struct CaptureArgs {

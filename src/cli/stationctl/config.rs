@@ -19,6 +19,12 @@ use crate::admin::rows::{ChangeResult, ConfigText, HistoryRow};
 #[derive(Subcommand, Debug)]
 pub(super) enum Config {
     /// Who committed which configuration, when, and how; the oldest first
+    ///
+    /// USER is the user of the process that asked (SO_PEERCRED). LOGIN is the user who had logged in
+    /// (/proc/PID/loginuid), whatever user they became since; `-` where nobody had, or the kernel keeps no such
+    /// thing. SUDO BY is who called sudo(8): root can write anything into an environment, so what it says there
+    /// (SUDO_UID) is shown only where the nearest process above that is not root's is that user's. The name
+    /// beside it is sudo's word alone.
     History,
     /// The running configuration, or another of the history
     Show {
@@ -28,6 +34,8 @@ pub(super) enum Config {
         secrets: Secrets,
     },
     /// What the last change changed; what changed since N; or from N to M
+    ///
+    /// As `diff -u` has it. A password that changed is a line of stars that differs.
     Diff {
         /// The older one's number
         from: Option<u64>,
@@ -37,11 +45,17 @@ pub(super) enum Config {
         secrets: Secrets,
     },
     /// Show what a file would change and cut, and what is wrong with it
+    ///
+    /// Prefix lists are looked for beside the configuration file, not beside this one.
     Check {
         /// The file; `-` is standard input
         file: PathBuf,
     },
     /// Make a file the configuration, at once and in the configuration file
+    ///
+    /// With --confirm (one second to a day) the configuration before comes back after that time, unless `config
+    /// confirm` comes first. It comes back too where the station ends meanwhile, however it ends: at the next
+    /// start, before anything is forwarded. Until it is decided other changes are refused.
     Apply {
         /// The file; `-` is standard input
         file: PathBuf,
@@ -54,6 +68,9 @@ pub(super) enum Config {
     /// Keep a configuration that would go back by itself
     Confirm,
     /// Take an older configuration into use again: the one before, or the one with a number
+    ///
+    /// What comes back gets a number of its own. Without a number, damaged ones and those that nobody confirmed
+    /// are skipped.
     Rollback {
         /// Its number
         number: Option<u64>,

@@ -12,7 +12,18 @@ use super::units::count;
 use crate::admin::protocol::{DropFilter, Request};
 use crate::admin::rows::{DropRow, DroppedFrame, FrameHeaders};
 
-/// Of what, and how many.
+/// What was dropped, why, what to do about it, and the last frames of each reason
+///
+/// By VIF (or port, while no VIF is known) and reason: how many frames, when the first and the last, what
+/// to do, and the last senders with MACs, VLAN ids, addresses, protocol and ports. Counts what the fast
+/// path dropped, what the slow path had no use for, and what was answered by an ICMP error instead of being
+/// forwarded.
+///
+/// Frames with the same source MAC, VLAN ids and addresses are one sender. A VIF keeps 16 senders, a port
+/// 64, per worker and for the slow path: a new one takes the place of the oldest of the reason and VLAN
+/// that have most, so a flood leaves other reasons, other VLANs of the port, and other VIFs what they have.
+/// Of a flood of new senders at most 4 of a reason and VLAN are taken down in 8 ms; the counts are exact.
+/// Only headers are kept.
 #[derive(Args, Debug)]
 pub(super) struct DropArgs {
     /// Only what entered by this VIF

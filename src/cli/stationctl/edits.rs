@@ -98,6 +98,9 @@ pub(super) enum Vif {
         name: String,
     },
     /// Change fields of a VIF
+    ///
+    /// All that the configuration file has, but for its name and its sessions. Lists are written as in the
+    /// file: addresses='["192.0.2.1/30"]'.
     Set {
         /// Its name
         name: String,
@@ -140,12 +143,17 @@ pub(super) enum Port {
         /// Its name
         name: String,
     },
-    /// Set a port down: all of its VIFs are down. Its interface and its light stay as they are
+    /// Set a port down: all of its VIFs are down
+    ///
+    /// Its interface and its light stay as they are: to darken it too, set the interface down (`ip link set
+    /// eth1 down`).
     Down {
         /// Its name
         name: String,
     },
-    /// Change fields of a port; those of its hardware need a restart
+    /// Change fields of a port
+    ///
+    /// Whose it is and `up` change at once; all else needs a restart, and is refused with these words.
     Set {
         /// Its name
         name: String,

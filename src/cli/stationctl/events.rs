@@ -17,7 +17,12 @@ use crate::admin::rows::{Kind, Record};
 /// What is shown without `--since`.
 const A_DAY: Duration = Duration::from_secs(86_400);
 
-/// Which events.
+/// Show what happened: ports, VIFs, BGP, BFD, limits, security, configurations, outages
+///
+/// The oldest first, a line each: time in UTC, number, kind, and what it was; with --json an object a line.
+/// station-events(7) has the kinds and their fields. Filters by VIF and port leave out what is about
+/// others, but not the station's own starts, stops and outages. Events that are missing are one of kind
+/// `lost`, whatever is asked for.
 #[derive(ClapArgs, Debug)]
 pub(super) struct EventArgs {
     /// Go on with those to come, until Ctrl-C

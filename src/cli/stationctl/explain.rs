@@ -24,7 +24,16 @@ use crate::wire::ipv6::ICMPV6;
 /// Octets of frames in one request, as hexadecimal digits: half of what a request may have.
 const MAX_OCTETS: usize = 16 << 10;
 
-/// Which packet or frames, and where they enter.
+/// Explain what becomes of a packet, stage by stage: no frame is sent and nothing is counted
+///
+/// Each stage of the packet path with what it looked at, the routes of destination and source, the group's
+/// member that the flow takes, port, VLAN and MACs of the way out, and the octets that would leave; or the
+/// stage that ends it, why, and what to do. The packet takes the packet path's own code over the running
+/// tables, on the side. The budgets of the slow path count as full, and a port's transmit ring as empty.
+///
+/// A frame's own tags say by which VIF of its port it enters. Of a capture each frame gets a line, with the
+/// sum of the fates at the end; frames that it marks as outbound, or holds in part, are left out and
+/// counted. Frames go in batches of 64, each a short task of the control thread.
 #[derive(ClapArgs, Debug)]
 #[command(group = ArgGroup::new("entrance").args(["vif", "port"]))]
 #[command(group = ArgGroup::new("what").required(true).args(["from", "frame", "pcap"]))]

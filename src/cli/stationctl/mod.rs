@@ -14,6 +14,8 @@ mod explain;
 mod failover;
 mod json_help;
 mod libpcap;
+#[cfg(test)]
+mod manual;
 mod named;
 mod output;
 mod ping;

@@ -50,7 +50,17 @@ fn ms(seconds: f64) -> u64 {
     (seconds * 1000.0).round() as u64
 }
 
-/// What is sent, and how often.
+/// Send echo requests from a VIF's own address, through the data path
+///
+/// Of either family. Replies are shown with their times, ICMP errors with who sent them and the MTU that
+/// they state, and what nobody answers in time. Requests leave by the routes of the VIF's VRF and through
+/// the data path, as a packet of a customer's would; by the VIF itself where one of the route's members
+/// leads there. They are no longer than the MTU of the way out: an answer in fragments is not put together.
+///
+/// An answer is one to a request that is waited for: in the same VRF, from the address asked, or quoting
+/// the request; and by a VIF that the request might have left by. 8 pings and traceroutes run at a time,
+/// each with 64 requests that are waited for, 100 a second at most. Ctrl-C ends it with the sum. The exit
+/// status is 1 where nobody replied.
 #[derive(ClapArgs, Debug)]
 pub(super) struct PingArgs {
     #[command(flatten)]
@@ -72,7 +82,10 @@ pub(super) struct PingArgs {
     timeout: f64,
 }
 
-/// How far, and how often.
+/// Find the hops to an address, from a VIF's own address, through the data path
+///
+/// By echo requests with TTLs from the first to the last hop. Behind a time, !N, !H, !P, !X and !F-MTU are
+/// errors as traceroute(8) has them.
 #[derive(ClapArgs, Debug)]
 pub(super) struct TraceArgs {
     #[command(flatten)]

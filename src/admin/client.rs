@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::socket_peercred;
@@ -15,6 +15,8 @@ use super::protocol::{self, ErrorKind, Refusal, Request, Terms};
 
 /// Longer than the station takes for anything.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// How often a station that does not answer is looked at: one that was stopped is not waited for.
+const LOOK: Duration = Duration::from_secs(2);
 /// The longest line of an answer, in octets.
 const LONGEST: u64 = 64 << 20;
 
@@ -59,7 +61,7 @@ impl Client {
     ) -> Result<Self, Failure> {
         let stream = UnixStream::connect(socket).map_err(|error| no_station(socket, &error))?;
         let broken = |error: io::Error| Failure::Unreachable(format!("cannot ask: {error}"));
-        stream.set_read_timeout(Some(PATIENCE)).map_err(broken)?;
+        stream.set_read_timeout(Some(LOOK)).map_err(broken)?;
         stream.set_write_timeout(Some(PATIENCE)).map_err(broken)?;
         let mut octets = protocol::encode(request, terms).map_err(|error| broken(error.into()))?;
         octets.extend_from_slice(text.as_bytes());
@@ -78,14 +80,20 @@ impl Client {
         if self.ended {
             return Ok(None);
         }
-        let mut text = Vec::new();
-        let read = (&mut self.stream).take(LONGEST).read_until(b'\n', &mut text);
-        read.map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                Failure::Unreachable("the station does not answer".to_owned())
+        let (mut text, deadline) = (Vec::new(), Instant::now() + PATIENCE);
+        loop {
+            // What came before a timeout stays in the text.
+            match (&mut self.stream).take(LONGEST).read_until(b'\n', &mut text) {
+                Ok(_) => break,
+                Err(error) if !waits(&error) => {
+                    return Err(Failure::Unreachable(format!("the connection broke: {error}")));
+                }
+                Err(_) if Instant::now() > deadline => {
+                    return Err(Failure::Unreachable("the station does not answer".to_owned()));
+                }
+                Err(_) => self.look_at_station()?,
             }
-            _ => Failure::Unreachable(format!("the connection broke: {error}")),
-        })?;
+        }
         if text.last() != Some(&b'\n') {
             let message = "the station closed the connection before the end of its answer";
             return Err(Failure::Unreachable(message.to_owned()));
@@ -97,6 +105,20 @@ impl Client {
         match line.error {
             Some(refusal) => Err(Failure::Refused(refusal)),
             None => Ok(Some(line)),
+        }
+    }
+
+    /// A station that was stopped answers nobody until it goes on.
+    fn look_at_station(&self) -> Result<(), Failure> {
+        let Ok(station) = socket_peercred(self.stream.get_ref()) else { return Ok(()) };
+        let pid = station.pid.as_raw_pid();
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // proc_pid_stat(5): the state follows the name, which ends with the last parenthesis.
+        match stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()) {
+            Some('T' | 't') => Err(Failure::Unreachable(format!(
+                "stationd is stopped (process {pid}): `kill -CONT {pid}` has it go on"
+            ))),
+            _ => Ok(()),
         }
     }
 
@@ -142,6 +164,10 @@ pub fn all<R: DeserializeOwned>(socket: &Path, request: &Request) -> Result<Vec<
         rows.extend(line.result);
     }
     Ok(rows)
+}
+
+fn waits(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 fn no_station(socket: &Path, error: &io::Error) -> Failure {

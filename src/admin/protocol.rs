@@ -18,6 +18,7 @@ mod capture;
 mod events;
 mod explain;
 mod lookup;
+mod period;
 mod ping;
 mod rates;
 mod rights;
@@ -35,6 +36,7 @@ pub use capture::{CaptureRequest, Direction, Filter, Judged};
 pub use events::{EventFilter, Since};
 pub use explain::{ExplainRequest, MAX_FRAMES, PacketSpec};
 pub use lookup::LookupRequest;
+pub use period::Period;
 pub use ping::{PingRequest, ProbePlan};
 pub use rates::{RateFilter, RateScope};
 pub use rights::Right;
@@ -273,17 +275,6 @@ pub struct DropFilter {
     pub last: usize,
 }
 
-/// A period that ends now.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Period {
-    /// Only what concerns this VIF.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vif: Option<String>,
-    /// How many seconds ago it began.
-    pub since_s: u64,
-}
-
 /// A VIF.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -316,6 +307,14 @@ pub enum ErrorKind {
     Busy,
     /// The station failed.
     Internal,
+}
+
+impl ErrorKind {
+    /// As in JSON.
+    pub fn name(self) -> String {
+        let name = serde_json::to_value(self).unwrap_or_default();
+        name.as_str().unwrap_or_default().to_owned()
+    }
 }
 
 /// A refusal.

@@ -13,7 +13,7 @@ mod ping;
 mod rates;
 mod workers;
 
-pub use crate::events::{Kind, Record};
+pub use crate::events::{Event, Kind, Record};
 pub use bgp::{BgpRouteRow, BgpRow};
 pub use capture::{CaptureEnd, CaptureRow, CapturedFrame};
 pub use changes::{ChangeResult, ConfigText, HistoryRow};

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::answer::no;
+use super::clock::now_ms;
 use super::control_thread::Control;
 use crate::admin::answer::{Answer, Piece};
-use crate::admin::protocol::{ErrorKind, EventFilter, Since};
+use crate::admin::protocol::{ErrorKind, EventFilter, Period, Since};
 use crate::admin::rows::{EventsInfo, Row};
-use crate::events::{Batch, Event, Kind, Reader, Ring, Standing};
+use crate::events::{Batch, Event, Kind, Reader, Record, Ring, Standing};
 
 /// Events of one line of the answer.
 const ROWS: usize = 256;
@@ -23,10 +24,11 @@ struct Wanted {
     /// The VIFs of the port.
     on_port: HashSet<Arc<str>>,
     kinds: Vec<String>,
+    until_ms: Option<u64>,
 }
 
 impl Wanted {
-    fn takes(&self, event: &Event) -> bool {
+    fn takes(&self, Record { time_ms, event, .. }: &Record) -> bool {
         let of_all = event.is_of_all_vifs();
         let vif = |wanted: &String| of_all || event.vif() == Some(wanted);
         let port = |wanted: &String| {
@@ -36,14 +38,15 @@ impl Wanted {
         let kind = |name: &str| self.kinds.is_empty() || self.kinds.iter().any(|kind| kind == name);
         // Whatever is missing may have been wanted.
         let missing = matches!(event, Event::Lost { .. });
-        self.vif.as_ref().is_none_or(vif)
+        self.until_ms.is_none_or(|until| *time_ms < until)
+            && self.vif.as_ref().is_none_or(vif)
             && self.port.as_ref().is_none_or(port)
             && (missing || kind(event.kind().name()))
     }
 
     /// The rows of some events, and one for those that are missing.
     fn rows(&self, batch: &Batch) -> Vec<Row> {
-        let wanted = batch.records.iter().filter(|record| self.takes(&record.event));
+        let wanted = batch.records.iter().filter(|record| self.takes(record));
         batch
             .missing()
             .into_iter()
@@ -73,8 +76,16 @@ pub(super) fn show(control: &Control, filter: &EventFilter) -> Answer {
         let message = format!("there is no kind \"{kind}\": station-events(7) has them");
         return Answer::refused(ErrorKind::NotFound, message);
     }
-    let EventFilter { since, follow, vif, port, kinds } = filter.clone();
-    let wanted = Wanted { vif, port, on_port, kinds };
+    let from = match filter.since {
+        Some(Since::TimeMs(since_ms)) => since_ms,
+        _ => 0,
+    };
+    let period = Period { vif: None, since_ms: from, until_ms: filter.until_ms };
+    if let Err(refusal) = period.bounds(now_ms()) {
+        return Answer::Refused(refusal);
+    }
+    let EventFilter { since, until_ms, follow, vif, port, kinds } = filter.clone();
+    let wanted = Wanted { vif, port, on_port, kinds, until_ms };
     Answer::later(move || {
         if let Some(vif) = gone.filter(|vif| !ring.names(vif)) {
             return no("vif", &vif);

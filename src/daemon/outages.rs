@@ -43,16 +43,15 @@ pub(super) fn open_ledger(
     Keeper::start(Ledger::start(state, now_ms(), Box::new(told)))
 }
 
-/// The moment that a period begins.
-fn since(period: &Period) -> u64 {
-    now_ms().saturating_sub(period.since_s.saturating_mul(1000))
-}
-
 /// `show outages`.
 pub(super) fn outages(control: &Control, period: &Period) -> Answer {
+    let (since, until) = match period.bounds(now_ms()) {
+        Ok(bounds) => bounds,
+        Err(refusal) => return Answer::Refused(refusal),
+    };
     let (ledger, period) = (control.failover.ledger.clone(), period.clone());
     Answer::later(move || {
-        let found = ledger.ask(move |ledger| ledger.outages(period.vif.as_deref(), since(&period)));
+        let found = ledger.ask(move |ledger| ledger.outages(period.vif.as_deref(), since, until));
         let Some(outages) = found else { return Answer::Refused(stopping()) };
         let now = now_ms();
         let rows = outages.into_iter().map(move |outage| OutageRow {
@@ -74,23 +73,27 @@ pub(super) fn sla(control: &Control, period: &Period) -> Answer {
     if let Some(name) = period.vif.as_deref().filter(|name| control.engine.vif(name).is_none()) {
         return no("vif", name);
     }
+    let (since, until) = match period.bounds(now_ms()) {
+        Ok(bounds) => bounds,
+        Err(refusal) => return Answer::Refused(refusal),
+    };
     let wanted = control
         .vifs()
         .map(|(_, vif)| vif.name.clone())
         .filter(|name| period.vif.as_ref().is_none_or(|wanted| **wanted == **name));
-    let (wanted, since): (Vec<_>, _) = (wanted.collect(), since(period));
+    let wanted: Vec<_> = wanted.collect();
     let ledger = control.failover.ledger.clone();
     Answer::later(move || {
         let rows = ledger.ask(move |ledger| {
-            let row = |name: &Arc<str>| sla_row(ledger, name, since);
+            let row = |name: &Arc<str>| sla_row(ledger, name, since, until);
             wanted.iter().map(row).collect::<Vec<_>>()
         });
         rows.map_or_else(|| Answer::Refused(stopping()), Answer::rows)
     })
 }
 
-fn sla_row(ledger: &Ledger, name: &str, since: u64) -> SlaRow {
-    let availability = ledger.availability(name, since, now_ms());
+fn sla_row(ledger: &Ledger, name: &str, since: u64, until: u64) -> SlaRow {
+    let availability = ledger.availability(name, since, until);
     SlaRow {
         vif: name.to_owned(),
         state: if ledger.is_out(name) { "out" } else { "up" }.to_owned(),

@@ -33,17 +33,17 @@ impl Availability {
 }
 
 impl Ledger {
-    /// How available a VIF was from `since_ms` until now.
-    pub fn availability(&self, vif: &str, since_ms: u64, now_ms: u64) -> Availability {
-        let seen = self.seen.get(vif).copied().unwrap_or(now_ms);
+    /// How available a VIF was from `since_ms` until `until_ms`, which is not to come.
+    pub fn availability(&self, vif: &str, since_ms: u64, until_ms: u64) -> Availability {
+        let seen = self.seen.get(vif).copied().unwrap_or(until_ms);
         // Older outages of one that has flapped a lot are forgotten: the period begins after them.
         let past = self.past.get(&Some(vif.to_owned()));
         let forgotten = past.filter(|past| past.len() >= REMEMBERED).and_then(VecDeque::front);
         let known = forgotten.map_or(0, |oldest| oldest.start_ms);
-        let since_ms = since_ms.max(seen).max(known).min(now_ms);
+        let since_ms = since_ms.max(seen).max(known).min(until_ms);
         let mut availability = Availability {
             since_ms,
-            until_ms: now_ms,
+            until_ms,
             outages: 0,
             down_ms: 0,
             longest_ms: 0,
@@ -51,8 +51,8 @@ impl Ledger {
             frames_lost: 0,
         };
         let mut reached = since_ms;
-        for outage in self.outages(Some(vif), since_ms) {
-            let end = outage.end_ms.unwrap_or(now_ms).min(now_ms);
+        for outage in self.outages(Some(vif), since_ms, until_ms) {
+            let end = outage.end_ms.unwrap_or(until_ms).min(until_ms);
             // The station's outages and the VIF's own may overlap where the clock was set.
             let length = end.saturating_sub(outage.start_ms.max(reached));
             reached = reached.max(end);

@@ -320,9 +320,11 @@ impl Ledger {
         seen.chain(past).chain(open)
     }
 
-    /// The outages of a VIF, or of all, that did not end before `since_ms`: oldest first.
-    pub fn outages(&self, vif: Option<&str>, since_ms: u64) -> Vec<Outage> {
-        let recent = |outage: &&Outage| outage.end_ms.is_none_or(|end| end >= since_ms);
+    /// The outages of a VIF, or of all, that lie in a period at least in part: oldest first.
+    pub fn outages(&self, vif: Option<&str>, since_ms: u64, until_ms: u64) -> Vec<Outage> {
+        let recent = |outage: &&Outage| {
+            outage.end_ms.is_none_or(|end| end >= since_ms) && outage.start_ms <= until_ms
+        };
         let mut outages: Vec<Outage> = match vif {
             Some(vif) => {
                 let past = [Some(vif.to_owned()), None];

@@ -32,9 +32,9 @@ fn an_outage_lasts_from_the_first_fault_to_the_end_of_the_last() {
         detection_ms: Some(150),
         frames_lost: Some(10),
     };
-    assert_eq!(ledger.outages(Some("a"), 0), std::slice::from_ref(&expected));
-    assert_eq!(ledger.outages(Some("a"), 3001), []);
-    assert_eq!(ledger.outages(Some("b"), 0), []);
+    assert_eq!(ledger.outages(Some("a"), 0, u64::MAX), std::slice::from_ref(&expected));
+    assert_eq!(ledger.outages(Some("a"), 3001, u64::MAX), []);
+    assert_eq!(ledger.outages(Some("b"), 0, u64::MAX), []);
     let availability = ledger.availability("a", 0, 11_000);
     assert_eq!(
         (availability.since_ms, availability.down_ms, availability.outages),
@@ -67,8 +67,8 @@ fn one_that_flaps_drives_out_nobody_else_and_says_since_when_it_is_known() {
     };
     flap(&mut ledger, "quiet", 10);
     (0..1000).for_each(|n| flap(&mut ledger, "wild", 100 + 10 * n));
-    assert_eq!(ledger.outages(Some("quiet"), 0).len(), 1);
-    assert_eq!(ledger.outages(Some("wild"), 0).len(), REMEMBERED);
+    assert_eq!(ledger.outages(Some("quiet"), 0, u64::MAX).len(), 1);
+    assert_eq!(ledger.outages(Some("wild"), 0, u64::MAX).len(), REMEMBERED);
     let availability = ledger.availability("wild", 0, 20_000);
     assert_eq!(availability.since_ms, 100 + 10 * (1000 - REMEMBERED as u64));
 }
@@ -78,7 +78,7 @@ fn the_stations_absence_is_an_outage_of_all_with_its_cause() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state");
     let mut ledger = started(&path, 1000);
-    assert_eq!(ledger.outages(None, 0), [], "before there was no station");
+    assert_eq!(ledger.outages(None, 0, u64::MAX), [], "before there was no station");
     ledger.update("a", &faults(&[]), 1000, || 0);
     ledger.update("b", &faults(&[Cause::Link]), 1500, || 0);
     ledger.alive(2000);
@@ -86,7 +86,7 @@ fn the_stations_absence_is_an_outage_of_all_with_its_cause() {
 
     let mut ledger = started(&path, 5000);
     let of = |ledger: &Ledger| -> Vec<(Option<String>, Cause, u64, Option<u64>)> {
-        let outages = ledger.outages(None, 0).into_iter();
+        let outages = ledger.outages(None, 0, u64::MAX).into_iter();
         outages.map(|o| (o.vif, o.cause, o.start_ms, o.end_ms)).collect()
     };
     let mut expected = vec![
@@ -119,12 +119,12 @@ fn a_torn_or_foreign_line_costs_only_itself() {
     let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
     file.write_all(b"\xff\x00nonsense\n{\"begin\":{\"vif\":\"a\",\"cau").unwrap();
     let mut ledger = started(directory.path(), 2000);
-    assert_eq!(ledger.outages(Some("a"), 0).len(), 2, "its own and the crash");
+    assert_eq!(ledger.outages(Some("a"), 0, u64::MAX).len(), 2, "its own and the crash");
     ledger.update("a", &faults(&[Cause::Bgp]), 3000, || 0);
     ledger.update("a", &faults(&[]), 3100, || 0);
     drop(ledger);
     let ledger = started(directory.path(), 4000);
-    assert_eq!(ledger.outages(Some("a"), 3000).len(), 2);
+    assert_eq!(ledger.outages(Some("a"), 3000, u64::MAX).len(), 2);
 }
 
 #[test]
@@ -139,11 +139,11 @@ fn a_file_written_anew_says_the_same() {
     let lines: Vec<Line> = ledger.lines().collect();
     ledger.file.as_mut().unwrap().lines.rewrite(lines);
     ledger.alive(9500);
-    let before = ledger.outages(Some("a"), 0);
+    let before = ledger.outages(Some("a"), 0, u64::MAX);
     drop(ledger);
     let ledger = started(directory.path(), 9600);
-    assert_eq!(ledger.outages(Some("a"), 0)[..before.len()], before);
-    assert_eq!(ledger.outages(Some("b"), 0)[0].end_ms, Some(9500));
+    assert_eq!(ledger.outages(Some("a"), 0, u64::MAX)[..before.len()], before);
+    assert_eq!(ledger.outages(Some("b"), 0, u64::MAX)[0].end_ms, Some(9500));
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_stall_is_one_outage_of_all_whichever_threads_say_so() {
         Outage::of_station(Cause::Stall, 9_900, 22_000),
         Outage::of_station(Cause::Stall, 40_000, 40_150),
     ];
-    assert_eq!(ledger.outages(Some("a"), 0), expected);
+    assert_eq!(ledger.outages(Some("a"), 0, u64::MAX), expected);
     let availability = ledger.availability("a", 0, 100_000);
     assert_eq!((availability.down_ms, availability.longest_ms), (12_250, 12_100));
     assert_eq!(availability.outages, 2);
@@ -167,7 +167,7 @@ fn a_stall_is_one_outage_of_all_whichever_threads_say_so() {
     ledger.stop(50_000);
     drop(ledger);
     let ledger = started(directory.path(), 50_000);
-    assert_eq!(ledger.outages(None, 0)[..2], expected);
+    assert_eq!(ledger.outages(None, 0, u64::MAX)[..2], expected);
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn the_keeper_takes_notes_in_order_and_answers() {
     keeper.update(vec![entry(&[Cause::Link], 3)], 100);
     assert_eq!(keeper.ask(|ledger| ledger.is_out("a")), Some(true));
     keeper.update(vec![entry(&[], 10)], 150);
-    let lost = keeper.ask(|ledger| ledger.outages(Some("a"), 0)[0].frames_lost);
+    let lost = keeper.ask(|ledger| ledger.outages(Some("a"), 0, u64::MAX)[0].frames_lost);
     assert_eq!(lost, Some(Some(7)));
     keeper.stop(200);
     thread.join().unwrap();
@@ -218,12 +218,39 @@ fn who_is_told_hears_of_each_entry_once_over_a_crash_too() {
         outages
     };
     let (over, open): (Vec<_>, Vec<_>) =
-        ledger.outages(None, 0).into_iter().partition(|o| o.end_ms.is_some());
+        ledger.outages(None, 0, u64::MAX).into_iter().partition(|o| o.end_ms.is_some());
     assert_eq!(sorted(ended), over);
     assert_eq!(begun.last(), open.first());
     let starts = |outages: &[Outage]| -> Vec<(Option<String>, u64)> {
         let of_vifs = outages.iter().filter(|outage| outage.vif.is_some());
         of_vifs.map(|outage| (outage.vif.clone(), outage.start_ms)).collect()
     };
-    assert_eq!(starts(&sorted(begun)), starts(&ledger.outages(None, 0)));
+    assert_eq!(starts(&sorted(begun)), starts(&ledger.outages(None, 0, u64::MAX)));
+}
+
+#[test]
+fn a_period_that_is_over_counts_what_lies_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut ledger = started(directory.path(), 1000);
+    ledger.update("a", &faults(&[]), 1000, || 0);
+    for (from, to) in [(2000, 2500), (3900, 4200), (6000, 6100)] {
+        ledger.update("a", &faults(&[Cause::Bgp]), from, || 0);
+        ledger.update("a", &faults(&[]), to, || 0);
+    }
+    ledger.update("a", &faults(&[Cause::Link]), 9000, || 0);
+    let of = |since, until| {
+        let availability = ledger.availability("a", since, until);
+        let Availability { since_ms, until_ms, outages, down_ms, longest_ms, .. } = availability;
+        (since_ms, until_ms, outages, down_ms, longest_ms)
+    };
+    assert_eq!(of(0, 4000), (1000, 4000, 2, 600, 500), "a part of the second");
+    assert_eq!(of(4000, 7000), (4000, 7000, 2, 300, 200));
+    assert_eq!(of(7000, 8000), (7000, 8000, 0, 0, 0));
+    assert_eq!(of(8000, 9500), (8000, 9500, 1, 500, 500), "it lasts");
+    assert_eq!(of(0, 500), (500, 500, 0, 0, 0), "before it was seen");
+    let starts = |since, until| -> Vec<u64> {
+        ledger.outages(Some("a"), since, until).iter().map(|outage| outage.start_ms).collect()
+    };
+    assert_eq!(starts(2500, 6000), [2000, 3900, 6000]);
+    assert_eq!((starts(2501, 5999), starts(0, 10_000)), (vec![3900], vec![2000, 3900, 6000, 9000]));
 }

@@ -17,8 +17,8 @@ pub const REQUESTS: &[(&str, Right)] = &[
     (r#""request":"show_bgp""#, Right::Ask),
     (r#""request":"show_bgp_routes","vif":"a","direction":"received""#, Right::Ask),
     (r#""request":"show_consistency""#, Right::Ask),
-    (r#""request":"show_outages","since_s":1"#, Right::Ask),
-    (r#""request":"show_sla","since_s":1"#, Right::Ask),
+    (r#""request":"show_outages","since_ms":1"#, Right::Ask),
+    (r#""request":"show_sla","until_ms":1"#, Right::Ask),
     (r#""request":"capture","direction":"both","snap":64"#, Right::Own),
     (r#""request":"events""#, Right::Ask),
     (

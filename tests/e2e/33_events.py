@@ -62,10 +62,7 @@ def end():
 
 def events(*words, since=0):
     """`events WORDS`, an object each."""
-    done = subprocess.run(station.command("--json", "events", "--since", since, *words), text=True, capture_output=True, timeout=60, check=False)
-    if done.returncode:
-        raise station.Refused(done.returncode, done.stderr.strip())
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return station.lines("events", "--since", since, *words)
 
 
 def newest():
@@ -209,14 +206,48 @@ def test_events_and_the_ledger_match_one_to_one_over_a_kill():
     told("bgp_up", start["seq"], vif="a")
     wait_until(lambda: all(row["state"] == "up" for row in station.ctl("show", "sla")), 30, "no outage lasts")
     # A stall, of which nothing but the ledger speaks.
-    os.kill(station.running(), signal.SIGSTOP)
-    time.sleep(1.5)
-    os.kill(station.running(), signal.SIGCONT)
-    told("outage_end", start["seq"], vif=None, cause="stall")
-    wait_until(lambda: all(row["state"] == "up" for row in station.ctl("show", "sla")), 30, "no outage lasts")
-    rows, entries, ended, begun = ledger_and_events(0)
-    expect(sorted(ended, key=str), sorted(entries, key=str), "entries of the ledger and events")
-    expect(sorted(begun), sorted((row["vif"], row["start_ms"]) for row in rows if row["vif"]), "begins")
+    stopped, before = station.running(), newest()
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        done = station.tried("show", "sla")
+        took = time.monotonic() - began
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    expect((done.returncode, done.stdout, json.loads(done.stderr)["error"]),
+           (3, "", {"kind": "unreachable", "message": f"stationd is stopped (process {stopped}): `kill -CONT {stopped}` has it go on"}), "what is said of a daemon that is stopped")
+    require(took < 5, f"it took {took} s")
+    # A busy machine has shorter ones of its own.
+    stalls = lambda: [event["duration_ms"] for event in events("--kind", "outage_end", since=before) if event["cause"] == "stall"]
+    wait_until(lambda: max(stalls(), default=0) >= 900 * took, 20, "the stall is an outage")
+    length = max(stalls())
+    for row in station.ctl("show", "sla", "--since", "1h"):
+        require(row["down_ms"] >= length and row["availability"] < 1, f"the stall of {length} ms is no outage of {row}")
+    def match():
+        rows, entries, ended, begun = ledger_and_events(0)
+        return (sorted(ended, key=str) == sorted(entries, key=str)
+                and sorted(begun) == sorted((row["vif"], row["start_ms"]) for row in rows if row["vif"]))
+    wait_until(match, 30, "the ledger has the events' outages, each once")
+
+
+def test_periods_are_calendar_months_and_moments():
+    now = time.time()
+    month, last = time.strftime("%Y-%m", time.gmtime(now)), time.strftime("%Y-%m-%d", time.gmtime(now - 40 * 86400))
+    of = lambda *words: station.ctl("show", "outages", *words)
+    # An outage that lasts grows from answer to answer, and a busy machine adds to them.
+    if time.gmtime(now).tm_mday > 1:
+        wait_until(lambda: of("--month", month) == of("--since", "1h") != [], 30, "outages of this month")
+        ended = lambda *words: station.lines("events", "--kind", "outage_end", *words)
+        wait_until(lambda: ended("--month", month) == ended("--since", "0") != [], 30, "events of this month")
+    expect(of("--since", last, "--until", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now - 7200))), [], "outages before the test")
+    [row] = station.ctl("show", "sla", "a", "--until", "1970-01-02")
+    expect((row["outages"], row["down_ms"], row["availability"]), (0, 0, 1.0), "before the station was there")
+    for words, kind, text in [(("show", "sla", "nobody"), "not_found", 'there is no vif "nobody"'), (("show", "sla", "--month", "2026-13"), "usage", "write year and month"),
+                              (("show", "outages", "--since", "2026-11-02", "--until", "2026-11-01"), "invalid", "ends before it begins"),
+                              (("events", "--since", "2026-11-02", "--until", "2026-11-01"), "invalid", "ends before it begins")]:
+        done = station.tried(*words)
+        error = json.loads(done.stderr)["error"]
+        require(done.returncode == {"usage": 2}.get(kind, 1) and error["kind"] == kind and text in error["message"], done)
 
 
 def test_a_reader_that_does_not_read_is_told_what_it_lost():

@@ -36,19 +36,39 @@ def command(*words):
     return [str(word) for word in [BIN / "stationctl", "--socket", SOCKET, *words]]
 
 
+def tried(*words, timeout=60, stdin=None):
+    """`stationctl --json WORDS`: its exit code and what it wrote."""
+    return subprocess.run(command("--json", *words), text=True, input=stdin, timeout=timeout, capture_output=True, check=False)
+
+
 def ctl(*words, check=True, timeout=60, stdin=None, yes=True):
     """`stationctl --json WORDS`: its answer. `yes`: whatever it cuts."""
     consent = ["--yes"] if yes and {words[:1], words[:2]} & CUTTING else []
-    done = subprocess.run(command("--json", *words, *consent), text=True, input=stdin, timeout=timeout,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    done = tried(*words, *consent, timeout=timeout, stdin=stdin)
     if done.returncode and check:
-        raise Refused(done.returncode, (done.stderr or done.stdout).strip())
+        raise Refused(done.returncode, why(done.stderr))
     return json.loads(done.stdout) if done.stdout.strip() else {}
+
+
+def lines(*words):
+    """`stationctl --json WORDS`, which answers by an object a line."""
+    done = tried(*words)
+    if done.returncode:
+        raise Refused(done.returncode, why(done.stderr))
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def shown(*words):
     """What people see of `stationctl WORDS`."""
     return subprocess.run(command(*words), text=True, capture_output=True, check=True, timeout=60).stdout
+
+
+def why(said):
+    """What `stationctl --json` said on standard error."""
+    try:
+        return json.loads(said)["error"]["message"]
+    except (json.JSONDecodeError, KeyError):
+        return said.strip()
 
 
 def ports():

@@ -9,6 +9,9 @@ pub struct EventFilter {
     /// From where on; those to come if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Since>,
+    /// Only what is older than this: milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_ms: Option<u64>,
     /// Those to come too, until the client closes its sending half.
     #[serde(default)]
     pub follow: bool,

@@ -15,7 +15,7 @@ use super::drops::DropArgs;
 use super::edits::{Edit, Port, Route, TermsArgs, Vif, Vrf, Yes};
 use super::events::EventArgs;
 use super::explain::ExplainArgs;
-use super::failover::PeriodArgs;
+use super::failover::OutageArgs;
 use super::json_help::JSON_HELP;
 use super::ping::{PingArgs, TraceArgs};
 use super::rates::RateArgs;
@@ -188,9 +188,15 @@ pub(super) enum Show {
     /// Whether the FIB is what the routing daemon gave the kernel, and what had to be put right
     Consistency,
     /// When VIFs were out, why, and what was lost
-    Outages(PeriodArgs),
+    ///
+    /// In a period: all outages that lie in it at least in part.
+    Outages(OutageArgs),
     /// How available VIFs were
-    Sla(PeriodArgs),
+    ///
+    /// In a period: of an outage counts what lies in it. It begins when the VIF was first seen at the earliest,
+    /// and ends now at the latest. A time in which the daemon was stopped or had no CPU is an outage of all
+    /// VIFs, with the cause `stall`.
+    Sla(OutageArgs),
     /// BGP sessions: state, last error, and how many prefixes are accepted, rejected, advertised
     ///
     /// An answer about several VIFs lists at most some 20,000 rejected prefixes: those of the sessions with

@@ -1,7 +1,7 @@
 //! `events`: its arguments, and how events are told.
 
 use std::io::Write;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use clap::builder::PossibleValuesParser;
@@ -9,10 +9,12 @@ use clap::builder::PossibleValuesParser;
 use super::Failure;
 use super::args::Args;
 use super::capture::end_by_signals;
+use super::customer::{Customer, Subject};
 use super::failover::moment;
+use super::period::{Month, ago, moment as moment_of, month};
 use crate::admin::client::Client;
 use crate::admin::protocol::{EventFilter, Request, Since};
-use crate::admin::rows::{Kind, Record};
+use crate::admin::rows::{Event, Kind, Record};
 
 /// What is shown without `--since`.
 const A_DAY: Duration = Duration::from_secs(86_400);
@@ -32,12 +34,21 @@ pub(super) struct EventArgs {
     /// 2026-11-28 or 2026-11-28T12:00:00Z. Default: a day ago; with --follow those to come
     #[arg(long, value_name = "SEQ|TIME", value_parser = since)]
     since: Option<Since>,
+    /// What is older than a time ago or a moment, written likewise
+    #[arg(long, value_name = "TIME", value_parser = moment_of, conflicts_with = "follow")]
+    until: Option<u64>,
+    /// Those of a calendar month in UTC, like 2026-11
+    #[arg(long, value_name = "YYYY-MM", value_parser = month, conflicts_with_all = ["since", "until", "follow"])]
+    month: Option<Month>,
     /// Only those about this VIF, and those about the station that concern it
     #[arg(long, value_name = "NAME", conflicts_with = "port")]
     vif: Option<String>,
     /// Only those about this port and the VIFs on it, and those about the station that concern it
     #[arg(long, value_name = "NAME")]
     port: Option<String>,
+    /// Only those about this customer's ports, VIFs and VRFs, and those about the station that concern them
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["vif", "port"])]
+    customer: Option<String>,
     /// Only these kinds, which station-events(7) explains
     #[arg(long, value_name = "KIND", value_delimiter = ',', hide_possible_values = true,
           value_parser = PossibleValuesParser::new(Kind::ALL.iter().map(|kind| kind.name())))]
@@ -47,9 +58,14 @@ pub(super) struct EventArgs {
 impl EventArgs {
     /// What goes to the station.
     pub(super) fn request(&self) -> Request {
-        let a_day_ago = || Since::TimeMs(milliseconds(SystemTime::now() - A_DAY));
+        let (since, until_ms) = match self.month {
+            Some(Month(first, next)) => (Some(Since::TimeMs(first)), Some(next)),
+            None => (self.since, self.until),
+        };
+        let a_day_ago = || Since::TimeMs(ago(A_DAY));
         Request::Events(EventFilter {
-            since: self.since.or_else(|| (!self.follow).then(a_day_ago)),
+            since: since.or_else(|| (!self.follow).then(a_day_ago)),
+            until_ms,
             follow: self.follow,
             vif: self.vif.clone(),
             port: self.port.clone(),
@@ -59,12 +75,18 @@ impl EventArgs {
 
     /// Shows events, a line each, as they come.
     pub(super) fn run(&self, args: &Args, out: &mut impl Write) -> Result<(), Failure> {
+        let customer = self.customer.as_ref();
+        let customer = customer.map(|name| Customer::ask(&args.socket, name)).transpose()?;
         let mut client = Client::connect(&args.socket, &self.request())?;
         if self.follow {
             end_by_signals(client.handle()?)?;
         }
         while let Some(line) = client.line::<Record>()? {
-            for record in &line.rows {
+            let concerns = |record: &&Record| {
+                let customer = customer.as_ref();
+                customer.is_none_or(|it| subject(&record.event).is_some_and(|of| it.has(&of)))
+            };
+            for record in line.rows.iter().filter(concerns) {
                 if args.json {
                     serde_json::to_writer(&mut *out, record).map_err(std::io::Error::from)?;
                     writeln!(out)?;
@@ -79,25 +101,22 @@ impl EventArgs {
     }
 }
 
-fn milliseconds(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+/// What an event is about; none of the station's own affairs.
+fn subject(event: &Event) -> Option<Subject<'_>> {
+    match event {
+        Event::RouteRepair { vrf, .. } => Some(Subject::Vrf(vrf)),
+        event if event.is_of_all_vifs() => Some(Subject::Station),
+        event => event.vif().map(Subject::Vif).or_else(|| event.port().map(Subject::Port)),
+    }
 }
 
-/// A number, a length of time or a moment.
+/// A number, a time ago or a moment.
 fn since(text: &str) -> Result<Since, String> {
     if let Ok(seq) = text.parse() {
         return Ok(Since::Seq(seq));
     }
-    if let Ok(ago) = humantime::parse_duration(text) {
-        let then = SystemTime::now().checked_sub(ago).unwrap_or(UNIX_EPOCH);
-        return Ok(Since::TimeMs(milliseconds(then)));
-    }
-    let day = format!("{text}T00:00:00Z");
-    let moment = humantime::parse_rfc3339_weak(text).or_else(|_| humantime::parse_rfc3339(&day));
-    moment.map(|time| Since::TimeMs(milliseconds(time))).map_err(|_| {
-        "write the number of an event, a time like 12h, or a moment in UTC like 2026-11-28T12:00:00Z".to_owned()
-    })
+    let moment = moment_of(text).map(Since::TimeMs);
+    moment.map_err(|help| format!("write the number of an event, or {}", &help["write ".len()..]))
 }
 
 #[cfg(test)]
@@ -105,16 +124,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn since_is_a_number_a_time_or_a_moment() {
+    fn since_is_a_number_or_a_moment() {
         assert_eq!(since("17"), Ok(Since::Seq(17)));
-        let noon = 1_795_867_200_000;
-        for text in ["2026-11-28T12:00:00Z", "2026-11-28 12:00:00"] {
-            assert_eq!(since(text), Ok(Since::TimeMs(noon)), "{text}");
-        }
-        assert_eq!(since("2026-11-28"), Ok(Since::TimeMs(noon - 43_200_000)));
-        assert!(matches!(since("12h"), Ok(Since::TimeMs(_))));
-        for text in ["", "-1", "yesterday", "2026-13-01"] {
-            assert!(since(text).is_err(), "{text}");
-        }
+        assert_eq!(since("2026-11-28"), Ok(Since::TimeMs(1_795_824_000_000)));
+        assert!(
+            since("yesterday").unwrap_err().starts_with("write the number of an event, or a time")
+        );
     }
 }

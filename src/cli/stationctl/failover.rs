@@ -7,25 +7,29 @@ use clap::Args;
 
 use super::customer::Subject;
 use super::output::Show;
+use super::period::PeriodArgs;
 use super::table;
 use super::tables::or_dash;
 use super::units::{count, milliseconds, seconds};
 use crate::admin::protocol::Period;
 use crate::admin::rows::{ConsistencyRow, OutageRow, SlaRow};
 
-/// Of which VIF, and since when.
+/// What is shown where nothing is said.
+const USUAL: Duration = Duration::from_secs(30 * 86_400);
+
+/// Of which VIF, and when.
 #[derive(Args, Debug)]
-pub(super) struct PeriodArgs {
+pub(super) struct OutageArgs {
     /// Only this VIF
     vif: Option<String>,
-    /// How long ago the period began, like 12h or 30days
-    #[arg(long, value_name = "TIME", default_value = "30days", value_parser = humantime::parse_duration)]
-    since: Duration,
+    #[command(flatten)]
+    period: PeriodArgs,
 }
 
-impl PeriodArgs {
+impl OutageArgs {
     pub(super) fn period(&self) -> Period {
-        Period { vif: self.vif.clone(), since_s: self.since.as_secs() }
+        let (since_ms, until_ms) = self.period.bounds(USUAL);
+        Period { vif: self.vif.clone(), since_ms, until_ms }
     }
 }
 

@@ -47,4 +47,6 @@ milliseconds.
   config show, diff  number since text
   changes    generation configuration dry_run changes[] cuts[] notes[] until_ms
 
+Where there is no answer, standard error has {\"error\":{\"kind\":...,\"message\":...}}.
+
 Exit codes: 0 done; 1 refused by the station, or nobody replied to ping, also where live service would be cut and --yes is not given; 2 wrong usage; 3 the station cannot be reached.";

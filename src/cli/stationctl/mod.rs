@@ -18,6 +18,7 @@ mod libpcap;
 mod manual;
 mod named;
 mod output;
+mod period;
 mod ping;
 mod rates;
 mod table;
@@ -73,27 +74,45 @@ impl From<io::Error> for Failure {
 /// (given by the argument parser), 3 the station cannot be reached.
 pub fn run() -> ExitCode {
     complete::answer_shell();
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) if error.use_stderr() && std::env::args_os().any(|word| word == "--json") => {
+            return failed(true, 2, "usage", error.to_string().trim_end());
+        }
+        Err(error) => error.exit(),
+    };
     let mut out = io::BufWriter::new(io::stdout().lock());
     let result = command(&args, &mut out).and_then(|()| Ok(out.flush()?));
-    let (code, message) = match result {
+    let (code, kind, message) = match result {
         Ok(()) => return ExitCode::SUCCESS,
         // The reader has seen enough.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             return ExitCode::SUCCESS;
         }
-        Err(Failure::Input(error)) => (1, error.to_string()),
-        Err(Failure::Usage(message)) => (2, message),
-        Err(Failure::NoReply(message)) => (1, message),
-        Err(Failure::Output(error)) => (1, format!("cannot write: {error}")),
+        Err(Failure::Input(error)) => (1, "input".to_owned(), error.to_string()),
+        Err(Failure::Usage(message)) => (2, "usage".to_owned(), message),
+        Err(Failure::NoReply(message)) => (1, "no_reply".to_owned(), message),
+        Err(Failure::Output(error)) => (1, "output".to_owned(), format!("cannot write: {error}")),
         Err(Failure::Answer(failure)) => match &failure {
-            client::Failure::Refused(_) => (1, failure.to_string()),
-            client::Failure::Unreachable(_) => (3, failure.to_string()),
-            client::Failure::Absent(_) => (3, format!("{failure} (--socket PATH names another)")),
+            client::Failure::Refused(refusal) => (1, refusal.kind.name(), failure.to_string()),
+            client::Failure::Unreachable(_) => (3, "unreachable".to_owned(), failure.to_string()),
+            client::Failure::Absent(_) => {
+                let message = format!("{failure} (--socket PATH names another)");
+                (3, "unreachable".to_owned(), message)
+            }
         },
     };
+    failed(args.json, code, &kind, &message)
+}
+
+/// Says why nothing is shown, on standard error.
+fn failed(json: bool, code: u8, kind: &str, message: &str) -> ExitCode {
+    let text = match json {
+        true => serde_json::json!({ "error": { "kind": kind, "message": message } }).to_string(),
+        false => format!("stationctl: {message}"),
+    };
     // Without standard error there is only the code.
-    let _ = writeln!(io::stderr(), "stationctl: {message}");
+    let _ = writeln!(io::stderr(), "{text}");
     ExitCode::from(code)
 }
 

@@ -11,7 +11,7 @@
 //! {"v":1,"error":{"kind":"not_found","message":"there is no vif \"x\""}}
 //! ```
 //!
-//! Beside `"v"` a request may have what goes with a change: `"comment"` and `"yes"` ([`Terms`]). A request with
+//! Beside `"v"` a request may have what goes with a change: `"comment"`, `"yes"` and `"no_wait"` ([`Terms`]). A request with
 //! `"octets"` is followed by so many octets of text.
 
 mod capture;
@@ -373,7 +373,7 @@ pub fn decode(line: &[u8]) -> Result<(Request, Terms), Refusal> {
             return Err(Refusal::new(ErrorKind::Version, format!("\"v\":{VERSION} is missing")));
         }
     }
-    let of_terms = ["comment", "yes"].map(|key| fields.remove_entry(key));
+    let of_terms = ["comment", "yes", "no_wait"].map(|key| fields.remove_entry(key));
     let of_terms = of_terms.into_iter().flatten().collect();
     let terms = Terms::deserialize(serde_json::Value::Object(of_terms)).map_err(invalid)?;
     let odd = |comment: &String| {

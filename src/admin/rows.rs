@@ -16,7 +16,7 @@ mod workers;
 pub use crate::events::{Event, Kind, Record};
 pub use bgp::{BgpRouteRow, BgpRow};
 pub use capture::{CaptureEnd, CaptureRow, CapturedFrame};
-pub use changes::{ChangeResult, ConfigText, HistoryRow};
+pub use changes::{ChangeResult, ConfigText, HistoryRow, Routing, RoutingState};
 pub use drops::{DropRow, DroppedFrame, FrameHeaders};
 pub use events::EventsInfo;
 pub use explain::{ExplainRow, ExplainedEgress, ExplainedRoute, ExplainedStage};

@@ -127,11 +127,20 @@ impl Client {
 
     /// Carries out a command; gives all lines of its answer, the last with it.
     pub(super) fn command(&mut self, command: &str) -> Result<Vec<String>, ClientError> {
+        self.hear(command, |_| {})
+    }
+
+    /// Carries out a command likewise, and passes on what does not belong to its answer.
+    pub(super) fn hear(
+        &mut self,
+        command: &str,
+        mut other: impl FnMut(Line),
+    ) -> Result<Vec<String>, ClientError> {
         self.send(command)?;
         let mut lines = Vec::new();
         loop {
             match self.line()? {
-                Line::Log(_) | Line::Gap | Line::Other => {}
+                line @ (Line::Log(_) | Line::Gap | Line::Other) => other(line),
                 Line::Text(code, text) | Line::End(code, text) if code >= 8000 => {
                     return Err(ClientError::Refused(text));
                 }

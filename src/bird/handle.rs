@@ -11,6 +11,7 @@ use super::client::ClientError;
 use super::events::PeerEvent;
 use super::peers::Peers;
 use super::process::Place;
+use super::progress::{Following, Progress};
 use super::show::Questions;
 use super::supervise::{GOODBYE, Supervisor};
 use super::{Rendered, Session};
@@ -21,7 +22,12 @@ const RESET: Duration = Duration::from_secs(10);
 
 /// What the supervisor is told.
 pub(super) enum Order {
-    Apply(Option<Rendered>, Peers),
+    Apply {
+        rendered: Option<Rendered>,
+        peers: Peers,
+        /// The order's number, where it is another thing to run than before.
+        number: Option<u64>,
+    },
     /// These ports have no link.
     Links(BTreeSet<Arc<str>>),
     /// The TAPs were looked at; those of these names are not what they were.
@@ -33,21 +39,16 @@ pub(super) enum Order {
     /// An operator wants these sessions started anew.
     Reset(Vec<String>, Sender<Result<(), ClientError>>),
     /// The connection with this number has ended. `hung`: BIRD is there, but does nothing.
-    Lost {
-        connection: u64,
-        hung: bool,
-    },
+    Lost { connection: u64, hung: bool },
     /// Nobody looks after BIRD any more. `ends`: its sessions end, and it does.
-    Stop {
-        ends: bool,
-        done: Sender<()>,
-    },
+    Stop { ends: bool, done: Sender<()> },
 }
 
 /// The control thread's end.
 pub struct Bird {
     orders: Sender<Order>,
     questions: Questions,
+    progress: Progress,
 }
 
 impl Bird {
@@ -67,16 +68,30 @@ impl Bird {
         let trouble = Arc::new(Mutex::new(None));
         let place = Place { program, directory };
         let questions = Questions::new(place.clone(), trouble.clone());
-        let supervisor = Supervisor::new(place, orders.clone(), events, report, trouble);
+        let progress = Progress::default();
+        let (sender, follows) = (orders.clone(), progress.clone());
+        let supervisor = Supervisor::new(place, sender, events, report, trouble, follows);
         std::thread::Builder::new()
             .name("bird".into())
             .spawn(move || supervisor.run(&their_orders))?;
-        Ok(Bird { orders, questions })
+        Ok(Bird { orders, questions, progress })
     }
 
-    /// Has BIRD run this, or, with `None`, not run. Returns at once.
-    pub fn apply(&self, rendered: Option<Rendered>, config: &crate::config::model::Config) {
-        drop(self.orders.send(Order::Apply(rendered, Peers::of(config))));
+    /// Has BIRD run this, or, with `None`, not run. Returns at once. `change`: the number of the configuration
+    /// that has it run another thing than before.
+    pub fn apply(
+        &self,
+        rendered: Option<Rendered>,
+        config: &crate::config::model::Config,
+        change: Option<u64>,
+    ) {
+        let number = change.map(|configuration| self.progress.order(configuration));
+        drop(self.orders.send(Order::Apply { rendered, peers: Peers::of(config), number }));
+    }
+
+    /// What BIRD was told last, for whoever waits until it does so.
+    pub fn following(&self) -> Following {
+        self.progress.following()
     }
 
     /// These ports, and no others, have no link: what only they lead to is not advertised. Returns at once.

@@ -2,6 +2,7 @@
 //! station left, reconfigures it, starts it again where it died or hangs, and ends it with the station. All
 //! in a thread of its own: the control thread only leaves orders.
 
+mod reconfigure;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,8 +18,9 @@ use super::damping::Damping;
 use super::events::PeerEvent;
 use super::follow::Follower;
 use super::handle::Order;
-use super::parse;
 use super::process::{Place, ProcessError};
+use super::progress::Progress;
+use crate::admin::rows::RoutingState;
 use crate::events::Reporter;
 use watch::say;
 
@@ -43,7 +45,10 @@ pub(super) struct Supervisor {
     report: Reporter,
     follower: Arc<Mutex<Follower>>,
     trouble: Arc<Mutex<Option<String>>>,
+    progress: Progress,
     wanted: Option<Rendered>,
+    /// The number of the order that wants it.
+    number: u64,
     /// Somebody has said what is wanted. Until then a BIRD that runs is left alone.
     told: bool,
     /// BIRD does not have what is wanted yet.
@@ -76,6 +81,18 @@ enum Failure {
     Thread(#[from] std::io::Error),
 }
 
+impl Failure {
+    /// What is told at once to who waits; none where the next attempt may succeed.
+    fn verdict(&self) -> Option<RoutingState> {
+        match self {
+            Failure::Process(ProcessError::Refused(_))
+            | Failure::Client(ClientError::Refused(_)) => Some(RoutingState::Refused),
+            Failure::Process(ProcessError::Program { .. }) => Some(RoutingState::Pending),
+            _ => None,
+        }
+    }
+}
+
 impl Supervisor {
     pub(super) fn new(
         place: Place,
@@ -83,6 +100,7 @@ impl Supervisor {
         events: Sender<PeerEvent>,
         report: Reporter,
         trouble: Arc<Mutex<Option<String>>>,
+        progress: Progress,
     ) -> Supervisor {
         Supervisor {
             shut: place.shut(),
@@ -92,7 +110,9 @@ impl Supervisor {
             report,
             follower: Arc::new(Mutex::new(Follower::new(Instant::now()))),
             trouble,
+            progress,
             wanted: None,
+            number: 0,
             told: false,
             // One that a killed station left may be there although nothing needs it now.
             changed: true,
@@ -146,7 +166,7 @@ impl Supervisor {
     fn order(&mut self, order: Order) {
         let now = Instant::now();
         match order {
-            Order::Apply(rendered, peers) => {
+            Order::Apply { rendered, peers, number } => {
                 self.change_shut(|shut| shut.retain(|each| peers.session(each).is_some()));
                 self.follower().configure(peers);
                 if rendered != self.wanted {
@@ -154,6 +174,7 @@ impl Supervisor {
                     (self.changed, self.retry_at) = (true, None);
                 }
                 (self.wanted, self.told) = (rendered, true);
+                self.number = number.unwrap_or(self.number);
             }
             Order::Links(ports) => self.links.links(&ports, now),
             Order::Renew(taps) => {
@@ -252,8 +273,10 @@ impl Supervisor {
         let done = match (&self.wanted, &self.running) {
             (None, _) => {
                 if self.changed {
+                    self.doing("BIRD ends all sessions");
                     self.end();
                 }
+                self.followed();
                 Ok(())
             }
             (Some(_), None) => self.bring_up(),
@@ -266,15 +289,30 @@ impl Supervisor {
                     say(&self.trouble, &self.report, None);
                 }
             }
-            Err(failure) => self.fail(&failure),
+            Err(failure) => self.fail_as(&failure, failure.verdict()),
         }
     }
 
+    fn doing(&self, doing: &'static str) {
+        self.progress.doing(self.number, doing);
+    }
+
+    /// BIRD has what is wanted, and nothing to do for it.
+    fn followed(&self) {
+        self.progress.followed(self.number, 0, &self.report);
+    }
+
     fn fail(&mut self, failure: &dyn std::fmt::Display) {
+        self.fail_as(failure, None);
+    }
+
+    /// `verdict`: what is told at once to who waits.
+    fn fail_as(&mut self, failure: &dyn std::fmt::Display, verdict: Option<RoutingState>) {
         let wait = self.backoff;
         // What it does not have when it is back is written again.
         self.changed = true;
         let text = failure.to_string();
+        self.progress.failed(self.number, &text, verdict);
         // Once, not every few seconds.
         if say(&self.trouble, &self.report, Some(text.clone())) {
             warn!(error = text, "BGP is not as configured; it is tried again");
@@ -299,31 +337,13 @@ impl Supervisor {
             Err(error) if error.is_silence() => self.kill(),
             Err(_) => {}
         }
+        self.doing("BIRD is being started");
         let recover = self.place.died();
         self.write()?;
         self.place.start(recover)?;
         info!(recover, "started BIRD");
-        Ok(self.watch(self.client()?, true)?)
-    }
-
-    fn reconfigure(&mut self) -> Result<(), Failure> {
-        let mut client = self.client()?;
-        // One that was shut a moment ago, which is about to be told, must not start by this.
-        let sessions = parse::protocols(client.ask("show protocols \"b.*\"")?);
-        let sessions = sessions.into_iter().filter(parse::Protocol::is_shut);
-        self.change_shut(|shut| shut.extend(sessions.map(|session| session.name)));
-        self.write()?;
-        let said = client.command("configure")?;
-        info!(said = said.last().map_or("", |line| line.as_str()), "reconfigured BIRD");
-        Ok(())
-    }
-
-    /// Writes what is wanted, without what is shut or leads nowhere.
-    fn write(&mut self) -> Result<(), ProcessError> {
-        let Some(wanted) = &self.wanted else { return Ok(()) };
-        let dead = wanted.dead_ways(&self.links.dead(Instant::now()));
-        self.place.write(&wanted.text_without(&self.shut, &dead))?;
-        self.dead_ways = dead;
+        self.watch(self.client()?, true)?;
+        self.followed();
         Ok(())
     }
 

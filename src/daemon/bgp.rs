@@ -59,8 +59,10 @@ impl Control {
     /// Gives BIRD what it is to run.
     pub(super) fn apply_bgp(&mut self, rendered: Option<Rendered>) {
         self.refresh_bgp();
-        if rendered != self.bgp || rendered.is_none() {
-            self.bird.apply(rendered.clone(), self.config());
+        let changes = rendered != self.bgp;
+        if changes || rendered.is_none() {
+            let change = changes.then_some(self.configuration);
+            self.bird.apply(rendered.clone(), self.config(), change);
             self.bgp = rendered;
         }
     }

@@ -8,7 +8,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
 use tracing::{error, warn};
@@ -25,12 +25,15 @@ use crate::admin::answer::Answer;
 use crate::admin::protocol::{ErrorKind, Refusal, Request, Terms};
 use crate::admin::rows::ChangeResult;
 use crate::admin::server::Reply;
+use crate::bird::Following;
 use crate::config::Diff;
 use crate::config::model::Config;
 use crate::control::{CommitError, difference};
 use crate::events::Reporter;
 use crate::history::{Author, Confirm, Disk, Files, Replaced, replace};
 
+/// How long the answer to a change waits for BIRD.
+const FOLLOWED: Duration = Duration::from_secs(10);
 /// Attempts to commit what another change of the interfaces makes stale.
 const ATTEMPTS: usize = 5;
 
@@ -47,7 +50,7 @@ pub(super) struct Order {
 impl Order {
     /// What is done without a client who could be asked.
     pub fn unasked(request: Request) -> Order {
-        let terms = Terms { comment: None, yes: true };
+        let terms = Terms { yes: true, ..Terms::default() };
         Order { request, terms, text: String::new(), by: None }
     }
 }
@@ -117,26 +120,36 @@ impl Changes {
             Request::ConfigConfirm => {
                 self.confirm(order).map_or_else(Answer::Refused, Answer::result)
             }
-            _ => self.change(order).map_or_else(Answer::Refused, Answer::result),
+            _ => self.change(order).unwrap_or_else(Answer::Refused),
         }
     }
 
-    /// Carries out what changes the configuration, or says what it would.
-    fn change(&mut self, order: &Order) -> Result<ChangeResult, Refusal> {
+    /// Carries out what changes the configuration, or says what it would. Whoever waits for the answer waits for
+    /// BIRD, and nobody else does.
+    fn change(&mut self, order: &Order) -> Result<Answer, Refusal> {
         if order.request.is_change() {
             self.not_on_trial(&order.request)?;
         }
         let (text, running) = self.running()?;
         let draft = self.draft(order, &text, &running)?;
-        self.carry_out(draft, order)
+        let (mut result, following) = self.carry_out(draft, order)?;
+        let bound = if order.terms.no_wait { Duration::ZERO } else { FOLLOWED };
+        Ok(match following {
+            None => Answer::result(result),
+            Some(following) => Answer::later(move || {
+                result.routing = Some(following.wait(bound));
+                Answer::result(result)
+            }),
+        })
     }
 
-    /// Takes a draft into use: checked, in the history and in the file before it runs. Or leaves everything.
+    /// Takes a draft into use: checked, in the history and in the file before it runs. Or leaves everything. Where it
+    /// changes something for BIRD, that is to follow.
     pub(super) fn carry_out(
         &mut self,
         draft: Draft,
         order: &Order,
-    ) -> Result<ChangeResult, Refusal> {
+    ) -> Result<(ChangeResult, Option<Following>), Refusal> {
         let (text, running) = self.running()?;
         let next = self.check(draft.config)?;
         let changes = next.diff.changes.iter().map(ToString::to_string).collect();
@@ -147,7 +160,7 @@ impl Changes {
         let mut result = ChangeResult { changes, notes: draft.notes, ..ChangeResult::default() };
         if !order.request.is_change() {
             (result.dry_run, result.cuts) = (true, cuts);
-            return self.numbered(result);
+            return Ok((self.numbered(result)?, None));
         }
         if !cuts.is_empty() {
             return Err(consent::refusal(&cuts));
@@ -181,6 +194,7 @@ impl Changes {
             number.iter().for_each(|&number| self.book.discard(number));
         })?;
         let committed = number.unwrap_or(back_to);
+        let routed = next.routed;
         let done = self.commit(next, draft.text, committed);
         self.settle_file(written, done.is_ok(), draft.displaced.then_some(committed));
         match (number, &done) {
@@ -200,7 +214,11 @@ impl Changes {
             }
         }
         done?;
-        self.numbered(result)
+        let following = match routed {
+            true => Some(self.ask(|control| control.bird.following())?),
+            false => None,
+        };
+        Ok((self.numbered(result)?, following))
     }
 
     /// What runs, and its text.
@@ -274,8 +292,10 @@ impl Changes {
         })?;
         let candidate = base.compile(next.clone(), &facts).map_err(|error| refusal(&error))?;
         let vrfs = candidate.vrf_ids();
-        let bird = bgp::prepare(&next, &vrfs, bird.as_ref()).map_err(|error| refusal(&error))?;
-        Ok(Checked { config: next, diff, vrfs, bird })
+        let running = bird;
+        let bird = bgp::prepare(&next, &vrfs, running.as_ref()).map_err(|error| refusal(&error))?;
+        let routed = bird != running;
+        Ok(Checked { config: next, diff, vrfs, bird, routed })
     }
 
     /// Has the control thread commit what was checked.
@@ -341,6 +361,8 @@ struct Checked {
     /// The ids of its VRFs that BIRD's configuration was made for.
     vrfs: std::collections::HashMap<Arc<str>, crate::tables::VrfId>,
     bird: Option<crate::bird::Rendered>,
+    /// That is another thing than BIRD was told before.
+    routed: bool,
 }
 
 /// Makes all counters count from zero.

@@ -75,7 +75,7 @@ impl Changes {
         };
         let request = Request::ConfigRollback { number: Some(back_to), confirm_s: None };
         match self.carry_out(draft, &Order::unasked(request)) {
-            Ok(result) => {
+            Ok((result, _)) => {
                 info!(configuration = result.configuration, "the old configuration is back")
             }
             Err(refusal) => {

@@ -229,6 +229,13 @@ events! {
         /// What is wrong.
         reason: String,
     }
+    /// BIRD does as a configuration says: the sessions that it removes have ended, those that it adds are there, and its filters are in use. A configuration that changes nothing for BIRD has no such event.
+    RoutingFollowed = "routing_followed", Info, "563d567133fa40fda855d455d740ea8f" {
+        /// The configuration's number.
+        configuration: u64,
+        /// From the commit, in milliseconds.
+        after_ms: u64,
+    }
     /// BIRD is as configured again.
     RoutingUp = "routing_up", Notice, "b5f2d29ba55946e399c36fb4814ccb1c" {
     }

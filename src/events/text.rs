@@ -135,6 +135,9 @@ impl fmt::Display for Event {
                 "vif {vif}: {peer} (AS {peer_as}) has {accepted} of {max_prefixes} prefixes again"
             ),
             Event::RoutingDown { reason } => write!(f, "routing is not as configured: {reason}"),
+            Event::RoutingFollowed { configuration, after_ms } => {
+                write!(f, "routing follows configuration {configuration} after {after_ms} ms")
+            }
             Event::RoutingUp {} => f.write_str("routing is as configured again"),
             Event::Md5Failure { wrong, missing, unexpected } => write!(
                 f,

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, unbounded};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use station::admin::rows::BgpRow;
-use station::bird::{self, Bird, PeerEvent, Session};
+use station::bird::{self, Bird, Following, PeerEvent, Session};
 use station::config::model::{Config, VifConfig};
 use station::events::Reporter;
 
@@ -128,10 +128,18 @@ impl Wire {
     }
 
     /// Takes a configuration into use.
-    pub fn apply(&mut self, config: Config) {
-        let rendered = render_with(&config, &self.directory());
-        self.bird.as_ref().unwrap().apply(rendered, &config);
+    pub fn apply(&mut self, config: Config) -> Following {
+        let directory = self.directory();
+        self.apply_in(config, &directory)
+    }
+
+    /// The same, for a BIRD whose files would be in another directory.
+    pub fn apply_in(&mut self, config: Config, directory: &Path) -> Following {
+        let rendered = render_with(&config, directory);
+        let bird = self.bird.as_ref().unwrap();
+        bird.apply(rendered, &config, Some(1));
         self.config = config;
+        bird.following()
     }
 
     /// What the station says where a port's link came or went.

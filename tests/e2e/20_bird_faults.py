@@ -459,8 +459,9 @@ def test_without_bird_the_station_forwards_what_is_static():
     expect(station.running(), was, "the station after a refused stop")
     for word in ("down", "up"):
         started = time.monotonic()
-        station.ctl("vif", word, "b")
+        routing = station.ctl("vif", word, "b")["routing"]
         require(time.monotonic() - started < 2, f"vif {word} took long")
+        require(routing["state"] == "pending" and "install BIRD" in routing["reason"], f"vif {word}: {routing}")
     absent.symlink_to("/usr/sbin/bird")
     took = wait_until(lambda: row("b")["state"] == "established", 60, "the session when BIRD is there")
     print(f"        BIRD is used {took:.0f} s after it was installed")

@@ -19,7 +19,7 @@ fn requests_read_back_as_they_were_sent() {
             action: None,
         }),
     ] {
-        let terms = Terms { comment: Some("order 4711".into()), yes: true };
+        let terms = Terms { comment: Some("order 4711".into()), yes: true, no_wait: true };
         let line = encode(&request, &terms).unwrap();
         assert_eq!(decode(&line), Ok((request.clone(), terms)));
         let line = encode(&request, &Terms::default()).unwrap();

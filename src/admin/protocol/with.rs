@@ -34,4 +34,7 @@ pub struct Terms {
     /// Live service may be cut.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub yes: bool,
+    /// The answer does not wait for BIRD.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_wait: bool,
 }

@@ -23,6 +23,35 @@ pub struct ChangeResult {
     /// When it is taken back unless it is confirmed: milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_ms: Option<u64>,
+    /// Whether BIRD does as the configuration says; absent where the change is nothing to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routing: Option<Routing>,
+}
+
+/// Whether BIRD does as it was told. The commit stands in any case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Routing {
+    /// Whether it does.
+    pub state: RoutingState,
+    /// What is pending, or why BIRD refuses it; empty where it follows.
+    pub reason: String,
+    /// BGP sessions whose filters have changed: BIRD passes what it advertises to them through the new ones, which takes
+    /// seconds with many routes, and has their peers send theirs again (RFC 2918).
+    pub refiltered: u64,
+    /// How long the answer waited for BIRD, in milliseconds.
+    pub waited_ms: u64,
+}
+
+/// How BIRD stands to what it was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RoutingState {
+    /// It does so.
+    Followed,
+    /// It does not yet.
+    Pending,
+    /// It does not take it, and goes on with what it had.
+    Refused,
 }
 
 /// `config history`.

@@ -14,7 +14,7 @@ use super::output::Show;
 use super::table;
 use super::tables::or_dash;
 use crate::admin::protocol::{Apply, MAX_FILE, Request, Terms, Upload};
-use crate::admin::rows::{ChangeResult, ConfigText, HistoryRow};
+use crate::admin::rows::{ChangeResult, ConfigText, HistoryRow, Routing, RoutingState};
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Config {
@@ -234,6 +234,9 @@ impl Show for ChangeResult {
             } else {
                 writeln!(out, "configuration {number}")?;
             }
+            if let Some(routing) = &result.routing {
+                show_routing(routing, out)?;
+            }
             if let Some(until) = result.until_ms.map(moment) {
                 writeln!(
                     out,
@@ -242,5 +245,27 @@ impl Show for ChangeResult {
             }
         }
         Ok(())
+    }
+}
+
+/// Says what BIRD has not done yet; nothing where all is done.
+fn show_routing(routing: &Routing, out: &mut impl Write) -> io::Result<()> {
+    let Routing { state, reason, refiltered, .. } = routing;
+    match state {
+        RoutingState::Followed if *refiltered == 0 => Ok(()),
+        RoutingState::Followed => {
+            let sessions = if *refiltered == 1 { "session has" } else { "sessions have" };
+            writeln!(
+                out,
+                "routing: {refiltered} BGP {sessions} other filters: routes are passing them now"
+            )
+        }
+        RoutingState::Pending => {
+            writeln!(out, "routing: pending: {reason}; `stationctl events` says when it follows")
+        }
+        RoutingState::Refused => writeln!(
+            out,
+            "routing: refused, BIRD goes on with what it had: {reason}; `stationctl config rollback` takes the change back"
+        ),
     }
 }

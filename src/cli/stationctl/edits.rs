@@ -27,6 +27,12 @@ pub(super) struct TermsArgs {
     comment: Option<String>,
     #[command(flatten)]
     yes: Yes,
+    /// Do not wait for BIRD
+    ///
+    /// A change is answered when BIRD does as it says, or after 10 s with what is pending. With this it is answered
+    /// when it is committed. The event routing_followed says when BIRD has followed.
+    #[arg(long, global = true)]
+    no_wait: bool,
 }
 
 #[derive(Args, Debug)]
@@ -38,13 +44,13 @@ pub(super) struct Yes {
 
 impl Yes {
     pub(super) fn terms(&self) -> Terms {
-        Terms { comment: None, yes: self.yes }
+        Terms { yes: self.yes, ..Terms::default() }
     }
 }
 
 impl TermsArgs {
     pub(super) fn terms(&self) -> Terms {
-        Terms { comment: self.comment.clone(), yes: self.yes.yes }
+        Terms { comment: self.comment.clone(), yes: self.yes.yes, no_wait: self.no_wait }
     }
 }
 

@@ -45,7 +45,8 @@ milliseconds.
   config history  number state time_ms uid login_uid sudo_uid sudo_user command comment until_ms back_to
              confirmed_ms confirmed_uid trouble
   config show, diff  number since text
-  changes    generation configuration dry_run changes[] cuts[] notes[] until_ms
+  changes    generation configuration dry_run changes[] cuts[] notes[] until_ms routing{state reason refiltered
+             waited_ms}
 
 Where there is no answer, standard error has {\"error\":{\"kind\":...,\"message\":...}}.
 

@@ -29,6 +29,7 @@
 //!  stage     one packet stage per file
 //!  tables    ports, VIFs, VRFs, next-hop groups, adjacencies, counters, last drops, verdicts; the rules of forwarding
 //!  wire, fib headers; longest-prefix match  |  port: queues of frames  |  netlink: messages by hand
+//!  optics    what transceiver modules' EEPROMs say: SFF-8472, SFF-8636, CMIS
 //!  cpu       prefetches, vector code  |  log: lines to standard error, by a thread of its own
 //! ```
 //!
@@ -86,6 +87,7 @@ pub mod mirror;
 pub mod netlink;
 pub mod netns;
 pub mod observe;
+pub mod optics;
 pub mod path;
 pub mod port;
 pub mod publish;

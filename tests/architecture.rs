@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("fib", &[]),
     ("netlink", &[]),
     ("netns", &[]),
+    ("optics", &[]),
     ("cpu", &[]),
     ("port", &["netlink", "cpu"]),
     ("limit", &[]),

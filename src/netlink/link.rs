@@ -104,6 +104,11 @@ pub(super) fn get() -> Request {
     Request::new(RTM_GETLINK, 0, &[0; 16]).with(IFLA_EXT_MASK, &mask)
 }
 
+/// RTM_GETLINK of the interface of this name, with its statistics.
+pub(super) fn get_named(name: &str) -> Request {
+    Request::new(RTM_GETLINK, 0, &[0; 16]).with(IFLA_IFNAME, &[name.as_bytes(), &[0]].concat())
+}
+
 /// The interface of an answer.
 fn present(kind: u16, payload: &[u8]) -> Option<Link> {
     link(payload).filter(|_| kind == RTM_NEWLINK)
@@ -188,13 +193,7 @@ fn xdp(attribute: &[u8]) -> Option<LinkXdp> {
 pub(super) mod tests {
     use super::*;
 
-    pub(crate) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let mut bytes = u16::try_from(value.len() + 4).unwrap().to_ne_bytes().to_vec();
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
+    pub(in crate::netlink) use super::super::request::attribute;
 
     pub(crate) fn message(
         kind: u16,

@@ -1,4 +1,4 @@
-//! rtnetlink: what every user of it needs, and the interfaces. Messages are read by hand: a kernel
+//! Netlink: what every user of it needs; the interfaces by rtnetlink, their drivers and modules by ethtool. Messages are read by hand: a kernel
 //! with attributes of a shape that nobody here knows must not keep a station from starting.
 //!
 //! Parsing never panics; what is too short is left out.
@@ -7,6 +7,9 @@
 
 mod address;
 mod carrier;
+mod counts;
+mod ethtool;
+mod generic;
 mod hints;
 mod link;
 mod request;
@@ -21,6 +24,8 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 pub use address::addresses;
 pub use carrier::Carriers;
+pub use counts::{LinkCounts, link_counts};
+pub use ethtool::{Ethtool, Fec, LinkModes};
 pub use hints::LinkHints;
 pub use link::{Link, LinkXdp, link_named, links};
 pub use request::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, Request};
@@ -72,7 +77,12 @@ pub(crate) fn frames(datagram: &[u8]) -> impl Iterator<Item = (Frame<'_>, bool)>
 
 /// A socket to ask the kernel with.
 pub(crate) fn open() -> io::Result<Socket> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    open_protocol(NETLINK_ROUTE)
+}
+
+/// A socket to ask the kernel with by a protocol of netlink's.
+fn open_protocol(protocol: isize) -> io::Result<Socket> {
+    let mut socket = Socket::new(protocol)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
     Ok(socket)

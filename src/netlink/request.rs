@@ -16,6 +16,18 @@ pub const NLM_F_REPLACE: u16 = 0x100;
 /// What is not there is made.
 pub const NLM_F_CREATE: u16 = 0x400;
 
+/// An attribute that holds others (in its type).
+pub(super) const NLA_F_NESTED: u16 = 1 << 15;
+
+/// An attribute's octets; none where no message could hold it.
+pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let Ok(length) = u16::try_from(value.len() + 4) else { return Vec::new() };
+    let mut octets = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
+    octets.extend_from_slice(value);
+    octets.resize(octets.len().next_multiple_of(4), 0);
+    octets
+}
+
 /// A message to the kernel.
 #[derive(Clone, Debug)]
 pub struct Request(Vec<u8>);
@@ -33,12 +45,7 @@ impl Request {
     /// Adds an attribute; one that no message could hold is left out.
     #[must_use]
     pub fn with(mut self, kind: u16, value: &[u8]) -> Request {
-        if let Ok(length) = u16::try_from(value.len() + 4) {
-            self.0.extend_from_slice(&length.to_ne_bytes());
-            self.0.extend_from_slice(&kind.to_ne_bytes());
-            self.0.extend_from_slice(value);
-            self.0.resize(self.0.len().next_multiple_of(4), 0);
-        }
+        self.0.extend(attribute(kind, value));
         self
     }
 

@@ -38,8 +38,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("events", &["ledger", "config", "limit", "users"]),
     ("tap", &["wire", "tables", "netlink"]),
     ("config", &["wire", "tables"]),
-    // `ledger`, `history` and `events` for the rows that are their entries; requests are events too.
-    ("admin", &["tables", "config", "ledger", "history", "events"]),
+    // `ledger`, `history`, `events` and `optics` for the rows that are their entries; requests are events too.
+    ("admin", &["tables", "config", "ledger", "history", "events", "optics"]),
     // `admin` for the rows that are on the page, and for how a socket file is made.
     ("metrics", &["config", "admin"]),
     ("control", &["wire", "fib", "tables", "config", "publish", "slowpath", "mirror", "shares"]),
@@ -57,7 +57,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "wire", "fib", "tables", "netlink", "port", "publish", "worker", "slowpath", "mirror",
             "ledger", "history", "config", "admin", "control", "observe", "bird", "tap", "netns",
-            "log", "events", "explain", "metrics",
+            "log", "events", "explain", "metrics", "optics",
         ],
     ),
     ("cli", &["wire", "tables", "admin", "replay", "daemon", "log"]),

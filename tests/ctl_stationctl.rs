@@ -15,6 +15,7 @@ use station::admin::protocol::{ErrorKind, Request, Terms};
 use station::admin::rows::*;
 use station::admin::server::{Call, Groups, Limits, QUEUE, Server};
 use station::events::Reporter;
+use station::optics;
 use station::tables::{PortRole, SourceCheck, VifKind, VrfKind};
 
 struct Station {
@@ -33,6 +34,66 @@ fn member(vif: &str, weight: u16, state: &str) -> Member {
 
 const TRAFFIC: Traffic =
     Traffic { rx_frames: 1_234_567, rx_octets: 98_765_432, tx_frames: 12, tx_octets: 900 };
+
+/// A port that tells much, and one that tells nothing.
+fn port_details() -> [PortDetailRow; 2] {
+    let limits =
+        optics::Limits { low_alarm: -18.0, low_warning: -16.0, high_warning: 1.0, high_alarm: 2.0 };
+    let reading = |quantity, lane, value, limits: Option<optics::Limits>| Reading {
+        quantity,
+        lane,
+        value,
+        alarm: limits.map(|limits| limits.judge(value)),
+        limits,
+    };
+    let named = |text: &str| Some(text.to_owned());
+    let module = Module {
+        kind: "SFP".into(),
+        media: named("10GBASE-LR"),
+        connector: named("LC"),
+        vendor: named("ACME OPTICS"),
+        part: named("AC-10G-LR"),
+        revision: named("B2"),
+        serial: named("SN0042"),
+        wavelength_nm: Some(1310.0),
+        readings: vec![
+            reading(Quantity::TemperatureC, None, 31.5, None),
+            reading(Quantity::RxPowerDbm, Some(1), -16.9897, Some(limits)),
+        ],
+        rx_loss_lanes: vec![1],
+        notes: vec!["the checksum of its diagnostics is wrong".into()],
+        ..Module::default()
+    };
+    let told = PortDetailRow {
+        name: "cust0".into(),
+        interface: "eth1".into(),
+        link: "down".into(),
+        age_ms: Some(1050),
+        down_reason: named("no cable"),
+        speed_mbps: Some(25_000),
+        duplex: named("full"),
+        autonegotiation: Some(false),
+        fec: Some(FecInfo {
+            configured: vec!["auto".into(), "rs".into()],
+            active: named("rs"),
+            corrected_blocks: Some(12_345),
+            uncorrected_blocks: None,
+        }),
+        errors: [("crc".to_owned(), 5), ("symbol".to_owned(), 0)].into(),
+        carrier_ups: Some(3),
+        carrier_downs: Some(2),
+        driver: named("ice"),
+        module: Some(module),
+        ..PortDetailRow::default()
+    };
+    let silent = PortDetailRow {
+        name: "core0".into(),
+        interface: "eth2".into(),
+        link: "up".into(),
+        ..PortDetailRow::default()
+    };
+    [told, silent]
+}
 
 fn answer(request: Request, yes: bool) -> Answer {
     match request {
@@ -56,6 +117,7 @@ fn answer(request: Request, yes: bool) -> Answer {
             kernel: KernelStatistics { rx_ring_full: 7, ..KernelStatistics::default() },
             xdp: XdpCounters::default(),
         }]),
+        Request::ShowPortDetails => Answer::rows(port_details().map(Box::new)),
         Request::ShowVifs => Answer::rows([VifRow {
             name: "a".into(),
             labels: Labels {
@@ -334,6 +396,65 @@ fn tables_are_aligned_and_have_units() {
         "+ vif n\nit would cut live service:\n  vif o: is deleted\nthe above would change; configuration 4 runs\n"
     );
     assert_eq!(station.text("clear counters"), "configuration 5\n");
+}
+
+#[test]
+fn what_drivers_and_modules_tell_fits_a_screen_and_what_they_do_not_is_a_dash() {
+    let station = station();
+    let text = station.text("show ports --detail");
+    assert_eq!(
+        text,
+        "cust0 (eth1): down, read 1.050s ago\n  \
+         down because    no cable\n  \
+         speed           25.0 Gbit/s\n  \
+         duplex          full\n  \
+         autonegotiation off\n  \
+         FEC             configured auto rs, active rs; blocks corrected 12,345, uncorrected -\n  \
+         errors          crc 5, symbol 0\n  \
+         carrier         up 3x, down 2x\n  \
+         connector       -\n  \
+         driver          ice\n  \
+         firmware        -\n  \
+         bus             -\n  \
+         module          SFP, 10GBASE-LR, LC, 1310 nm, ACME OPTICS AC-10G-LR rev B2, serial SN0042\n  \
+         READING        LANE   VALUE  STATE        ALARM <  WARN <  WARN >  ALARM >\n  \
+         temperature C     -    31.5  -                  -       -       -        -\n  \
+         rx power dBm      1  -16.99  low warning   -18.00  -16.00    1.00     2.00\n  \
+         no light received (the module's own flag): lane 1\n  \
+         note: the checksum of its diagnostics is wrong\n\n\
+         core0 (eth2): up, not read yet\n  \
+         speed           -\n  \
+         duplex          -\n  \
+         autonegotiation -\n  \
+         FEC             -\n  \
+         errors          -\n  \
+         carrier         -\n  \
+         connector       -\n  \
+         driver          -\n  \
+         firmware        -\n  \
+         bus             -\n  \
+         module          -\n"
+    );
+    let rows = station.json("show ports --detail");
+    assert_eq!(
+        rows[1],
+        json!({"name": "core0", "customer": null, "description": null, "circuit": null,
+            "interface": "eth2", "link": "up"})
+    );
+    assert_eq!(
+        rows[0]["fec"],
+        json!({"configured": ["auto", "rs"], "active": "rs", "corrected_blocks": 12_345})
+    );
+    assert_eq!(
+        rows[0]["module"]["readings"],
+        json!([
+            {"quantity": "temperature_c", "value": 31.5},
+            {"quantity": "rx_power_dbm", "lane": 1, "value": -16.9897, "alarm": "low_warning",
+                "limits": {"low_alarm": -18.0, "low_warning": -16.0, "high_warning": 1.0, "high_alarm": 2.0}},
+        ])
+    );
+    let wrong = station.run("show ports --detail --rate");
+    assert_eq!(wrong.status.code(), Some(2));
 }
 
 /// The names that programs rely on. A change here breaks them.

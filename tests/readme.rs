@@ -79,10 +79,30 @@ has the same without Prometheus.
 .Ss How many series
 Labels are names of the configuration, customers and circuits among them, reasons of the code and addresses of configured peers: no packet makes one.
 A VIF has 9 series, a BGP session 8, a VRF 2, a worker 10, a port 14, the station some 80.
+A port whose driver and module tell has {PORT} more, {LANE} for each lane of the module, and one for each error that the driver
+counts, 16 at most; veth has 2.
 4,096 VIFs, each in a VRF of its own and with a session, are 77,824, some 6 MB of text.
 To that come drops by reason, only those that happened: at most one for each reason in
 .Xr station-counters 7
 and VIF, and a VIF makes none but its own.
+.Ss Light, and what else drivers and modules tell
+It is read every 15 seconds by a thread of its own, never for a scrape, and has an age:
+.Sy station_port_reading_age_seconds .
+A question to a driver holds the kernel's lock of all interfaces, to a module for some ten milliseconds a page, so a
+module that is slow is read less often: at most a twentieth of the time is spent.
+What a driver does not tell has no series; it is not zero.
+Units are those of Prometheus' conventions, so light is in watts; in dBm, as modules and
+.Ql stationctl show ports --detail
+have it:
+.Bd -literal
+10 * log10(1000 * station_port_rx_power_watts)
+.Ed
+.Pp
+The module's own limits are series as well, and
+.Sy station_port_module_alarm
+compares; so an alert needs no numbers of its own.
+Counters of errors and FEC are the NIC's: they begin anew when it does, not with
+.Ql stationctl clear counters .
 .Ss What counters do
 Counters begin at zero with the station.
 Those of ports and VIFs begin anew with
@@ -170,7 +190,10 @@ fn metrics() -> String {
     // The text below says so many.
     assert_eq!(count(Per::Vif), SERIES_OF_A_VIF);
     assert_eq!(count(Per::Session) + count(Per::BfdSession), SERIES_OF_A_SESSION);
-    let mut page = String::from(METRICS_HEAD);
+    let of_limits = 4 + 5 * 2;
+    let of_port = (count(Per::PortTold) + of_limits).to_string();
+    let head = METRICS_HEAD.replace("{PORT}", &of_port);
+    let mut page = head.replace("{LANE}", &count(Per::PortLane).to_string());
     for (per, title, series) in [
         (Per::Station, "OF THE STATION", "One series each."),
         (
@@ -185,6 +208,17 @@ fn metrics() -> String {
             "OF PORTS, BY REASON",
             "One series for each port and cause; of drops for each reason that happened.",
         ),
+        (
+            Per::PortTold,
+            "OF PORTS, AS DRIVERS AND MODULES TELL",
+            "One series for each port whose driver or module tells.",
+        ),
+        (
+            Per::PortLane,
+            "OF LANES",
+            "One series for each lane of a module that measures it; an SFP has lane 1.",
+        ),
+        (Per::PortLimit, "OF MODULES' LIMITS", "One series for each limit that a module has."),
         (Per::Vif, "OF VIFS", "One series for each VIF."),
         (Per::VifReason, "OF VIFS, BY REASON", "One series for each VIF and reason that happened."),
         (Per::VrfFamily, "OF VRFS", "One series for each VRF and address family."),

@@ -60,6 +60,8 @@ pub enum Request {
     Version,
     /// All ports ([`crate::admin::rows::PortRow`]).
     ShowPorts,
+    /// What the ports' drivers and modules tell ([`crate::admin::rows::PortDetailRow`]).
+    ShowPortDetails,
     /// All VIFs ([`crate::admin::rows::VifRow`]).
     ShowVifs,
     /// How much passes by VIFs or ports ([`crate::admin::rows::RateRow`]), those with most first.

@@ -10,6 +10,7 @@ mod explain;
 mod failover;
 mod lookup;
 mod ping;
+mod port_details;
 mod rates;
 mod workers;
 
@@ -23,6 +24,7 @@ pub use explain::{ExplainRow, ExplainedEgress, ExplainedRoute, ExplainedStage};
 pub use failover::{ConsistencyRow, OutageRow, SlaRow};
 pub use lookup::LookupResult;
 pub use ping::{PingBegin, PingEnd, PingRow, ProbeRow};
+pub use port_details::{Alarm, FecInfo, Limits, Module, PortDetailRow, Quantity, Reading};
 pub use rates::{RateRow, RateWindow, bits_per_second};
 pub use workers::WorkerRow;
 
@@ -356,7 +358,7 @@ sum! {
         Port(PortRow), Vif(VifRow), Vrf(VrfRow), Route(RouteRow), Neighbor(NeighborRow),
         Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow), Drop(DropRow),
         History(HistoryRow), Capture(CaptureRow), Rate(RateRow), Event(Record), Explain(Box<ExplainRow>),
-        Ping(PingRow),
+        Ping(PingRow), PortDetail(Box<PortDetailRow>),
     }
 }
 

@@ -66,12 +66,7 @@ pub(super) fn port_rows(control: &Control) -> Vec<PortRow> {
             role: config.role,
             mac: state.facts.mac.to_string(),
             mtu: state.facts.mtu.into(),
-            link: match (state.mode(), state.facts.link_up) {
-                (None, _) => "missing",
-                (_, true) => "up",
-                (_, false) => "down",
-            }
-            .into(),
+            link: state.link().into(),
             admin_up: config.up,
             xdp_mode: match state.mode() {
                 Some(Attached::Native) => "native",

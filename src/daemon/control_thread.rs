@@ -19,6 +19,7 @@ use super::events::{Event, Events};
 use super::failover::{self, Failover};
 use super::heartbeat::Heartbeat;
 use super::holds::Holds;
+use super::port_details::{self, DetailBook};
 use super::port_thread::Done;
 use super::rates::{self, RateBook};
 use super::{
@@ -48,6 +49,7 @@ pub(super) struct Control {
     pub datapath: Datapath,
     pub counters: Counters,
     pub rates: RateBook,
+    pub details: DetailBook,
     /// The configuration file, and its text and number as it runs.
     pub file: PathBuf,
     pub text: Arc<str>,
@@ -262,6 +264,7 @@ impl Control {
         let answer = match &request {
             Request::Version => answer::version(self),
             Request::ShowPorts => answer::ports(self),
+            Request::ShowPortDetails => port_details::show(self),
             Request::ShowVifs => view::show_vifs(self),
             Request::ShowRates(filter) => rates::show(self, filter),
             Request::ShowVrfs => view::show_vrfs(self),

@@ -226,7 +226,12 @@ mod tests {
     }
 
     fn hardware(_: &str) -> Hardware {
-        Hardware { driver: Some("ixgbe".into()), speed_mbps: Some(10_000), queues: Some(4) }
+        Hardware {
+            driver: Some("ixgbe".into()),
+            speed_mbps: Some(10_000),
+            queues: Some(4),
+            ..Hardware::default()
+        }
     }
 
     #[test]

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::clock::now_ms;
 use super::control_thread::Control;
 use super::desk::Desk;
+use super::port_details::{self, DetailBook};
 use super::view::{self, View};
 use super::{answer, failover};
-use crate::admin::rows::{ConsistencyRow, PortRow, VersionInfo, WorkerRow};
+use crate::admin::rows::{ConsistencyRow, PortDetailRow, PortRow, VersionInfo, WorkerRow};
 use crate::bird::{self, Questions};
 use crate::config::MetricsAddress;
 use crate::config::model::Config;
@@ -20,12 +21,16 @@ use crate::tables::{DropReason, PuntReason, SlowOutcome, TapEvent};
 ///
 /// # Errors
 /// The system's, where there is no thread left.
-pub(super) fn spawn(address: MetricsAddress, desk: Desk) -> std::io::Result<()> {
+pub(super) fn spawn(
+    address: MetricsAddress,
+    desk: Desk,
+    details: DetailBook,
+) -> std::io::Result<()> {
     let mut mirrored = Mirrored::default();
     let started_s = seconds(now_ms());
     let make = move || {
         let known = desk.ask(Known::of)?;
-        Some(metrics::page(known.facts(started_s, &mut mirrored)))
+        Some(metrics::page(known.facts(started_s, &details, &mut mirrored)))
     };
     metrics::serve(address, Pages::new(make))
 }
@@ -35,6 +40,7 @@ struct Known {
     view: View,
     version: VersionInfo,
     ports: Vec<PortRow>,
+    details: Vec<PortDetailRow>,
     workers: Vec<WorkerRow>,
     route_counts: Vec<(usize, usize)>,
     consistency: Box<dyn Iterator<Item = ConsistencyRow> + Send>,
@@ -50,6 +56,7 @@ impl Known {
             view: View::of(control),
             version: answer::version_info(control),
             ports: answer::port_rows(control),
+            details: port_details::known(control),
             workers: answer::worker_rows(control),
             route_counts: view::route_counts(control),
             consistency: Box::new(failover::consistency_rows(control)),
@@ -59,7 +66,7 @@ impl Known {
         }
     }
 
-    fn facts(self, started_s: f64, mirrored: &mut Mirrored) -> Facts {
+    fn facts(self, started_s: f64, details: &DetailBook, mirrored: &mut Mirrored) -> Facts {
         let consistency: Vec<ConsistencyRow> = self.consistency.collect();
         let inconsistent = consistency.iter().filter(|row| row.dumped_s.is_some() && !row.ok);
         let sessions = bird::sessions(&self.config);
@@ -74,6 +81,7 @@ impl Known {
             version: self.version,
             started_s,
             ports: self.ports,
+            details: details.rows(self.details),
             vrfs: view::vrf_rows(&self.view.tables, self.route_counts, &self.config),
             workers: self.workers,
             sessions,

@@ -28,6 +28,7 @@ mod init;
 mod metrics;
 mod outages;
 mod ping;
+mod port_details;
 mod port_state;
 mod port_thread;
 mod privilege;

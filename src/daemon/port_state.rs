@@ -98,6 +98,15 @@ impl PortState {
         self.program.as_ref().map(|program| program.mode())
     }
 
+    /// Its link in a word.
+    pub fn link(&self) -> &'static str {
+        match (&self.program, self.facts.link_up) {
+            (None, _) => "missing",
+            (_, true) => "up",
+            (_, false) => "down",
+        }
+    }
+
     /// What the XDP program counted.
     pub fn xdp_counters(&self) -> Option<XdpCounters> {
         self.program.as_ref()?.counters().ok()

@@ -23,7 +23,8 @@ use super::heartbeat::Heartbeat;
 use super::holds::Holds;
 use super::rates::{self, RateBook};
 use super::{
-    StationError, bgp, change, cpus, descriptors, metrics, outages, privilege, watch_thread,
+    StationError, bgp, change, cpus, descriptors, metrics, outages, port_details, privilege,
+    watch_thread,
 };
 use crate::admin::server::{self, Server};
 use crate::bird::Bird;
@@ -96,6 +97,8 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         .map_err(StationError::Thread)?;
     let (desk, tasks) = Desk::new();
     let (configuration, rates) = (book.number, RateBook::default());
+    let details = port_details::spawn(desk.clone(), config.station.metrics.is_some())
+        .map_err(StationError::Thread)?;
     let (changes, jobs) = unbounded();
     let config = Arc::new(config);
     let mut control = Control {
@@ -104,6 +107,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         datapath,
         counters,
         rates: rates.clone(),
+        details: details.clone(),
         file,
         text: text.into(),
         configuration,
@@ -147,7 +151,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         .serve(sender, server::Limits::default(), report.clone())
         .map_err(|error| StationError::Socket { path: path.clone(), error })?;
     if let Some(address) = config.station.metrics.clone() {
-        metrics::spawn(address, control.desk.clone()).map_err(StationError::Thread)?;
+        metrics::spawn(address, control.desk.clone(), details).map_err(StationError::Thread)?;
     }
     info!(station = config.station.name, workers, "forwarding");
     // Without systemd there is no one to notify.

@@ -13,6 +13,12 @@ pub enum Per {
     Port,
     /// One for each port and reason that happened there.
     PortReason,
+    /// One for each port whose driver or module tells.
+    PortTold,
+    /// One for each lane of each port's module that tells.
+    PortLane,
+    /// One for each limit that a port's module has.
+    PortLimit,
     /// One for each VIF.
     Vif,
     /// One for each VIF and reason that happened there.
@@ -113,6 +119,19 @@ families! {
     PortTxBytes: Counter "station_port_tx_bytes" Port ["port"] "Octets sent, without FCS.";
     PortMissed: Counter "station_port_missed_frames" PortReason ["port", "cause"] "Frames that no worker saw, by the kernel's or the XDP program's own count.";
     PortDrops: Counter "station_port_drops" PortReason ["port", "reason"] "Frames dropped before a VIF was known: station-counters(7).";
+    PortErrors: Counter "station_port_physical_errors" PortReason ["port", "error"] "Errors of the wire and the MAC that the driver counts: crc, symbol, alignment and others.";
+    PortAge: Gauge "station_port_reading_age_seconds" PortTold ["port"] "Age of what driver and module tell: they are asked every 15 seconds, beside the packet path and the page.";
+    PortSpeed: Gauge "station_port_speed_bytes" PortTold ["port"] "Speed of the link in octets a second, as node_exporter tells it: 10 Gbit/s are 1.25e9.";
+    FecCorrected: Counter "station_port_fec_corrected_blocks" PortTold ["port"] "Blocks that forward error correction put right.";
+    FecUncorrected: Counter "station_port_fec_uncorrected_blocks" PortTold ["port"] "Blocks that it could not: frames are lost.";
+    Module: Info "station_port_module" PortTold ["port", "kind", "media", "vendor", "part", "serial"] "The transceiver module.";
+    Temperature: Gauge "station_port_module_temperature_celsius" PortTold ["port"] "The module's temperature.";
+    Voltage: Gauge "station_port_module_voltage_volts" PortTold ["port"] "The module's supply voltage.";
+    TxBias: Gauge "station_port_tx_bias_amperes" PortLane ["port", "lane"] "Bias current of the laser.";
+    TxPower: Gauge "station_port_tx_power_watts" PortLane ["port", "lane"] "Light that is sent; in dBm: 10 * log10(1000 * station_port_tx_power_watts).";
+    RxPower: Gauge "station_port_rx_power_watts" PortLane ["port", "lane"] "Light that is received; in dBm as above. What the module cannot tell from none is 1e-7 W (-40 dBm).";
+    RxPowerLimit: Gauge "station_port_rx_power_limit_watts" PortLimit ["port", "limit"] "The module's limits of the light that is received: low_alarm, low_warning, high_warning, high_alarm.";
+    ModuleAlarm: Gauge "station_port_module_alarm" PortLimit ["port", "quantity", "side"] "How the worst lane stands to the module's limits: 0 within, 1 warning, 2 alarm; quantity is temperature, voltage, tx_bias, tx_power or rx_power, side low or high.";
     Vif: Info "station_vif" Vif ["vif", "port", "vlan", "kind", "vrf", "customer", "circuit"] "Where a VIF is, and whose; kind is `core` on core ports.";
     VifUp: Gauge "station_vif_up" Vif ["vif"] "1 where the VIF is up and its port has a link.";
     VifRxFrames: Counter "station_vif_rx_frames" Vif ["vif"] "Frames received.";

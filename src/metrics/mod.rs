@@ -4,6 +4,7 @@
 mod classic;
 mod families;
 mod page;
+mod port_details;
 mod server;
 
 pub use families::{Family, Kind, Per};

@@ -10,7 +10,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::families::{Family, Kind};
 use crate::admin::rows::{
-    BgpRow, Labels, Named, PortRow, VersionInfo, VifRow, VrfRow, WorkerRow, word,
+    BgpRow, Labels, Named, PortDetailRow, PortRow, VersionInfo, VifRow, VrfRow, WorkerRow, word,
 };
 
 /// What is known at the moment of a page.
@@ -22,6 +22,8 @@ pub struct Facts {
     pub started_s: f64,
     /// All ports.
     pub ports: Vec<PortRow>,
+    /// What their drivers and modules told last.
+    pub details: Vec<PortDetailRow>,
     /// All VIFs, each with its drops by reason; only those that happened.
     pub vifs: Vec<(VifRow, Named)>,
     /// All VRFs.
@@ -57,7 +59,7 @@ pub fn page(facts: Facts) -> String {
 
 /// A sample's value.
 #[derive(Clone, Copy)]
-enum Value {
+pub(super) enum Value {
     Whole(u64),
     Real(f64),
 }
@@ -90,11 +92,11 @@ fn number(encoder: &mut MetricEncoder<'_>, kind: Kind, value: Value) -> fmt::Res
     }
 }
 
-struct Page<'a>(DescriptorEncoder<'a>);
+pub(super) struct Page<'a>(DescriptorEncoder<'a>);
 
 impl Page<'_> {
     /// A family with its samples: the values of its labels, and the value.
-    fn family<const N: usize, V: Into<Value>>(
+    pub(super) fn family<const N: usize, V: Into<Value>>(
         &mut self,
         family: Family,
         samples: impl IntoIterator<Item = ([String; N], V)>,
@@ -104,10 +106,16 @@ impl Page<'_> {
             Kind::Gauge => MetricType::Gauge,
             Kind::Info => MetricType::Info,
         };
-        let cut = |suffix, unit| Some((family.name().strip_suffix(suffix)?, Some(unit)));
-        let (name, unit) = cut("_seconds", Unit::Seconds)
-            .or_else(|| cut("_bytes", Unit::Bytes))
-            .unwrap_or((family.name(), None));
+        let units = [
+            ("_seconds", Unit::Seconds),
+            ("_bytes", Unit::Bytes),
+            ("_celsius", Unit::Celsius),
+            ("_volts", Unit::Volts),
+            ("_amperes", Unit::Amperes),
+            ("_watts", Unit::Other("watts".to_owned())),
+        ];
+        let cut = |(suffix, unit)| Some((family.name().strip_suffix(suffix)?, Some(unit)));
+        let (name, unit) = units.into_iter().find_map(cut).unwrap_or((family.name(), None));
         let mut encoder = self.0.encode_descriptor(name, family.help(), unit.as_ref(), kind)?;
         for (values, value) in samples {
             let labels: Vec<(&str, String)> = family.labels().iter().copied().zip(values).collect();
@@ -272,6 +280,7 @@ impl Collector for Facts {
         page.station(self)?;
         page.workers(&self.workers)?;
         page.ports(&self.ports)?;
+        page.port_details(&self.details)?;
         page.vifs(&self.vifs)?;
         page.vrfs(&self.vrfs)?;
         page.sessions(self.sessions.as_deref().unwrap_or(&[]))
@@ -279,7 +288,7 @@ impl Collector for Facts {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "nanoseconds of 100 days are exact")]
-fn seconds(ns: u64) -> f64 {
+pub(super) fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9
 }
 

@@ -38,6 +38,7 @@ impl Request {
             self,
             Request::Version
                 | Request::ShowPorts
+                | Request::ShowPortDetails
                 | Request::ShowVifs
                 | Request::ShowRates(_)
                 | Request::ShowVrfs

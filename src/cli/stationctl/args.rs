@@ -18,6 +18,7 @@ use super::explain::ExplainArgs;
 use super::failover::OutageArgs;
 use super::json_help::JSON_HELP;
 use super::ping::{PingArgs, TraceArgs};
+use super::port_details::PortArgs;
 use super::rates::RateArgs;
 use super::top::TopArgs;
 use crate::admin::protocol::{
@@ -141,7 +142,7 @@ pub(super) enum Show {
     /// NICs: link, XDP mode, traffic and drops
     ///
     /// And the trouble of a port that is closed, with the command that helps. Rates as `show vifs` has them.
-    Ports(RateArgs),
+    Ports(PortArgs),
     /// VIFs: where they are, their state and traffic
     ///
     /// Rates: how much passes a second in each direction, over 1, 10 and 60 seconds. Bits are those of the
@@ -283,7 +284,7 @@ impl StationCommand {
 impl Show {
     fn request(&self) -> Request {
         match self {
-            Show::Ports(rate) => rate.or(Request::ShowPorts, RateScope::Ports),
+            Show::Ports(args) => args.request(),
             Show::Vifs(rate) => rate.or(Request::ShowVifs, RateScope::Vifs),
             Show::Vrfs => Request::ShowVrfs,
             Show::Routes { vrf, ipv4, ipv6, prefix } => Request::ShowRoutes(RouteFilter {

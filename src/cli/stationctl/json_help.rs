@@ -12,6 +12,12 @@ milliseconds.
              source_check rx_frames rx_octets tx_frames tx_octets forwarded punted dropped
   vifs, ports --rate  scope name port age_ms windows[{window_s measured_s rx_frames_per_s rx_bits_per_s
              tx_frames_per_s tx_bits_per_s; with --l1 rx_l1_bits_per_s tx_l1_bits_per_s}]
+  ports --detail  name customer description circuit interface link age_ms down_reason speed_mbps duplex
+             autonegotiation lanes connector fec{configured[] active corrected_blocks uncorrected_blocks}
+             errors{name} carrier_ups carrier_downs driver firmware bus module{kind media connector vendor
+             part revision serial wavelength_nm readings[{quantity lane value alarm limits{low_alarm
+             low_warning high_warning high_alarm}}] rx_loss_lanes[] tx_fault_lanes[] notes[]} notes[];
+             what is not told is absent
   vrfs       name customer description circuit kind vifs ipv4_routes ipv6_routes
   routes     vrf prefix origin action via[{vif next_hop mac state weight backup}]
   neighbors  vif vrf address mac state age_s

@@ -20,6 +20,7 @@ mod named;
 mod output;
 mod period;
 mod ping;
+mod port_details;
 mod rates;
 mod table;
 mod tables;
@@ -37,8 +38,8 @@ use crate::admin::client::{self, Client};
 use crate::admin::protocol::{ErrorKind, Refusal, Request, Terms};
 use crate::admin::rows::{
     BgpRouteRow, BgpRow, ChangeResult, ConfigText, ConsistencyRow, CounterRow, DropRow, HistoryRow,
-    LookupResult, NeighborRow, OutageRow, PortRow, RateRow, RouteRow, SlaRow, VersionInfo, VifRow,
-    VrfRow, WorkerRow,
+    LookupResult, NeighborRow, OutageRow, PortDetailRow, PortRow, RateRow, RouteRow, SlaRow,
+    VersionInfo, VifRow, VrfRow, WorkerRow,
 };
 use args::{Args, Command, StationCommand};
 use customer::Customer;
@@ -131,6 +132,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
     };
     match &request {
         Request::ShowPorts => rows::<PortRow>(args, &request, out),
+        Request::ShowPortDetails => rows::<PortDetailRow>(args, &request, out),
         Request::ShowVifs => rows::<VifRow>(args, &request, out),
         Request::ShowRates(_) => rows::<RateRow>(args, &request, out),
         Request::ShowVrfs => rows::<VrfRow>(args, &request, out),

@@ -31,10 +31,23 @@ fn facts() -> Facts {
         r#"{"station":"s","version":"0.1.0","protocol":1,"uptime_s":1,"generation":5,"configuration":6,"config":"",
         "namespace":"","log_lines_lost":0,"longest_hold_us":1500,"longest_hold":""}"#,
     );
+    let limits = r#"{"low_alarm":-20.0,"low_warning":-10.0,"high_warning":0.0,"high_alarm":10.0}"#;
+    let detail = json(&format!(
+        r#"{{"name":"cust0","interface":"eth1","link":"up","age_ms":1500,"speed_mbps":10000,
+        "fec":{{"configured":["rs"],"active":"rs","corrected_blocks":12,"uncorrected_blocks":1}},"errors":{{"crc":5}},
+        "module":{{"kind":"QSFP28","vendor":"ACME","readings":[
+        {{"quantity":"temperature_c","value":40.5,"alarm":"high_warning","limits":{limits}}},
+        {{"quantity":"voltage_v","value":3.25}},{{"quantity":"tx_bias_ma","lane":1,"value":40.0}},
+        {{"quantity":"tx_power_dbm","lane":1,"value":0.0}},
+        {{"quantity":"rx_power_dbm","lane":1,"value":-10.0,"alarm":"ok","limits":{limits}}},
+        {{"quantity":"rx_power_dbm","lane":2,"value":-30.0,"alarm":"low_alarm","limits":{limits}}}]}}}}"#
+    ));
+    let silent = json(r#"{"name":"core0","interface":"eth2","link":"up"}"#);
     Facts {
         version: serde_json::from_value(version).unwrap(),
         started_s: 1_795_000_000.5,
         ports: vec![serde_json::from_value(port).unwrap()],
+        details: [detail, silent].map(|row| serde_json::from_value(row).unwrap()).into(),
         vifs: vec![(serde_json::from_value(vif).unwrap(), [("no_route".to_owned(), 3)].into())],
         vrfs: vec![serde_json::from_value(vrf).unwrap()],
         workers: vec![serde_json::from_value(worker).unwrap()],
@@ -100,10 +113,32 @@ fn numbers_and_units_are_right() {
         "station_bgp_prefixes_rejected{vif=\"a\",peer=\"169.254.0.2\"} 3",
         "station_control_longest_hold_seconds 0.0015",
         "station_bgp_answered 1",
+        "station_port_physical_errors_total{port=\"cust0\",error=\"crc\"} 5",
+        "station_port_reading_age_seconds{port=\"cust0\"} 1.5",
+        "station_port_speed_bytes{port=\"cust0\"} 1250000000",
+        "station_port_fec_uncorrected_blocks_total{port=\"cust0\"} 1",
+        "station_port_module_info{port=\"cust0\",kind=\"QSFP28\",media=\"\",vendor=\"ACME\",part=\"\",serial=\"\"} 1",
+        "# UNIT station_port_module_temperature_celsius celsius",
+        "station_port_module_temperature_celsius{port=\"cust0\"} 40.5",
+        "station_port_tx_bias_amperes{port=\"cust0\",lane=\"1\"} 0.04",
+        "# UNIT station_port_tx_power_watts watts",
+        "station_port_tx_power_watts{port=\"cust0\",lane=\"1\"} 0.001",
+        "station_port_rx_power_watts{port=\"cust0\",lane=\"2\"} 0.000001",
+        "station_port_rx_power_limit_watts{port=\"cust0\",limit=\"high_alarm\"} 0.01",
+        "station_port_module_alarm{port=\"cust0\",quantity=\"rx_power\",side=\"low\"} 2",
+        "station_port_module_alarm{port=\"cust0\",quantity=\"rx_power\",side=\"high\"} 0",
+        "station_port_module_alarm{port=\"cust0\",quantity=\"temperature\",side=\"high\"} 1",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
     assert!(text.contains("station_start_time_seconds 1795000000.5\n"), "{text}");
+}
+
+#[test]
+fn what_nobody_tells_has_no_series() {
+    let text = page(facts());
+    let of_core: Vec<&str> = text.lines().filter(|line| line.contains("core0")).collect();
+    assert_eq!(of_core, [""; 0]);
 }
 
 #[test]

@@ -74,16 +74,17 @@ impl Ethtool {
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// The driver's name.
-    pub(super) fn driver(&self) -> io::Result<String> {
+    /// The driver, the version of the firmware, and where the device is; empty where the driver does not say.
+    pub(super) fn driver(&self) -> io::Result<[String; 3]> {
         // `struct ethtool_drvinfo`: the command, five names of 32 octets, 12 reserved octets, five counts.
         let mut words = [0; 1 + 5 * NAME / 4 + 3 + 5];
         words[0] = ETHTOOL_GDRVINFO;
         // SAFETY: as many words as the struct has.
         unsafe { self.call(&mut words) }?;
-        let octets: Vec<u8> =
-            words[1..1 + NAME / 4].iter().flat_map(|word| word.to_ne_bytes()).collect();
-        Ok(name(&octets).to_string())
+        // Driver, its version, firmware, bus.
+        let octets: Vec<u8> = words[1..].iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let nth = |n: usize| name(octets.get(n * NAME..(n + 1) * NAME).unwrap_or_default());
+        Ok([0, 2, 3].map(|n| nth(n).trim().to_owned()))
     }
 
     /// The speed of the link in Mbit/s; `None` where there is no link, or nobody knows.

@@ -8,6 +8,10 @@ use super::nic::queue_count;
 pub struct Hardware {
     /// The driver's name.
     pub driver: Option<String>,
+    /// Version of the NIC's firmware.
+    pub firmware: Option<String>,
+    /// Where the NIC is: `0000:01:00.0`.
+    pub bus: Option<String>,
     /// The speed of the link, Mbit/s; without a link there is none.
     pub speed_mbps: Option<u32>,
     /// Queues that it receives on now.
@@ -19,8 +23,14 @@ impl Hardware {
     pub fn of(interface: &str) -> Hardware {
         let ethtool = Ethtool::new(interface).ok();
         let ethtool = ethtool.as_ref();
+        let said = ethtool.and_then(|ethtool| ethtool.driver().ok()).unwrap_or_default();
+        // What a driver does not know is empty, or a word for that.
+        let [driver, firmware, bus] =
+            said.map(|text| Some(text).filter(|text| !matches!(&**text, "" | "N/A" | "n/a")));
         Hardware {
-            driver: ethtool.and_then(|ethtool| ethtool.driver().ok()),
+            driver,
+            firmware,
+            bus,
             speed_mbps: ethtool.and_then(|ethtool| ethtool.speed_mbps().ok().flatten()),
             queues: queue_count(interface).ok(),
         }

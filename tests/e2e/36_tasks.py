@@ -157,6 +157,7 @@ CHECKS = {
     "A customer does not get a route": shows(r"10\.2\.0\.0/16 "),
     "The largest talker": with_traffic(r"OVER .*\n(a|vpc-a) "),
     "A port is full": with_traffic(r"ON THE WIRE[\s\S]*cust0"),
+    "A link is up, but frames are lost": shows(r"cust0 [\s\S]*speed +10\.0 Gbit/s"),
     "What a customer sends and gets": captured,
     "What a customer has": shows(r"VIF [\s\S]*\na .*Acme Ltd"),
     "What has happened": shows(r"a .*169\.254\.0\.2"),

@@ -336,7 +336,12 @@ impl Station {
     }
 
     fn json(&self, arguments: &str) -> Value {
-        serde_json::from_str(&self.text(&format!("--json {arguments}"))).unwrap()
+        let mut answer: Value =
+            serde_json::from_str(&self.text(&format!("--json {arguments}"))).unwrap();
+        assert_eq!(answer["version"], 1, "{answer}");
+        assert!(answer["time"].as_str().unwrap().ends_with('Z'), "{answer}");
+        let what = if answer.get("rows").is_some() { "rows" } else { "result" };
+        answer[what].take()
     }
 
     fn request(&self, arguments: &str) -> Value {
@@ -522,7 +527,7 @@ fn drops_are_told_with_the_last_frames() {
         "WHERE       REASON        COUNT  FIRST SEEN                LAST SEEN\n\
          port cust0  unknown_vlan  1,031  2026-11-18T11:06:40.000Z  2026-11-18T11:07:40.123Z\n\n\
          port cust0 unknown_vlan: No VIF on this port has this VLAN id.\n  \
-         11:07:40.123Z 31x VLAN 310 from 02:00:00:00:00:09 to ff:ff:ff:ff:ff:ff, arp request \
+         2026-11-18T11:07:40.123Z 31x VLAN 310 from 02:00:00:00:00:09 to ff:ff:ff:ff:ff:ff, arp request \
          10.0.0.9 > 10.0.0.1, 64 octets\n"
     );
     let row = &station.json("show drops")[0];
@@ -689,6 +694,8 @@ fn exit_codes_tell_refused_from_misused_from_absent() {
         "vif add n --port p --vlan 1 --vrf v",
         "vif add n --port p --vlan 1 --vrf v --address 10.0.0.1/30 --pcp 8",
         "completions tcsh",
+        "show vifs --sort colour",
+        "--json show vifs --sort vif",
     ] {
         assert_eq!(station.run(usage).status.code(), Some(2), "{usage}");
     }

@@ -213,7 +213,7 @@ class Station(Device):
 
     def worker(self):
         """The first row of `show workers`."""
-        return json.loads(self.ctl("--json", "show", "workers"))[0]
+        return json.loads(self.ctl("--json", "show", "workers"))["rows"][0]
 
     def version(self):
         return run("git", "-C", ROOT, "describe", "--always", "--dirty", check=False).strip()

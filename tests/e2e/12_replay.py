@@ -81,8 +81,7 @@ def test_live():
 
 
 def test_from_a_file():
-    rows = [station.ctl("show", "routes", "--vrf", "vpc-a"), station.ctl("show", "neighbors")]
-    ROUTES.write_text("\n".join(map(json.dumps, rows)))
+    ROUTES.write_text("".join(station.tried("show", *words).stdout for words in [("routes", "--vrf", "vpc-a"), ("neighbors",)]))
     expect(replayed("--routes", ROUTES)[:2], (KNOWN, 2), "fates and learned routes")
 
 

@@ -250,7 +250,7 @@ def test_in_a_container_the_name_is_made_there():
         [inner] = lab.run("pgrep", "-P", child.pid).split()
         said = lab.run("nsenter", "-t", inner, "--mount", "--pid",
                        station.BIN / "stationctl", "--socket", directory / "c/stationd.sock", "--json", "version")
-        name = json.loads(said)["namespace"]
+        name = station.answer(said)["namespace"]
         inside = pathlib.Path(f"/proc/{inner}/root/run/netns")
         expect([each.name for each in inside.iterdir()], [name], "names in the container")
         require(not (NAME.parent / name).exists(), "the name is outside")

@@ -107,7 +107,7 @@ def test_the_octets_that_leave_are_those_that_are_explained():
             wire.send(frame)
         return process.poll() is not None
     wait_until(captured, 20, "the frame is captured as it leaves")
-    left = json.loads(process.communicate(timeout=10)[0])[0]["frame"]["data"]
+    left = station.answer(process.communicate(timeout=10)[0])[0]["frame"]["data"]
     expect(row["sent"], left, "its octets")
     ledger.quiet()
 

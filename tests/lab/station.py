@@ -47,7 +47,14 @@ def ctl(*words, check=True, timeout=60, stdin=None, yes=True):
     done = tried(*words, *consent, timeout=timeout, stdin=stdin)
     if done.returncode and check:
         raise Refused(done.returncode, why(done.stderr))
-    return json.loads(done.stdout) if done.stdout.strip() else {}
+    return answer(done.stdout) if done.stdout.strip() else {}
+
+
+def answer(text):
+    """The rows or the result of a JSON answer."""
+    envelope = json.loads(text)
+    assert envelope["version"] == 1 and envelope["time"].endswith("Z"), envelope
+    return envelope["rows"] if "rows" in envelope else envelope["result"]
 
 
 def lines(*words):

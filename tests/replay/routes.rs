@@ -127,18 +127,23 @@ fn what_hangs_on_routes_that_come_by_bgp_is_not_judged_without_them() {
     assert_eq!(serde_json::to_value(&summary).unwrap()["learned"][0]["routes"], Value::Null);
 }
 
+/// As `stationctl --json` prints rows.
+fn answer(rows: Vec<Value>) -> Value {
+    json!({ "version": 1, "time": "2026-11-29T00:00:00.000Z", "rows": rows })
+}
+
 #[test]
 fn routes_and_neighbors_come_from_a_file() {
     let at = scratch("routes_file");
     fs::write(at.join("station.toml"), config()).unwrap();
     let file = at.join("routes.json");
-    let text = format!("{}\n{:#}\n", Value::from(routes()), Value::from(neighbors()));
+    let text = format!("{}\n{:#}\n", answer(routes()), answer(neighbors()));
     fs::write(&file, text).unwrap();
     let (summary, out) = replayed("routes_file", Some(RoutesFrom::File(file.clone())));
     assert_judged(&summary, &out);
 
     // A file that says nothing of the VRF leaves it unknown.
-    fs::write(&file, Value::from(neighbors()).to_string()).unwrap();
+    fs::write(&file, answer(neighbors()).to_string()).unwrap();
     let (summary, _) = replayed("routes_file", Some(RoutesFrom::File(file)));
     assert_eq!(row(&summary.rows(), "vif a", "routes_unknown").frames, 2);
 }
@@ -147,7 +152,7 @@ fn routes_and_neighbors_come_from_a_file() {
 fn what_a_backup_path_brings_is_genuine_too() {
     let at = scratch("routes_backup");
     fs::write(at.join("station.toml"), config()).unwrap();
-    fs::write(at.join("routes.json"), Value::from(routes()).to_string()).unwrap();
+    fs::write(at.join("routes.json"), answer(routes()).to_string()).unwrap();
     pcap(
         &at.join("in.pcap"),
         DataLink::ETHERNET,
@@ -168,17 +173,20 @@ fn what_is_no_file_of_routes_is_refused() {
         let routes = Some(RoutesFrom::File(at.join("routes.json")));
         replay(&at, "in.pcap", &Options { routes, ..Options::default() }).unwrap_err().to_string()
     };
-    let not_a_row = refused("[]\n[{\"name\": \"a\"}]");
+    let not_a_row = refused("{\"rows\":[]}\n{\"version\":1,\"rows\":[{\"name\": \"a\"}]}");
     assert!(
-        not_a_row.contains("routes.json, array 2: no row of `stationctl --json show routes`"),
+        not_a_row.contains("routes.json, answer 2: no row of `stationctl --json show routes`"),
         "{not_a_row}"
     );
-    let not_an_array = refused("{\"rows\": []}");
-    assert!(
-        not_an_array.contains("array 1: ") && not_an_array.contains("expected an array of rows"),
-        "{not_an_array}"
-    );
-    assert!(refused("[").contains("EOF"));
+    for (text, why) in [
+        ("[]", "expected an answer of `stationctl --json"),
+        ("{\"rows\": {}}", "expected an array of rows"),
+        ("{\"version\": 1, \"error\": {}}", "missing field `rows`"),
+    ] {
+        let said = refused(text);
+        assert!(said.contains("answer 1: ") && said.contains(why), "{said}");
+    }
+    assert!(refused("{").contains("EOF"));
     let routes = Some(RoutesFrom::File(at.join("missing.json")));
     let error = replay(&at, "in.pcap", &Options { routes, ..Options::default() }).unwrap_err();
     assert!(error.to_string().contains("missing.json"), "{error}");

@@ -16,10 +16,12 @@ use super::edits::{Edit, Port, Route, TermsArgs, Vif, Vrf, Yes};
 use super::events::EventArgs;
 use super::explain::ExplainArgs;
 use super::failover::OutageArgs;
+use super::filter::{InState, OfPort};
 use super::json_help::JSON_HELP;
 use super::ping::{PingArgs, TraceArgs};
 use super::port_details::PortArgs;
 use super::rates::RateArgs;
+use super::table::Look;
 use super::top::TopArgs;
 use crate::admin::protocol::{
     BgpDirection, CounterFilter, Family, LookupRequest, RateScope, Request, RouteFilter, Terms,
@@ -50,6 +52,37 @@ impl Args {
             _ => None,
         }
     }
+
+    /// The port and the state whose rows are wanted alone.
+    pub(super) fn port_and_state(&self) -> (Option<&str>, Option<&str>) {
+        let Command::Station(StationCommand::Show { what, .. }) = &self.command else {
+            return (None, None);
+        };
+        let (port, state) = match what {
+            Show::Ports(PortArgs { rate: RateArgs { of, state, .. }, .. })
+            | Show::Vifs(RateArgs { of, state, .. }) => (Some(of), Some(state)),
+            Show::Neighbors { of, state } | Show::Bgp { of, state, .. } => (Some(of), Some(state)),
+            Show::Outages(OutageArgs { of, .. }) => (Some(of), None),
+            Show::Sla { outages: OutageArgs { of, .. }, state } => (Some(of), Some(state)),
+            _ => (None, None),
+        };
+        (
+            port.and_then(|of| of.port.as_deref()),
+            state.and_then(|in_state| in_state.state.as_deref()),
+        )
+    }
+
+    /// How tables look.
+    pub(super) fn look(&self) -> &Look {
+        static PLAIN: Look = Look { wide: false, sort: None };
+        match &self.command {
+            Command::Station(
+                StationCommand::Show { look, .. }
+                | StationCommand::Config(Config::History { look }),
+            ) => look,
+            _ => &PLAIN,
+        }
+    }
 }
 
 #[derive(Subcommand, Debug)]
@@ -75,6 +108,8 @@ pub(super) enum StationCommand {
         /// Only what is of this customer, as `customer` of a port, VRF or VIF names it
         #[arg(long, global = true, value_name = "NAME")]
         customer: Option<String>,
+        #[command(flatten)]
+        look: Look,
         #[command(subcommand)]
         what: Show,
     },
@@ -170,7 +205,12 @@ pub(super) enum Show {
         prefix: Option<IpNet>,
     },
     /// Next hops and their MACs
-    Neighbors,
+    Neighbors {
+        #[command(flatten)]
+        of: OfPort,
+        #[command(flatten)]
+        state: InState,
+    },
     /// Counters by name, what they mean, and whether every frame is accounted for
     Counters {
         /// Only those of this VIF
@@ -197,7 +237,12 @@ pub(super) enum Show {
     /// In a period: of an outage counts what lies in it. It begins when the VIF was first seen at the earliest,
     /// and ends now at the latest. A time in which the daemon was stopped or had no CPU is an outage of all
     /// VIFs, with the cause `stall`.
-    Sla(OutageArgs),
+    Sla {
+        #[command(flatten)]
+        outages: OutageArgs,
+        #[command(flatten)]
+        state: InState,
+    },
     /// BGP sessions: state, last error, and how many prefixes are accepted, rejected, advertised
     ///
     /// An answer about several VIFs lists at most some 20,000 rejected prefixes: those of the sessions with
@@ -213,6 +258,10 @@ pub(super) enum Show {
             ("received", BgpDirection::Received), ("advertised", BgpDirection::Advertised),
         ]))]
         direction: Option<BgpDirection>,
+        #[command(flatten)]
+        of: OfPort,
+        #[command(flatten)]
+        state: InState,
     },
 }
 
@@ -296,7 +345,7 @@ impl Show {
                 },
                 prefix: *prefix,
             }),
-            Show::Neighbors => Request::ShowNeighbors,
+            Show::Neighbors { .. } => Request::ShowNeighbors,
             Show::Counters { vif, port, all } => Request::ShowCounters(CounterFilter {
                 vif: vif.clone(),
                 port: port.clone(),
@@ -306,7 +355,7 @@ impl Show {
             Show::Workers => Request::ShowWorkers,
             Show::Consistency => Request::ShowConsistency,
             Show::Outages(of) => Request::ShowOutages(of.period()),
-            Show::Sla(of) => Request::ShowSla(of.period()),
+            Show::Sla { outages, .. } => Request::ShowSla(outages.period()),
             Show::Bgp { vif: Some(vif), direction: Some(direction), .. } => {
                 Request::ShowBgpRoutes { vif: vif.clone(), direction: *direction }
             }

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 
 use clap::Subcommand;
 
-use super::customer::Subject;
 use super::edits::{FieldArgs, TermsArgs, Yes, assignment, fields};
+use super::filter::Subject;
 use super::output::Show;
-use super::table;
+use super::table::{self, Look, number, prose, state, text};
 use super::tables::or_dash;
 use super::units::{count, seconds};
 use crate::admin::protocol::{Place, Request, Terms};
@@ -96,19 +96,23 @@ impl Show for BgpRow {
         Some(Subject::Vif(&self.vif))
     }
 
-    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+    fn state(&self) -> Option<&str> {
+        Some(&self.state)
+    }
+
+    fn show(rows: &[Self], look: &Look, out: &mut impl Write) -> io::Result<()> {
         let headings = [
-            "VIF",
-            "PEER",
-            ">AS",
-            "STATE",
-            ">SINCE",
-            "BFD",
-            ">ACCEPTED",
-            ">MAX",
-            ">REJECTED",
-            ">ADVERTISED",
-            "LAST ERROR",
+            text("VIF", 0),
+            text("PEER", 0),
+            number("AS", 2),
+            state("STATE", 0),
+            number("FOR", 1),
+            state("BFD", 4),
+            number("ACCEPTED", 1),
+            number("MAX", 6),
+            number("REJECTED", 3),
+            number("ADVERTISED", 5),
+            prose("LAST ERROR", 1),
         ];
         let rows = rows.iter().map(|session| {
             let rejected =
@@ -128,7 +132,7 @@ impl Show for BgpRow {
                 session.last_error.clone(),
             ]
         });
-        table::write(out, &headings, rows)
+        table::write(out, look, &headings, rows)
     }
 }
 
@@ -137,18 +141,22 @@ impl Show for BgpRouteRow {
         Some(Subject::Vif(&self.vif))
     }
 
-    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+    fn state(&self) -> Option<&str> {
+        Some(&self.state)
+    }
+
+    fn show(rows: &[Self], look: &Look, out: &mut impl Write) -> io::Result<()> {
         let headings = [
-            "PREFIX",
-            "PEER",
-            "STATE",
-            "CAUSE",
-            "NEXT HOP",
-            ">PREFERENCE",
-            ">MED",
-            "AS PATH",
-            "ORIGIN",
-            "COMMUNITIES",
+            text("PREFIX", 0),
+            text("PEER", 4),
+            state("STATE", 0),
+            text("CAUSE", 1),
+            text("NEXT HOP", 2),
+            number("PREFERENCE", 6),
+            number("MED", 7),
+            prose("AS PATH", 3),
+            text("ORIGIN", 8),
+            prose("COMMUNITIES", 5),
         ];
         let rows = rows.iter().map(|route| {
             vec![
@@ -164,6 +172,6 @@ impl Show for BgpRouteRow {
                 route.communities.join(" "),
             ]
         });
-        table::write(out, &headings, rows)
+        table::write(out, look, &headings, rows)
     }
 }

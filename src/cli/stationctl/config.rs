@@ -9,10 +9,10 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use super::edits::TermsArgs;
-use super::failover::moment;
 use super::output::Show;
-use super::table;
+use super::table::{self, Look, number, prose, state, text};
 use super::tables::or_dash;
+use super::units::moment;
 use crate::admin::protocol::{Apply, MAX_FILE, Request, Terms, Upload};
 use crate::admin::rows::{ChangeResult, ConfigText, HistoryRow, Routing, RoutingState};
 
@@ -25,7 +25,10 @@ pub(super) enum Config {
     /// thing. SUDO BY is who called sudo(8): root can write anything into an environment, so what it says there
     /// (SUDO_UID) is shown only where the nearest process above that is not root's is that user's. The name
     /// beside it is sudo's word alone.
-    History,
+    History {
+        #[command(flatten)]
+        look: Look,
+    },
     /// The running configuration, or another of the history
     Show {
         /// Its number
@@ -96,7 +99,7 @@ impl Config {
         // What is less than a second is refused there.
         let seconds = |confirm: &Option<Duration>| confirm.map(|time| time.as_secs());
         match self {
-            Config::History => Request::ConfigHistory,
+            Config::History { .. } => Request::ConfigHistory,
             Config::Show { number, secrets } => {
                 Request::ConfigShow { number: *number, secrets: secrets.secrets }
             }
@@ -154,14 +157,22 @@ fn users() -> HashMap<u32, String> {
 }
 
 impl Show for HistoryRow {
-    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+    fn show(rows: &[Self], look: &Look, out: &mut impl Write) -> io::Result<()> {
         let users = users();
         let user = |uid: u32| match users.get(&uid) {
             Some(name) => format!("{name} ({uid})"),
             None => uid.to_string(),
         };
-        let headings =
-            [">NUMBER", "STATE", "TIME", "USER", "LOGIN", "SUDO BY", "COMMAND", "COMMENT"];
+        let headings = [
+            number("NUMBER", 0),
+            state("STATE", 0),
+            text("TIME", 1),
+            text("USER", 1),
+            text("LOGIN", 4),
+            text("SUDO BY", 3),
+            prose("COMMAND", 2),
+            prose("COMMENT", 1),
+        ];
         let lines = rows.iter().map(|row| {
             let sudo = match (row.sudo_uid, &row.sudo_user) {
                 (Some(uid), Some(name)) => Some(format!("{name} ({uid})")),
@@ -178,7 +189,7 @@ impl Show for HistoryRow {
                 row.comment.clone().unwrap_or_default(),
             ]
         });
-        table::write(out, &headings, lines)?;
+        table::write(out, look, &headings, lines)?;
         for row in rows {
             let number = row.number;
             if !row.trouble.is_empty() {
@@ -205,7 +216,7 @@ impl Show for HistoryRow {
 }
 
 impl Show for ConfigText {
-    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+    fn show(rows: &[Self], _look: &Look, out: &mut impl Write) -> io::Result<()> {
         rows.iter().try_for_each(|row| match (row.since, row.text.is_empty()) {
             (Some(since), true) => {
                 writeln!(out, "configurations {since} and {} have the same text", row.number)
@@ -216,7 +227,7 @@ impl Show for ConfigText {
 }
 
 impl Show for ChangeResult {
-    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+    fn show(rows: &[Self], _look: &Look, out: &mut impl Write) -> io::Result<()> {
         for result in rows {
             for change in &result.changes {
                 writeln!(out, "{change}")?;

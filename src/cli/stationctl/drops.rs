@@ -4,11 +4,10 @@ use std::io::{self, Write};
 
 use clap::Args;
 
-use super::customer::Subject;
-use super::failover::moment;
+use super::filter::Subject;
 use super::output::Show;
-use super::table;
-use super::units::count;
+use super::table::{self, Look, number, text};
+use super::units::{count, moment};
 use crate::admin::protocol::{DropFilter, Request};
 use crate::admin::rows::{DropRow, DroppedFrame, FrameHeaders};
 
@@ -52,17 +51,23 @@ impl Show for DropRow {
         Some(Subject::of(&self.scope, &self.name))
     }
 
-    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+    fn show(rows: &[Self], look: &Look, out: &mut impl Write) -> io::Result<()> {
         if rows.is_empty() {
             return writeln!(out, "nothing was dropped");
         }
-        let headings = ["WHERE", "REASON", ">COUNT", "FIRST SEEN", "LAST SEEN"];
+        let headings = [
+            text("WHERE", 0),
+            text("REASON", 0),
+            number("COUNT", 0),
+            text("FIRST SEEN", 1),
+            text("LAST SEEN", 0),
+        ];
         let cells = rows.iter().map(|row| {
             let place = format!("{} {}", row.scope, row.name);
             let (first, last) = (moment(row.first_ms), moment(row.last_ms));
             vec![place, row.reason.clone(), count(row.count), first, last]
         });
-        table::write(out, &headings, cells)?;
+        table::write(out, look, &headings, cells)?;
         for row in rows {
             writeln!(out, "\n{} {} {}: {}", row.scope, row.name, row.reason, row.help)?;
             row.frames.iter().try_for_each(|frame| writeln!(out, "  {}", told(frame)))?;
@@ -74,8 +79,6 @@ impl Show for DropRow {
 /// Frames of one sender in a line.
 fn told(frame: &DroppedFrame) -> String {
     let time = moment(frame.last_ms);
-    // The day stands above.
-    let time = time.split_once('T').map_or(&*time, |(_, time)| time);
     let (count, headers) = (count(frame.count), headers(&frame.headers));
     format!("{time} {count}x {headers}, {} octets", frame.octets)
 }
@@ -129,7 +132,7 @@ mod tests {
         let mut frame = DroppedFrame { count, last_ms, octets: 64, headers };
         assert_eq!(
             told(&frame),
-            "11:06:40.123Z 31x VLAN 310 from 02:00:00:00:00:09 to 04:00:00:00:00:01, \
+            "2026-11-18T11:06:40.123Z 31x VLAN 310 from 02:00:00:00:00:09 to 04:00:00:00:00:01, \
              udp [fd00::1]:7 > [fd00::2]:53, 64 octets"
         );
         let headers = &mut frame.headers;

@@ -10,9 +10,10 @@ use clap::{ArgGroup, Args as ClapArgs};
 use super::args::Args;
 use super::drops::headers;
 use super::output::{self, Show};
+use super::table::{self, Look, number, prose, text};
 use super::tables::or_dash;
 use super::units::count;
-use super::{Failure, rows, table};
+use super::{Failure, rows};
 use crate::admin::client;
 use crate::admin::protocol::{ExplainRequest, MAX_FRAMES, PacketSpec, Request};
 use crate::admin::rows::{ExplainRow, PortRow};
@@ -265,8 +266,14 @@ impl Told {
     }
 
     fn show_page(&mut self, out: &mut impl Write) -> io::Result<()> {
-        let headings = [">FRAME", "WHERE", "VERDICT", "STAGE", "HEADERS"];
-        table::write(out, &headings, std::mem::take(&mut self.page))?;
+        let headings = [
+            number("FRAME", 0),
+            text("WHERE", 0),
+            text("VERDICT", 0),
+            text("STAGE", 1),
+            prose("HEADERS", 0),
+        ];
+        table::write(out, &Look::default(), &headings, std::mem::take(&mut self.page))?;
         writeln!(out)
     }
 
@@ -285,7 +292,12 @@ impl Told {
         let left_out = left_out.into_iter().map(|(why, frames)| {
             vec!["-".to_owned(), "not explained".to_owned(), count(frames), why.to_owned()]
         });
-        table::write(out, &["WHERE", "VERDICT", ">FRAMES", "MEANING"], fates.chain(left_out))?;
+        table::write(
+            out,
+            &Look::default(),
+            &[text("WHERE", 0), text("VERDICT", 0), number("FRAMES", 0), prose("MEANING", 0)],
+            fates.chain(left_out),
+        )?;
         if let Some(damage) = damage {
             writeln!(out, "\n{damage}")?;
         }
@@ -302,14 +314,19 @@ fn place(row: &ExplainRow) -> String {
 }
 
 impl Show for ExplainRow {
-    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+    fn show(rows: &[Self], look: &Look, out: &mut impl Write) -> io::Result<()> {
         for row in rows {
             writeln!(out, "{}, {} octets", headers(&row.headers), row.octets)?;
             let stages = row.stages.iter().map(|stage| {
                 let decided = or_dash(stage.verdict.as_ref());
                 vec![stage.stage.clone(), decided, stage.detail.clone()]
             });
-            table::write(out, &["STAGE", "VERDICT", "WHY"], stages)?;
+            table::write(
+                out,
+                look,
+                &[text("STAGE", 0), text("VERDICT", 0), prose("WHY", 0)],
+                stages,
+            )?;
             let space = if row.help.is_empty() { "" } else { ": " };
             writeln!(out, "{}{space}{}", row.verdict, row.help)?;
             for (name, route) in

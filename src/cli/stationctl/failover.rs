@@ -1,16 +1,16 @@
 //! Consistency, outages and availability: arguments and columns.
 
 use std::io::{self, Write};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use clap::Args;
 
-use super::customer::Subject;
+use super::filter::{OfPort, Subject};
 use super::output::Show;
 use super::period::PeriodArgs;
-use super::table;
+use super::table::{self, Look, number, prose, state, text};
 use super::tables::or_dash;
-use super::units::{count, milliseconds, seconds};
+use super::units::{count, milliseconds, moment, seconds};
 use crate::admin::protocol::Period;
 use crate::admin::rows::{ConsistencyRow, OutageRow, SlaRow};
 
@@ -22,6 +22,8 @@ const USUAL: Duration = Duration::from_secs(30 * 86_400);
 pub(super) struct OutageArgs {
     /// Only this VIF
     vif: Option<String>,
+    #[command(flatten)]
+    pub(super) of: OfPort,
     #[command(flatten)]
     period: PeriodArgs,
 }
@@ -38,23 +40,23 @@ impl Show for ConsistencyRow {
         Some(Subject::Vrf(&self.vrf))
     }
 
-    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+    fn show(rows: &[Self], look: &Look, out: &mut impl Write) -> io::Result<()> {
         let headings = [
-            "VRF",
-            "FAMILY",
-            "OK",
-            ">IN KERNEL",
-            ">LEARNED",
-            ">DUMPED",
-            ">AUDITS",
-            ">MISMATCHES",
-            ">REPAIRED",
-            ">RESYNCS",
-            ">RESYNCED",
-            ">OVERFLOWS",
-            ">REFUSED",
-            ">NO ROOM",
-            "LAST ERROR",
+            text("VRF", 0),
+            text("FAMILY", 0),
+            state("OK", 0),
+            number("IN KERNEL", 1),
+            number("LEARNED", 1),
+            number("DUMP AGE", 4),
+            number("AUDITS", 5),
+            number("MISMATCHES", 2),
+            number("REPAIRED", 2),
+            number("RESYNCS", 6),
+            number("RESYNCED", 7),
+            number("OVERFLOWS", 6),
+            number("REFUSED", 3),
+            number("NO ROOM", 3),
+            prose("LAST ERROR", 1),
         ];
         let rows = rows.iter().map(|row| {
             vec![
@@ -63,7 +65,7 @@ impl Show for ConsistencyRow {
                 if row.ok { "yes" } else { "NO" }.to_owned(),
                 count(row.kernel_routes),
                 count(row.learned_routes),
-                or_dash(row.dumped_s.map(|s| format!("{} ago", seconds(s)))),
+                or_dash(row.dumped_s.map(seconds)),
                 count(row.audits),
                 count(row.mismatches),
                 count(row.repaired),
@@ -75,16 +77,8 @@ impl Show for ConsistencyRow {
                 row.last_error.clone(),
             ]
         });
-        table::write(out, &headings, rows)
+        table::write(out, look, &headings, rows)
     }
-}
-
-/// A moment, in UTC.
-pub(super) fn moment(ms: u64) -> String {
-    // What has no such form is none of ours.
-    UNIX_EPOCH
-        .checked_add(Duration::from_millis(ms))
-        .map_or_else(String::new, |time| humantime::format_rfc3339_millis(time).to_string())
 }
 
 impl Show for OutageRow {
@@ -92,8 +86,17 @@ impl Show for OutageRow {
         Some(self.vif.as_deref().map_or(Subject::Station, Subject::Vif))
     }
 
-    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
-        let headings = ["VIF", "FROM", "TO", ">FOR", "CAUSE", "ALSO", ">DETECTION", ">FRAMES LOST"];
+    fn show(rows: &[Self], look: &Look, out: &mut impl Write) -> io::Result<()> {
+        let headings = [
+            text("VIF", 0),
+            text("FROM", 0),
+            text("TO", 2),
+            number("FOR", 0),
+            text("CAUSE", 0),
+            text("ALSO", 3),
+            number("DETECTION", 4),
+            number("FRAMES LOST", 1),
+        ];
         let rows = rows.iter().map(|row| {
             let also: Vec<&str> = row.also.iter().map(|cause| cause.word()).collect();
             vec![
@@ -107,7 +110,7 @@ impl Show for OutageRow {
                 or_dash(row.frames_lost.map(count)),
             ]
         });
-        table::write(out, &headings, rows)
+        table::write(out, look, &headings, rows)
     }
 }
 
@@ -116,17 +119,21 @@ impl Show for SlaRow {
         Some(Subject::Vif(&self.vif))
     }
 
-    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+    fn state(&self) -> Option<&str> {
+        Some(&self.state)
+    }
+
+    fn show(rows: &[Self], look: &Look, out: &mut impl Write) -> io::Result<()> {
         let headings = [
-            "VIF",
-            "STATE",
-            ">AVAILABILITY",
-            ">OUTAGES",
-            ">DOWN",
-            ">LONGEST",
-            ">PLANNED",
-            ">FRAMES LOST",
-            "SINCE",
+            text("VIF", 0),
+            state("STATE", 0),
+            number("AVAILABILITY", 0),
+            number("OUTAGES", 1),
+            number("DOWN", 1),
+            number("LONGEST", 3),
+            number("PLANNED", 4),
+            number("FRAMES LOST", 2),
+            text("SINCE", 3),
         ];
         let rows = rows.iter().map(|row| {
             vec![
@@ -141,6 +148,6 @@ impl Show for SlaRow {
                 moment(row.since_ms),
             ]
         });
-        table::write(out, &headings, rows)
+        table::write(out, look, &headings, rows)
     }
 }

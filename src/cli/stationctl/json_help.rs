@@ -1,9 +1,12 @@
 //! What `--json` prints, in words.
 
 pub(super) const JSON_HELP: &str = "\
-JSON: `show` prints an array of objects, `events` an object a line, everything else one object. Names are stable; fields may be
-added. Octets count from the destination MAC to the end of the payload; *_s are seconds, *_ms
-milliseconds.
+JSON: rows (show, config history, explain, ping, traceroute, capture) are {\"version\":1,\"time\":...,\"rows\":[...]}, a row a
+line; a single answer is {\"version\":1,\"time\":...,\"result\":{...}}; an error is
+{\"version\":1,\"time\":...,\"error\":{\"kind\":...,\"message\":...}} on standard error: what came before it is not whole.
+`version` is that of this form, `time` when the answer was begun (RFC 3339, UTC). `events` streams: an object a
+line, and no envelope. Names are stable; fields may be added.
+Octets count from the destination MAC to the end of the payload; *_s are seconds, *_ms milliseconds.
   ports      name customer description circuit interface role mac mtu link admin_up xdp_mode zero_copy queues trouble repairs
              carrier_changes rx_frames rx_octets tx_frames tx_octets drops{reason} kernel{rx_dropped rx_ring_full rx_invalid_descs
              tx_invalid_descs fill_ring_empty tx_ring_empty refused_descriptors} xdp{to_kernel no_socket
@@ -54,6 +57,7 @@ milliseconds.
   changes    generation configuration dry_run changes[] cuts[] notes[] until_ms routing{state reason refiltered
              waited_ms}
 
-Where there is no answer, standard error has {\"error\":{\"kind\":...,\"message\":...}}.
+Kinds of errors: not_found invalid conflict consent denied too_large timeout version busy internal (said by the station),
+usage input output no_reply unreachable.
 
 Exit codes: 0 done; 1 refused by the station, or nobody replied to ping, also where live service would be cut and --yes is not given; 2 wrong usage; 3 the station cannot be reached.";

@@ -6,12 +6,12 @@ mod bgp;
 mod capture;
 mod complete;
 mod config;
-mod customer;
 mod drops;
 mod edits;
 mod events;
 mod explain;
 mod failover;
+mod filter;
 mod json_help;
 mod libpcap;
 #[cfg(test)]
@@ -42,7 +42,7 @@ use crate::admin::rows::{
     VersionInfo, VifRow, VrfRow, WorkerRow,
 };
 use args::{Args, Command, StationCommand};
-use customer::Customer;
+use filter::Filter;
 use output::Show;
 
 /// Why nothing is shown.
@@ -67,7 +67,11 @@ impl From<client::Failure> for Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Failure::Output(error)
+        match error.kind() {
+            // A table has no such column to sort by.
+            io::ErrorKind::InvalidInput => Failure::Usage(error.to_string()),
+            _ => Failure::Output(error),
+        }
     }
 }
 
@@ -109,7 +113,7 @@ pub fn run() -> ExitCode {
 /// Says why nothing is shown, on standard error.
 fn failed(json: bool, code: u8, kind: &str, message: &str) -> ExitCode {
     let text = match json {
-        true => serde_json::json!({ "error": { "kind": kind, "message": message } }).to_string(),
+        true => output::json_error(kind, message),
         false => format!("stationctl: {message}"),
     };
     // Without standard error there is only the code.
@@ -199,26 +203,24 @@ fn rows<R: Show + Serialize + DeserializeOwned>(
     request: &Request,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
-    let customer = args.customer().map(|name| Customer::ask(&args.socket, name)).transpose()?;
+    let look = args.look();
+    if args.json && look.sort.is_some() {
+        let message = "--sort is for tables: leave it out, and sort what --json prints";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    let filter = Filter::ask(args)?;
     let mut client = Client::connect(&args.socket, request)?;
     let mut written = 0;
     let mut page: Vec<R> = Vec::new();
     while let Some(mut line) = client.line::<R>()? {
-        if let Some(customer) = &customer {
-            if line.rows.iter().any(|row| row.subject().is_none()) {
-                return Err(Failure::Usage(
-                    "this belongs to no customer: leave --customer out".into(),
-                ));
-            }
-            line.rows.retain(|row| row.subject().is_some_and(|subject| customer.has(&subject)));
-        }
+        filter.keep(&mut line.rows)?;
         if args.json {
             output::json_rows(out, &line.rows, written)?;
             written += line.rows.len();
         } else {
             page.extend(line.rows);
-            if page.len() >= output::PAGE {
-                R::show(&page, out)?;
+            if page.len() >= output::PAGE && look.sort.is_none() {
+                R::show(&page, look, out)?;
                 page.clear();
                 written += 1;
             }
@@ -227,7 +229,7 @@ fn rows<R: Show + Serialize + DeserializeOwned>(
     if args.json {
         output::json_end(out, written)?;
     } else if !page.is_empty() || written == 0 {
-        R::show(&page, out)?;
+        R::show(&page, look, out)?;
     }
     Ok(())
 }
@@ -261,7 +263,7 @@ fn show_result<R: Show + Serialize + DeserializeOwned>(
     if args.json {
         output::json(out, result)?;
     } else {
-        R::show(&results, out)?;
+        R::show(&results, args.look(), out)?;
     }
     Ok(())
 }

@@ -4,10 +4,10 @@ use std::io::{self, Write};
 
 use clap::Args;
 
-use super::customer::Subject;
+use super::filter::Subject;
 use super::output::Show;
 use super::rates::RateArgs;
-use super::table;
+use super::table::{self, Look, state, text};
 use super::tables::or_dash;
 use super::units::{count, milliseconds};
 use crate::admin::protocol::{RateScope, Request};
@@ -17,7 +17,7 @@ use crate::admin::rows::{Module, PortDetailRow, Quantity, Reading, bits_per_seco
 #[derive(Args, Debug)]
 pub(super) struct PortArgs {
     #[command(flatten)]
-    rate: RateArgs,
+    pub(super) rate: RateArgs,
     /// What drivers and modules tell: speed, FEC, CRC and other errors, light levels with the module's limits, why a
     /// link is down
     ///
@@ -45,18 +45,18 @@ impl Show for PortDetailRow {
         Some(Subject::Port(&self.name))
     }
 
-    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+    fn show(rows: &[Self], look: &Look, out: &mut impl Write) -> io::Result<()> {
         for (number, port) in rows.iter().enumerate() {
             if number > 0 {
                 writeln!(out)?;
             }
-            show_port(port, out)?;
+            show_port(port, look, out)?;
         }
         Ok(())
     }
 }
 
-fn show_port(port: &PortDetailRow, out: &mut impl Write) -> io::Result<()> {
+fn show_port(port: &PortDetailRow, look: &Look, out: &mut impl Write) -> io::Result<()> {
     let age = port
         .age_ms
         .map_or_else(|| "not read yet".to_owned(), |ms| format!("read {} ago", milliseconds(ms)));
@@ -104,7 +104,7 @@ fn show_port(port: &PortDetailRow, out: &mut impl Write) -> io::Result<()> {
         }
     }
     if let Some(module) = &port.module {
-        show_readings(module, out)?;
+        show_readings(module, look, out)?;
     }
     let notes = port.notes.iter().chain(port.module.iter().flat_map(|module| &module.notes));
     notes.into_iter().try_for_each(|note| writeln!(out, "  note: {note}"))
@@ -123,10 +123,18 @@ fn identity(module: &Module) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-fn show_readings(module: &Module, out: &mut impl Write) -> io::Result<()> {
+fn show_readings(module: &Module, look: &Look, out: &mut impl Write) -> io::Result<()> {
     if !module.readings.is_empty() {
-        let headings =
-            ["  READING", ">LANE", ">VALUE", "STATE", ">ALARM <", ">WARN <", ">WARN >", ">ALARM >"];
+        let headings = [
+            text("  READING", 0),
+            table::number("LANE", 0),
+            table::number("VALUE", 0),
+            state("STATE", 0),
+            table::number("ALARM <", 1),
+            table::number("WARN <", 2),
+            table::number("WARN >", 2),
+            table::number("ALARM >", 1),
+        ];
         let rows = module.readings.iter().map(|reading| {
             let limit = |limit: Option<f64>| or_dash(limit.map(|limit| number(reading, limit)));
             let limits = reading.limits;
@@ -141,7 +149,7 @@ fn show_readings(module: &Module, out: &mut impl Write) -> io::Result<()> {
                 limit(limits.map(|limits| limits.high_alarm)),
             ]
         });
-        table::write(out, &headings, rows)?;
+        table::write(out, look, &headings, rows)?;
     }
     for (flag, lanes) in [
         ("no light received", &module.rx_loss_lanes),

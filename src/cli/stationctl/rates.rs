@@ -4,9 +4,9 @@ use std::io::{self, Write};
 
 use clap::Args;
 
-use super::customer::Subject;
+use super::filter::{InState, OfPort, Subject};
 use super::output::Show;
-use super::table;
+use super::table::{self, Column, Look, number, text};
 use super::tables::or_dash;
 use crate::admin::protocol::{RateFilter, RateScope, Request};
 use crate::admin::rows::{RateRow, RateWindow, bits_per_second};
@@ -15,11 +15,15 @@ use crate::admin::rows::{RateRow, RateWindow, bits_per_second};
 #[derive(Args, Debug)]
 pub(super) struct RateArgs {
     /// How much passes a second, over 1, 10 and 60 seconds; those with most first
-    #[arg(long)]
+    #[arg(long, conflicts_with = "state")]
     rate: bool,
     /// Bits as they take up the wire, with preamble, FCS and inter-frame gap: 24 octets more a frame
     #[arg(long, requires = "rate")]
     l1: bool,
+    #[command(flatten)]
+    pub(super) of: OfPort,
+    #[command(flatten)]
+    pub(super) state: InState,
 }
 
 impl RateArgs {
@@ -43,13 +47,15 @@ impl Show for RateRow {
         Some(Subject::of(&self.scope, &self.name))
     }
 
-    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+    fn show(rows: &[Self], look: &Look, out: &mut impl Write) -> io::Result<()> {
         let l1 = rows.iter().flat_map(|row| &row.windows).any(|w| w.rx_l1_bits_per_s.is_some());
         let of_vifs = rows.first().is_none_or(|row| row.scope == "vif");
         // A port is on no other.
-        let names: &[&str] = if of_vifs { &["VIF", "PORT"] } else { &["PORT"] };
-        let [rx, tx] = if l1 { [">RX ON THE WIRE", ">TX ON THE WIRE"] } else { [">RX", ">TX"] };
-        let numbers = [">OVER", ">RX FRAMES/S", rx, ">TX FRAMES/S", tx];
+        let names: &[Column] =
+            if of_vifs { &[text("VIF", 0), text("PORT", 1)] } else { &[text("PORT", 0)] };
+        let [rx, tx] = if l1 { ["RX ON THE WIRE", "TX ON THE WIRE"] } else { ["RX", "TX"] };
+        let numbers = [("OVER", 0), ("RX FRAMES/S", 2), (rx, 0), ("TX FRAMES/S", 2), (tx, 0)];
+        let numbers = numbers.map(|(heading, rank)| number(heading, rank));
         let headings = [names, &numbers].concat();
         let rows = rows.iter().map(|row| {
             let cell = |of: &dyn Fn(&RateWindow) -> String| {
@@ -66,7 +72,7 @@ impl Show for RateRow {
             let names = [row.name.clone(), row.port.clone()].into_iter().take(names.len());
             names.chain(numbers).collect()
         });
-        table::write(out, &headings, rows)?;
+        table::write(out, look, &headings, rows)?;
         writeln!(out, "\n{}", if l1 { L1_HELP } else { L2_HELP })
     }
 }

@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use super::customer::Subject;
+use super::filter::Subject;
 use super::output::Show;
-use super::table;
+use super::table::{self, Column, Look, number, prose, state, text};
 use super::units::{count, octets, seconds};
 use crate::admin::rows::{
     CounterRow, Labels, LookupResult, Member, NeighborRow, PortRow, RouteRow, VersionInfo, VifRow,
@@ -18,25 +18,26 @@ pub(super) fn or_dash(text: Option<impl ToString>) -> String {
 /// Writes a table whose rows have labels: a column for each that some row has.
 fn write_labelled<'a>(
     out: &mut impl Write,
-    headings: &[&str],
+    look: &Look,
+    headings: &[Column],
     rows: impl Iterator<Item = (Vec<String>, &'a Labels)>,
 ) -> io::Result<()> {
-    type Column = (&'static str, fn(&Labels) -> Option<&String>);
-    let columns: [Column; 3] = [
-        ("CUSTOMER", |labels| labels.customer.as_ref()),
-        ("CIRCUIT", |labels| labels.circuit.as_ref()),
-        ("DESCRIPTION", |labels| labels.description.as_ref()),
+    type Label = (Column, fn(&Labels) -> Option<&String>);
+    let columns: [Label; 3] = [
+        (text("CUSTOMER", 2), |labels| labels.customer.as_ref()),
+        (text("CIRCUIT", 4), |labels| labels.circuit.as_ref()),
+        (prose("DESCRIPTION", 6), |labels| labels.description.as_ref()),
     ];
     let rows: Vec<_> = rows.collect();
-    let some = |(_, of): &Column| rows.iter().any(|(_, labels)| of(labels).is_some());
-    let columns: Vec<Column> = columns.into_iter().filter(some).collect();
-    let headings: Vec<&str> =
+    let some = |(_, of): &Label| rows.iter().any(|(_, labels)| of(labels).is_some());
+    let columns: Vec<Label> = columns.into_iter().filter(some).collect();
+    let headings: Vec<Column> =
         headings.iter().copied().chain(columns.iter().map(|(heading, _)| *heading)).collect();
     let rows = rows.into_iter().map(|(mut row, labels)| {
         row.extend(columns.iter().map(|(_, of)| or_dash(of(labels))));
         row
     });
-    table::write(out, &headings, rows)
+    table::write(out, look, &headings, rows)
 }
 
 impl Show for PortRow {
@@ -44,23 +45,27 @@ impl Show for PortRow {
         Some(Subject::Port(&self.name))
     }
 
-    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+    fn state(&self) -> Option<&str> {
+        Some(&self.link)
+    }
+
+    fn show(rows: &[Self], look: &Look, out: &mut impl Write) -> io::Result<()> {
         let headings = [
-            "PORT",
-            "INTERFACE",
-            "ROLE",
-            "LINK",
-            "MAC",
-            ">MTU",
-            "XDP",
-            "ZERO-COPY",
-            ">QUEUES",
-            ">RX FRAMES",
-            ">RX",
-            ">TX FRAMES",
-            ">TX",
-            ">DROPS",
-            ">MISSED",
+            text("PORT", 0),
+            text("INTERFACE", 6),
+            text("ROLE", 4),
+            state("LINK", 0),
+            text("MAC", 9),
+            number("MTU", 5),
+            text("XDP", 7),
+            text("ZERO-COPY", 8),
+            number("QUEUES", 10),
+            number("RX FRAMES", 3),
+            number("RX", 1),
+            number("TX FRAMES", 3),
+            number("TX", 1),
+            number("DROPS", 0),
+            number("MISSED", 2),
         ];
         let troubled: Vec<&PortRow> = rows.iter().filter(|port| !port.trouble.is_empty()).collect();
         let rows = rows.iter().map(|port| {
@@ -83,7 +88,7 @@ impl Show for PortRow {
             ];
             (row, &port.labels)
         });
-        write_labelled(out, &headings, rows)?;
+        write_labelled(out, look, &headings, rows)?;
         troubled.iter().try_for_each(|port| writeln!(out, "\n{}: {}", port.name, port.trouble))
     }
 }
@@ -93,23 +98,27 @@ impl Show for VifRow {
         Some(Subject::Vif(&self.name))
     }
 
-    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+    fn state(&self) -> Option<&str> {
+        Some(&self.state)
+    }
+
+    fn show(rows: &[Self], look: &Look, out: &mut impl Write) -> io::Result<()> {
         let headings = [
-            "VIF",
-            "PORT",
-            "VLAN",
-            "KIND",
-            "VRF",
-            "STATE",
-            ">MTU",
-            ">RX FRAMES",
-            ">RX",
-            ">TX FRAMES",
-            ">TX",
-            ">FORWARDED",
-            ">PUNTED",
-            ">DROPPED",
-            "ADDRESSES",
+            text("VIF", 0),
+            text("PORT", 1),
+            text("VLAN", 1),
+            text("KIND", 5),
+            text("VRF", 2),
+            state("STATE", 0),
+            number("MTU", 7),
+            number("RX FRAMES", 6),
+            number("RX", 3),
+            number("TX FRAMES", 6),
+            number("TX", 3),
+            number("FORWARDED", 8),
+            number("PUNTED", 9),
+            number("DROPPED", 1),
+            text("ADDRESSES", 4),
         ];
         let rows = rows.iter().map(|vif| {
             let addresses: Vec<String> = vif.addresses.iter().map(ToString::to_string).collect();
@@ -132,7 +141,7 @@ impl Show for VifRow {
             ];
             (row, &vif.labels)
         });
-        write_labelled(out, &headings, rows)
+        write_labelled(out, look, &headings, rows)
     }
 }
 
@@ -141,12 +150,23 @@ impl Show for VrfRow {
         Some(Subject::Vrf(&self.name))
     }
 
-    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+    fn show(rows: &[Self], look: &Look, out: &mut impl Write) -> io::Result<()> {
         let rows = rows.iter().map(|vrf| {
             let [vifs, v4, v6] = [vrf.vifs, vrf.ipv4_routes, vrf.ipv6_routes].map(count);
             (vec![vrf.name.clone(), word(vrf.kind), vifs, v4, v6], &vrf.labels)
         });
-        write_labelled(out, &["VRF", "KIND", ">VIFS", ">IPV4 ROUTES", ">IPV6 ROUTES"], rows)
+        write_labelled(
+            out,
+            look,
+            &[
+                text("VRF", 0),
+                text("KIND", 1),
+                number("VIFS", 1),
+                number("IPV4 ROUTES", 2),
+                number("IPV6 ROUTES", 2),
+            ],
+            rows,
+        )
     }
 }
 
@@ -174,12 +194,17 @@ impl Show for RouteRow {
         Some(Subject::Vrf(&self.vrf))
     }
 
-    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+    fn show(rows: &[Self], look: &Look, out: &mut impl Write) -> io::Result<()> {
         let rows = rows.iter().map(|route| {
             let prefix = route.prefix.to_string();
             vec![prefix, route.origin.clone(), route.action.clone(), members(&route.via)]
         });
-        table::write(out, &["PREFIX", "ORIGIN", "ACTION", "VIA"], rows)
+        table::write(
+            out,
+            look,
+            &[text("PREFIX", 0), text("ORIGIN", 0), text("ACTION", 1), text("VIA", 0)],
+            rows,
+        )
     }
 }
 
@@ -188,7 +213,11 @@ impl Show for NeighborRow {
         Some(Subject::Vif(&self.vif))
     }
 
-    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+    fn state(&self) -> Option<&str> {
+        Some(&self.state)
+    }
+
+    fn show(rows: &[Self], look: &Look, out: &mut impl Write) -> io::Result<()> {
         let rows = rows.iter().map(|neighbor| {
             vec![
                 neighbor.vif.clone(),
@@ -199,7 +228,19 @@ impl Show for NeighborRow {
                 seconds(neighbor.age_s),
             ]
         });
-        table::write(out, &["VIF", "VRF", "ADDRESS", "MAC", "STATE", ">AGE"], rows)
+        table::write(
+            out,
+            look,
+            &[
+                text("VIF", 0),
+                text("VRF", 2),
+                text("ADDRESS", 0),
+                text("MAC", 1),
+                state("STATE", 0),
+                number("AGE", 1),
+            ],
+            rows,
+        )
     }
 }
 
@@ -208,7 +249,7 @@ impl Show for CounterRow {
         Some(Subject::of(&self.scope, &self.name))
     }
 
-    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+    fn show(rows: &[Self], look: &Look, out: &mut impl Write) -> io::Result<()> {
         for (i, row) in rows.iter().enumerate() {
             if i > 0 {
                 writeln!(out)?;
@@ -230,7 +271,17 @@ impl Show for CounterRow {
                 vec![counter.group.clone(), name, count(counter.value), counter.help.clone()]
             });
             if !row.counters.is_empty() {
-                table::write(out, &["GROUP", "COUNTER", ">VALUE", "MEANING"], rows)?;
+                table::write(
+                    out,
+                    look,
+                    &[
+                        text("GROUP", 2),
+                        text("COUNTER", 0),
+                        number("VALUE", 0),
+                        prose("MEANING", 1),
+                    ],
+                    rows,
+                )?;
             }
         }
         Ok(())
@@ -238,21 +289,21 @@ impl Show for CounterRow {
 }
 
 impl Show for WorkerRow {
-    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+    fn show(rows: &[Self], look: &Look, out: &mut impl Write) -> io::Result<()> {
         let headings = [
-            ">WORKER",
-            ">CPU",
-            ">GENERATION",
-            ">LOOPS",
-            ">EMPTY",
-            ">BURSTS",
-            ">FRAMES",
-            ">FRAMES/BURST",
-            ">NS/FRAME",
-            ">SLEEPS",
-            ">SYSCALLS/FRAME",
-            ">LOST",
-            ">FREE FRAMES",
+            number("WORKER", 0),
+            number("CPU", 1),
+            number("GENERATION", 5),
+            number("LOOPS", 8),
+            number("EMPTY", 7),
+            number("BURSTS", 6),
+            number("FRAMES", 2),
+            number("FRAMES/BURST", 1),
+            number("NS/FRAME", 1),
+            number("SLEEPS", 7),
+            number("SYSCALLS/FRAME", 3),
+            number("LOST", 1),
+            number("FREE FRAMES", 2),
         ];
         let rows = rows.iter().map(|worker| {
             vec![
@@ -271,23 +322,25 @@ impl Show for WorkerRow {
                 format!("{} of {}", count(worker.frames_free), count(worker.frames_total)),
             ]
         });
-        table::write(out, &headings, rows)?;
+        table::write(out, look, &headings, rows)?;
         out.write_all(WORKERS_HELP.as_bytes())
     }
 }
 
 /// How to read the table, and what the station has chosen by itself.
 const WORKERS_HELP: &str = "
-EMPTY           turns of the loop that found nothing; a worker that finds nothing for 50 us sleeps
+EMPTY           turns of the loop that found nothing; a worker that finds
+                nothing for 50 us sleeps
 FRAMES/BURST    up to 64 move together; near 64 the worker is at its limit
 NS/FRAME        time per frame in turns that found some, system calls included
-SYSCALLS/FRAME  in copy mode one call sends what a turn queued (about 1/64 when busy); with
-                zero-copy the driver is called only when it asks for it (need-wakeup)
+SYSCALLS/FRAME  in copy mode one call sends what a turn queued (about 1/64 when
+                busy); with zero-copy the driver is called only when it asks
+                for it (need-wakeup)
 LOST            answers of the slow path that found the worker's queue full
 ";
 
 impl Show for LookupResult {
-    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+    fn show(rows: &[Self], look: &Look, out: &mut impl Write) -> io::Result<()> {
         for lookup in rows {
             let prefix = lookup.prefix.map_or("no route".to_owned(), |prefix| prefix.to_string());
             writeln!(out, "{} in vrf {}: {prefix}", lookup.address, lookup.vrf)?;
@@ -303,7 +356,18 @@ impl Show for LookupResult {
                 ]
             });
             if !lookup.via.is_empty() {
-                table::write(out, &["VIF", "NEXT HOP", "MAC", "STATE", ">WEIGHT"], rows)?;
+                table::write(
+                    out,
+                    look,
+                    &[
+                        text("VIF", 0),
+                        text("NEXT HOP", 0),
+                        text("MAC", 1),
+                        state("STATE", 0),
+                        number("WEIGHT", 1),
+                    ],
+                    rows,
+                )?;
             }
         }
         Ok(())
@@ -311,7 +375,7 @@ impl Show for LookupResult {
 }
 
 impl Show for VersionInfo {
-    fn show(rows: &[Self], out: &mut impl Write) -> io::Result<()> {
+    fn show(rows: &[Self], _look: &Look, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "stationctl {}", env!("CARGO_PKG_VERSION"))?;
         for station in rows {
             writeln!(out, "stationd   {}, protocol {}", station.version, station.protocol)?;

@@ -1,4 +1,6 @@
-//! Numbers for people.
+//! Numbers, times and ages for people: one form each.
+
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Digits in groups of three.
 pub(super) fn count(n: u64) -> String {
@@ -28,7 +30,15 @@ pub(super) fn octets(n: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
-/// Seconds as the two largest units.
+/// A moment as RFC 3339 has it, in UTC.
+pub(super) fn moment(ms: u64) -> String {
+    // What has no such form is none of ours.
+    UNIX_EPOCH
+        .checked_add(Duration::from_millis(ms))
+        .map_or_else(String::new, |time| humantime::format_rfc3339_millis(time).to_string())
+}
+
+/// An age, or another length of time: seconds as the two largest units.
 pub(super) fn seconds(s: u64) -> String {
     match (s / 86_400, s / 3600 % 24, s / 60 % 60, s % 60) {
         (0, 0, 0, s) => format!("{s}s"),
@@ -47,9 +57,69 @@ pub(super) fn milliseconds(ms: u64) -> String {
     }
 }
 
+/// The number that a text begins with, in its base unit, as the functions above and rates write it.
+pub(super) fn value(text: &str) -> Option<f64> {
+    const SCALES: [(&str, f64); 15] = [
+        ("%", 1.0),
+        ("ms", 1e-3),
+        ("s", 1.0),
+        ("m", 60.0),
+        ("h", 3600.0),
+        ("d", 86_400.0),
+        ("B", 1.0),
+        ("kB", 1e3),
+        ("MB", 1e6),
+        ("GB", 1e9),
+        ("bit/s", 1.0),
+        ("kbit/s", 1e3),
+        ("Mbit/s", 1e6),
+        ("Gbit/s", 1e9),
+        ("Tbit/s", 1e12),
+    ];
+    let scale = |unit: &str| SCALES.iter().find(|(name, _)| *name == unit).map(|(_, scale)| *scale);
+    let (mut sum, mut words) = (None, text.split([' ', '\n']).peekable());
+    while let Some(word) = words.next() {
+        let end = word.find(|c: char| !matches!(c, '0'..='9' | ',' | '.')).unwrap_or(word.len());
+        let (digits, unit) = word.split_at(end);
+        let Ok(number) = digits.replace(',', "").parse::<f64>() else { break };
+        let apart = words.next_if(|next| unit.is_empty() && scale(next).is_some());
+        let factor = match apart.unwrap_or(unit) {
+            "" => 1.0,
+            unit => scale(unit)?,
+        };
+        sum = Some(sum.unwrap_or(0.0) + number * factor);
+    }
+    sum
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_has_its_value() {
+        for (text, number) in [
+            ("1,234", 1234.0),
+            ("12.3 kB", 12_300.0),
+            ("1d 1h", 90_000.0),
+            ("1.050s", 1.05),
+            ("7ms", 0.007),
+            ("99.98000%", 99.98),
+            ("1.5 Mbit/s\n2 bit/s", 1_500_002.0),
+            ("64 of 128", 64.0),
+            ("3 bogon\n2 martian", 3.0),
+        ] {
+            assert!((value(text).unwrap() - number).abs() < 1e-9, "{text}: {:?}", value(text));
+        }
+        for text in ["", "-", "up", "10G-x", "vif1", "02:00:00:00:00:01", "lasts"] {
+            assert_eq!(value(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_moment_is_in_utc() {
+        assert_eq!(moment(1_795_000_000_123), "2026-11-18T11:06:40.123Z");
+    }
 
     #[test]
     fn numbers_are_readable() {

@@ -13,7 +13,9 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use serde::{Deserialize, Serialize};
 
 use super::CaptureError;
@@ -34,7 +36,7 @@ const BATCH: usize = 4_096;
 pub enum RoutesFrom {
     /// The running station's admin socket, which the configuration names.
     Live,
-    /// A file of rows of `stationctl --json show routes` and `show neighbors`, one array after another.
+    /// A file of answers of `stationctl --json show routes` and `show neighbors`, one after another.
     File(PathBuf),
 }
 
@@ -204,7 +206,7 @@ impl<P: Publish> Taken<'_, P> {
         self.known
     }
 
-    /// Reads a file: arrays, one after another, as `>>` puts them there.
+    /// Reads a file: answers, one after another, as `>>` puts them there.
     fn file(&mut self, path: &Path) -> Result<(), CaptureError> {
         let failed = |error| CaptureError::File { path: path.to_owned(), error };
         let mut reader = BufReader::new(File::open(path).map_err(failed)?);
@@ -215,9 +217,9 @@ impl<P: Publish> Taken<'_, P> {
             if reader.fill_buf().map_err(failed)?.is_empty() {
                 break;
             }
-            let mut array = serde_json::Deserializer::from_reader(&mut reader);
-            self.deserialize(&mut array).map_err(|error| CaptureError::Routes {
-                from: format!("{}, array {number}", path.display()),
+            let mut answer = serde_json::Deserializer::from_reader(&mut reader);
+            self.deserialize(&mut answer).map_err(|error| CaptureError::Routes {
+                from: format!("{}, answer {number}", path.display()),
                 why: error.to_string(),
             })?;
         }
@@ -261,12 +263,12 @@ fn hops<'a>(members: impl Iterator<Item = &'a Member>) -> Vec<Hop> {
     hops
 }
 
-/// One array of rows, each taken as soon as it is read: a full table is long.
+/// One answer; all but its rows is left aside.
 impl<'de, P: Publish> DeserializeSeed<'de> for &mut Taken<'_, P> {
     type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, array: D) -> Result<(), D::Error> {
-        array.deserialize_seq(self)
+    fn deserialize<D: Deserializer<'de>>(self, answer: D) -> Result<(), D::Error> {
+        answer.deserialize_map(self)
     }
 }
 
@@ -274,12 +276,44 @@ impl<'de, P: Publish> Visitor<'de> for &mut Taken<'_, P> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of rows of `stationctl --json show routes` and `show neighbors`")
+        f.write_str("an answer of `stationctl --json show routes` or `show neighbors`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut answer: A) -> Result<(), A::Error> {
+        let mut has_rows = false;
+        while let Some(name) = answer.next_key::<String>()? {
+            if name == "rows" {
+                answer.next_value_seed(Rows(&mut *self))?;
+                has_rows = true;
+            } else {
+                answer.next_value::<IgnoredAny>()?;
+            }
+        }
+        if has_rows { Ok(()) } else { Err(A::Error::missing_field("rows")) }
+    }
+}
+
+/// The rows of an answer, each taken as soon as it is read: a full table is long.
+struct Rows<'t, 'a, P: Publish>(&'t mut Taken<'a, P>);
+
+impl<'de, P: Publish> DeserializeSeed<'de> for Rows<'_, '_, P> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, rows: D) -> Result<(), D::Error> {
+        rows.deserialize_seq(self)
+    }
+}
+
+impl<'de, P: Publish> Visitor<'de> for Rows<'_, '_, P> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of rows of `stationctl --json show routes` or `show neighbors`")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<(), A::Error> {
         while let Some(row) = rows.next_element()? {
-            self.row(row);
+            self.0.row(row);
         }
         Ok(())
     }

@@ -263,7 +263,7 @@ fn drops(seen: &Seen, since: Since<'_>) -> Vec<Row> {
     let new = (!old.is_empty()).then_some(0);
     let rows = seen.drops.iter().map(|row| {
         let per_s = per_second(row.count, old.get(&key(row)).copied().or(new), seconds);
-        let time = crate::cli::stationctl::failover::moment(row.last_ms);
+        let time = crate::cli::stationctl::units::moment(row.last_ms);
         let time = time.split_once('T').map_or("", |(_, time)| time.trim_end_matches('Z'));
         Row {
             cells: vec![

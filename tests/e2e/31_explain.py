@@ -2,7 +2,6 @@
 of its own."""
 
 import contextlib
-import json
 import signal
 import subprocess
 

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
-use station::bird::Cause;
+use station::bird::{Cause, Withheld};
 use station::events::{CAPACITY, Kind, OF_ONE_VIF};
 use station::metrics::{self, Family, Per};
 use station::tables::{DropReason, PuntReason, SlowOutcome, TapEvent};
@@ -176,6 +176,14 @@ fn counters() -> String {
         "CAUSES OF REJECTED ROUTES",
         causes,
         Cause::ALL.iter().map(|c| (c.name(), c.help())),
+    );
+    let withheld =
+        "Why a route of the VRF is not advertised to a peer (`show bgp VIF routes withheld`).";
+    section(
+        &mut page,
+        "CAUSES OF WITHHELD ROUTES",
+        withheld,
+        Withheld::ALL.iter().map(|c| (c.name(), c.help())),
     );
     page.push_str(".Sh SEE ALSO\n.Xr stationctl 1 ,\n.Xr station-bgp 7 ,\n.Xr station-operations 7 ,\n.Xr stationd 8\n");
     page

@@ -246,6 +246,8 @@ pub enum BgpDirection {
     Received,
     /// To the peer.
     Advertised,
+    /// Nowhere: routes of the VRF that the peer is not told.
+    Withheld,
 }
 
 /// Which counters to show.

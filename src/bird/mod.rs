@@ -38,5 +38,5 @@ pub use process::{ProcessError, check};
 pub use progress::Following;
 pub use render::{Surroundings, render};
 pub use rendered::Rendered;
-pub use session::{Cause, Session, sessions};
+pub use session::{Cause, Session, Withheld, sessions};
 pub use show::Questions;

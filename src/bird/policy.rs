@@ -1,6 +1,6 @@
 //! What passes between a peer and its VRF: the filters of a session, in BIRD's language.
 //!
-//! Every route that is refused keeps the cause's number as its preference. A route that is accepted keeps in
+//! Every route that is refused or withheld keeps the cause's number as its preference. A route that is accepted keeps in
 //! `station_from` whose it is, which is what keeps the customers of a public VRF apart.
 
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use ipnet::IpNet;
 
-use super::session::Cause;
+use super::session::{Cause, Withheld};
 use crate::admin::protocol::Family;
 use crate::config::model::{AllowedPrefix, BgpConfig, Community};
 use crate::tables::PortRole;
@@ -84,16 +84,18 @@ pub(super) struct Place<'a> {
     pub known: &'a [Community],
 }
 
+/// A rule of a filter: what it refuses keeps the cause's number.
+fn refuse(out: &mut String, condition: &str, number: u32) {
+    let _ = writeln!(out, "  if {condition} then {{ preference = {number}; reject; }}");
+}
+
 /// `import filter`.
 pub(super) fn import(out: &mut String, session: &BgpConfig, place: &Place<'_>) {
     let (digit, shortest) = match place.family {
         Family::Ipv4 => ('4', SHORTEST4),
         Family::Ipv6 => ('6', SHORTEST6),
     };
-    let mut refuse = |condition: &str, cause: Cause| {
-        let number = cause as u32;
-        let _ = writeln!(out, "  if {condition} then {{ preference = {number}; reject; }}");
-    };
+    let mut refuse = |condition: &str, cause: Cause| refuse(out, condition, cause as u32);
     let peer_as = session.peer_as;
     refuse(&format!("bgp_path.len = 0 || bgp_path.first != {peer_as}"), Cause::FirstAs);
     refuse(&format!("bgp_path.len > {LONGEST_PATH}"), Cause::PathLength);
@@ -191,24 +193,21 @@ fn scrub(out: &mut String, local_as: u32, known: &[Community]) {
 
 /// `export filter`.
 pub(super) fn export(out: &mut String, session: &BgpConfig, place: &Place<'_>) {
-    let _ = writeln!(out, "  if source !~ [RTS_BGP, RTS_STATIC] then reject;");
+    let mut withhold = |condition: &str, cause: Withheld| refuse(out, condition, cause as u32);
+    withhold("source !~ [RTS_BGP, RTS_STATIC]", Withheld::NotRouted);
     if place.public && place.role == PortRole::Customer {
         // Customers of a public VRF reach the provider, never each other.
         let provider = owner(PortRole::Core);
-        let _ = writeln!(out, "  if station_from != {provider} then reject;");
+        withhold(&format!("station_from != {provider}"), Withheld::OtherCustomer);
     }
     if !session.suppress.is_empty() {
         let any: Vec<_> = session.suppress.iter().map(carries).collect();
-        let _ = writeln!(out, "  if {} then reject;", any.join(" || "));
+        withhold(&any.join(" || "), Withheld::Suppressed);
     }
     match session.export.as_deref() {
         None => {}
-        Some([]) => {
-            let _ = writeln!(out, "  reject;");
-        }
-        Some(export) => {
-            let _ = writeln!(out, "  if !(net ~ {}) then reject;", set(export));
-        }
+        Some([]) => withhold("true", Withheld::NotExported),
+        Some(export) => withhold(&format!("!(net ~ {})", set(export)), Withheld::NotExported),
     }
     for community in &session.tag {
         let _ = writeln!(out, "  {};", add(community));

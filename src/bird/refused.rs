@@ -58,6 +58,15 @@ pub(super) fn filtered(table: &str, protocol: &str) -> String {
     format!("show route filtered table '{table}' protocol '{protocol}'")
 }
 
+/// The question for the best routes of a table that their senders forbid to tell this session's peer (RFC 1997). BIRD obeys
+/// before it asks a filter, so it lists them among neither those that it exports nor those that a filter withholds.
+pub(super) fn forbidden(table: &str, protocol: &str) -> String {
+    // NO_EXPORT, NO_ADVERTISE, NO_EXPORT_SUBCONFED.
+    let any: Vec<_> = (1..=3).map(|n| format!("(65535, {}) ~ bgp_community", 65280 + n)).collect();
+    let from = format!("source = RTS_BGP && proto != \"{protocol}\"");
+    format!("show route table '{table}' primary where {from} && ({})", any.join(" || "))
+}
+
 /// Why a route was refused.
 pub(super) fn cause(route: &Route) -> &'static str {
     Cause::of(route.preference).map_or("unknown", Cause::name)

@@ -100,23 +100,31 @@ pub fn sessions(config: &Config) -> Vec<Session> {
 }
 
 macro_rules! causes {
-    ($($(#[$doc:meta])* $variant:ident = $number:literal, $name:literal, $help:literal;)+) => {
-        /// Why a route that a peer sent is not used.
+    ($(#[$about:meta])* $cause:ident {
+        $($variant:ident = $number:literal, $name:literal, $help:literal;)+
+    }) => {
+        $(#[$about])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Cause { $($(#[$doc])* #[doc = $help] $variant = $number),+ }
+        pub enum $cause { $(#[doc = $help] $variant = $number),+ }
 
-        impl Cause {
+        impl $cause {
             /// All causes.
-            pub const ALL: &'static [Cause] = &[$(Cause::$variant),+];
+            pub const ALL: &'static [$cause] = &[$($cause::$variant),+];
 
             /// The name that operators see.
             pub const fn name(self) -> &'static str {
-                match self { $(Cause::$variant => $name),+ }
+                match self { $($cause::$variant => $name),+ }
             }
 
             /// What it means.
             pub const fn help(self) -> &'static str {
-                match self { $(Cause::$variant => $help),+ }
+                match self { $($cause::$variant => $help),+ }
+            }
+
+            /// The cause with this number: the station's filters leave it as the preference of a route, because BIRD
+            /// shows that without a route's attributes, which may be long.
+            fn numbered(preference: u32) -> Option<$cause> {
+                $cause::ALL.iter().find(|cause| **cause as u32 == preference).copied()
             }
         }
     };
@@ -124,29 +132,49 @@ macro_rules! causes {
 
 // The numbers stand in routes that BIRD holds.
 causes! {
-    FirstAs = 1, "first_as", "The AS path does not begin with the peer's AS.";
-    PathLength = 2, "path_length", "The AS path is longer than 64.";
-    Martian = 3, "martian", "No host may have these addresses (of class E: but for what `import` names).";
-    DefaultRoute = 4, "default_route", "A default route, or one almost as short (below /8, IPv6 /16), that `import` does not name.";
-    Bogon = 5, "bogon", "A special-purpose prefix that `import` does not name.";
-    OwnPrefix = 6, "own_prefix", "A prefix of the station itself, or one within it; on a public VIF also within a static prefix of the provider that `import` does not name.";
-    TooSpecific = 7, "too_specific", "More specific than `import` allows.";
-    NotAllowed = 8, "not_allowed", "Not in `import`.";
-    NextHop = 9, "next_hop", "The next hop is not the peer itself.";
-    MaxPrefixes = 10, "max_prefixes", "Beyond the session's `max_prefixes`.";
+    /// Why a route that a peer sent is not used.
+    Cause {
+        FirstAs = 1, "first_as", "The AS path does not begin with the peer's AS.";
+        PathLength = 2, "path_length", "The AS path is longer than 64.";
+        Martian = 3, "martian", "No host may have these addresses (of class E: but for what `import` names).";
+        DefaultRoute = 4, "default_route", "A default route, or one almost as short (below /8, IPv6 /16), that `import` does not name.";
+        Bogon = 5, "bogon", "A special-purpose prefix that `import` does not name.";
+        OwnPrefix = 6, "own_prefix", "A prefix of the station itself, or one within it; on a public VIF also within a static prefix of the provider that `import` does not name.";
+        TooSpecific = 7, "too_specific", "More specific than `import` allows.";
+        NotAllowed = 8, "not_allowed", "Not in `import`.";
+        NextHop = 9, "next_hop", "The next hop is not the peer itself.";
+        MaxPrefixes = 10, "max_prefixes", "Beyond the session's `max_prefixes`.";
+    }
+}
+
+causes! {
+    /// Why a route of the VRF is withheld from a peer.
+    Withheld {
+        NotRouted = 41, "not_routed", "Neither learned by BGP nor a static route: a subnet of the station itself.";
+        OtherCustomer = 42, "other_customer", "Another customer's, in a public VRF: customers reach the provider, never each other.";
+        Suppressed = 43, "suppressed", "It carries a community that `suppress` names.";
+        NotExported = 44, "not_exported", "Not in `export`.";
+        WellKnown = 45, "no_export", "Whoever sent it forbids it by NO_EXPORT, NO_ADVERTISE or NO_EXPORT_SUBCONFED (RFC 1997).";
+    }
 }
 
 /// The preference that BIRD gives to routes of BGP, also to those that a limit refuses.
 const BGP_PREFERENCE: u32 = 100;
 
 impl Cause {
-    /// The cause for which a route with this preference was refused: the station's filters leave the
-    /// cause's number there, because BIRD shows it without a route's attributes, which may be long.
+    /// The cause for which a route with this preference was refused.
     pub(super) fn of(preference: u32) -> Option<Cause> {
         if preference == BGP_PREFERENCE {
             return Some(Cause::MaxPrefixes);
         }
-        Cause::ALL.iter().find(|cause| **cause as u32 == preference).copied()
+        Cause::numbered(preference)
+    }
+}
+
+impl Withheld {
+    /// The cause for which a route with this preference is withheld; without a number of ours its sender forbids it.
+    pub(super) fn of(preference: u32) -> Withheld {
+        Withheld::numbered(preference).unwrap_or(Withheld::WellKnown)
     }
 }
 

@@ -10,7 +10,7 @@ use super::client::{Client, ClientError};
 use super::parse::{self, BfdState, Route, Routes};
 use super::process::Place;
 use super::refused::{self, Counts};
-use super::session::Session;
+use super::session::{Session, Withheld};
 use crate::admin::protocol::BgpDirection;
 use crate::admin::rows::{BgpRouteRow, BgpRow};
 
@@ -218,26 +218,26 @@ fn route_rows(
         .into_iter()
         .flat_map(|session| {
             let (table, name) = (session.table(), session.protocol.clone());
-            match direction {
+            let of = |refused| move |question| (refused, question);
+            let questions = match direction {
                 BgpDirection::Received => vec![
-                    (
-                        session.clone(),
-                        format!("show route table '{table}' protocol '{name}' all"),
-                        false,
-                    ),
-                    (session.clone(), format!("{} all", refused::filtered(&table, &name)), true),
+                    of(false)(format!("show route table '{table}' protocol '{name}' all")),
+                    of(true)(format!("{} all", refused::filtered(&table, &name))),
                 ],
                 BgpDirection::Advertised => {
-                    vec![(
-                        session,
-                        format!("show route table '{table}' export '{name}' all"),
-                        false,
-                    )]
+                    vec![of(false)(format!("show route table '{table}' export '{name}' all"))]
                 }
-            }
+                BgpDirection::Withheld => vec![
+                    of(true)(format!("show route table '{table}' noexport '{name}' all")),
+                    of(true)(format!("{} all", refused::forbidden(&table, &name))),
+                ],
+            };
+            questions
+                .into_iter()
+                .map(move |(refused, question)| (session.clone(), question, refused))
         })
         .collect();
-    let mut questions = questions.into_iter();
+    let mut questions = questions.into_iter().peekable();
     let mut asked: Option<(Session, bool, Routes)> = None;
     std::iter::from_fn(move || {
         let _held = &slot;
@@ -252,8 +252,12 @@ fn route_rows(
             let (route, more) = match client.answer() {
                 Ok(Some((code, line))) => (routes.line(code, &line), true),
                 Ok(None) => (routes.end(), false),
-                // Nothing is advertised by a session that is down.
-                Err(ClientError::Refused(_)) => (None, false),
+                // Nothing is advertised by a session that is down, and nothing withheld.
+                Err(ClientError::Refused(_)) => {
+                    let of_same = |next: &(Session, _, _)| next.0.protocol == session.protocol;
+                    while questions.next_if(of_same).is_some() {}
+                    (None, false)
+                }
                 Err(_) => return None,
             };
             let row = route.and_then(|route| route_row(session, *refused, direction, route));
@@ -279,12 +283,18 @@ fn route_row(
         prefix: route.prefix?,
         state: match (direction, refused, route.best) {
             (BgpDirection::Advertised, ..) => "advertised",
-            (_, true, _) => "rejected",
-            (_, _, true) => "best",
-            (_, _, false) => "accepted",
+            (BgpDirection::Withheld, ..) => "withheld",
+            (BgpDirection::Received, true, _) => "rejected",
+            (BgpDirection::Received, _, true) => "best",
+            (BgpDirection::Received, _, false) => "accepted",
         }
         .into(),
-        cause: refused.then(|| refused::cause(&route).to_owned()),
+        cause: match direction {
+            BgpDirection::Received => refused.then(|| refused::cause(&route)),
+            BgpDirection::Advertised => None,
+            BgpDirection::Withheld => Some(Withheld::of(route.preference).name()),
+        }
+        .map(str::to_owned),
         as_path: route.as_path,
         origin: if route.origin.is_empty() { "igp".into() } else { route.origin },
         next_hop: route.next_hop,

@@ -255,6 +255,89 @@ action = "blackhole"
     });
 }
 
+/// What a VRF has and a peer is not told; the peer's own routes are no news to it.
+#[test]
+#[ignore = "needs root and BIRD"]
+fn what_is_withheld_says_why() {
+    let text = r#"
+[[port]]
+name = "p"
+interface = "p"
+role = "customer"
+[[vrf]]
+name = "pub"
+kind = "public"
+[[vif]]
+name = "a"
+port = "p"
+vlan = 1
+kind = "public"
+vrf = "pub"
+addresses = ["192.0.2.1/30"]
+[[vif.bgp]]
+peer = "192.0.2.2"
+peer_as = 65001
+local_as = 64512
+import = ["8.0.0.0/8"]
+export = ["203.0.113.0/24"]
+[[vif]]
+name = "b"
+port = "p"
+vlan = 2
+kind = "public"
+vrf = "pub"
+addresses = ["192.0.2.5/30"]
+[[vif.bgp]]
+peer = "192.0.2.6"
+peer_as = 65001
+local_as = 64512
+import = ["9.0.0.0/8 le 16"]
+[[route]]
+vrf = "pub"
+prefix = "203.0.113.0/24"
+action = "blackhole"
+[[route]]
+vrf = "pub"
+prefix = "198.51.100.0/24"
+action = "blackhole"
+"#;
+    let wire = Wire::new(crate::config(text));
+    let customer = |vlan, address: &str, station: &str, prefixes: &[&str]| Router {
+        address: address.parse().unwrap(),
+        station: station.parse().unwrap(),
+        ..router(vlan, prefixes)
+    };
+    let forbidden = "9.2.0.0/16 { bgp_community.add((65535, 65281)); }";
+    wire.routers(&[
+        customer(1, "192.0.2.2", "192.0.2.1", &["8.0.0.0/8"]),
+        customer(2, "192.0.2.6", "192.0.2.5", &["9.1.0.0/16", forbidden]),
+    ]);
+    wire.wait_established(2);
+    let withheld = |vif| {
+        let rows = wire.routes(vif, BgpDirection::Withheld).into_iter();
+        let mut rows: Vec<_> = rows
+            .map(|row| {
+                assert_eq!(row.state, "withheld");
+                (row.prefix.to_string(), row.cause.unwrap())
+            })
+            .collect();
+        rows.sort_unstable();
+        rows
+    };
+    let all = |rows: &[(&str, &str)]| -> Vec<(String, String)> {
+        rows.iter().map(|&(net, cause)| (net.to_owned(), cause.to_owned())).collect()
+    };
+    becomes(
+        || withheld("a"),
+        all(&[
+            ("198.51.100.0/24", "not_exported"),
+            ("9.1.0.0/16", "other_customer"),
+            ("9.2.0.0/16", "no_export"),
+        ]),
+    );
+    becomes(|| withheld("b"), all(&[("8.0.0.0/8", "other_customer")]));
+}
+
 /// Two peers of one VRF: the best next hop in one table, all of them in the other.
 #[test]
 #[ignore = "needs root and BIRD"]

@@ -102,7 +102,11 @@ fn customers_of_a_public_vrf_learn_only_what_is_the_providers() {
     let text = render(CONFIG);
     let guarded = |name: &str| {
         let block = protocol(&text, &format!("protocol bgp '{name}'"));
-        block.split("export filter").nth(1).unwrap().contains("if station_from != 2 then reject;")
+        block
+            .split("export filter")
+            .nth(1)
+            .unwrap()
+            .contains("if station_from != 2 then { preference = 42; reject; }")
     };
     assert!(guarded("b.v0.300.192.0.2.2") && guarded("b.v0.301.192.0.2.6"));
     assert!(!guarded("b.v0.100.169.254.0.2") && !guarded("b.v1.1100.7.10.255.1.2"));

@@ -30,7 +30,7 @@ pub struct Router {
     pub asn: u32,
     pub passive: bool,
     pub bfd: bool,
-    /// What it announces.
+    /// What it announces: a prefix, and behind a blank what BIRD's language gives it.
     pub prefixes: Vec<String>,
 }
 
@@ -183,8 +183,11 @@ impl Wire {
             let Router { vlan, address, station, asn, passive, bfd, prefixes } = router;
             let (family, host) = if address.is_ipv4() { ("ipv4", 32) } else { ("ipv6", 128) };
             let id = format!("{vlan}{}", &family[2..]);
-            let routes: String =
-                prefixes.iter().map(|net| format!("route {net} blackhole;")).collect();
+            let route = |text: &String| {
+                let (net, attributes) = text.split_once(' ').unwrap_or((text, ""));
+                format!("route {net} blackhole {attributes};")
+            };
+            let routes: String = prefixes.iter().map(route).collect();
             let [passive, bfd] = [passive, bfd].map(|&on| if on { "on" } else { "off" });
             write!(
                 text,

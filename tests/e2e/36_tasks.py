@@ -23,12 +23,19 @@ SESSION = f"""customer = "Acme Ltd"
 peer = "{PEER}"
 peer_as = 65001
 local_as = 64512
+export = ["10.2.0.0/16"]
+"""
+ROUTE = """
+[[route]]
+vrf = "vpc-a"
+prefix = "10.77.0.0/16"
+action = "blackhole"
 """
 UNDO = contextlib.ExitStack()
 
 
 def begin():
-    case.fresh(replaced(case.lab_config(), (VIF, f"{VIF}\n{SESSION}")))
+    case.fresh(replaced(case.lab_config(), (VIF, f"{VIF}\n{SESSION}")) + ROUTE)
     UNDO.enter_context(peers.Router("a", 65001, {4: ["10.99.0.0/16", "0.0.0.0/0"]}))
     wait_until(lambda: peers.established("a"), 60, "a's session")
 
@@ -154,7 +161,7 @@ CHECKS = {
     "Whether the customer's router answers": shows(r"3 received"),
     "A session does not come up": wrong_as,
     "Routes of a customer are not taken": shows(r"0\.0\.0\.0/0 .* default_route"),
-    "A customer does not get a route": shows(r"10\.2\.0\.0/16 "),
+    "A customer does not get a route": shows(r"10\.2\.0\.0/16 [\s\S]*10\.77\.0\.0/16 .*not_exported"),
     "The largest talker": with_traffic(r"OVER .*\n(a|vpc-a) "),
     "A port is full": with_traffic(r"ON THE WIRE[\s\S]*cust0"),
     "A link is up, but frames are lost": shows(r"cust0 [\s\S]*speed +10\.0 Gbit/s"),

@@ -250,12 +250,13 @@ pub(super) enum Show {
     Bgp {
         /// Only those of this VIF
         vif: Option<String>,
-        /// `routes`: the routes instead, each with its attributes and, where it was rejected, why
+        /// `routes`: the routes instead, each with its attributes and, where it was rejected or is withheld, why
         #[arg(value_parser = ["routes"], requires = "direction", value_name = "routes")]
         what: Option<String>,
-        /// From or to the VIF's peers
+        /// From or to the VIF's peers; or withheld from them, though the VRF has these routes
         #[arg(value_parser = words(&[
             ("received", BgpDirection::Received), ("advertised", BgpDirection::Advertised),
+            ("withheld", BgpDirection::Withheld),
         ]))]
         direction: Option<BgpDirection>,
         #[command(flatten)]

@@ -174,7 +174,10 @@ def test_nothing_else_reaches_the_kernel():
             expect(seen.it.slow("a")["to_kernel"], 0, name)
             expect(seen.it.unbalanced(), [], f"books: {name}")
             if outcome:
-                expect(seen.it.slow("a")[outcome], 3, f"{outcome}: {name}")
+                # The host and the router ask for each other's MAC now and then.
+                others = sum(seen.it.vifs["a"][f"punt {kind}"] for kind in ("arp", "neighbor_discovery"))
+                got = seen.it.slow("a")[outcome]
+                require(3 <= got <= 3 + others, f"{outcome}: {name}: got {got}, expected 3, and {others} of ARP or ND")
 
 
 def test_the_kernel_cannot_leak():

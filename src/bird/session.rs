@@ -151,7 +151,7 @@ causes! {
     /// Why a route of the VRF is withheld from a peer.
     Withheld {
         NotRouted = 41, "not_routed", "Neither learned by BGP nor a static route: a subnet of the station itself.";
-        OtherCustomer = 42, "other_customer", "Another customer's, in a public VRF: customers reach the provider, never each other.";
+        OtherCustomer = 42, "other_customer", "Of customers, in a public VRF: another's, or a subnet between one and the station. They reach the provider, never each other.";
         Suppressed = 43, "suppressed", "It carries a community that `suppress` names.";
         NotExported = 44, "not_exported", "Not in `export`.";
         WellKnown = 45, "no_export", "Whoever sent it forbids it by NO_EXPORT, NO_ADVERTISE or NO_EXPORT_SUBCONFED (RFC 1997).";

@@ -292,6 +292,7 @@ peer = "192.0.2.6"
 peer_as = 65001
 local_as = 64512
 import = ["9.0.0.0/8 le 16"]
+export = ["203.0.113.0/24", "198.51.100.0/24"]
 [[route]]
 vrf = "pub"
 prefix = "203.0.113.0/24"
@@ -327,15 +328,25 @@ action = "blackhole"
     let all = |rows: &[(&str, &str)]| -> Vec<(String, String)> {
         rows.iter().map(|&(net, cause)| (net.to_owned(), cause.to_owned())).collect()
     };
+    // Sorted as texts.
     becomes(
         || withheld("a"),
         all(&[
+            ("192.0.2.0/30", "other_customer"),
+            ("192.0.2.4/30", "other_customer"),
             ("198.51.100.0/24", "not_exported"),
             ("9.1.0.0/16", "other_customer"),
             ("9.2.0.0/16", "no_export"),
         ]),
     );
-    becomes(|| withheld("b"), all(&[("8.0.0.0/8", "other_customer")]));
+    becomes(
+        || withheld("b"),
+        all(&[
+            ("192.0.2.0/30", "other_customer"),
+            ("192.0.2.4/30", "other_customer"),
+            ("8.0.0.0/8", "other_customer"),
+        ]),
+    );
 }
 
 /// Two peers of one VRF: the best next hop in one table, all of them in the other.

@@ -78,20 +78,16 @@ impl Bird {
     }
 
     /// Has BIRD run this, or, with `None`, not run. Returns at once. `change`: the number of the configuration
-    /// that has it run another thing than before.
+    /// that has it run another thing than before; who waits until it does so is given that to wait for.
     pub fn apply(
         &self,
         rendered: Option<Rendered>,
         config: &crate::config::model::Config,
         change: Option<u64>,
-    ) {
+    ) -> Option<Following> {
         let number = change.map(|configuration| self.progress.order(configuration));
         drop(self.orders.send(Order::Apply { rendered, peers: Peers::of(config), number }));
-    }
-
-    /// What BIRD was told last, for whoever waits until it does so.
-    pub fn following(&self) -> Following {
-        self.progress.following()
+        number.map(|number| self.progress.following(number))
     }
 
     /// These ports, and no others, have no link: what only they lead to is not advertised. Returns at once.

@@ -102,13 +102,13 @@ impl Progress {
         self.0.changed.notify_all();
     }
 
-    /// The last order, for whoever waits for it.
-    pub fn following(&self) -> Following {
-        Following { number: self.state().ordered, progress: self.clone() }
+    /// An order, for whoever waits for it.
+    pub fn following(&self, number: u64) -> Following {
+        Following { number, progress: self.clone() }
     }
 }
 
-/// What BIRD was told last, at some time.
+/// What BIRD was told at some time.
 pub struct Following {
     progress: Progress,
     number: u64,
@@ -165,9 +165,9 @@ mod tests {
     #[test]
     fn an_order_is_pending_until_it_is_followed() {
         let (progress, report) = (Progress::default(), Reporter::nowhere());
-        assert_eq!(stand(&progress.following()).0, RoutingState::Followed, "nothing was ordered");
+        assert_eq!(stand(&progress.following(0)).0, RoutingState::Followed, "nothing was ordered");
         let first = progress.order(7);
-        let waits = progress.following();
+        let waits = progress.following(first);
         assert_eq!(stand(&waits), (RoutingState::Pending, QUEUED.into()));
         progress.doing(first, "it reads");
         assert_eq!(stand(&waits), (RoutingState::Pending, "it reads".into()));
@@ -180,10 +180,10 @@ mod tests {
     fn a_later_order_that_is_followed_is_the_earlier_one_too() {
         let (progress, report) = (Progress::default(), Reporter::nowhere());
         let first = progress.order(1);
-        let waits = progress.following();
+        let waits = progress.following(first);
         progress.doing(first, "first");
         let second = progress.order(2);
-        let later = progress.following();
+        let later = progress.following(second);
         assert_eq!(
             stand(&later),
             (RoutingState::Pending, QUEUED.into()),
@@ -205,7 +205,7 @@ mod tests {
     fn a_verdict_ends_the_wait_and_a_failure_does_not() {
         let (progress, report) = (Progress::default(), Reporter::nowhere());
         let number = progress.order(1);
-        let waits = progress.following();
+        let waits = progress.following(number);
         progress.doing(number, "it reads");
         progress.failed(number, "BIRD has died", None);
         assert_eq!(
@@ -238,7 +238,7 @@ mod tests {
     fn who_waits_is_woken() {
         let (progress, report) = (Progress::default(), Reporter::nowhere());
         let number = progress.order(1);
-        let waits = progress.following();
+        let waits = progress.following(number);
         let waiting = std::thread::spawn(move || waits.wait(Duration::from_secs(60)));
         progress.followed(number, 0, &report);
         let routing = waiting.join().unwrap();

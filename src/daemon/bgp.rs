@@ -12,7 +12,7 @@ use super::consent;
 use super::control_thread::Control;
 use crate::admin::answer::Answer;
 use crate::admin::protocol::{BgpDirection, ErrorKind, Refusal};
-use crate::bird::{self, ClientError, ProcessError, Rendered, Session, Surroundings};
+use crate::bird::{self, ClientError, Following, ProcessError, Rendered, Session, Surroundings};
 use crate::config::model::{Config, StationConfig};
 use crate::control::CommitError;
 use crate::tables::VrfId;
@@ -56,15 +56,17 @@ pub(super) fn prepare(
 }
 
 impl Control {
-    /// Gives BIRD what it is to run.
-    pub(super) fn apply_bgp(&mut self, rendered: Option<Rendered>) {
+    /// Gives BIRD what it is to run. Where that is another thing than before, it is to follow.
+    pub(super) fn apply_bgp(&mut self, rendered: Option<Rendered>) -> Option<Following> {
         self.refresh_bgp();
         let changes = rendered != self.bgp;
-        if changes || rendered.is_none() {
-            let change = changes.then_some(self.configuration);
-            self.bird.apply(rendered.clone(), self.config(), change);
-            self.bgp = rendered;
+        if !changes && rendered.is_some() {
+            return None;
         }
+        let change = changes.then_some(self.configuration);
+        let following = self.bird.apply(rendered.clone(), self.config(), change);
+        self.bgp = rendered;
+        following
     }
 
     /// A port came or went: what only it leads to is advertised, or no longer.

@@ -194,13 +194,12 @@ impl Changes {
             number.iter().for_each(|&number| self.book.discard(number));
         })?;
         let committed = number.unwrap_or(back_to);
-        let routed = next.routed;
         let done = self.commit(next, draft.text, committed);
         self.settle_file(written, done.is_ok(), draft.displaced.then_some(committed));
         match (number, &done) {
             (None, _) => {}
             (Some(number), Err(_)) => self.book.discard(number),
-            (Some(number), Ok(())) => {
+            (Some(number), Ok(_)) => {
                 self.report.tell(made.event(number, result.changes.len() as u64));
                 let back_to = result.until_ms.map(|_| back_to);
                 self.book.keep(number, kept, back_to);
@@ -213,11 +212,7 @@ impl Changes {
                 });
             }
         }
-        done?;
-        let following = match routed {
-            true => Some(self.ask(|control| control.bird.following())?),
-            false => None,
-        };
+        let following = done?;
         Ok((self.numbered(result)?, following))
     }
 
@@ -292,19 +287,22 @@ impl Changes {
         })?;
         let candidate = base.compile(next.clone(), &facts).map_err(|error| refusal(&error))?;
         let vrfs = candidate.vrf_ids();
-        let running = bird;
-        let bird = bgp::prepare(&next, &vrfs, running.as_ref()).map_err(|error| refusal(&error))?;
-        let routed = bird != running;
-        Ok(Checked { config: next, diff, vrfs, bird, routed })
+        let bird = bgp::prepare(&next, &vrfs, bird.as_ref()).map_err(|error| refusal(&error))?;
+        Ok(Checked { config: next, diff, vrfs, bird })
     }
 
     /// Has the control thread commit what was checked.
-    fn commit(&self, next: Checked, text: String, number: u64) -> Result<(), Refusal> {
+    fn commit(
+        &self,
+        next: Checked,
+        text: String,
+        number: u64,
+    ) -> Result<Option<Following>, Refusal> {
         let text: Arc<str> = text.into();
         for _ in 0..ATTEMPTS {
             match self.try_commit(&next, &text, number) {
                 Err(CommitError::Stale) => {}
-                result => return result.map(drop).map_err(|error| refusal(&error)),
+                result => return result.map_err(|error| refusal(&error)),
             }
         }
         Err(refusal(&CommitError::Stale))
@@ -315,7 +313,7 @@ impl Changes {
         next: &Checked,
         text: &Arc<str>,
         number: u64,
-    ) -> Result<Diff, CommitError> {
+    ) -> Result<Option<Following>, CommitError> {
         let stopped = || CommitError::Routing(stopping().message);
         let opened = self
             .desk
@@ -361,8 +359,6 @@ struct Checked {
     /// The ids of its VRFs that BIRD's configuration was made for.
     vrfs: std::collections::HashMap<Arc<str>, crate::tables::VrfId>,
     bird: Option<crate::bird::Rendered>,
-    /// That is another thing than BIRD was told before.
-    routed: bool,
 }
 
 /// Makes all counters count from zero.

@@ -29,8 +29,7 @@ use super::{
 use crate::admin::protocol::Request;
 use crate::admin::rows::ChangeResult;
 use crate::admin::server::{Call, Reply};
-use crate::bird::{Bird, Rendered};
-use crate::config::Diff;
+use crate::bird::{Bird, Following, Rendered};
 use crate::config::model::Config;
 use crate::control::{Candidate, CommitError, Engine, PortFacts};
 use crate::events::{self, Reporter};
@@ -113,7 +112,7 @@ pub(super) struct Prepared {
     pub text: Arc<str>,
     pub number: u64,
     pub bird: Option<Rendered>,
-    pub reply: Sender<Result<Diff, CommitError>>,
+    pub reply: Sender<Result<Option<Following>, CommitError>>,
     /// Since its base neither neighbors nor routes have changed.
     pub pause: Pause,
 }
@@ -124,7 +123,7 @@ pub(super) struct Change {
     text: Arc<str>,
     number: u64,
     bird: Option<Rendered>,
-    reply: Sender<Result<Diff, CommitError>>,
+    reply: Sender<Result<Option<Following>, CommitError>>,
 }
 
 /// Whether the tables need not change but perhaps for the link.
@@ -213,23 +212,24 @@ impl Control {
             Err(error) => Err(error),
         };
         if let Some(Change { config, text, number, bird, reply }) = self.change.take() {
-            if let Ok(diff) = &done {
+            let done = done.map(|diff| {
                 (self.text, self.configuration) = (text, number);
-                self.committed(config, bird);
+                let following = self.committed(config, bird);
                 let generation = self.engine.tables().generation;
                 info!(configuration = number, generation, changes = diff.changes.len(), "commit");
-            }
+                following
+            });
             drop(reply.send(done));
         }
         true
     }
 
-    /// Everything else follows a configuration that was committed.
-    fn committed(&mut self, config: Arc<Config>, bird: Option<Rendered>) {
+    /// Everything else follows a configuration that was committed; BIRD, where there is something to follow, later.
+    fn committed(&mut self, config: Arc<Config>, bird: Option<Rendered>) -> Option<Following> {
         self.applied = self.datapath.facts();
         self.config = config;
         self.stream.configure(&self.config.events);
-        self.apply_bgp(bird);
+        let following = self.apply_bgp(bird);
         self.counters.adopt(self.engine.tables());
         for (vif, mtu, limit) in self.engine.misfits() {
             warn!(%vif, mtu, limit, "the VIF is down: its MTU no longer fits its port's interface");
@@ -237,6 +237,7 @@ impl Control {
         // There may be next hops to resolve.
         self.datapath.slow.look();
         self.work.extend([Work::Taps, Work::Configuration]);
+        following
     }
 
     /// Does one piece of what need not be done at once.

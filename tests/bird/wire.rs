@@ -137,9 +137,9 @@ impl Wire {
     pub fn apply_in(&mut self, config: Config, directory: &Path) -> Following {
         let rendered = render_with(&config, directory);
         let bird = self.bird.as_ref().unwrap();
-        bird.apply(rendered, &config, Some(1));
+        let following = bird.apply(rendered, &config, Some(1));
         self.config = config;
-        bird.following()
+        following.unwrap()
     }
 
     /// What the station says where a port's link came or went.

@@ -226,12 +226,7 @@ mod tests {
     }
 
     fn hardware(_: &str) -> Hardware {
-        Hardware {
-            driver: Some("ixgbe".into()),
-            speed_mbps: Some(10_000),
-            queues: Some(4),
-            ..Hardware::default()
-        }
+        Hardware { driver: Some("ixgbe".into()), speed_mbps: Some(10_000), queues: Some(4) }
     }
 
     #[test]

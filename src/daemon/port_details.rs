@@ -17,7 +17,7 @@ use crate::admin::answer::Answer;
 use crate::admin::rows::{FecInfo, PortDetailRow};
 use crate::netlink::{Ethtool, Fec, LinkCounts, link_counts};
 use crate::optics::{self, HALF, Page};
-use crate::port::af_xdp::Hardware;
+use crate::port::af_xdp::Driver;
 
 /// Between two readings for metrics.
 const PERIOD: Duration = Duration::from_secs(15);
@@ -164,7 +164,7 @@ fn read_one(ethtool: &io::Result<Ethtool>, interface: &str) -> PortDetailRow {
             return PortDetailRow { notes, ..PortDetailRow::default() };
         }
     };
-    let Hardware { driver, firmware, bus, .. } = Hardware::of(interface);
+    let Driver { name: driver, firmware, bus } = Driver::of(interface);
     let mut row = PortDetailRow {
         carrier_ups: counts.carrier_ups.map(u64::from),
         carrier_downs: counts.carrier_downs.map(u64::from),

@@ -8,10 +8,6 @@ use super::nic::queue_count;
 pub struct Hardware {
     /// The driver's name.
     pub driver: Option<String>,
-    /// Version of the NIC's firmware.
-    pub firmware: Option<String>,
-    /// Where the NIC is: `0000:01:00.0`.
-    pub bus: Option<String>,
     /// The speed of the link, Mbit/s; without a link there is none.
     pub speed_mbps: Option<u32>,
     /// Queues that it receives on now.
@@ -23,17 +19,37 @@ impl Hardware {
     pub fn of(interface: &str) -> Hardware {
         let ethtool = Ethtool::new(interface).ok();
         let ethtool = ethtool.as_ref();
-        let said = ethtool.and_then(|ethtool| ethtool.driver().ok()).unwrap_or_default();
-        // What a driver does not know is empty, or a word for that.
-        let [driver, firmware, bus] =
-            said.map(|text| Some(text).filter(|text| !matches!(&**text, "" | "N/A" | "n/a")));
         Hardware {
-            driver,
-            firmware,
-            bus,
+            driver: Driver::said(ethtool).name,
             speed_mbps: ethtool.and_then(|ethtool| ethtool.speed_mbps().ok().flatten()),
             queues: queue_count(interface).ok(),
         }
+    }
+}
+
+/// Who drives an interface. What the driver does not say is not there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Driver {
+    /// The driver's name.
+    pub name: Option<String>,
+    /// Version of the NIC's firmware.
+    pub firmware: Option<String>,
+    /// Where the NIC is: `0000:01:00.0`.
+    pub bus: Option<String>,
+}
+
+impl Driver {
+    /// That of this interface.
+    pub fn of(interface: &str) -> Driver {
+        Driver::said(Ethtool::new(interface).ok().as_ref())
+    }
+
+    fn said(ethtool: Option<&Ethtool>) -> Driver {
+        let said = ethtool.and_then(|ethtool| ethtool.driver().ok()).unwrap_or_default();
+        // What it does not know is empty, or a word for that.
+        let [name, firmware, bus] =
+            said.map(|text| Some(text).filter(|text| !matches!(&**text, "" | "N/A" | "n/a")));
+        Driver { name, firmware, bus }
     }
 }
 

@@ -27,7 +27,7 @@ pub use attachment::{AttachMode, Attached, detach};
 pub use audit::{Audit, AuditError, audit};
 pub use bpffs::{BpffsError, Claim, claim};
 pub use error::{XdpError, XskError};
-pub use hardware::Hardware;
+pub use hardware::{Driver, Hardware};
 pub use nic::{Nic, NicError, frame_size_for_mtu, link_of, queue_count};
 pub use port::{SocketOptions, XskPort, ZeroCopy, frames_for_ring};
 pub use privilege::{PrivilegeError, check_privileges};

@@ -218,18 +218,17 @@ fn route_rows(
         .into_iter()
         .flat_map(|session| {
             let (table, name) = (session.table(), session.protocol.clone());
-            let of = |refused| move |question| (refused, question);
             let questions = match direction {
                 BgpDirection::Received => vec![
-                    of(false)(format!("show route table '{table}' protocol '{name}' all")),
-                    of(true)(format!("{} all", refused::filtered(&table, &name))),
+                    (false, format!("show route table '{table}' protocol '{name}' all")),
+                    (true, format!("{} all", refused::filtered(&table, &name))),
                 ],
                 BgpDirection::Advertised => {
-                    vec![of(false)(format!("show route table '{table}' export '{name}' all"))]
+                    vec![(false, format!("show route table '{table}' export '{name}' all"))]
                 }
                 BgpDirection::Withheld => vec![
-                    of(true)(format!("show route table '{table}' noexport '{name}' all")),
-                    of(true)(format!("{} all", refused::forbidden(&table, &name))),
+                    (true, format!("show route table '{table}' noexport '{name}' all")),
+                    (true, format!("{} all", refused::forbidden(&table, &name))),
                 ],
             };
             questions

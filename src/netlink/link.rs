@@ -88,9 +88,7 @@ pub fn links() -> io::Result<Vec<Link>> {
 /// # Errors
 /// The kernel's.
 pub fn link_named(name: &str) -> io::Result<Option<Link>> {
-    let mut terminated = name.as_bytes().to_vec();
-    terminated.push(0);
-    match get().with(IFLA_IFNAME, &terminated).get(present) {
+    match named(get(), name).get(present) {
         Ok(link) => Ok(link),
         // ERANGE: a name that is longer than any interface's.
         Err(e) if matches!(e.raw_os_error(), Some(libc::ENODEV | libc::ERANGE)) => Ok(None),
@@ -104,9 +102,13 @@ pub(super) fn get() -> Request {
     Request::new(RTM_GETLINK, 0, &[0; 16]).with(IFLA_EXT_MASK, &mask)
 }
 
-/// RTM_GETLINK of the interface of this name, with its statistics.
+/// The same for the interface of this name, with its statistics.
 pub(super) fn get_named(name: &str) -> Request {
-    Request::new(RTM_GETLINK, 0, &[0; 16]).with(IFLA_IFNAME, &[name.as_bytes(), &[0]].concat())
+    named(Request::new(RTM_GETLINK, 0, &[0; 16]), name)
+}
+
+fn named(request: Request, name: &str) -> Request {
+    request.with(IFLA_IFNAME, &[name.as_bytes(), &[0]].concat())
 }
 
 /// The interface of an answer.

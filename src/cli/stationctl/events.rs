@@ -9,7 +9,7 @@ use clap::builder::PossibleValuesParser;
 use super::Failure;
 use super::args::Args;
 use super::capture::end_by_signals;
-use super::filter::{Customer, Subject};
+use super::filter::{Group, Subject};
 use super::period::{Month, ago, moment as moment_of, month};
 use super::units::moment;
 use crate::admin::client::Client;
@@ -76,7 +76,7 @@ impl EventArgs {
     /// Shows events, a line each, as they come.
     pub(super) fn run(&self, args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         let customer = self.customer.as_ref();
-        let customer = customer.map(|name| Customer::ask(&args.socket, name)).transpose()?;
+        let customer = customer.map(|name| Group::of_customer(&args.socket, name)).transpose()?;
         let mut client = Client::connect(&args.socket, &self.request())?;
         if self.follow {
             end_by_signals(client.handle()?)?;

@@ -31,16 +31,17 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// What a customer has.
-pub(super) struct Customer {
+/// Ports, VIFs and VRFs that are meant alone.
+#[derive(Default)]
+pub(super) struct Group {
     ports: HashSet<String>,
     vifs: HashSet<String>,
     vrfs: HashSet<String>,
 }
 
-impl Customer {
-    /// Asks the station for it.
-    pub(super) fn ask(socket: &Path, name: &str) -> Result<Customer, Failure> {
+impl Group {
+    /// What a customer has, as the station says.
+    pub(super) fn of_customer(socket: &Path, name: &str) -> Result<Group, Failure> {
         let its = |request| -> Result<HashSet<String>, client::Failure> {
             let mut all = named(socket, &request)?;
             all.retain(|row| row.labels.customer.as_deref() == Some(name));
@@ -50,14 +51,23 @@ impl Customer {
         let vifs = its(Request::ShowVifs)?;
         let vrfs = its(Request::ShowVrfs)?;
         if ports.is_empty() && vifs.is_empty() && vrfs.is_empty() {
-            let message = format!("no port, VIF or VRF has the customer {name:?}");
-            let refusal = Refusal::new(ErrorKind::NotFound, message);
-            return Err(client::Failure::Refused(refusal).into());
+            return Err(absent(format!("no port, VIF or VRF has the customer {name:?}")));
         }
-        Ok(Customer { ports, vifs, vrfs })
+        Ok(Group { ports, vifs, vrfs })
     }
 
-    /// Whether what a row is about concerns the customer.
+    /// A port with its VIFs.
+    fn of_port(socket: &Path, name: &str) -> Result<Group, Failure> {
+        if named(socket, &Request::ShowPorts)?.iter().all(|port| port.name != name) {
+            return Err(absent(format!("there is no port {name:?}")));
+        }
+        let mut vifs = named(socket, &Request::ShowVifs)?;
+        vifs.retain(|vif| vif.port.as_deref() == Some(name));
+        let vifs = vifs.into_iter().map(|vif| vif.name).collect();
+        Ok(Group { ports: [name.to_owned()].into(), vifs, ..Group::default() })
+    }
+
+    /// Whether what a row is about concerns them.
     pub(super) fn has(&self, subject: &Subject<'_>) -> bool {
         match *subject {
             Subject::Port(name) => self.ports.contains(name),
@@ -66,6 +76,10 @@ impl Customer {
             Subject::Station => true,
         }
     }
+}
+
+fn absent(message: String) -> Failure {
+    client::Failure::Refused(Refusal::new(ErrorKind::NotFound, message)).into()
 }
 
 /// Of one port.
@@ -84,38 +98,10 @@ pub(super) struct InState {
     pub(super) state: Option<String>,
 }
 
-/// A port with its VIFs.
-struct PortVifs {
-    port: String,
-    vifs: HashSet<String>,
-}
-
-impl PortVifs {
-    fn ask(socket: &Path, name: &str) -> Result<PortVifs, Failure> {
-        if named(socket, &Request::ShowPorts)?.iter().all(|port| port.name != name) {
-            let message = format!("there is no port {name:?}");
-            return Err(client::Failure::Refused(Refusal::new(ErrorKind::NotFound, message)).into());
-        }
-        let mut vifs = named(socket, &Request::ShowVifs)?;
-        vifs.retain(|vif| vif.port.as_deref() == Some(name));
-        let vifs = vifs.into_iter().map(|vif| vif.name).collect();
-        Ok(PortVifs { port: name.to_owned(), vifs })
-    }
-
-    fn has(&self, subject: &Subject<'_>) -> bool {
-        match *subject {
-            Subject::Port(name) => name == self.port,
-            Subject::Vif(name) => self.vifs.contains(name),
-            Subject::Vrf(_) => false,
-            Subject::Station => true,
-        }
-    }
-}
-
 /// Which rows are wanted.
 pub(super) struct Filter<'a> {
-    customer: Option<Customer>,
-    port: Option<PortVifs>,
+    customer: Option<Group>,
+    port: Option<Group>,
     state: Option<&'a str>,
 }
 
@@ -124,23 +110,22 @@ impl<'a> Filter<'a> {
     pub(super) fn ask(args: &'a Args) -> Result<Filter<'a>, Failure> {
         let (port, state) = args.port_and_state();
         Ok(Filter {
-            customer: args.customer().map(|name| Customer::ask(&args.socket, name)).transpose()?,
-            port: port.map(|name| PortVifs::ask(&args.socket, name)).transpose()?,
+            customer: (args.customer())
+                .map(|name| Group::of_customer(&args.socket, name))
+                .transpose()?,
+            port: port.map(|name| Group::of_port(&args.socket, name)).transpose()?,
             state,
         })
     }
 
     /// Leaves out rows that are not wanted.
     pub(super) fn keep<R: Show>(&self, rows: &mut Vec<R>) -> Result<(), Failure> {
-        if let Some(customer) = &self.customer {
-            if rows.iter().any(|row| row.subject().is_none()) {
-                let message = "this belongs to no customer: leave --customer out";
-                return Err(Failure::Usage(message.to_owned()));
-            }
-            rows.retain(|row| row.subject().is_some_and(|subject| customer.has(&subject)));
+        if self.customer.is_some() && rows.iter().any(|row| row.subject().is_none()) {
+            let message = "this belongs to no customer: leave --customer out";
+            return Err(Failure::Usage(message.to_owned()));
         }
-        if let Some(port) = &self.port {
-            rows.retain(|row| row.subject().is_some_and(|subject| port.has(&subject)));
+        for group in self.customer.iter().chain(&self.port) {
+            rows.retain(|row| row.subject().is_some_and(|subject| group.has(&subject)));
         }
         if let Some(state) = self.state {
             rows.retain(|row| row.state() == Some(state));

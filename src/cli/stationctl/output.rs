@@ -1,11 +1,12 @@
 //! How answers are written.
 
 use std::io::{self, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::filter::Subject;
+use super::period::ago;
 use super::table::Look;
 use super::units::moment;
 
@@ -50,8 +51,7 @@ struct Error<'a> {
 }
 
 fn now() -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    moment(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    moment(ago(Duration::ZERO))
 }
 
 fn json_begin(out: &mut impl Write) -> io::Result<()> {

@@ -138,10 +138,8 @@ fn one_prefix_too_many_is_that_sessions_matter() {
     });
 }
 
-#[test]
-#[ignore = "needs root and BIRD"]
-fn what_is_refused_says_why() {
-    let text = r#"
+/// A public VRF, and the head of customer a's VIF.
+const PUBLIC: &str = r#"
 [[port]]
 name = "p"
 interface = "p"
@@ -155,6 +153,12 @@ port = "p"
 vlan = 1
 kind = "public"
 vrf = "pub"
+"#;
+
+#[test]
+#[ignore = "needs root and BIRD"]
+fn what_is_refused_says_why() {
+    let text = r#"
 addresses = ["192.0.2.1/30", "2001:db8::1/64"]
 [[vif.bgp]]
 peer = "192.0.2.2"
@@ -175,7 +179,7 @@ vrf = "pub"
 prefix = "203.0.113.0/24"
 action = "blackhole"
 "#;
-    let wire = Wire::new(crate::config(text));
+    let wire = Wire::new(crate::config(&format!("{PUBLIC}{text}")));
     let v4 = Router {
         address: "192.0.2.2".parse().unwrap(),
         station: "192.0.2.1".parse().unwrap(),
@@ -260,19 +264,6 @@ action = "blackhole"
 #[ignore = "needs root and BIRD"]
 fn what_is_withheld_says_why() {
     let text = r#"
-[[port]]
-name = "p"
-interface = "p"
-role = "customer"
-[[vrf]]
-name = "pub"
-kind = "public"
-[[vif]]
-name = "a"
-port = "p"
-vlan = 1
-kind = "public"
-vrf = "pub"
 addresses = ["192.0.2.1/30"]
 [[vif.bgp]]
 peer = "192.0.2.2"
@@ -302,7 +293,7 @@ vrf = "pub"
 prefix = "198.51.100.0/24"
 action = "blackhole"
 "#;
-    let wire = Wire::new(crate::config(text));
+    let wire = Wire::new(crate::config(&format!("{PUBLIC}{text}")));
     let customer = |vlan, address: &str, station: &str, prefixes: &[&str]| Router {
         address: address.parse().unwrap(),
         station: station.parse().unwrap(),

@@ -23,6 +23,7 @@ import urllib.parse
 import case
 import lab
 import peers
+import scrape
 import station
 from case import HOSTS, Skip, Stream, expect, refused, replaced, require, wait_until
 from frames import ETH_IPV4, Raw, datagram, eth
@@ -167,23 +168,8 @@ OF_HARDWARE = {"station_port_module_alarm", "station_port_physical_errors_total"
 ANSWERS = 'Accept: application/openmetrics-text; version=1.0.0\r\n'
 
 
-def page(fields="", target="/metrics", method="GET"):
-    """What the station answers: status, header and body."""
-    with lab.inside("st-station"):
-        connection = socket.create_connection(ADDRESS, timeout=20)
-    with connection:
-        connection.sendall(f"{method} {target} HTTP/1.1\r\nHost: x\r\n{fields}\r\n".encode())
-        answer = b""
-        while piece := connection.recv(65536):
-            answer += piece
-    head, _, body = answer.decode().partition("\r\n\r\n")
-    return int(head.split()[1]), head, body
-
-
-def samples(text):
-    """By series."""
-    rows = [line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#")]
-    return {series: float(value) for series, _, value in rows}
+def page(*fields, **request):
+    return scrape.page(ADDRESS, *fields, **request)
 
 
 def test_the_page_says_what_stationctl_says():
@@ -206,13 +192,13 @@ def test_the_page_says_what_stationctl_says():
         of_a = '{vif="a",peer="169.254.0.2"}'
         wanted |= {f"station_{name}{of_a}": 1 for name in ("bgp_session_up", "bgp_prefixes_accepted", "bfd_session_up")}
         time.sleep(0.6)  # a page is at most half a second old
-        found = samples(page(ANSWERS)[2])
+        found = scrape.samples(page(ANSWERS)[2])
         return {series: (found.get(series), value) for series, value in wanted.items() if found.get(series) != value}
     end = time.monotonic() + 30
     while (different := differences()) and time.monotonic() < end:
         pass
     expect(different, {}, "what the page and stationctl say")
-    of_vifs = [series for series in samples(body) if series.startswith("station_vif_") and 'vif="b"' in series]
+    of_vifs = [series for series in scrape.samples(body) if series.startswith("station_vif_") and 'vif="b"' in series]
     require(9 <= len(of_vifs) <= 12, f"nine series a VIF, and drops that happened: {of_vifs}")
     expect(page(method="POST")[0], 405, "another method")
     expect(page(target="/")[0], 404, "another page")

@@ -4,11 +4,11 @@ duplex, and the kernel how often its carrier came and went; it has neither FEC n
 What a module says is tested from dumps (src/optics/tests.rs), what ethtool answers from its messages' octets
 (src/netlink/ethtool/tests.rs): this kernel has no driver that has either (netdevsim is not built)."""
 
-import socket
 import time
 
 import case
 import lab
+import scrape
 import station
 from case import expect, replaced, require, wait_until
 
@@ -30,16 +30,7 @@ def details():
 
 def page():
     """Series and values."""
-    with lab.inside("st-station"):
-        connection = socket.create_connection(METRICS, timeout=20)
-    with connection:
-        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-        answer = b""
-        while piece := connection.recv(65536):
-            answer += piece
-    lines = answer.decode().partition("\r\n\r\n")[2].splitlines()
-    rows = [line.rpartition(" ") for line in lines if line and not line.startswith("#")]
-    return {series: float(value) for series, _, value in rows}
+    return scrape.samples(scrape.page(METRICS)[2])
 
 
 def test_a_veth_tells_what_it_knows_and_nothing_else():

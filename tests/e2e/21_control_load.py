@@ -290,10 +290,9 @@ addresses = ["172.16.0.1/30"]
 @contextlib.contextmanager
 def off_workers():
     """Keeps what is started meanwhile off the CPUs of the station's workers: the sender is the wire, which takes them none."""
-    tasks = pathlib.Path(f"/proc/{station.running()}/task").iterdir()
-    workers = [int(task.name) for task in tasks if (task / "comm").read_text().startswith("worker-")]
+    threads = station.threads(lambda task: (station.name_of(task), os.sched_getaffinity(int(task.name))))
     everywhere = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, everywhere - set().union(*map(os.sched_getaffinity, workers)))
+    os.sched_setaffinity(0, everywhere.difference(*(cpus for name, cpus in threads if name.startswith("worker-"))))
     try:
         yield
     finally:

@@ -176,12 +176,13 @@ def test_a_log_that_nobody_reads_holds_up_nothing():
 
 def capabilities(process):
     """Effective and bounding set of each of its threads, whether it may gain more, and whether its calls are filtered."""
-    found = set()
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
-        for task in pathlib.Path(f"/proc/{process}/task").iterdir():
-            status = dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines() if ":\t" in line)
-            found.add((int(status["CapEff"], 16), int(status["CapBnd"], 16), status["NoNewPrivs"], status["Seccomp"]))
-    return found
+    def of(task):
+        status = dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines() if ":\t" in line)
+        return int(status["CapEff"], 16), int(status["CapBnd"], 16), status["NoNewPrivs"], status["Seccomp"]
+
+    with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
+        return set(station.threads(of, process))
+    return set()
 
 
 def bits(*numbers):
@@ -218,11 +219,11 @@ def test_other_threads_leave_the_workers_their_cpus():
     if os.cpu_count() < 2:
         raise case.Skip("there is one CPU")
     workers = {row["cpu"] for row in station.ctl("show", "workers")}
-    for task in pathlib.Path(f"/proc/{station.running()}/task").iterdir():
-        name, cpus = (task / "comm").read_text().strip(), os.sched_getaffinity(int(task.name))
+    for name, cpus, priority in station.threads(lambda task: (
+            station.name_of(task), os.sched_getaffinity(int(task.name)), os.getpriority(os.PRIO_PROCESS, int(task.name)))):
         if name.startswith("worker-"):
             expect((len(cpus), cpus <= workers), (1, True), f"CPUs of {name}")
-            require(os.getpriority(os.PRIO_PROCESS, int(task.name)) < 0, f"{name} goes before others")
+            require(priority < 0, f"{name} goes before others")
         else:
             expect(cpus & workers, set(), f"CPUs of {name}")
 

@@ -78,9 +78,8 @@ def test_nothing_else_is_there_and_nothing_of_it_elsewhere():
             expect(pathlib.Path("/proc/sys/net", path).read_text().strip(), "0", path)
     pid = station.running()
     require(namespace_of(pid) != identity(), "stationd itself is in the namespace")
-    threads = {pathlib.Path(f"/proc/{pid}/task/{each}/comm").read_text().strip(): namespace_of(f"{pid}/task/{each}")
-               for each in os.listdir(f"/proc/{pid}/task")}
-    expect({name for name, ns in threads.items() if ns == identity()}, {"tap-keeper", "bird", "mirror", "watch"}, "threads in the namespace")
+    threads = station.threads(lambda task: (station.name_of(task), (task / "ns/net").stat().st_ino))
+    expect({name for name, ns in threads if ns == identity()}, {"tap-keeper", "bird", "mirror", "watch"}, "threads in the namespace")
     expect(station.ctl("version")["namespace"], NS, "what `stationctl version` says")
 
 

@@ -132,8 +132,7 @@ def half(seed):
 def process(pid):
     status = dict(line.split(":", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines())
     return {"KiB": int(status["VmRSS"].split()[0]), "descriptors": len(os.listdir(f"/proc/{pid}/fd")),
-            "threads": sorted(pathlib.Path(f"/proc/{pid}/task/{each}/comm").read_text().strip()
-                              for each in os.listdir(f"/proc/{pid}/task"))}
+            "threads": sorted(station.threads(station.name_of, pid))}
 
 
 def at_rest():

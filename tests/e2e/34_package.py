@@ -128,8 +128,7 @@ def hung(thread):
 
 def thread(name):
     """The thread of this name."""
-    tasks = pathlib.Path(f"/proc/{station.running()}/task")
-    [found] = [int(task.name) for task in tasks.iterdir() if (task / "comm").read_text().strip() == name]
+    [found] = [id for each, id in station.threads(lambda task: (station.name_of(task), int(task.name))) if each == name]
     return found
 
 

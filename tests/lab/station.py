@@ -1,5 +1,6 @@
 """The station under test: start it, stop it, ask it, and read its counters."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -139,6 +140,20 @@ def bird():
         return pid if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == "bird" else None
     except (FileNotFoundError, ValueError, ProcessLookupError):
         return None
+
+
+def threads(read, pid=None):
+    """What `read` says of each thread of a process, the station if none is named; those that end meanwhile are left out."""
+    said = []
+    for task in pathlib.Path(f"/proc/{pid or running()}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            said.append(read(task))
+    return said
+
+
+def name_of(task):
+    """A thread's name."""
+    return (task / "comm").read_text().strip()
 
 
 _children = {}

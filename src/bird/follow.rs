@@ -275,6 +275,18 @@ impl Follower {
         self.notices.take(&self.peers, now)
     }
 
+    /// Completes an error of which `show protocols` says the beginning: the log has the AS number of a wrong one, and
+    /// what the far end wrote.
+    pub(super) fn complete(&self, protocol: &mut parse::Protocol) {
+        let Some(error) = &mut protocol.last_error else { return };
+        // `BGP Error: Bad peer AS` there is `Error: Bad peer AS: 65001` in the log.
+        let begin = error.strip_prefix("BGP ").unwrap_or(error);
+        let said = self.notices.last_complaint(&protocol.name);
+        if let Some(said) = said.filter(|said| said.starts_with(begin)) {
+            said.clone_into(error);
+        }
+    }
+
     /// What is to be told now.
     fn told(&mut self, now: Instant) -> Vec<Notice> {
         self.notices.take(&self.peers, now)

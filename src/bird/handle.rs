@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Sender, bounded, unbounded};
 
 use super::client::ClientError;
 use super::events::PeerEvent;
+use super::follow::Follower;
 use super::peers::Peers;
 use super::process::Place;
 use super::progress::{Following, Progress};
@@ -67,10 +68,11 @@ impl Bird {
         let (orders, their_orders) = unbounded();
         let trouble = Arc::new(Mutex::new(None));
         let place = Place { program, directory };
-        let questions = Questions::new(place.clone(), trouble.clone());
+        let follower = Arc::new(Mutex::new(Follower::new(Instant::now())));
+        let questions = Questions::new(place.clone(), trouble.clone(), follower.clone());
         let progress = Progress::default();
         let (sender, follows) = (orders.clone(), progress.clone());
-        let supervisor = Supervisor::new(place, sender, events, report, trouble, follows);
+        let supervisor = Supervisor::new(place, sender, events, report, trouble, follower, follows);
         std::thread::Builder::new()
             .name("bird".into())
             .spawn(move || supervisor.run(&their_orders))?;

@@ -42,7 +42,7 @@ pub(super) struct Notices {
     told: HashMap<String, Told>,
     /// When each session ended that is [`Told::Ending`], oldest first.
     ending: BTreeSet<(Instant, String)>,
-    /// The last complaint about each.
+    /// The last complaint about each, since it was up.
     complaints: HashMap<String, (Instant, String)>,
     /// Complaints about each that is not up.
     refusals: HashMap<String, Spaced>,
@@ -93,6 +93,7 @@ impl Notices {
         self.ended(session);
         if !matches!(self.told.insert(session.protocol.clone(), Told::Up), Some(Told::Up)) {
             self.refusals.remove(&session.protocol);
+            self.complaints.remove(&session.protocol);
             self.shut.remove(&session.protocol);
             let Session { vif, peer, peer_as, .. } = session;
             let event = Event::BgpUp { vif: vif.to_string(), peer: *peer, peer_as: *peer_as };
@@ -105,11 +106,11 @@ impl Notices {
         let protocol = &session.protocol;
         match self.told.get_mut(protocol) {
             Some(Told::Up) => {
-                let complaint = self.complaints.remove(protocol);
+                let complaint = self.complaints.get(protocol);
                 let recent =
                     complaint.filter(|(then, _)| at.saturating_duration_since(*then) < OLD);
                 let complete = recent.is_some();
-                let reason = recent.map(|(_, said)| said).or(reason);
+                let reason = recent.map(|(_, said)| said.clone()).or(reason);
                 self.told.insert(protocol.clone(), Told::Ending(at, reason));
                 self.ending.insert((at, protocol.clone()));
                 if complete {
@@ -132,14 +133,13 @@ impl Notices {
             return;
         }
         let protocol = &session.protocol;
+        self.complaints.insert(protocol.clone(), (at, said.to_owned()));
         match self.told.get_mut(protocol) {
             Some(Told::Ending(_, reason)) => {
                 *reason = Some(said.to_owned());
                 self.ended(session);
             }
-            Some(Told::Up) => {
-                self.complaints.insert(protocol.clone(), (at, said.to_owned()));
-            }
+            Some(Told::Up) => {}
             Some(Told::Down) | None => {
                 let refusals = self.refusals.entry(protocol.clone()).or_default();
                 let Some(count) = refusals.happened(APART, at) else { return };
@@ -158,6 +158,11 @@ impl Notices {
                 self.waiting.push(Notice { event, at });
             }
         }
+    }
+
+    /// The last complaint about a session, since it was up.
+    pub(super) fn last_complaint(&self, protocol: &str) -> Option<&str> {
+        self.complaints.get(protocol).map(|(_, said)| &**said)
     }
 
     /// Tells of the end of a session, where it has ended.

@@ -15,9 +15,9 @@ use super::process::own_directory;
 use super::rendered::{Rendered, Ways};
 use super::session::{digit, family, protocol, table, tap};
 use crate::admin::protocol::Family;
-use crate::config::model::{AtMax, BgpConfig, Community, Config, Password, VifConfig};
+use crate::config::model::{AtMax, BgpConfig, Community, Config, VifConfig};
 use crate::control::kernel::{alternates_table, best_table};
-use crate::tables::{PortRole, VrfId, VrfKind};
+use crate::tables::{Password, PortRole, VrfId, VrfKind};
 
 /// Routes beyond which BIRD compares the kernel's tables with its own rarely: a scan reads them all.
 const MANY_ROUTES: u64 = 20_000;

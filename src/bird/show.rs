@@ -7,6 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::client::{Client, ClientError};
+use super::follow::Follower;
+use super::notification::notification;
 use super::parse::{self, BfdState, Route, Routes};
 use super::process::Place;
 use super::refused::{self, Counts};
@@ -19,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Questions that are answered at a time; as many wait. BIRD answers them by its only thread, and whoever asks has a thread
 /// of the admin socket, of which others want some.
 const SLOTS: usize = 2;
+/// The NOTIFICATION "Bad Peer AS" (RFC 4271 6.2).
+const WRONG_AS: (Option<u8>, Option<u8>) = (Some(2), Some(2));
 /// How long a question waits for a slot.
 const WAIT: Duration = Duration::from_secs(2);
 
@@ -28,6 +32,8 @@ pub struct Questions {
     place: Place,
     /// What stands between BIRD and the configuration, in words.
     trouble: Arc<Mutex<Option<String>>>,
+    /// What BIRD's messages said of sessions.
+    follower: Arc<Mutex<Follower>>,
     slots: Arc<Slots>,
 }
 
@@ -73,8 +79,12 @@ impl Drop for Slot {
 }
 
 impl Questions {
-    pub(super) fn new(place: Place, trouble: Arc<Mutex<Option<String>>>) -> Questions {
-        Questions { place, trouble, slots: Arc::default() }
+    pub(super) fn new(
+        place: Place,
+        trouble: Arc<Mutex<Option<String>>>,
+        follower: Arc<Mutex<Follower>>,
+    ) -> Questions {
+        Questions { place, trouble, follower, slots: Arc::default() }
     }
 
     /// Why BIRD is not as configured.
@@ -91,7 +101,7 @@ impl Questions {
         // BIRD forgets why a session is disabled as soon as it reads a configuration.
         let shut = self.place.shut();
         let rows = Client::connect(&self.place.socket(), PATIENCE)
-            .and_then(|mut client| ask(&mut client, sessions, &shut));
+            .and_then(|mut client| ask(&mut client, sessions, &shut, &self.follower));
         drop(slot);
         Ok(rows.unwrap_or_else(|error| {
             let why = self.trouble().unwrap_or_else(|| error.to_string());
@@ -126,6 +136,7 @@ fn ask(
     client: &mut Client,
     sessions: &[Session],
     shut: &BTreeSet<String>,
+    follower: &Mutex<Follower>,
 ) -> Result<Vec<BgpRow>, ClientError> {
     // A session alone is asked for alone.
     let pattern = match sessions {
@@ -134,10 +145,13 @@ fn ask(
         _ => "\"b.*\"".to_owned(),
     };
     let lines = client.ask(&format!("show protocols all {pattern}"))?;
-    let protocols: HashMap<String, parse::Protocol> = parse::protocols(lines)
-        .into_iter()
-        .map(|protocol| (protocol.name.clone(), protocol))
-        .collect();
+    let mut protocols = parse::protocols(lines);
+    {
+        let follower = follower.lock().unwrap_or_else(PoisonError::into_inner);
+        protocols.iter_mut().for_each(|protocol| follower.complete(protocol));
+    }
+    let protocols: HashMap<String, parse::Protocol> =
+        protocols.into_iter().map(|protocol| (protocol.name.clone(), protocol)).collect();
     let bfd: HashMap<(String, IpAddr), bool> = match sessions.iter().any(|session| session.bfd) {
         // BIRD calls it an error that no BFD runs.
         true => client.command("show bfd sessions").unwrap_or_default(),
@@ -188,7 +202,8 @@ fn row(
         .then(|| "the peer wants no keepalives (hold time 0): hold_s is not kept".to_owned());
     let message = protocol.message.clone().filter(|_| !protocol.up);
     let errors = [limit, no_hold, message, protocol.last_error.clone(), info.cloned()];
-    let last_error = errors.into_iter().flatten().next();
+    let last_error = errors.into_iter().flatten().next().unwrap_or_default();
+    let wrong_as = !protocol.up && notification(&last_error) == WRONG_AS;
     BgpRow {
         vif: session.vif.to_string(),
         vrf: session.vrf.to_string(),
@@ -199,7 +214,10 @@ fn row(
         state: if shut { "shut".to_owned() } else { protocol.state.to_lowercase() },
         since_s: protocol.since.map(|since| now.saturating_sub(since)),
         bfd: bfd_up.map(|up| if up { "up" } else { "down" }.to_owned()),
-        last_error: last_error.unwrap_or_default(),
+        last_error,
+        cause: wrong_as.then(|| "wrong_as".to_owned()),
+        // What peers' segments say of keys is not BIRD's to know.
+        key_failures: 0,
         accepted: protocol.imported,
         rejected,
         advertised: protocol.exported,

@@ -100,6 +100,7 @@ impl Supervisor {
         events: Sender<PeerEvent>,
         report: Reporter,
         trouble: Arc<Mutex<Option<String>>>,
+        follower: Arc<Mutex<Follower>>,
         progress: Progress,
     ) -> Supervisor {
         Supervisor {
@@ -108,7 +109,7 @@ impl Supervisor {
             orders,
             events,
             report,
-            follower: Arc::new(Mutex::new(Follower::new(Instant::now()))),
+            follower,
             trouble,
             progress,
             wanted: None,

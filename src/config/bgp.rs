@@ -9,8 +9,8 @@ use ipnet::IpNet;
 
 use super::address;
 use super::fields::{At, Fields};
-use super::model::{AllowedPrefix, AtMax, BfdConfig, BgpConfig, Community, Password};
-use crate::tables::{VifKind, VrfKind};
+use super::model::{AllowedPrefix, AtMax, BfdConfig, BgpConfig, Community};
+use crate::tables::{Password, VifKind, VrfKind};
 use crate::wire::ipv6::is_link_local;
 
 /// Most sessions of a VIF.
@@ -202,7 +202,7 @@ fn password(fields: &Fields<'_>) -> Option<Password> {
         fields.refuse(&text.span, "password", "cannot be a password", help);
         return None;
     }
-    Some(Password(text.value.to_owned()))
+    Some(Password::new(text.value))
 }
 
 /// Prefixes with an optional `le LENGTH`; `None` where the field is not there.

@@ -14,7 +14,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::metrics::MetricsAddress;
 use crate::tables::rules::{RESERVED, in_reserved};
-use crate::tables::{Pcp, PortRole, SourceCheck, Tags, VifKind, VrfKind};
+use crate::tables::{Password, Pcp, PortRole, SourceCheck, Tags, VifKind, VrfKind};
 use crate::wire::ethernet::Mac;
 
 /// The whole configuration.
@@ -253,23 +253,6 @@ pub enum Community {
     Standard(u16, u16),
     /// RFC 8092: AS and two values.
     Large(u32, u32, u32),
-}
-
-/// A secret that nothing shows.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Password(pub(super) String);
-
-impl Password {
-    /// The secret, for the configuration of the program that uses it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(hidden)")
-    }
 }
 
 impl fmt::Display for AllowedPrefix {

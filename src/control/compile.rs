@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use super::addresses::{NextHops, addresses};
 use super::commit::{CommitError, PortFacts};
+use super::keys::keys;
 use super::rib::{Host, List, Rib, Source};
 use super::state::{Egress, Neighbor, State};
 use crate::config::model::{Config, NextHop, RouteAction, VifConfig};
@@ -36,6 +37,7 @@ pub(super) fn compile(
     vifs(&mut state, running, config, facts)?;
     ports(&mut state, config, facts)?;
     neighbors(&mut state, config)?;
+    state.tables.keys = keys(old, &state, config).into();
 
     let silent = old.silent.iter().copied();
     state.silent = silent.filter(|&(vif, _)| same_place(old, &state, vif)).collect();

@@ -7,6 +7,7 @@ mod commit;
 mod compile;
 mod ids;
 pub mod kernel;
+mod keys;
 mod learn;
 mod learned;
 mod neighbor;

@@ -4,18 +4,21 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::warn;
 
 use super::answer::no_such;
+use super::clock::now_ns;
 use super::consent;
 use super::control_thread::Control;
 use crate::admin::answer::Answer;
 use crate::admin::protocol::{BgpDirection, ErrorKind, Refusal};
+use crate::admin::rows::BgpRow;
 use crate::bird::{self, ClientError, Following, ProcessError, Rendered, Session, Surroundings};
 use crate::config::model::{Config, StationConfig};
 use crate::control::CommitError;
-use crate::tables::VrfId;
+use crate::tables::{KeyFault, Keys, VrfId};
 
 /// Where BIRD has its files: beside the admin socket.
 pub(super) fn directory(station: &StationConfig) -> PathBuf {
@@ -101,11 +104,45 @@ pub(super) fn show(control: &Control, vif: Option<&str>) -> Answer {
             Err(refusal) => return Answer::Refused(refusal),
         },
     };
-    let questions = control.bird.questions();
+    let (questions, keys) = (control.bird.questions(), KeyFaults::of(control));
     Answer::later(move || match questions.summary(&sessions) {
-        Ok(rows) => Answer::rows(rows),
+        Ok(rows) => Answer::rows(keys.added_to(rows)),
         Err(error) => refused(&error),
     })
+}
+
+/// What peers' SYNs say of their sessions' keys.
+pub(super) struct KeyFaults {
+    keys: Arc<Keys>,
+    /// When the slow path's time began: nanoseconds since 1970.
+    epoch_ns: u64,
+}
+
+impl KeyFaults {
+    pub(super) fn of(control: &Control) -> KeyFaults {
+        KeyFaults {
+            keys: control.engine.tables().keys.clone(),
+            epoch_ns: control.datapath.epoch_ns(),
+        }
+    }
+
+    /// Adds it to what BIRD says of the sessions.
+    pub(super) fn added_to(&self, mut rows: Vec<BgpRow>) -> Vec<BgpRow> {
+        for row in &mut rows {
+            let Some(key) = self.keys.get(&row.vif.as_str().into(), row.peer) else { continue };
+            row.key_failures = KeyFault::ALL.iter().map(|fault| key.faults(*fault)).sum();
+            // By the operator, with BIRD, or by a limit: no key would help.
+            let waits = !row.is_up() && !matches!(&*row.state, "down" | "shut");
+            if let Some((fault, at_ns)) = key.fault().filter(|_| waits) {
+                let age_ns = now_ns().saturating_sub(self.epoch_ns.saturating_add(at_ns));
+                let age = Duration::from_secs(Duration::from_nanos(age_ns).as_secs());
+                row.cause = Some(fault.name().to_owned());
+                row.last_error =
+                    format!("{} ({} ago)", fault.help(), humantime::format_duration(age));
+            }
+        }
+        rows
+    }
 }
 
 /// `show bgp VIF routes`.

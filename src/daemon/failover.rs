@@ -101,6 +101,9 @@ impl Control {
         for event in events {
             let peer = (event.vif, event.address);
             if event.up {
+                if let Some(key) = self.engine.tables().keys.get(&peer.0, peer.1) {
+                    key.clear();
+                }
                 self.failover.peers.remove(&peer);
             } else {
                 let bfd = event.cause.starts_with("BFD");

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::bgp::KeyFaults;
 use super::clock::now_ms;
 use super::control_thread::Control;
 use super::desk::Desk;
@@ -46,6 +47,7 @@ struct Known {
     consistency: Box<dyn Iterator<Item = ConsistencyRow> + Send>,
     config: Arc<Config>,
     questions: Questions,
+    keys: KeyFaults,
     fib: [u64; 2],
 }
 
@@ -62,6 +64,7 @@ impl Known {
             consistency: Box::new(failover::consistency_rows(control)),
             config: control.config().clone(),
             questions: control.bird.questions(),
+            keys: KeyFaults::of(control),
             fib: [fib.max_bytes.saturating_sub(fib.free_bytes), fib.max_bytes],
         }
     }
@@ -72,7 +75,7 @@ impl Known {
         let sessions = bird::sessions(&self.config);
         let sessions = match sessions.is_empty() {
             true => Some(Vec::new()),
-            false => self.questions.summary(&sessions).ok(),
+            false => self.questions.summary(&sessions).ok().map(|rows| self.keys.added_to(rows)),
         };
         let labels = view::labels_of(&self.config);
         let ever = self.view.counters.ever();

@@ -138,8 +138,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     rates::spawn(control.desk.clone(), counted, rates.clone()).map_err(StationError::Thread)?;
     control.tell_start();
     book.tell_start(&report);
-    let watched = (control.desk.clone(), report.clone());
-    namespace.within(|| watch_thread::spawn(watched.0, watched.1)).map_err(StationError::Thread)?;
+    watch_thread::spawn(control.desk.clone(), report.clone()).map_err(StationError::Thread)?;
     change::spawn(control.file.clone(), control.desk.clone(), report.clone(), book, rates, jobs)
         .map_err(StationError::Thread)?;
 

@@ -239,14 +239,20 @@ events! {
     /// BIRD is as configured again.
     RoutingUp = "routing_up", Notice, "b5f2d29ba55946e399c36fb4814ccb1c" {
     }
-    /// The kernel refused TCP segments of BGP sessions for their MD5 signature (RFC 2385). It counts all sessions together: `show bgp` says which of those with a password is not up. At most one in ten seconds.
+    /// A BGP peer signs the beginning of its connections (TCP MD5, RFC 2385) otherwise than its session is configured, and the kernel drops them. At most one in ten seconds, session and cause.
     Md5Failure = "md5_failure", Warning, "fdc80e2244954ad4ac284346db80ae8c" {
-        /// Signatures that were wrong, since the last such event: another password.
-        wrong: u64,
-        /// Segments without a signature where one is configured.
-        missing: u64,
-        /// Segments with a signature where none is configured.
-        unexpected: u64,
+        /// Name of the VIF.
+        vif: String,
+        /// The peer's address.
+        peer: IpAddr,
+        /// The peer's AS number.
+        peer_as: u32,
+        /// `key_missing`: there is a password here, and the peer does not sign; `key_unexpected`: it signs, and there is none here; `key_wrong`: it signs with another; `key_tcp_ao`: it signs by TCP-AO (RFC 5925).
+        cause: String,
+        /// SYNs of that kind since the last such event, of at most ten a second and session that are looked at.
+        count: u64,
+        /// What it means, and what to do.
+        help: String,
     }
     /// A counter has risen that station-counters(7) marks SECURITY or BUG. At most one in ten seconds, VIF and counter.
     Security = "security", Warning, "cf05accb164444199e128ff0a275c123" {

@@ -139,10 +139,9 @@ impl fmt::Display for Event {
                 write!(f, "routing follows configuration {configuration} after {after_ms} ms")
             }
             Event::RoutingUp {} => f.write_str("routing is as configured again"),
-            Event::Md5Failure { wrong, missing, unexpected } => write!(
-                f,
-                "TCP MD5 signatures of BGP: {wrong} wrong, {missing} missing, {unexpected} unexpected"
-            ),
+            Event::Md5Failure { vif, peer, peer_as, cause, count, help } => {
+                write!(f, "vif {vif}: BGP with {peer} (AS {peer_as}): {cause} +{count}: {help}")
+            }
             Event::Security { vif, counter, count, help } => {
                 write!(f, "vif {vif}: {counter} +{count}: {help}")
             }

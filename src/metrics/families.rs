@@ -150,5 +150,6 @@ families! {
     Rejected: Gauge "station_bgp_prefixes_rejected" Session ["vif", "peer"] "Prefixes that were refused.";
     Advertised: Gauge "station_bgp_prefixes_advertised" Session ["vif", "peer"] "Prefixes that are advertised to the peer.";
     PrefixLimit: Gauge "station_bgp_prefixes_limit" Session ["vif", "peer"] "Accepted prefixes that it may have (max_prefixes).";
+    KeyFailures: Counter "station_bgp_key_failures" Session ["vif", "peer"] "SYNs of the peer that are not signed as its session's password wants it, of at most ten a second that are looked at.";
     BfdUp: Gauge "station_bfd_session_up" BfdSession ["vif", "peer"] "1 where BFD with the BGP peer is up.";
 }

@@ -269,6 +269,7 @@ impl Page<'_> {
         each(Family::Rejected, &|row| row.rejected.values().sum())?;
         each(Family::Advertised, &|row| row.advertised)?;
         each(Family::PrefixLimit, &|row| row.max_prefixes.into())?;
+        each(Family::KeyFailures, &|row| row.key_failures)?;
         let bfd = |row: &BgpRow| Some((of(row), row.bfd.as_ref()? == "up"));
         self.family(Family::BfdUp, rows.iter().filter_map(bfd))
     }

@@ -42,6 +42,9 @@ impl SlowPath {
         if routing == Routing::Bfd && packet.hop_limit != BFD_HOPS {
             return Some(SlowOutcome::BfdHops);
         }
+        if routing == Routing::Bgp {
+            self.note_key(from, packet);
+        }
         let (_, port) = live(from.view.snapshot, from.id)?;
         let frame =
             [&port.mac.0[..], &from.sender.0, &ethertype(packet).to_be_bytes(), packet.bytes];

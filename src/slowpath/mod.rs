@@ -21,6 +21,7 @@ mod neighbor;
 mod options;
 mod packet;
 mod probe;
+mod signature;
 #[cfg(test)]
 mod testing;
 

@@ -123,25 +123,66 @@ impl<'a> Packet<'a> {
         }
         let sum = match (self.source, self.destination, self.protocol()) {
             (IpAddr::V4(_), IpAddr::V4(_), ICMP) => checksum::sum(message),
-            (IpAddr::V6(source), IpAddr::V6(destination), ICMPV6) => {
-                sum_with_pseudo_header(source, destination, message)?
-            }
+            (IpAddr::V6(_), IpAddr::V6(_), ICMPV6) => self.upper_sum(),
             _ => return None,
         };
         (sum == 0xffff).then_some(message)
     }
+
+    /// What the upper layer's checksum covers beside it.
+    pub fn pseudo_header(&self) -> PseudoHeader {
+        let mut octets = [0; PseudoHeader::IPV6];
+        // What it is the length of is part of an IP packet, whose length is less.
+        let length = u16::try_from(self.payload().len()).unwrap_or(u16::MAX).to_be_bytes();
+        let protocol = self.protocol();
+        let end = match (self.source, self.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                octets[..4].copy_from_slice(&source.octets());
+                octets[4..8].copy_from_slice(&destination.octets());
+                octets[9] = protocol;
+                octets[10..12].copy_from_slice(&length);
+                PseudoHeader::IPV4
+            }
+            (source, destination) => {
+                octets[..16].copy_from_slice(&in_ipv6(source));
+                octets[16..32].copy_from_slice(&in_ipv6(destination));
+                octets[34..36].copy_from_slice(&length);
+                octets[39] = protocol;
+                PseudoHeader::IPV6
+            }
+        };
+        PseudoHeader { octets, end }
+    }
+
+    /// The sum over the upper layer and its pseudo header: 0xffff where its checksum is right.
+    pub fn upper_sum(&self) -> u16 {
+        // Partial sums add up like any two words (RFC 1071).
+        let sums = [self.pseudo_header().octets(), self.payload()].map(checksum::sum);
+        checksum::sum(sums.map(u16::to_be_bytes).as_flattened())
+    }
 }
 
-/// RFC 8200 8.1, for ICMPv6.
-fn sum_with_pseudo_header(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> Option<u16> {
-    let mut pseudo = [0; 42];
-    pseudo[..16].copy_from_slice(&source.octets());
-    pseudo[16..32].copy_from_slice(&destination.octets());
-    pseudo[32..36].copy_from_slice(&u32::try_from(message.len()).ok()?.to_be_bytes());
-    pseudo[39] = ICMPV6;
-    // The partial sums add up like any two words (RFC 1071).
-    pseudo[40..].copy_from_slice(&checksum::sum(message).to_be_bytes());
-    Some(checksum::sum(&pseudo))
+/// The pseudo header of TCP, UDP and ICMPv6 (RFC 9293 3.1, RFC 8200 8.1).
+pub struct PseudoHeader {
+    octets: [u8; PseudoHeader::IPV6],
+    end: usize,
+}
+
+impl PseudoHeader {
+    const IPV4: usize = 12;
+    const IPV6: usize = 40;
+
+    /// Its octets.
+    pub fn octets(&self) -> &[u8] {
+        &self.octets[..self.end]
+    }
+}
+
+fn in_ipv6(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    }
 }
 
 /// Computes an IPv4 header's checksum anew. `header` has 20 octets or more.

@@ -9,6 +9,7 @@ use ipnet::Ipv4Net;
 use super::adjacency::{Adjacency, AdjacencyTable};
 use super::group::GroupTable;
 use super::ids::{AdjacencyId, PortId, VifId};
+use super::keys::Keys;
 use super::port::{Port, VlanSlot};
 use super::rules::FlowKeys;
 use super::vif::{Tags, Vif};
@@ -56,6 +57,8 @@ pub struct Snapshot {
     pub adjacencies: Arc<AdjacencyTable>,
     /// The adjacency of each next hop, for the slow path.
     pub neighbors: Arc<HashMap<(VifId, IpAddr), AdjacencyId>>,
+    /// The keys of BGP sessions, for the slow path.
+    pub keys: Arc<Keys>,
 }
 
 impl Default for Snapshot {
@@ -69,6 +72,7 @@ impl Default for Snapshot {
             flow_keys: FlowKeys::default(),
             adjacencies: Arc::default(),
             neighbors: Arc::default(),
+            keys: Arc::default(),
         }
     }
 }

@@ -9,7 +9,7 @@ use station::config::model::{Config, NeighborConfig, RouteAction, RouteConfig, R
 use station::control::{CommitError, Engine, Limits, Source, difference};
 use station::fib::Fib;
 use station::slowpath::NeighborEvent;
-use station::tables::{AdjacencyKind, PortId};
+use station::tables::{AdjacencyKind, KeyFault, PortId};
 
 use super::Station;
 use super::draw::{Draw, empty, facts, hop, ip, mac, net, probes, vif, vrf};
@@ -433,4 +433,55 @@ fn a_change_on_top_of_long_lists_costs_what_changes() {
     });
     let best = changes.min().unwrap();
     assert!(best * 10 < full, "{best:?} for a VIF, {full:?} for everything");
+}
+
+/// Two ports as [`facts`] has them, and a session on VIF a.
+fn with_session(vlan: u16, session: &str) -> Config {
+    let text = format!(
+        r#"
+[station]
+name = "test"
+[[port]]
+name = "p0"
+interface = "eth0"
+role = "customer"
+[[port]]
+name = "p1"
+interface = "eth1"
+role = "core"
+[[vrf]]
+name = "red"
+kind = "vpc"
+[[vif]]
+name = "a"
+kind = "private"
+port = "p0"
+vlan = {vlan}
+vrf = "red"
+addresses = ["10.0.0.1/24"]
+bgp = [{{ peer = "10.0.0.2", peer_as = 65001, local_as = 64512, {session} }}]
+"#
+    );
+    station::config::parse(&text, &PathBuf::from("/")).unwrap()
+}
+
+#[test]
+fn what_was_found_of_a_key_is_kept_while_the_session_stays_as_it_was() {
+    let mut station = Station::new(8 << 20);
+    let mut fault = |config: Config| {
+        station.commit(&config).unwrap();
+        let key = station.engine.tables().keys.get(&"a".into(), ip("10.0.0.2")).unwrap().clone();
+        let before = key.fault().map(|(fault, _)| fault);
+        key.judged(Some(KeyFault::Wrong), 1);
+        before
+    };
+    let kept = Some(KeyFault::Wrong);
+    assert_eq!(fault(with_session(100, "password = \"one\"")), None);
+    assert_eq!(fault(with_session(100, "password = \"one\", hold_s = 30")), kept);
+    assert_eq!(fault(with_session(100, "password = \"two\"")), None, "another password");
+    assert_eq!(fault(with_session(101, "password = \"two\"")), None, "another wire");
+    assert_eq!(fault(with_session(101, "hold_s = 30")), None, "no password");
+    assert_eq!(fault(with_session(101, "hold_s = 90")), kept);
+    station.commit(&two_ways()).unwrap();
+    assert!(station.engine.tables().keys.iter().next().is_none(), "no session, no key");
 }

@@ -92,10 +92,22 @@ def spoofed():
 def wrong_as(commands):
     station.ctl("bgp", "set", "a", PEER, "peer_as=65009")
     try:
-        wait_until(lambda: "AS" in peers.sessions("a")["a", PEER]["last_error"], 30, "the session's fault")
-        require(re.search(r"65009 .*AS", run(*commands)), run(*commands))
+        wait_until(lambda: peers.sessions("a")["a", PEER]["cause"] == "wrong_as", 30, "the session's fault")
+        # BIRD says the number that the peer has half a second later.
+        shows(r"65009 [\s\S]*Bad peer AS: 65001")(commands)
     finally:
         station.ctl("bgp", "set", "a", PEER, "peer_as=65001")
+    wait_until(lambda: peers.established("a"), 60, "a's session again")
+
+
+def wrong_key(commands):
+    (lab.RUN / "a.key").write_text("kept-secret\n")
+    station.ctl("bgp", "set", "a", PEER, f"password=@{lab.RUN / 'a.key'}")
+    try:
+        shows(r"the +peer +does +not +sign")(commands)
+        expect(peers.sessions("a")["a", PEER]["cause"], "key_missing", "the session's fault")
+    finally:
+        station.ctl("bgp", "set", "a", PEER, "--unset", "password")
     wait_until(lambda: peers.established("a"), 60, "a's session again")
 
 
@@ -160,6 +172,7 @@ CHECKS = {
     "What becomes of a packet": shows(r"forward"),
     "Whether the customer's router answers": shows(r"3 received"),
     "A session does not come up": wrong_as,
+    "Whether the peer has the same password": wrong_key,
     "Routes of a customer are not taken": shows(r"0\.0\.0\.0/0 .* default_route"),
     "A customer does not get a route": shows(r"10\.2\.0\.0/16 [\s\S]*10\.77\.0\.0/16 .*not_exported"),
     "The largest talker": with_traffic(r"OVER .*\n(a|vpc-a) "),

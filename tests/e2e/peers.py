@@ -52,6 +52,7 @@ class Router:
     asn: int
     announces: dict  # family -> prefixes
     bfd: str = ""  # of BIRD's `interface`
+    password: str = ""  # of its sessions
     child: subprocess.Popen = None
 
     def path(self, suffix):
@@ -62,6 +63,7 @@ class Router:
         text = f"router id {host.addr4};\nprotocol device {{ }}\nprotocol direct {{ ipv4; ipv6; interface \"eth0\"; }}\n"
         if self.bfd:
             text += f'protocol bfd {{ interface "eth0" {{ {self.bfd} }}; }}\n'
+        key = f' password "{self.password}";' if self.password else ""
         for family, prefixes in self.announces.items():
             own, peer = (host.peer4, host.gw4) if family == 4 else (host.peer6, host.gw6)
             routes = "".join(f"  route {prefix} unreachable;\n" for prefix in prefixes)
@@ -71,7 +73,7 @@ class Router:
 protocol bgp station{family} {{
   local {own.split('/')[0]} as {self.asn};
   neighbor {peer} as {STATION_AS};
-  connect delay time 1; error wait time 1, 2;{' bfd on;' if self.bfd else ''}
+  connect delay time 1; error wait time 1, 2;{' bfd on;' if self.bfd else ''}{key}
   ipv{family} {{ import all; export where source = RTS_STATIC; }};
 }}
 """
@@ -99,7 +101,8 @@ protocol bgp station{family} {{
         self.announces[family] = prefixes
         self.path("conf").write_text(self.text())
         answer = self.birdc("configure")
-        require("Reconfigured" in answer, answer)
+        # In progress: until the sessions are closed that it starts anew.
+        require("Reconfigured" in answer or "Reconfiguration in progress" in answer, answer)
 
 
 # ---- a speaker ----------------------------------------------------------------------------------

@@ -14,5 +14,6 @@ mod nd;
 mod neighbors;
 mod packets;
 mod probes;
+mod signatures;
 mod takeovers;
 mod world;

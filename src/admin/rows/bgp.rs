@@ -30,6 +30,12 @@ pub struct BgpRow {
     pub bfd: Option<String>,
     /// What went wrong last, in words; empty where nothing did.
     pub last_error: String,
+    /// Why the session is not up, where one word says it. By the peer's last SYN: `key_missing` (there is a password
+    /// here, and the peer does not sign), `key_unexpected` (it signs, and there is none here), `key_wrong` (it signs
+    /// with another) or `key_tcp_ao` (it signs by TCP-AO); else by the last error: `wrong_as`. `null` where none does.
+    pub cause: Option<String>,
+    /// SYNs of the peer that did not fit the session's key, of at most ten a second that are looked at.
+    pub key_failures: u64,
     /// Prefixes that were accepted from the peer.
     pub accepted: u64,
     /// Prefixes that were refused, by cause; only causes that there are. `not_counted`: too many to list for an answer

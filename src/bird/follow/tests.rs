@@ -156,3 +156,23 @@ fn who_is_shut_is_told_though_no_message_says_so() {
     let effects = case.follower.line(Line::End(0, String::new()), case.now);
     assert_eq!(effects, [Effect::Shut(PEER.to_owned())]);
 }
+
+#[test]
+fn an_error_is_completed_by_the_log_until_the_session_is_up() {
+    let mut case = Case::new();
+    let completed = |case: &Case, error: &str| {
+        let last_error = Some(error.to_owned());
+        let mut protocol =
+            parse::Protocol { name: PEER.into(), last_error, ..parse::Protocol::default() };
+        case.follower.complete(&mut protocol);
+        protocol.last_error.unwrap()
+    };
+    assert_eq!(completed(&case, "BGP Error: Bad peer AS"), "BGP Error: Bad peer AS");
+    case.follower.complaint(PEER, "Error: Bad peer AS: 65099", case.now);
+    assert_eq!(completed(&case, "BGP Error: Bad peer AS"), "Error: Bad peer AS: 65099");
+    assert_eq!(completed(&case, "Socket: Connection refused"), "Socket: Connection refused");
+    case.follower.complaint(PEER, "Received: Bad peer AS: 64512", case.now);
+    assert_eq!(completed(&case, "Received: Bad peer AS"), "Received: Bad peer AS: 64512");
+    case.log(&format!("{PEER}: State changed to up"));
+    assert_eq!(completed(&case, "Received: Bad peer AS"), "Received: Bad peer AS");
+}

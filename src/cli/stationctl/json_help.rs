@@ -34,7 +34,7 @@ Octets count from the destination MAC to the end of the payload; *_s are seconds
   workers    worker cpu generation loops empty bursts frames burst_fill busy_ns ns_per_frame sleeps syscalls
              syscalls_per_frame lost frames_free frames_total
   bgp        vif vrf peer peer_as local local_as state since_s bfd last_error accepted
-             rejected{cause} advertised max_prefixes max_prefixes_reached
+             rejected{cause} advertised max_prefixes max_prefixes_reached cause key_failures
   bgp VIF routes  vif peer prefix state cause as_path[] origin next_hop med local_preference
              communities[]
   consistency  vrf family kernel_routes learned_routes dumped_s audits mismatches repaired resyncs resynced

@@ -25,7 +25,7 @@ fn facts() -> Facts {
     let session = json(
         r#"{"vif":"a","vrf":"vpc-a","peer":"169.254.0.2","peer_as":65001,"local":"169.254.0.1","local_as":64512,
         "state":"established","since_s":1,"bfd":"up","last_error":"","accepted":2,"rejected":{"bogon":1,"martian":2},
-        "advertised":4,"max_prefixes":100,"max_prefixes_reached":false}"#,
+        "advertised":4,"max_prefixes":100,"max_prefixes_reached":false,"cause":null,"key_failures":3}"#,
     );
     let version = json(
         r#"{"station":"s","version":"0.1.0","protocol":1,"uptime_s":1,"generation":5,"configuration":6,"config":"",
@@ -113,6 +113,7 @@ fn numbers_and_units_are_right() {
         "station_bgp_prefixes_rejected{vif=\"a\",peer=\"169.254.0.2\"} 3",
         "station_control_longest_hold_seconds 0.0015",
         "station_bgp_answered 1",
+        "station_bgp_key_failures_total{vif=\"a\",peer=\"169.254.0.2\"} 3",
         "station_port_physical_errors_total{port=\"cust0\",error=\"crc\"} 5",
         "station_port_reading_age_seconds{port=\"cust0\"} 1.5",
         "station_port_speed_bytes{port=\"cust0\"} 1250000000",

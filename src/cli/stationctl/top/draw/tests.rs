@@ -64,7 +64,7 @@ fn seen(n: u32, uptime_s: u64) -> Seen {
     let session = row(
         r#"{"vif":"customer-1","vrf":"vpc-1","peer":"2001:db8:ffff::1","peer_as":65001,"local":"169.254.0.1",
         "local_as":64512,"state":"active","since_s":3700,"bfd":"down","last_error":"Connection refused","accepted":2,
-        "rejected":{},"advertised":4,"max_prefixes":100,"max_prefixes_reached":false}"#,
+        "rejected":{},"advertised":4,"max_prefixes":100,"max_prefixes_reached":false,"cause":null,"key_failures":0}"#,
     );
     Seen {
         at: Instant::now() + Duration::from_secs(uptime_s),

@@ -1,19 +1,48 @@
-//! The time of the day, and times as answers have them.
+//! Times as the numbers that files, rows and tables have: spans, and moments of the wall clock since 1970 (UTC).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// A span in whole milliseconds.
+pub fn milliseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A span in nanoseconds.
+pub fn nanoseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The span from 1970 to a moment; zero for one before.
+pub fn since_1970(moment: SystemTime) -> Duration {
+    moment.duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
 /// Milliseconds since 1970.
-pub(super) fn now_ms() -> u64 {
-    now_ns() / 1_000_000
+pub fn now_ms() -> u64 {
+    milliseconds(since_1970(SystemTime::now()))
 }
 
 /// Nanoseconds since 1970.
-pub(super) fn now_ns() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+pub fn now_ns() -> u64 {
+    nanoseconds(since_1970(SystemTime::now()))
 }
 
-/// Whole milliseconds.
-pub(super) fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+/// The moment so long ago, in milliseconds since 1970.
+pub fn ago_ms(ago: Duration) -> u64 {
+    milliseconds(since_1970(SystemTime::now()).saturating_sub(ago))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_number_is_the_nearest_that_has() {
+        assert_eq!(milliseconds(Duration::from_micros(1999)), 1);
+        assert_eq!((milliseconds(Duration::MAX), nanoseconds(Duration::MAX)), (u64::MAX, u64::MAX));
+        assert_eq!(since_1970(UNIX_EPOCH - Duration::from_secs(1)), Duration::ZERO);
+        assert_eq!(ago_ms(Duration::MAX), 0);
+        let (before, now, ns) = (ago_ms(Duration::from_secs(9)), now_ms(), now_ns());
+        assert!(before < now && now <= ns / 1_000_000, "{before} {now} {ns}");
+    }
 }

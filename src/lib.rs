@@ -30,7 +30,7 @@
 //!  tables    ports, VIFs, VRFs, next-hop groups, adjacencies, counters, last drops, verdicts; the rules of forwarding
 //!  wire, fib headers; longest-prefix match  |  port: queues of frames  |  netlink: messages by hand
 //!  optics    what transceiver modules' EEPROMs say: SFF-8472, SFF-8636, CMIS
-//!  cpu       prefetches, vector code  |  log: lines to standard error, by a thread of its own
+//!  cpu       prefetches, vector code  |  log: lines to standard error, by a thread of its own  |  clock: times as numbers
 //! ```
 //!
 //! ## The way of a frame
@@ -71,6 +71,7 @@
 pub mod admin;
 pub mod bird;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod control;
 pub mod cpu;

@@ -18,8 +18,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cpu", &[]),
     ("port", &["netlink", "cpu"]),
     ("limit", &[]),
+    ("clock", &[]),
     ("shares", &[]),
-    ("log", &["limit"]),
+    ("log", &["limit", "clock"]),
     ("tables", &["wire"]),
     // `port` for the frames themselves, which a stage reads and rewrites in place.
     ("stage", &["wire", "fib", "tables", "port", "limit", "shares", "cpu"]),
@@ -31,11 +32,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("worker", &["wire", "fib", "tables", "stage", "path", "port", "publish", "shares"]),
     ("slowpath", &["wire", "fib", "tables", "limit", "shares"]),
     ("mirror", &["netlink", "tables"]),
-    ("ledger", &[]),
+    ("ledger", &["clock"]),
     ("history", &[]),
     ("users", &[]),
     // `ledger` for its causes and its file of lines, `config` for where events go.
-    ("events", &["ledger", "config", "limit", "users"]),
+    ("events", &["ledger", "config", "limit", "users", "clock"]),
     ("tap", &["wire", "tables", "netlink"]),
     ("config", &["wire", "tables"]),
     // `ledger`, `history`, `events` and `optics` for the rows that are their entries; requests are events too.
@@ -44,7 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("metrics", &["config", "admin"]),
     ("control", &["wire", "fib", "tables", "config", "publish", "slowpath", "mirror", "shares"]),
     ("observe", &["tables"]),
-    ("bird", &["tables", "config", "admin", "control", "netns", "events", "users"]),
+    ("bird", &["tables", "config", "admin", "control", "netns", "events", "users", "clock"]),
     (
         "replay",
         &[
@@ -57,10 +58,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "wire", "fib", "tables", "netlink", "port", "publish", "worker", "slowpath", "mirror",
             "ledger", "history", "config", "admin", "control", "observe", "bird", "tap", "netns",
-            "log", "events", "explain", "metrics", "optics",
+            "log", "events", "explain", "metrics", "optics", "clock",
         ],
     ),
-    ("cli", &["wire", "tables", "admin", "replay", "daemon", "log"]),
+    ("cli", &["wire", "tables", "admin", "replay", "daemon", "log", "clock"]),
 ];
 
 /// Files in which `unsafe` may stand, and why.

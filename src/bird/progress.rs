@@ -4,6 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::admin::rows::{Routing, RoutingState};
+use crate::clock::milliseconds;
 use crate::events::{Event, Reporter};
 
 /// What BIRD does with an order that nobody has begun to carry out.
@@ -145,10 +146,6 @@ impl Following {
         let state = verdict(&state).unwrap_or(RoutingState::Pending);
         Routing { state, reason, refiltered: 0, waited_ms }
     }
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::client::{Client, ClientError};
 use super::follow::Follower;
@@ -15,6 +15,7 @@ use super::refused::{self, Counts};
 use super::session::{Session, Withheld};
 use crate::admin::protocol::BgpDirection;
 use crate::admin::rows::{BgpRouteRow, BgpRow};
+use crate::clock::now_ms;
 
 /// How long BIRD may take for a line of an answer to an operator.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -185,7 +186,7 @@ fn row(
     bfd_up: Option<bool>,
     rejected: Counts,
 ) -> BgpRow {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let now = now_ms() / 1000;
     let reached = protocol.import_hit || protocol.receive_hit || shut;
     let max = session.max_prefixes;
     let what = if protocol.receive_hit { "prefixes, refused ones included" } else { "prefixes" };

@@ -9,13 +9,13 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::answer::no_such;
-use super::clock::now_ns;
 use super::consent;
 use super::control_thread::Control;
 use crate::admin::answer::Answer;
 use crate::admin::protocol::{BgpDirection, ErrorKind, Refusal};
 use crate::admin::rows::BgpRow;
 use crate::bird::{self, ClientError, Following, ProcessError, Rendered, Session, Surroundings};
+use crate::clock::now_ns;
 use crate::config::model::{Config, StationConfig};
 use crate::control::CommitError;
 use crate::tables::{KeyFault, Keys, VrfId};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tracing::{error, warn};
 
 use super::announce::by;
-use super::clock::now_ms;
+use crate::clock::now_ms;
 use crate::config::model::Config;
 use crate::config::{self, hide, unified};
 use crate::events::{Event, Reporter};

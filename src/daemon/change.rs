@@ -14,7 +14,6 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
 use tracing::{error, warn};
 
 use super::book::{self, Book, Made};
-use super::clock::{milliseconds, now_ms};
 use super::control_thread::{Control, Prepared};
 use super::desk::Desk;
 use super::draft::Draft;
@@ -26,6 +25,7 @@ use crate::admin::protocol::{ErrorKind, Refusal, Request, Terms};
 use crate::admin::rows::ChangeResult;
 use crate::admin::server::Reply;
 use crate::bird::Following;
+use crate::clock::{milliseconds, now_ms};
 use crate::config::Diff;
 use crate::config::model::Config;
 use crate::control::{CommitError, difference};

@@ -12,7 +12,6 @@ use tracing::{error, info, warn};
 
 use super::audit_thread::Finding;
 use super::change::{Job, Order};
-use super::clock::now_ms;
 use super::datapath::Datapath;
 use super::desk::{Desk, Pause};
 use super::events::{Event, Events};
@@ -30,6 +29,7 @@ use crate::admin::protocol::Request;
 use crate::admin::rows::ChangeResult;
 use crate::admin::server::{Call, Reply};
 use crate::bird::{Bird, Following, Rendered};
+use crate::clock::now_ms;
 use crate::config::model::Config;
 use crate::control::{Candidate, CommitError, Engine, PortFacts};
 use crate::events::{self, Reporter};

@@ -8,13 +8,13 @@ use tracing::{info, warn};
 
 use super::StationError;
 use super::audit_thread::{self, Finding, Open};
-use super::clock::now_ns;
 use super::cpus;
 use super::port_state::PortState;
 use super::port_thread::{self, Done, Job, Opened, Opener};
 use super::slow_thread::{self, Peer, SlowHandle, Taps};
 use super::tap_threads::{self, TapHandle};
 use super::worker_thread::{self, Order, WorkerHandle};
+use crate::clock::{nanoseconds, now_ns};
 use crate::config::model::Config;
 use crate::control::PortFacts;
 use crate::fib::FibReader;
@@ -210,8 +210,7 @@ impl Datapath {
 
     /// When the monotonic time of workers and slow path began, as the clock says now: nanoseconds since 1970.
     pub fn epoch_ns(&self) -> u64 {
-        let elapsed = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        now_ns().saturating_sub(elapsed)
+        now_ns().saturating_sub(nanoseconds(self.started.elapsed()))
     }
 
     /// Turns of each worker's loop and of the slow path's: what goes round, grows.

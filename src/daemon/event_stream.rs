@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::answer::no;
-use super::clock::now_ms;
 use super::control_thread::Control;
 use crate::admin::answer::{Answer, Piece};
 use crate::admin::protocol::{ErrorKind, EventFilter, Period, Since};
 use crate::admin::rows::{EventsInfo, Row};
+use crate::clock::now_ms;
 use crate::events::{Batch, Event, Kind, Reader, Record, Ring, Standing};
 
 /// Events of one line of the answer.

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::clock::now_ms;
 use super::control_thread::{Control, Work};
 use crate::admin::answer::Answer;
 use crate::admin::rows::ConsistencyRow;
 use crate::bird::PeerEvent;
+use crate::clock::now_ms;
 use crate::config::model::VifConfig;
 use crate::control::Learning;
 use crate::control::kernel::{ROUTE_PROTOCOL, alternates_table, best_table, tap_name};

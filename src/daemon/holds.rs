@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use super::clock::{milliseconds, now_ms};
+use crate::clock::{milliseconds, now_ms};
 use crate::ledger::Keeper;
 
 /// What a thread that all VIFs need may be away for without being an outage of them.

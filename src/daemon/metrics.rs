@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::bgp::KeyFaults;
-use super::clock::now_ms;
 use super::control_thread::Control;
 use super::desk::Desk;
 use super::port_details::{self, DetailBook};
@@ -12,6 +11,7 @@ use super::view::{self, View};
 use super::{answer, failover};
 use crate::admin::rows::{ConsistencyRow, PortDetailRow, PortRow, VersionInfo, WorkerRow};
 use crate::bird::{self, Questions};
+use crate::clock::now_ms;
 use crate::config::MetricsAddress;
 use crate::config::model::Config;
 use crate::metrics::{self, Facts, Pages};

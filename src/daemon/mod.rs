@@ -7,7 +7,6 @@ mod bgp;
 mod book;
 mod captures;
 mod change;
-mod clock;
 mod consent;
 mod control_thread;
 mod counters;

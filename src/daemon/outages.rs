@@ -6,11 +6,11 @@ use std::thread::JoinHandle;
 
 use super::answer::no;
 use super::change::stopping;
-use super::clock::now_ms;
 use super::control_thread::Control;
 use crate::admin::answer::Answer;
 use crate::admin::protocol::Period;
 use crate::admin::rows::{OutageRow, SlaRow};
+use crate::clock::now_ms;
 use crate::events::{Event, Reporter};
 use crate::ledger::{Keeper, Ledger, Outage};
 

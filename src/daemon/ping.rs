@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::RecvTimeoutError;
 
 use super::answer::invalid;
-use super::clock::milliseconds;
 use super::control_thread::Control;
 use super::slow_thread::Probing;
 use crate::admin::answer::{Answer, Piece};
 use crate::admin::protocol::{ErrorKind, PingRequest, ProbePlan, Refusal};
 use crate::admin::rows::{PingBegin, PingEnd, PingRow, ProbeRow, Row};
+use crate::clock::milliseconds;
 use crate::slowpath::{MAX_SENDERS, MAX_WAITING, Probe, ProbeAnswer, Said, own_address};
 use crate::tables::{VifId, VrfId};
 use crate::wire::ipv6::is_link_local;

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::clock::milliseconds;
 use super::control_thread::Control;
 use super::desk::Desk;
 use crate::admin::answer::Answer;
 use crate::admin::rows::{FecInfo, PortDetailRow};
+use crate::clock::milliseconds;
 use crate::netlink::{Ethtool, Fec, LinkCounts, link_counts};
 use crate::optics::{self, HALF, Page};
 use crate::port::af_xdp::Driver;

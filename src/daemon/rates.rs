@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use tracing::debug;
 
-use super::clock::milliseconds;
 use super::control_thread::Control;
 use super::desk::Desk;
 use super::view::View;
 use crate::admin::answer::Answer;
 use crate::admin::protocol::{RateFilter, RateScope};
 use crate::admin::rows::{RateRow, RateWindow};
+use crate::clock::milliseconds;
 use crate::observe::{Passed, Rates, Reading};
 use crate::tables::counters::WorkerCounters;
 

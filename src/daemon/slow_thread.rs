@@ -16,6 +16,7 @@ use super::cpus::{self, Urgency};
 use super::holds::note_stall;
 use super::tap_threads::FromKernel;
 use super::worker_thread::wake;
+use crate::clock::nanoseconds;
 use crate::fib::FibReader;
 use crate::ledger::Keeper;
 use crate::publish::Subscriber;
@@ -271,7 +272,7 @@ impl Body {
     }
 
     fn now_ns(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        nanoseconds(self.start.elapsed())
     }
 
     fn with_view<T>(&mut self, call: impl FnOnce(&mut SlowPath, &View<'_>) -> T) -> T {

@@ -12,7 +12,6 @@ use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
 
 use super::book::Book;
-use super::clock::now_ms;
 use super::control_thread::{Control, End};
 use super::cpus::Urgency;
 use super::datapath::{self, Datapath, Told};
@@ -28,6 +27,7 @@ use super::{
 };
 use crate::admin::server::{self, Server};
 use crate::bird::Bird;
+use crate::clock::now_ms;
 use crate::config::{self, model::Config};
 use crate::control::{Engine, Limits, kernel};
 use crate::events::{self, Event};

@@ -8,10 +8,10 @@ use tracing::{error, info, warn};
 
 use super::announce::by;
 use super::change::{Changes, Order, internal, stopping};
-use super::clock::now_ms;
 use super::draft::Draft;
 use crate::admin::protocol::{ErrorKind, Refusal, Request};
 use crate::admin::rows::ChangeResult;
+use crate::clock::now_ms;
 use crate::config::model::Config;
 use crate::events::Event;
 

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::cpus::{self, Urgency};
 use super::holds::note_stall;
+use crate::clock::nanoseconds;
 use crate::ledger::Keeper;
 use crate::port::af_xdp::{SocketOptions, XdpProgram, XskError, XskPort};
 use crate::tables::PortId;
@@ -156,7 +157,7 @@ impl Body {
             // Longer than it can sleep: it was kept from running.
             note_stall(&self.ledger, (now - seen).saturating_sub(asleep));
             (seen, asleep) = (now, Duration::ZERO);
-            let ns = u64::try_from((now - self.start).as_nanos()).unwrap_or(u64::MAX);
+            let ns = nanoseconds(now - self.start);
             // One reading of the clock a turn ends the turn before, too.
             if worked {
                 self.worker.counters().work.busy_ns.add(ns - began);

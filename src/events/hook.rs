@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use super::keeper::{Configured, Counts};
 use super::{Reader, Record};
+use crate::clock::nanoseconds;
 use crate::config::model::HookConfig;
 use crate::limit::{Rate, TokenBucket};
 use crate::users;
@@ -51,7 +52,7 @@ pub(super) fn run(mut reader: Reader, configured: &Configured, counts: &Counts) 
         let missing = batch.missing();
         let rate = Rate::new(hook.per_second, hook.per_second);
         for record in missing.iter().chain(batch.records.iter().map(|record| &**record)) {
-            let now = || u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            let now = || nanoseconds(started.elapsed());
             while !bucket.take(now(), &rate) {
                 std::thread::sleep(Duration::from_millis(5));
             }

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 use tracing::warn;
 
 use super::file::File;
 use super::{Event, Reader, Record, Ring, hook, journal};
+use crate::clock::ago_ms;
 use crate::config::model::EventsConfig;
 
 /// Events that may wait to be numbered: all VIFs of the largest station, with a session each, lost at once.
@@ -47,10 +48,7 @@ impl Reporter {
 
     /// Takes an event that happened so long ago. Never waits.
     pub fn tell_late(&self, event: Event, ago: Duration) {
-        let then = SystemTime::now().checked_sub(ago).unwrap_or(UNIX_EPOCH);
-        let then = then.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let time_ms = u64::try_from(then.as_millis()).unwrap_or(u64::MAX);
-        if self.orders.try_send(Order::Event(time_ms, event)).is_err() {
+        if self.orders.try_send(Order::Event(ago_ms(ago), event)).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }

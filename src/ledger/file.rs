@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::Outage;
 use super::lines::{Lines, append};
+use crate::clock::{milliseconds, since_1970};
 
 /// A line of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,8 +41,7 @@ impl File {
         let (lines, found) = Lines::open(directory, "outages.jsonl")?;
         let beat = directory.join("alive");
         let last = fs::metadata(&beat).and_then(|meta| meta.modified()).ok();
-        let last = last.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let last = last.and_then(|time| u64::try_from(time.as_millis()).ok());
+        let last = last.map(|moment| milliseconds(since_1970(moment))).filter(|ms| *ms > 0);
         Ok((File { lines, alive: append(&beat)?, failed: false }, found, last))
     }
 

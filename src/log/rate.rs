@@ -14,6 +14,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::clock::nanoseconds;
 use crate::limit::{Rate, TokenBucket};
 
 /// Lines of one place about one VIF: one a second, 20 at once.
@@ -57,7 +58,7 @@ where
         let mut subject = Subject::default();
         event.record(&mut subject);
         let place = event.metadata().callsite();
-        let now_ns = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let now_ns = nanoseconds(self.started.elapsed());
         let (written, summary) = {
             let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
             let name = || format!("{}{}", event.metadata().target(), subject.0);

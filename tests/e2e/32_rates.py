@@ -4,17 +4,14 @@ a terminal.
 Customer a has a session with BFD with its router, a real BIRD."""
 
 import contextlib
-import fcntl
 import http.client
 import json
 import os
-import pty
 import re
 import select
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import termios
 import time
@@ -25,6 +22,7 @@ import lab
 import peers
 import scrape
 import station
+import terminal
 from case import HOSTS, Skip, Stream, expect, refused, replaced, require, wait_until
 from frames import ETH_IPV4, Raw, datagram, eth
 
@@ -338,12 +336,9 @@ class Terminal:
     """`stationctl top` on a terminal of 80 columns and 24 lines, and what is on it."""
 
     def __init__(self, *words):
-        self.ours, theirs = pty.openpty()
-        self.theirs = theirs
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        self.before = termios.tcgetattr(theirs)
-        self.process = subprocess.Popen(station.command("top", *words), stdin=theirs, stdout=theirs, stderr=theirs,
-                                        env={**os.environ, "TERM": "xterm-256color"}, start_new_session=True)
+        self.ours, self.theirs = terminal.opened()
+        self.before = termios.tcgetattr(self.theirs)
+        self.process = terminal.start(station.command("top", *words), self.theirs)
         self.said, self.cells, self.at = "", {}, (0, 0)
 
     def read(self, seconds=0.2):
@@ -391,33 +386,33 @@ class Terminal:
 
 def test_top_shows_the_station_on_a_terminal():
     with Stream("b", "vpc-b", pps=500, seconds=6) as stream:
-        terminal = Terminal("--delay", "1")
-        lines = terminal.wait("kbit/s")
+        top = Terminal("--delay", "1")
+        lines = top.wait("kbit/s")
         expect(lines[1], " 1 ports   2 VIFs   3 drops   4 workers   5 BGP", "the views")
         require(lines[0].startswith("lab  up ") and "VIFs 10/10" in lines[0], lines[0])
-        terminal.press("ssss/vpc-b\r")  # by name
-        wait_until(lambda: "\na " not in "\n".join(terminal.lines()), 10, "only what contains vpc-b")
-        terminal.press("\x1b[H\r")
-        lines = terminal.wait("vif b  port cust0")
+        top.press("ssss/vpc-b\r")  # by name
+        wait_until(lambda: "\na " not in "\n".join(top.lines()), 10, "only what contains vpc-b")
+        top.press("\x1b[H\r")
+        lines = top.wait("vif b  port cust0")
         require(any(line.lstrip().startswith("OVER") for line in lines), lines)
         # An escape alone, not the begin of a sequence: each is waited for.
-        terminal.press("\x1b")
-        terminal.wait("DROP/S")
-        terminal.press("\x1b")
-        wait_until(lambda: terminal.lines()[23].startswith("1-5 "), 10, "the filter is gone")
+        top.press("\x1b")
+        top.wait("DROP/S")
+        top.press("\x1b")
+        wait_until(lambda: top.lines()[23].startswith("1-5 "), 10, "the filter is gone")
         for key, text in [("1", "cust0"), ("4", "an even share is 100%"), ("5", "169.254.0.2"), ("3", "LAST SEEN")]:
-            terminal.press(key)
-            terminal.wait(text)
-        terminal.press("q")
-        expect(terminal.end(), 0, "exit code")
+            top.press(key)
+            top.wait(text)
+        top.press("q")
+        expect(top.end(), 0, "exit code")
         stream.finish()
 
 
 def test_top_gives_the_terminal_back_also_to_a_signal():
     for how in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        terminal = Terminal()
-        terminal.wait("VIFs 10/10")
-        terminal.process.send_signal(how)
-        expect(terminal.end(), 0, f"exit code after signal {how}")
+        top = Terminal()
+        top.wait("VIFs 10/10")
+        top.process.send_signal(how)
+        expect(top.end(), 0, f"exit code after signal {how}")
     done = subprocess.run([station.BIN / "stationctl", "top"], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=20, check=False)
     expect((done.returncode, "wants a terminal" in done.stderr), (2, True), done.stderr)

@@ -3,18 +3,15 @@
 Customer a has a session with its router, a real BIRD."""
 
 import contextlib
-import fcntl
 import json
 import os
-import pty
 import re
-import struct
 import subprocess
-import termios
 
 import case
 import peers
 import station
+import terminal
 from case import expect, replaced, require, wait_until
 
 PEER = "169.254.0.2"
@@ -46,10 +43,8 @@ def end():
 
 def on_terminal(*words, columns=80, **environment):
     """What `stationctl WORDS` writes on a terminal."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    inherited = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
-    child = subprocess.Popen(station.command(*words), stdin=theirs, stdout=theirs, stderr=theirs, env={**inherited, "TERM": "xterm-256color", **environment})
+    ours, theirs = terminal.opened(columns)
+    child = terminal.start(station.command(*words), theirs, **environment)
     os.close(theirs)
     said = b""
     # The end of a terminal is an error (EIO) on Linux.

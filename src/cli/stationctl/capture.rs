@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use clap::{ArgGroup, Args as ClapArgs};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -16,6 +16,7 @@ use super::{Failure, libpcap, output};
 use crate::admin::client::{self, Client};
 use crate::admin::protocol::{CaptureRequest, Direction, Filter, Judged, Request};
 use crate::admin::rows::{CaptureEnd, CaptureRow, PortRow};
+use crate::clock::since_1970;
 use crate::replay::pcapng::{Framed, Interface, Pcapng};
 use crate::wire::ethernet::Mac;
 
@@ -174,7 +175,7 @@ fn pass(
         let message = "the station ended the capture without saying why".to_owned();
         return Err(client::Failure::Unreachable(message).into());
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = since_1970(SystemTime::now());
     file.lost(number(&port), now, lost)?;
     file.get_mut().flush()?;
     // Without standard error there is the block in the file.

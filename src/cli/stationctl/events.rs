@@ -10,11 +10,12 @@ use super::Failure;
 use super::args::Args;
 use super::capture::end_by_signals;
 use super::filter::{Group, Subject};
-use super::period::{Month, ago, moment as moment_of, month};
+use super::period::{Month, moment as moment_of, month};
 use super::units::moment;
 use crate::admin::client::Client;
 use crate::admin::protocol::{EventFilter, Request, Since};
 use crate::admin::rows::{Event, Kind, Record};
+use crate::clock::ago_ms;
 
 /// What is shown without `--since`.
 const A_DAY: Duration = Duration::from_secs(86_400);
@@ -62,7 +63,7 @@ impl EventArgs {
             Some(Month(first, next)) => (Some(Since::TimeMs(first)), Some(next)),
             None => (self.since, self.until),
         };
-        let a_day_ago = || Since::TimeMs(ago(A_DAY));
+        let a_day_ago = || Since::TimeMs(ago_ms(A_DAY));
         Request::Events(EventFilter {
             since: since.or_else(|| (!self.follow).then(a_day_ago)),
             until_ms,

@@ -1,14 +1,13 @@
 //! How answers are written.
 
 use std::io::{self, Write};
-use std::time::Duration;
 
 use serde::Serialize;
 
 use super::filter::Subject;
-use super::period::ago;
 use super::table::Look;
 use super::units::moment;
+use crate::clock::now_ms;
 
 /// Rows that are laid out as one table: a full table of routes is shown in several.
 pub(super) const PAGE: usize = 10_000;
@@ -51,7 +50,7 @@ struct Error<'a> {
 }
 
 fn now() -> String {
-    moment(ago(Duration::ZERO))
+    moment(now_ms())
 }
 
 fn json_begin(out: &mut impl Write) -> io::Result<()> {

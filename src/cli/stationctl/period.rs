@@ -1,8 +1,10 @@
 //! Moments and periods on the command line: a time ago, a day, a moment, a calendar month. All in UTC, as tables show.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use clap::Args;
+
+use crate::clock::{ago_ms, milliseconds, since_1970};
 
 /// When a period begins and ends.
 #[derive(Args, Debug)]
@@ -29,35 +31,23 @@ impl PeriodArgs {
         match self.month {
             Some(Month(first, next)) => (first, Some(next)),
             None => {
-                let before = |until: u64| until.saturating_sub(whole_ms(usual));
-                let usual = || self.until.map_or_else(|| ago(usual), before);
+                let before = |until: u64| until.saturating_sub(milliseconds(usual));
+                let usual = || self.until.map_or_else(|| ago_ms(usual), before);
                 (self.since.unwrap_or_else(usual), self.until)
             }
         }
     }
 }
 
-/// The moment so long ago, in milliseconds since 1970.
-pub(super) fn ago(time: Duration) -> u64 {
-    milliseconds(SystemTime::now().checked_sub(time).unwrap_or(UNIX_EPOCH))
-}
-
-fn milliseconds(time: SystemTime) -> u64 {
-    whole_ms(time.duration_since(UNIX_EPOCH).unwrap_or_default())
-}
-
-fn whole_ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// A time ago, a day, or a moment.
 pub(super) fn moment(text: &str) -> Result<u64, String> {
     if let Ok(time) = humantime::parse_duration(text) {
-        return Ok(ago(time));
+        return Ok(ago_ms(time));
     }
     let day = format!("{text}T00:00:00Z");
     let moment = humantime::parse_rfc3339_weak(text).or_else(|_| humantime::parse_rfc3339(&day));
-    moment.map(milliseconds).map_err(|_| {
+    let ms = |moment| milliseconds(since_1970(moment));
+    moment.map(ms).map_err(|_| {
         "write a time ago like 12h, or a day or a moment in UTC like 2026-11-28 or 2026-11-28T12:00:00Z".to_owned()
     })
 }
@@ -88,7 +78,7 @@ mod tests {
         }
         assert_eq!(moment("2026-11-01"), Ok(NOVEMBER));
         let hour = moment("1h").unwrap();
-        assert!(hour.abs_diff(ago(Duration::from_secs(3600))) < 10_000);
+        assert!(hour.abs_diff(ago_ms(Duration::from_secs(3600))) < 10_000);
         for text in ["", "-1", "yesterday", "2026-13-01", "17"] {
             assert!(moment(text).is_err(), "{text}");
         }

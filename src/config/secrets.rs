@@ -12,6 +12,11 @@ use super::model::Config;
 const REFERENCE: &str = include_str!("../../scripts/station.toml");
 /// Fields whose values nobody may see.
 const SECRET: [&str; 1] = ["password"];
+/// Whether nobody may see a field's values.
+pub(super) fn is_secret(field: &str) -> bool {
+    SECRET.contains(&field)
+}
+
 /// Comments with one of these words are masked: they may tell of a secret that is or was there.
 const SUSPECT: [&str; 6] = ["pass", "pasw", "secret", "key", "md5", "pwd"];
 

@@ -11,6 +11,7 @@ use toml_edit::{DocumentMut, Table, Value};
 use super::document::{self, field};
 use super::edit::{self, EditError};
 use super::model::Config;
+use super::secrets::is_secret;
 
 /// Fields whose values are texts, whatever they look like: a customer may be called 007.
 const TEXTS: [&str; 9] =
@@ -36,7 +37,7 @@ pub enum Place {
 }
 
 /// What is set in a table, or the table itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fields {
     /// Which table.
@@ -60,15 +61,28 @@ impl fmt::Display for Place {
     }
 }
 
+impl Fields {
+    /// What is set, secrets apart.
+    fn shown(&self) -> impl Iterator<Item = (&str, &str)> {
+        let shown = |value, secret| if secret { "(hidden)" } else { value };
+        self.set.iter().map(move |(key, value)| (&**key, shown(&**value, is_secret(key))))
+    }
+}
+
 impl fmt::Display for Fields {
     /// As it is typed, secrets apart.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |(key, value): (&String, &String)| match key.as_str() {
-            "password" => "password=(hidden)".to_owned(),
-            _ => format!("{key}={value}"),
-        };
-        self.set.iter().try_for_each(|field| write!(f, " {}", shown(field)))?;
+        self.shown().try_for_each(|(key, value)| write!(f, " {key}={value}"))?;
         self.unset.iter().try_for_each(|key| write!(f, " --unset {key}"))
+    }
+}
+
+impl fmt::Debug for Fields {
+    /// The log has requests so: secrets apart.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let set: BTreeMap<&str, &str> = self.shown().collect();
+        let mut fields = f.debug_struct("Fields");
+        fields.field("place", &self.place).field("set", &set).field("unset", &self.unset).finish()
     }
 }
 
@@ -204,4 +218,21 @@ fn users(config: &Config, vrf: &str) -> Vec<String> {
     let lists = config.route_lists.iter().filter(|list| *list.vrf == *vrf);
     let lists = lists.map(|list| format!("route list {}", list.file.display()));
     vifs.chain(routes).chain(lists).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_shows_a_password_that_is_set() {
+        let place = Place::Bgp { vif: "a".into(), peer: "10.0.0.2".parse().unwrap() };
+        let set = [("hold_s", "30"), ("password", "S3CR3T")];
+        let set = set.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let fields = Fields { place, set, unset: Vec::new() };
+        for text in [format!("{fields}"), format!("{fields:?}"), format!("{fields:#?}")] {
+            assert!(text.contains("hidden") && text.contains("30"), "{text}");
+            assert!(!text.contains("S3CR3T"), "{text}");
+        }
+    }
 }

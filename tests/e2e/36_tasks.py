@@ -106,6 +106,7 @@ def wrong_key(commands):
     try:
         shows(r"the +peer +does +not +sign")(commands)
         expect(peers.sessions("a")["a", PEER]["cause"], "key_missing", "the session's fault")
+        require("kept-secret" not in station.LOG.read_text(), "the log has the password")
     finally:
         station.ctl("bgp", "set", "a", PEER, "--unset", "password")
     wait_until(lambda: peers.established("a"), 60, "a's session again")

@@ -1,22 +1,51 @@
-//! What the history asks of a file system, a step at a time: tests cut the power between any two.
+//! What the history, and the billing series, ask of a file system, a step at a time: tests cut the power between any two.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{
+    DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown,
+};
 use std::path::{Path, PathBuf};
 
-/// A file system. A step that returns an error has done nothing.
+use rustix::fs::OFlags;
+
+/// A file system. A step that returns an error has done nothing, but for a part of a write.
 pub trait Disk {
-    /// A file that is being written.
+    /// An open file.
     type File;
 
+    /// Makes a directory for the station alone, with those above it. That it is there is no error.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn make_directory(&self, path: &Path) -> io::Result<()>;
     /// Makes a new file, readable by its owner alone; or with the mode and owner of `like`.
     ///
     /// # Errors
     /// The file system's; also where the file is there already.
     fn create(&self, path: &Path, like: Option<&Path>) -> io::Result<Self::File>;
-    /// Appends.
+    /// Opens a file that is there, to read it and to append. A symbolic link is refused.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn open(&self, path: &Path) -> io::Result<Self::File>;
+    /// Octets of a file.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn length(&self, file: &Self::File) -> io::Result<u64>;
+    /// Fills a buffer from a place in a file.
+    ///
+    /// # Errors
+    /// The file system's; also where the file ends before the buffer does.
+    fn read_at(&self, file: &Self::File, from: u64, buffer: &mut [u8]) -> io::Result<()>;
+    /// Cuts off what a file has beyond so many octets. Survives a loss of power once it is synced.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn truncate(&self, file: &Self::File, octets: u64) -> io::Result<()>;
+    /// Appends. Where it fails, a part may be there.
     ///
     /// # Errors
     /// The file system's.
@@ -70,8 +99,13 @@ pub struct Files;
 impl Disk for Files {
     type File = File;
 
+    fn make_directory(&self, path: &Path) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)
+    }
+
     fn create(&self, path: &Path, like: Option<&Path>) -> io::Result<File> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let mut options = OpenOptions::new();
+        let file = options.read(true).append(true).create_new(true).mode(0o600).open(path)?;
         let Some(like) = like else {
             // Whatever the umask.
             file.set_permissions(Permissions::from_mode(0o600))?;
@@ -83,6 +117,23 @@ impl Disk for Files {
         }
         file.set_permissions(Permissions::from_mode(meta.mode() & 0o7777))?;
         Ok(file)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        let nofollow = OFlags::NOFOLLOW.bits().cast_signed();
+        OpenOptions::new().read(true).append(true).custom_flags(nofollow).open(path)
+    }
+
+    fn length(&self, file: &File) -> io::Result<u64> {
+        Ok(file.metadata()?.len())
+    }
+
+    fn read_at(&self, file: &File, from: u64, buffer: &mut [u8]) -> io::Result<()> {
+        file.read_exact_at(buffer, from)
+    }
+
+    fn truncate(&self, file: &File, octets: u64) -> io::Result<()> {
+        file.set_len(octets)
     }
 
     fn write(&self, file: &mut File, octets: &[u8]) -> io::Result<()> {

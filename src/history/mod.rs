@@ -12,13 +12,13 @@
 
 mod disk;
 #[cfg(test)]
+pub(crate) mod failing;
+#[cfg(test)]
 mod power_cut;
 mod replace;
 mod snapshot;
 
-use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use tracing::{error, warn};
@@ -75,7 +75,7 @@ impl History {
     /// # Errors
     /// The file system's.
     pub fn open(directory: &Path) -> io::Result<History> {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        Files.make_directory(directory)?;
         // It can be written: better said now than at the first change.
         let probe = directory.join("probe");
         write_new(&Files, &probe, None, b"")?;

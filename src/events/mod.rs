@@ -5,6 +5,8 @@
 //! Readers ([`Reader`]) each have a place in the one list that is kept: clients, the journal, the hook. One that is
 //! too slow finds events missing, and is told how many; nobody waits for it.
 
+#[macro_use]
+mod define;
 mod file;
 mod hook;
 mod journal;
@@ -14,8 +16,9 @@ mod ring;
 mod spaced;
 mod text;
 
+pub use define::Severity;
 pub use keeper::{Keeper, Reporter, Standing, Threads};
-pub use kinds::{Event, Kind, Severity};
+pub use kinds::{Event, Kind};
 pub use ring::{Batch, CAPACITY, OF_ONE_VIF, Reader, Ring};
 pub use spaced::Spaced;
 

@@ -19,6 +19,7 @@
 //!  config    text -> model -> difference; edits that keep comments; knows no engine
 //!  mirror    the kernel's routes as changes for control  |  ledger: outages and availability
 //!  history   committed configurations as snapshots on disk; durable writes
+//!  billing   octets of VIFs in bins of five minutes, kept for months; percentiles
 //!  events    what happened, numbered and kept; to clients, the journal and the hook  |  users: /etc/passwd
 //!  slowpath  what workers punt: ARP, ND, ICMP, fragmentation, options  |  limit: token buckets
 //!  shares    pools that tenants share: the list of them, and the rule
@@ -69,6 +70,7 @@
 //! | metric | a line in [`metrics`]' families, and its samples in their page; station-metrics(7) follows |
 
 pub mod admin;
+pub mod billing;
 pub mod bird;
 pub mod cli;
 pub mod clock;

@@ -45,6 +45,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("metrics", &["config", "admin"]),
     ("control", &["wire", "fib", "tables", "config", "publish", "slowpath", "mirror", "shares"]),
     ("observe", &["tables"]),
+    // `history` for durable files, and the power that fails in tests.
+    ("billing", &["history", "observe", "tables"]),
     ("bird", &["tables", "config", "admin", "control", "netns", "events", "users", "clock"]),
     (
         "replay",

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::tables::counters::WorkerCounters;
+use crate::tables::counters::{VifCounters, WorkerCounters};
 use crate::tables::{PortId, Snapshot, VifId};
 
 /// The windows that rates are known for, in seconds; the last is the longest.
@@ -30,6 +30,27 @@ pub struct Traffic {
 }
 
 impl Traffic {
+    /// What a VIF's id has counted so far.
+    pub fn of(workers: &[Arc<WorkerCounters>], id: VifId) -> Traffic {
+        let mut sum = Traffic::default();
+        for worker in workers {
+            sum.add_counted(worker.vif(id));
+        }
+        sum
+    }
+
+    /// Adds what another counted.
+    pub fn plus(&mut self, other: &Traffic) {
+        let (frames, octets) =
+            ([other.rx_frames, other.tx_frames], [other.rx_octets, other.tx_octets]);
+        self.add(frames, octets);
+    }
+
+    fn add_counted(&mut self, counted: &VifCounters) {
+        let frames = [counted.rx_frames.get(), counted.tx_frames.get()];
+        self.add(frames, [counted.rx_octets.get(), counted.tx_octets.get()]);
+    }
+
     fn add(&mut self, frames: [u64; 2], octets: [u64; 2]) {
         self.rx_frames += frames[0];
         self.tx_frames += frames[1];
@@ -38,7 +59,7 @@ impl Traffic {
     }
 
     /// What came since `before`; `None` where that is more.
-    fn since(&self, before: &Traffic) -> Option<Traffic> {
+    pub fn since(&self, before: &Traffic) -> Option<Traffic> {
         Some(Traffic {
             rx_frames: self.rx_frames.checked_sub(before.rx_frames)?,
             rx_octets: self.rx_octets.checked_sub(before.rx_octets)?,
@@ -78,9 +99,7 @@ impl Reading {
             let ids = (0..=u16::MAX).map(VifId).zip(tables.vifs.iter());
             for ((id, vif), sum) in ids.zip(&mut vifs) {
                 if vif.is_some() {
-                    let counted = worker.vif(id);
-                    let frames = [counted.rx_frames.get(), counted.tx_frames.get()];
-                    sum.add(frames, [counted.rx_octets.get(), counted.tx_octets.get()]);
+                    sum.add_counted(worker.vif(id));
                 }
             }
             for (id, sum) in (0..=u8::MAX).map(PortId).zip(&mut ports) {

@@ -1,0 +1,21 @@
+//! The billing series: octets and frames of each VIF in bins of five minutes, on disk for months, and what is billed of
+//! them. station-billing(7) says what counts as what.
+//!
+//! Octets are those of the counters: from the destination MAC to the end of the payload, tags included, without FCS. A VIF
+//! is known by its name, whatever its id; with each bin is kept whose it was then.
+
+mod block;
+mod keeper;
+mod meter;
+mod read;
+mod report;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use block::{BIN_S, Block, Marks, Owner};
+pub use keeper::{Commit, Keeper, Standing, Told};
+pub use meter::Moment;
+pub use read::{Item, Series, Unwritten};
+pub use report::{Billed, Report, Scope, Wanted, bits_per_second};
+pub use store::Damage;

@@ -60,7 +60,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "wire", "fib", "tables", "netlink", "port", "publish", "worker", "slowpath", "mirror",
             "ledger", "history", "config", "admin", "control", "observe", "bird", "tap", "netns",
-            "log", "events", "explain", "metrics", "optics", "clock",
+            "log", "events", "explain", "metrics", "optics", "clock", "billing",
         ],
     ),
     ("cli", &["wire", "tables", "admin", "replay", "daemon", "log", "clock"]),

@@ -527,6 +527,17 @@ fn bfd() {
 }
 
 #[test]
+fn months_of_the_billing_series() {
+    for (months, says) in
+        [("0", "out of range"), ("121", "out of range"), ("\"13\"", "is a string")]
+    {
+        let body = format!("[billing]\nkeep_months = {months}");
+        refused(&body, 2, "billing.keep_months", says);
+    }
+    refused("[billing]\nkeep = 13", 2, "billing.keep", "is not a known field");
+}
+
+#[test]
 fn where_metrics_may_be_read() {
     for (value, says) in [
         ("\"0.0.0.0:9472\"", "can be read from other machines"),

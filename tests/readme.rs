@@ -465,6 +465,8 @@ const UNKNOWN: &str = r#"
 "?" = 1
 [events]
 "?" = 1
+[billing]
+"?" = 1
 [[port]]
 "?" = 1
 name = "p"

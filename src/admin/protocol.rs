@@ -14,6 +14,7 @@
 //! Beside `"v"` a request may have what goes with a change: `"comment"`, `"yes"` and `"no_wait"` ([`Terms`]). A request with
 //! `"octets"` is followed by so many octets of text.
 
+mod billing;
 mod capture;
 mod events;
 mod explain;
@@ -32,6 +33,7 @@ use serde::{Deserialize, Serialize};
 /// The longest text that follows a request, in octets.
 pub use crate::config::MAX_FILE;
 use crate::config::edit::EditError;
+pub use billing::BillingFilter;
 pub use capture::{CaptureRequest, Direction, Filter, Judged};
 pub use events::{EventFilter, Since};
 pub use explain::{ExplainRequest, MAX_FRAMES, PacketSpec};
@@ -97,6 +99,8 @@ pub enum Request {
     ShowOutages(Period),
     /// How available VIFs were ([`crate::admin::rows::SlaRow`]).
     ShowSla(Period),
+    /// What is billed ([`crate::admin::rows::BillingRow`]).
+    ShowBilling(BillingFilter),
     /// Copies of frames, as they pass ([`crate::admin::rows::CaptureRow`]). The answer goes on until the client
     /// closes its sending half, or what it asked for has been seen.
     Capture(CaptureRequest),

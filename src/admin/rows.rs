@@ -2,6 +2,7 @@
 //! destination MAC to the end of the payload, without FCS. The field names are stable.
 
 mod bgp;
+mod billing;
 mod capture;
 mod changes;
 mod drops;
@@ -16,6 +17,7 @@ mod workers;
 
 pub use crate::events::{Event, Kind, Record};
 pub use bgp::{BgpRouteRow, BgpRow};
+pub use billing::{BillingBinRow, BillingRow};
 pub use capture::{CaptureEnd, CaptureRow, CapturedFrame};
 pub use changes::{ChangeResult, ConfigText, HistoryRow, Routing, RoutingState};
 pub use drops::{DropRow, DroppedFrame, FrameHeaders};
@@ -358,7 +360,7 @@ sum! {
         Port(PortRow), Vif(VifRow), Vrf(VrfRow), Route(RouteRow), Neighbor(NeighborRow),
         Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow), Drop(DropRow),
         History(HistoryRow), Capture(CaptureRow), Rate(RateRow), Event(Record), Explain(Box<ExplainRow>),
-        Ping(PingRow), PortDetail(Box<PortDetailRow>),
+        Ping(PingRow), PortDetail(Box<PortDetailRow>), Billing(BillingRow), BillingBin(BillingBinRow),
     }
 }
 

@@ -183,6 +183,10 @@ pub(crate) fn diff(old: Option<&Config>, new: &Config) -> Diff {
         let (op, what, name) = (Op::Changed, "events", "settings".to_owned());
         diff.changes.push(Change { op, what, name, detail });
     }
+    if let Some(detail) = old.and_then(|old| super::billing::change(old.billing, new.billing)) {
+        let (op, what, name) = (Op::Changed, "billing", "settings".to_owned());
+        diff.changes.push(Change { op, what, name, detail });
+    }
     diff
 }
 

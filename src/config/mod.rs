@@ -4,6 +4,7 @@
 
 mod address;
 mod bgp;
+mod billing;
 mod cuts;
 mod diff;
 mod document;
@@ -116,6 +117,7 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
     let root = Fields::document(document.get_ref(), problems);
     let station = station::station(root.table("station"));
     let events = events::events(root.table("events"));
+    let billing = billing::billing(root.table("billing"));
     let ports = station::ports(&root);
     let vrfs = vifs::vrfs(&root);
     let vifs = vifs::vifs(&root, &ports, &vrfs, station.max_vifs);
@@ -126,6 +128,7 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
     Some(Config {
         station,
         events,
+        billing,
         ports: ports.into_items(),
         vrfs: vrfs.into_items(),
         vifs: vifs.into_items(),

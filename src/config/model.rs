@@ -1,6 +1,7 @@
 //! A validated configuration: what the station runs, in the operator's words and by name. Made only
 //! by the parser, so whoever holds one need not check it again.
 
+pub use super::billing::BillingConfig;
 pub use super::events::{EventsConfig, HookConfig, Journal};
 pub use super::labels::Labels;
 
@@ -24,6 +25,8 @@ pub struct Config {
     pub station: StationConfig,
     /// Where events go.
     pub events: EventsConfig,
+    /// How long the billing series is kept.
+    pub billing: BillingConfig,
     /// Ports in the file's order; their index is the [`crate::tables::PortId`].
     pub ports: Vec<PortConfig>,
     /// Routing domains.

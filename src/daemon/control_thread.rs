@@ -11,6 +11,7 @@ use crossbeam::channel::{Receiver, Sender};
 use tracing::{error, info, warn};
 
 use super::audit_thread::Finding;
+use super::billing::{self, Billing};
 use super::change::{Job, Order};
 use super::datapath::Datapath;
 use super::desk::{Desk, Pause};
@@ -49,6 +50,7 @@ pub(super) struct Control {
     pub counters: Counters,
     pub rates: RateBook,
     pub details: DetailBook,
+    pub billing: Billing,
     /// The configuration file, and its text and number as it runs.
     pub file: PathBuf,
     pub text: Arc<str>,
@@ -231,6 +233,7 @@ impl Control {
         self.stream.configure(&self.config.events);
         let following = self.apply_bgp(bird);
         self.counters.adopt(self.engine.tables());
+        self.billing.commit(self.engine.tables(), &self.config);
         for (vif, mtu, limit) in self.engine.misfits() {
             warn!(%vif, mtu, limit, "the VIF is down: its MTU no longer fits its port's interface");
         }
@@ -280,6 +283,7 @@ impl Control {
             Request::ShowBgp { vif } => bgp::show(self, vif.as_deref()),
             Request::ShowBgpRoutes { vif, direction } => bgp::routes(self, vif, *direction),
             Request::BgpReset { vif, peer } => bgp::reset(self, vif, *peer, terms.yes),
+            Request::ShowBilling(filter) => billing::show(self, filter),
             Request::Capture(request) => captures::start(self, request),
             Request::Events(filter) => event_stream::show(self, filter),
             Request::Lookup(request) => answer::lookup(self, request),

@@ -382,15 +382,6 @@ impl Datapath {
         (port.program, port.zero_copy) = (None, false);
         port.gone();
     }
-
-    /// Ends all threads. XDP stays attached, with no sockets behind it: the ports stay closed.
-    pub fn stop(self) {
-        for worker in self.workers {
-            worker.stop();
-        }
-        self.slow.stop();
-        self.taps.stop();
-    }
 }
 
 /// Whether an interface is not there yet, or not up.

@@ -49,11 +49,13 @@ struct Known {
     questions: Questions,
     keys: KeyFaults,
     fib: [u64; 2],
+    billed_ms: u64,
+    unbilled: [u64; 2],
 }
 
 impl Known {
     fn of(control: &mut Control) -> Known {
-        let fib = control.engine.fib_stats();
+        let (fib, billing) = (control.engine.fib_stats(), control.billing.standing());
         Known {
             view: View::of(control),
             version: answer::version_info(control),
@@ -66,6 +68,8 @@ impl Known {
             questions: control.bird.questions(),
             keys: KeyFaults::of(control),
             fib: [fib.max_bytes.saturating_sub(fib.free_bytes), fib.max_bytes],
+            billed_ms: billing.written_ms(),
+            unbilled: [billing.waiting(), billing.failures()],
         }
     }
 
@@ -94,6 +98,8 @@ impl Known {
             fib: self.fib,
             mirror: mirrored.add(&consistency),
             inconsistent: inconsistent.count() as u64,
+            billed_s: seconds(self.billed_ms),
+            unbilled: self.unbilled,
             vifs: self
                 .view
                 .rows(move |view, id, vif| {

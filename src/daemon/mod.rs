@@ -4,6 +4,7 @@ mod announce;
 mod answer;
 mod audit_thread;
 mod bgp;
+mod billing;
 mod book;
 mod captures;
 mod change;

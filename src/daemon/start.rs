@@ -11,6 +11,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
 
+use super::billing::Billing;
 use super::book::Book;
 use super::control_thread::{Control, End};
 use super::cpus::Urgency;
@@ -81,6 +82,9 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         .map_err(StationError::Thread)?;
     let told = Told { neighbors: events, taps: taps_changed, ledger: ledger.clone() };
     let datapath = Datapath::start(&config, plan, &namespace, &reader, subscribers, told)?;
+    let (billing, billing_thread) =
+        Billing::start(&config.station.state, datapath.counters.clone(), report.clone())
+            .map_err(StationError::Thread)?;
     let engine = Engine::new(fib, publisher, Limits::for_vifs(config.station.max_vifs));
     let counters = Counters::new(datapath.counters.clone(), datapath.slow_counters.clone());
     let (sender, peers) = unbounded();
@@ -108,6 +112,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         counters,
         rates: rates.clone(),
         details: details.clone(),
+        billing,
         file,
         text: text.into(),
         configuration,
@@ -182,6 +187,9 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     drop(sd_notify::notify(&[NotifyState::Stopping]));
     if end == End::SessionsKept {
         control.bird.leave();
+        // What they counted until now is billed.
+        control.datapath.stop_workers();
+        control.billing.stop(billing_thread);
         stream_threads.stop();
         // What a kill leaves: the thread that keeps the TAPs removes them where it is let go, so it is not, and ends
         // with the process.
@@ -193,6 +201,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     // While packets still flow, so that peers hear of it and move away.
     drop(control.bird);
     control.datapath.stop();
+    control.billing.stop(billing_thread);
     if let Err(error) = namespace.remove() {
         warn!(%error, "cannot remove the network namespace; the next start takes it over");
     }

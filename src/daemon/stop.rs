@@ -1,12 +1,28 @@
-//! The end of the station, as a client asks for it.
+//! The end of the station, as a client asks for it, and of what forwards.
 
 use super::change::{Changes, Order};
 use super::consent;
 use super::control_thread::{Control, End};
+use super::datapath::Datapath;
+use super::worker_thread::WorkerHandle;
 use crate::admin::answer::Answer;
 use crate::admin::protocol::{ErrorKind, Refusal};
 use crate::admin::rows::ChangeResult;
 use crate::config;
+
+impl Datapath {
+    /// Ends the workers: no frame is counted any more.
+    pub fn stop_workers(&mut self) {
+        self.workers.drain(..).for_each(WorkerHandle::stop);
+    }
+
+    /// Ends all threads. XDP stays attached, with no sockets behind it: the ports stay closed.
+    pub fn stop(mut self) {
+        self.stop_workers();
+        self.slow.stop();
+        self.taps.stop();
+    }
+}
 
 impl Changes {
     /// Ends the station, after the changes before. What only loses the sessions later is refused at once.

@@ -315,6 +315,41 @@ events! {
         /// Frames lost, as counted; null where the station did not count.
         frames_lost: Option<u64>,
     }
+    /// The daemon before ended without writing its open bin of the billing series (a crash, or a loss of power): what it had counted in it is in no bin.
+    BillingLost = "billing_lost", Warning, "5f00f1bc771e4c5aa47415cd51ca9d79" {
+        /// When the last bin that was written ends: what was counted after it is lost.
+        from_ms: u64,
+        /// When this daemon began to count.
+        to_ms: u64,
+    }
+    /// Octets of a file of the billing series are no bins: a loss of power tore its end, or the file was damaged.
+    BillingDamage = "billing_damage", Error, "01154d76d9074e68865eb3d29f9847a7" {
+        /// Name of the file.
+        file: String,
+        /// Its first octet that is not understood, from 0.
+        from_octet: u64,
+        /// The first one behind them.
+        to_octet: u64,
+        /// They were the end of the file, and were cut off. What is in the middle stays, and is left out of what is billed.
+        cut: bool,
+    }
+    /// The clock was set: the bins of the billing series that it was set in are marked.
+    BillingClock = "billing_clock", Warning, "df768f3165d7464a84dac1a2561047e3" {
+        /// By so many milliseconds; less than 0 where it was set back.
+        step_ms: i64,
+        /// When the bin begins that was open.
+        bin_ms: u64,
+    }
+    /// Bins of the billing series cannot be written. They wait in memory, and are tried again every 10 seconds.
+    BillingUnwritten = "billing_unwritten", Error, "6289c267962f4ce4be1bae52871e0cf2" {
+        /// What the system says.
+        reason: String,
+    }
+    /// The bins that waited are written.
+    BillingWritten = "billing_written", Notice, "99a5c1bb739c4ef0b41293ec8c99b3a0" {
+        /// How many.
+        bins: u64,
+    }
     /// Events are missing here: this reader was too slow, they are older than what is kept, or more happened at once than could be noted.
     Lost = "lost", Warning, "1f499356f2cf43e8a0f0105deadebf92" {
         /// How many.

@@ -200,6 +200,20 @@ impl fmt::Display for Event {
                 write!(f, "{}, {duration_ms} ms", cause.word())?;
                 frames_lost.iter().try_for_each(|lost| write!(f, ", {lost} frames lost"))
             }
+            Event::BillingLost { .. } => {
+                f.write_str("billing: what the daemon before counted after its last bin is lost")
+            }
+            Event::BillingDamage { file, from_octet, to_octet, cut } => {
+                write!(f, "billing: octets {from_octet} to {to_octet} of {file} are no bins")?;
+                f.write_str(if *cut { ": a torn end, cut off" } else { "" })
+            }
+            Event::BillingClock { step_ms, .. } => {
+                write!(f, "billing: the clock was set by {step_ms} ms, bins are marked")
+            }
+            Event::BillingUnwritten { reason } => {
+                write!(f, "billing: bins wait, since they cannot be written: {reason}")
+            }
+            Event::BillingWritten { bins } => write!(f, "billing: {bins} bins are written again"),
             Event::Lost { count } => write!(f, "{count} events are missing here"),
         }
     }

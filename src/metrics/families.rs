@@ -95,6 +95,9 @@ families! {
     Inconsistent: Gauge "station_fib_inconsistent" Station [] "Address families of VRFs whose FIB is not what the kernel has: `stationctl show consistency`.";
     Overflows: Counter "station_mirror_overflows" Station [] "Times that the kernel dropped notifications of routes; all are read again then.";
     BgpAnswered: Gauge "station_bgp_answered" Station [] "1 where the routing daemon could be asked for this page, or there is nothing to ask; 0: the sessions are missing on it.";
+    BillingLast: Gauge "station_billing_last_bin_timestamp_seconds" Station [] "When the last bin of the billing series that is on disk ends, in seconds since 1970; 0 before the first. More than ten minutes ago: it is not written.";
+    BillingWaiting: Gauge "station_billing_waiting_bins" Station [] "Bins that wait for the disk.";
+    BillingFailures: Counter "station_billing_write_failures" Station [] "Attempts to write a bin that failed.";
     Punted: Counter "station_punted_frames" Reason ["reason"] "Frames for the slow path, of all VIFs.";
     Slow: Counter "station_slow_path_frames" Reason ["outcome"] "What became of them.";
     Tap: Counter "station_tap_frames" Reason ["event"] "Frames between the kernel and the wire: BGP and BFD.";

@@ -45,6 +45,10 @@ pub struct Facts {
     pub mirror: [u64; 3],
     /// Families of VRFs that are not consistent.
     pub inconsistent: u64,
+    /// When the last bin of the billing series that is on disk ends, in seconds since 1970.
+    pub billed_s: f64,
+    /// Bins that wait for the disk, and attempts to write that failed.
+    pub unbilled: [u64; 2],
 }
 
 /// The page of some facts.
@@ -164,6 +168,9 @@ impl Page<'_> {
         self.one(Family::Inconsistent, facts.inconsistent)?;
         self.one(Family::Overflows, facts.mirror[2])?;
         self.one(Family::BgpAnswered, facts.sessions.is_some())?;
+        self.one(Family::BillingLast, facts.billed_s)?;
+        self.one(Family::BillingWaiting, facts.unbilled[0])?;
+        self.one(Family::BillingFailures, facts.unbilled[1])?;
         self.named(Family::Punted, &facts.punted)?;
         self.named(Family::Slow, &facts.outcomes)?;
         self.named(Family::Tap, &facts.taps)

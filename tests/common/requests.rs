@@ -20,6 +20,7 @@ pub const REQUESTS: &[(&str, Right)] = &[
     (r#""request":"show_consistency""#, Right::Ask),
     (r#""request":"show_outages","since_ms":1"#, Right::Ask),
     (r#""request":"show_sla","until_ms":1"#, Right::Ask),
+    (r#""request":"show_billing","since_ms":1,"bins":true"#, Right::Ask),
     (r#""request":"capture","direction":"both","snap":64"#, Right::Own),
     (r#""request":"events""#, Right::Ask),
     (

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use station::config::model::{
-    Config, EventsConfig, Labels, NeighborConfig, NextHop, PortConfig, RouteAction, RouteConfig,
-    RouteListConfig, StationConfig, VifConfig, VrfConfig, XdpMode, ZeroCopy,
+    BillingConfig, Config, EventsConfig, Labels, NeighborConfig, NextHop, PortConfig, RouteAction,
+    RouteConfig, RouteListConfig, StationConfig, VifConfig, VrfConfig, XdpMode, ZeroCopy,
 };
 use station::control::PortFacts;
 use station::tables::{Pcp, PortRole, SourceCheck, Tags, VrfKind};
@@ -65,6 +65,7 @@ pub fn empty() -> Config {
     };
     Config {
         events: EventsConfig::default(),
+        billing: BillingConfig::default(),
         station: StationConfig {
             name: "test".into(),
             socket: PathBuf::from("/run/s"),

@@ -52,6 +52,7 @@ impl Request {
                 | Request::ShowConsistency
                 | Request::ShowOutages(_)
                 | Request::ShowSla(_)
+                | Request::ShowBilling(_)
                 | Request::Capture(_)
                 | Request::Events(_)
                 | Request::Lookup(_)

@@ -9,6 +9,7 @@ use clap_complete::Shell;
 use ipnet::IpNet;
 
 use super::bgp::Bgp;
+use super::billing::BillingArgs;
 use super::capture::CaptureArgs;
 use super::config::Config;
 use super::drops::DropArgs;
@@ -78,7 +79,8 @@ impl Args {
         match &self.command {
             Command::Station(
                 StationCommand::Show { look, .. }
-                | StationCommand::Config(Config::History { look }),
+                | StationCommand::Config(Config::History { look })
+                | StationCommand::Billing(BillingArgs { look, .. }),
             ) => look,
             _ => &PLAIN,
         }
@@ -144,6 +146,7 @@ pub(super) enum StationCommand {
     Traceroute(TraceArgs),
     Capture(CaptureArgs),
     Events(EventArgs),
+    Billing(BillingArgs),
     /// Set counters to zero
     #[command(subcommand)]
     Clear(Clear),
@@ -304,6 +307,7 @@ impl StationCommand {
             StationCommand::Traceroute(trace) => trace.request(),
             StationCommand::Capture(capture) => capture.request(),
             StationCommand::Events(events) => events.request(),
+            StationCommand::Billing(billing) => billing.request(),
             StationCommand::Clear(Clear::Counters) => Request::ClearCounters,
             StationCommand::Reload { dry_run, .. } => Request::Reload { dry_run: *dry_run },
             StationCommand::Stop { keep_sessions, .. } => {

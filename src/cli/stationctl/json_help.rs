@@ -1,7 +1,7 @@
 //! What `--json` prints, in words.
 
 pub(super) const JSON_HELP: &str = "\
-JSON: rows (show, config history, explain, ping, traceroute, capture) are {\"version\":1,\"time\":...,\"rows\":[...]}, a row a
+JSON: rows (show, billing, config history, explain, ping, traceroute, capture) are {\"version\":1,\"time\":...,\"rows\":[...]}, a row a
 line; a single answer is {\"version\":1,\"time\":...,\"result\":{...}}; an error is
 {\"version\":1,\"time\":...,\"error\":{\"kind\":...,\"message\":...}} on standard error: what came before it is not whole.
 `version` is that of this form, `time` when the answer was begun (RFC 3339, UTC). `events` streams: an object a
@@ -41,6 +41,10 @@ Octets count from the destination MAC to the end of the payload; *_s are seconds
              overflows refused no_room last_error ok
   outages    vif cause also[] start_ms end_ms duration_ms detection_ms frames_lost
   sla        vif state since_ms until_ms availability outages down_ms longest_ms planned_ms frames_lost
+  billing    scope name customer since_ms until_ms bins missing_bins incomplete_bins rx_frames rx_octets tx_frames tx_octets
+             p95_rx_bits_per_s p95_tx_bits_per_s p95_bits_per_s enhanced_bits_per_s damage[]
+  billing --bins  scope name customer start_ms end_ms rx_frames rx_octets tx_frames tx_octets rx_bits_per_s
+             tx_bits_per_s observed_s complete marks[] damage
   lookup     vrf address prefix via[{vif next_hop mac state weight backup}] verdict help
   explain    frame port vif vrf verdict stage help stages[{stage verdict detail}]
              destination_route, source_route{address prefix origin group via[]} egress{port vif vlan

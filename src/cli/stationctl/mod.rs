@@ -3,6 +3,7 @@
 
 mod args;
 mod bgp;
+mod billing;
 mod capture;
 mod complete;
 mod config;
@@ -128,6 +129,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         }
         Command::Station(StationCommand::Capture(capture)) => return capture.run(args, out),
         Command::Station(StationCommand::Events(events)) => return events.run(args, out),
+        Command::Station(StationCommand::Billing(billing)) => return billing.run(args, out),
         Command::Station(StationCommand::Explain(explain)) => return explain.run(args, out),
         Command::Station(StationCommand::Ping(ping)) => return ping.run(args, out),
         Command::Station(StationCommand::Traceroute(trace)) => return trace.run(args, out),

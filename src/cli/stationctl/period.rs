@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::clock::{ago_ms, milliseconds, since_1970};
+use super::units::moment as moment_of;
+use crate::clock::{ago_ms, milliseconds, now_ms, since_1970};
 
 /// When a period begins and ends.
 #[derive(Args, Debug)]
@@ -37,6 +38,12 @@ impl PeriodArgs {
             }
         }
     }
+}
+
+/// The begin of the calendar month that is under way, in milliseconds since 1970.
+pub(super) fn this_month() -> u64 {
+    let now = moment_of(now_ms());
+    now.get(.."2026-11".len()).and_then(|now| month(now).ok()).map_or(0, |Month(first, _)| first)
 }
 
 /// A time ago, a day, or a moment.
@@ -82,6 +89,13 @@ mod tests {
         for text in ["", "-1", "yesterday", "2026-13-01", "17"] {
             assert!(moment(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn this_month_has_begun_and_is_not_over() {
+        let (begin, now) = (this_month(), now_ms());
+        assert!(begin <= now && now < begin + 31 * DAY, "{begin} {now}");
+        assert!(moment_of(begin).ends_with("-01T00:00:00.000Z"));
     }
 
     #[test]

@@ -58,6 +58,8 @@ fn facts() -> Facts {
         fib: [1024, 4096],
         mirror: [3, 2, 1],
         inconsistent: 0,
+        billed_s: 1_795_000_300.002,
+        unbilled: [4, 5],
     }
 }
 

@@ -28,7 +28,7 @@
 //!  explain   what the path does with a frame and why, told stage by stage
 //!  path      the way of a burst, one line per stage
 //!  stage     one packet stage per file
-//!  tables    ports, VIFs, VRFs, next-hop groups, adjacencies, counters, last drops, verdicts; the rules of forwarding
+//!  tables    ports, VIFs, VRFs, next-hop groups, adjacencies, meters, counters, last drops, verdicts; the rules of forwarding
 //!  wire, fib headers; longest-prefix match  |  port: queues of frames  |  netlink: messages by hand
 //!  optics    what transceiver modules' EEPROMs say: SFF-8472, SFF-8636, CMIS
 //!  cpu       prefetches, vector code  |  log: lines to standard error, by a thread of its own  |  clock: times as numbers

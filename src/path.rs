@@ -3,8 +3,8 @@
 
 use crate::cpu::{Work, widest};
 use crate::stage::{
-    Burst, Context, Filtered, classify, filter, group, ipv4, ipv6, mtu, police, ready, resolve,
-    rewrite, route, routing, source, ttl,
+    Burst, Context, Filtered, classify, filter, group, ipv4, ipv6, meter, mtu, police, ready,
+    resolve, rewrite, route, routing, source, ttl,
 };
 
 filter::filtered! {
@@ -71,6 +71,7 @@ impl<W: Watch> Work for Path<'_, '_, W> {
         stage!(group); //    next-hop group -> adjacency
         watch.before_filtered(FILTERED, burst, context);
         filter::run(burst, context, concerns, verdict); // the filtered stages
+        stage!(meter); //    bandwidth of VIFs, meter groups and ports
         stage!(rewrite); //  MACs, tags, TTL, checksum
         stage!(routing); //  BGP and BFD among what is for the router
         stage!(police); //   budgets of the slow path
@@ -136,6 +137,7 @@ mod tests {
             mtu: 1500,
             source_check,
             pcp: Pcp::Preserve,
+            metered: [false; 2],
             addresses: ["169.254.0.1/30".parse().unwrap()].into(),
             peers: [].into(),
         };

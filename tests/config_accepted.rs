@@ -36,7 +36,7 @@ fn the_reference_is_valid_and_means_what_it_says() {
     assert_eq!((a.kind, a.pcp, a.mtu), (Some(VifKind::Private), Pcp::Preserve, 1500));
     assert_eq!((a.source_check, a_core.source_check), (SourceCheck::Strict, SourceCheck::Off));
     assert_eq!(b.tags, Tags { outer: 200, inner: Some(7), service: false });
-    assert_eq!((internet.kind, internet.mtu, internet.addresses.len()), (None, 9000, 3));
+    assert_eq!((internet.kind, internet.mtu, internet.addresses.len()), (None, 1500, 3));
     assert_eq!(config.routes[0].action, RouteAction::Via(vec![hop("a", "169.254.100.2", 1)]));
     assert_eq!(
         config.routes[2].action,

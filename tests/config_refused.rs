@@ -581,3 +581,57 @@ fn bird_and_router_id() {
         assert!(problem.message().contains(says), "{error:?}");
     }
 }
+
+#[test]
+#[rustfmt::skip] // a row a line
+fn bandwidths() {
+    let group = "[[meter_group]]\nname = \"g\"\ncustomer = \"acme\"\nbandwidth = \"50M\"\n";
+    for (value, field, says) in [
+        ("5", "bandwidth", "is an integer"),
+        ("\"5\"", "bandwidth", "out of range"),
+        ("\"63.999k\"", "bandwidth", "out of range"),
+        ("\"401G\"", "bandwidth", "out of range"),
+        ("\"5 M\"", "bandwidth", "is no rate"),
+        ("\"1.2345G\"", "bandwidth", "is no rate"),
+        ("\"\"", "bandwidth", "is no rate"),
+        ("{}", "bandwidth.rate", "is missing"),
+        ("{ rate = 1 }", "bandwidth.rate", "is an integer"),
+        ("{ rate = \"1M\", committed = \"2M\" }", "bandwidth.committed", "is more than rate"),
+        ("{ rate = \"1M\", burst_octets = 9999 }", "bandwidth.burst_octets", "out of range"),
+        ("{ rate = \"1M\", peak = \"2M\" }", "bandwidth.peak", "not a known field"),
+        ("{ rx = \"1M\", rate = \"2M\" }", "bandwidth.rate", "not a known field"),
+        ("{ rx = \"1x\" }", "bandwidth.rx", "is no rate"),
+        ("{ tx = { burst_octets = 10000 } }", "bandwidth.tx.rate", "is missing"),
+        ("{ committed = \"1M\" }", "bandwidth", "what has no limit"),
+    ] {
+        refused(&vif(&[("bandwidth", value)]), 8, &format!("vif[3].{field}"), says);
+    }
+    let in_group = |changes: &[(&str, &str)]| format!("{group}{}", vif(changes));
+    for (changes, at, field, says) in [
+        (&[("meter_group", "\"h\"")][..], 12, "meter_group", "there is no meter_group \"h\""),
+        (&[("meter_group", "\"g\""), ("customer", "\"other\"")], 12, "meter_group", "is of customer \"acme\", the VIF of \"other\""),
+        (&[("meter_group", "\"g\""), ("bandwidth", "{ committed = \"51M\" }")], 13, "bandwidth", "rx: 51M are committed with this in meter_group \"g\", which has 50M"),
+    ] {
+        let error = parse(&format!("{BASE}{}", in_group(changes))).unwrap_err();
+        let first = &error.problems()[0];
+        assert_eq!((first.line(), first.field()), (Some(line(at)), &*format!("vif[3].{field}")), "{error:?}");
+        assert!(first.message().contains(says), "{error:?}");
+    }
+    // What two VIFs have together: the second is one too many, in the direction that it is.
+    let two = format!(
+        "{group}{}{}",
+        vif(&[("meter_group", "\"g\""), ("bandwidth", "{ tx = { rate = \"1G\", committed = \"30M\" } }")]),
+        vif(&[("name", "\"y\""), ("vlan", "301"), ("addresses", "[\"10.9.1.1/30\"]"), ("meter_group", "\"g\""),
+            ("bandwidth", "{ tx = { committed = \"20.001M\" } }")]),
+    );
+    refused(&two, 21, "vif[4].bandwidth", "tx: 50.001M are committed");
+    for (value, says) in [("\"64k\"", ""), ("{ rate = \"1G\", committed = \"1M\" }", "committed")] {
+        let port = format!("[[port]]\nname = \"p\"\ninterface = \"eth9\"\nrole = \"core\"\nbandwidth = {value}\n");
+        match says {
+            "" => assert!(parse(&format!("{BASE}{port}")).is_ok()),
+            _ => refused(&port, 5, "port[2].bandwidth.committed", "not a known field"),
+        }
+    }
+    refused("[[meter_group]]\nname = \"x\"", 1, "meter_group[0].bandwidth", "is missing");
+    refused("[[meter_group]]\nname = \"x\"\nbandwidth = \"1G\"\nrate = 1", 4, "meter_group[0].rate", "not a known field");
+}

@@ -229,6 +229,11 @@ fn metrics() -> String {
         (Per::PortLimit, "OF MODULES' LIMITS", "One series for each limit that a module has."),
         (Per::Vif, "OF VIFS", "One series for each VIF."),
         (Per::VifReason, "OF VIFS, BY REASON", "One series for each VIF and reason that happened."),
+        (
+            Per::Limited,
+            "OF BANDWIDTHS",
+            "One series for each limited direction of a port, meter group or VIF: station-bandwidth(7).",
+        ),
         (Per::VrfFamily, "OF VRFS", "One series for each VRF and address family."),
         (Per::Session, "OF BGP SESSIONS", "One series for each session."),
         (Per::BfdSession, "OF BFD SESSIONS", "One series for each BGP session with BFD."),
@@ -472,6 +477,11 @@ const UNKNOWN: &str = r#"
 name = "p"
 interface = "eth1"
 role = "core"
+bandwidth = { "?" = 1, rate = "1G" }
+[[meter_group]]
+"?" = 1
+name = "g"
+bandwidth = { "?" = 1, rate = "1G" }
 [[vrf]]
 "?" = 1
 name = "a"
@@ -484,6 +494,7 @@ vlan = 1
 vrf = "a"
 addresses = ["10.0.0.1/30"]
 bfd = { "?" = 1 }
+bandwidth = { "?" = 1, rate = "1M" }
 [[vif.bgp]]
 "?" = 1
 peer = "10.0.0.2"
@@ -517,6 +528,9 @@ fn fields() -> BTreeMap<String, BTreeSet<String>> {
         let table = path.trim_end_matches('?').trim_end_matches('.');
         let (table, prefix) = match table {
             "vif.bfd" => ("vif", "bfd."),
+            "vif.bandwidth" => ("vif", "bandwidth."),
+            "port.bandwidth" => ("port", "bandwidth."),
+            "meter_group.bandwidth" => ("meter_group", "bandwidth."),
             "vif.bgp.preference" => ("vif.bgp", "preference."),
             "route.via" => ("route", "via."),
             table => (table, ""),

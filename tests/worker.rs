@@ -8,7 +8,7 @@ mod common;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use common::packets::{arp, edited, packet, udp, udp_flow, with_ttl};
+use common::packets::{arp, edited, packet, udp, udp_flow, with_options, with_ttl};
 use common::rig::{FaultPort, Random, Rig};
 use common::{A, A_CORE, A2, B, B_CORE, CONFIG, HOSTS, Host, P1, SECOND, port_mac};
 use station::fib::{self, Fib};
@@ -279,6 +279,7 @@ fn a_route_out_of_its_vrf_is_stopped() {
         mtu: 1500,
         source_check: SourceCheck::Off,
         pcp: Pcp::Preserve,
+        metered: [false; 2],
         addresses: Arc::new([]),
         peers: Arc::new([]),
     };
@@ -426,4 +427,101 @@ fn no_frame_is_lost_or_sent_twice() {
         assert!(number < FRAMES && numbers.insert(number), "frame {number} was sent twice");
     }
     assert_eq!(numbers.len() as u64, forwarded);
+}
+
+/// [`CONFIG`] with this line of a VIF.
+fn with_line(vif: &str, line: &str) -> String {
+    let head = format!("[[vif]]\nname = \"{vif}\"\n");
+    assert!(CONFIG.contains(&head), "{CONFIG}");
+    CONFIG.replace(&head, &format!("{head}{line}\n"))
+}
+
+/// Frames of 1,000 octets: what passes, and what is counted of the others.
+#[test]
+fn a_bandwidth_drops_and_counts_what_exceeds_it() {
+    let frame = A.frame(&udp("10.1.0.9", "10.64.0.1", 1000 - 18));
+    assert_eq!(frame.len(), 1000);
+    for (vif, line, reason) in [
+        ("a", "bandwidth = { rx = { rate = \"8M\", burst_octets = 20000 } }", "bandwidth_exceeded"),
+        (
+            "a-core",
+            "bandwidth = { tx = { rate = \"8M\", burst_octets = 20000 } }",
+            "egress_bandwidth_exceeded",
+        ),
+    ] {
+        let mut rig = Rig::new(&with_line(vif, line), memory_ports([64, 64, 64]), 512, 8);
+        let pass = |rig: &mut Rig<MemoryPort>, at_ns: u64| {
+            rig.burst(at_ns, PortId(0), &vec![frame.clone(); 40]);
+            rig.take_sent(PortId(2)).len()
+        };
+        // The burst, then a thousand octets a millisecond.
+        assert_eq!(pass(&mut rig, SECOND), 20, "{line}");
+        assert_eq!(pass(&mut rig, SECOND), 0);
+        assert_eq!(pass(&mut rig, SECOND + 10_000_000), 10);
+        assert_eq!(pass(&mut rig, SECOND + 10_500_000), 0);
+        assert_eq!(pass(&mut rig, SECOND + 13_000_000), 3);
+        assert_eq!(pass(&mut rig, 60 * SECOND), 20, "never more than the burst");
+        let mut sum = [0, 0];
+        for reason in ["bandwidth_exceeded", "egress_bandwidth_exceeded"] {
+            sum[usize::from(reason.starts_with("egress"))] = drops(&mut rig, "a", reason);
+        }
+        let lost = 6 * 40 - 53;
+        assert_eq!(sum, if reason.starts_with("egress") { [0, lost] } else { [lost, 0] });
+        let way = usize::from(reason.starts_with("egress"));
+        let id = rig.engine.vif(vif).unwrap();
+        let meter = &rig.counters.vif(id).rare.meters[way];
+        assert_eq!((meter.exceeded_frames.get(), meter.exceeded_octets.get()), (lost, lost * 1000));
+        let left = rig.counters.vif(id).leased[way].get();
+        assert_eq!(meter.leased.get() - left, 53_000, "what passed, to the octet");
+        rig.check();
+    }
+}
+
+/// What is dropped for another reason, and what is for the router, uses up nothing; what the slow path is to forward does.
+#[test]
+fn what_counts_against_a_bandwidth() {
+    let line = "bandwidth = { rx = { rate = \"64k\", burst_octets = 10000 } }";
+    let mut rig = Rig::new(&with_line("a", line), memory_ports([64, 64, 64]), 512, 64);
+    let spoofed = A.frame(&packet("172.16.0.1", "10.64.0.1"));
+    let own = A.frame(&packet("10.1.0.9", "169.254.0.1"));
+    rig.burst(SECOND, PortId(0), &vec![spoofed; 60]);
+    rig.burst(SECOND, PortId(0), &vec![own; 60]);
+    let meter = |rig: &mut Rig<MemoryPort>| {
+        let id = rig.engine.vif("a").unwrap();
+        let counters = rig.counters.vif(id);
+        counters.rare.meters[0].leased.get() - counters.leased[0].get()
+    };
+    assert_eq!(meter(&mut rig), 0);
+    // Record route: for the slow path, which forwards it.
+    let options = with_options(packet("10.1.0.9", "10.64.0.1"), &[7, 7, 4, 0, 0, 0, 0, 0]);
+    let frame = A.frame(&options);
+    rig.burst(2 * SECOND, PortId(0), std::slice::from_ref(&frame));
+    let punted: Vec<&str> = rig.take_punted().iter().map(|(l, _)| l.reason.name()).collect();
+    assert_eq!(punted.last(), Some(&"ip_options"));
+    assert_eq!(meter(&mut rig), frame.len() as u64);
+    rig.check();
+}
+
+/// The priority of the checks: `frame_overhead_octets` is added to each frame, and short frames count as they are sent.
+#[test]
+fn each_frame_counts_what_it_takes() {
+    let text = with_line("a", "bandwidth = \"100M\"")
+        .replacen(
+            "[[vif]]\nname = \"a-core\"\n",
+            "[[vif]]\nname = \"a-core\"\nbandwidth = \"100M\"\n",
+            1,
+        )
+        .replacen("[station]\n", "[station]\nframe_overhead_octets = 24\n", 1);
+    let mut rig = Rig::new(&text, memory_ports([64, 64, 64]), 512, 8);
+    let frame = A.frame(&udp("10.1.0.9", "10.64.0.1", 28));
+    rig.burst(SECOND, PortId(0), &vec![frame.clone(); 3]);
+    let sent = rig.take_sent(PortId(2));
+    let spent = |rig: &Rig<MemoryPort>, vif: &str, way: usize| {
+        let counters = rig.counters.vif(rig.engine.vif(vif).unwrap());
+        counters.rare.meters[way].leased.get() - counters.leased[way].get()
+    };
+    assert_eq!(spent(&rig, "a", 0), 3 * (frame.len() as u64 + 24));
+    assert_eq!(spent(&rig, "a-core", 1), 3 * (sent[0].len() as u64 + 24));
+    assert_eq!(sent[0].len(), 64, "60 octets and the tag");
+    rig.check();
 }

@@ -16,6 +16,7 @@
 
 mod billing;
 mod capture;
+mod counters;
 mod events;
 mod explain;
 mod lookup;
@@ -35,6 +36,7 @@ pub use crate::config::MAX_FILE;
 use crate::config::edit::EditError;
 pub use billing::BillingFilter;
 pub use capture::{CaptureRequest, Direction, Filter, Judged};
+pub use counters::{CounterFilter, DropFilter};
 pub use events::{EventFilter, Since};
 pub use explain::{ExplainRequest, MAX_FRAMES, PacketSpec};
 pub use lookup::LookupRequest;
@@ -68,6 +70,8 @@ pub enum Request {
     ShowVifs,
     /// How much passes by VIFs or ports ([`crate::admin::rows::RateRow`]), those with most first.
     ShowRates(RateFilter),
+    /// Bandwidths, and what passes ([`crate::admin::rows::BandwidthRow`]).
+    ShowBandwidth,
     /// All VRFs ([`crate::admin::rows::VrfRow`]).
     ShowVrfs,
     /// Routes of a VRF by prefix ([`crate::admin::rows::RouteRow`]).
@@ -252,35 +256,6 @@ pub enum BgpDirection {
     Advertised,
     /// Nowhere: routes of the VRF that the peer is not told.
     Withheld,
-}
-
-/// Which counters to show.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CounterFilter {
-    /// Only those of this VIF.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vif: Option<String>,
-    /// Only those of this port.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<String>,
-    /// Those that are zero too.
-    #[serde(default)]
-    pub all: bool,
-}
-
-/// Which drops to show.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DropFilter {
-    /// Only those of this VIF.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vif: Option<String>,
-    /// Only those of this port and of the VIFs on it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<String>,
-    /// Senders of each reason, at most.
-    pub last: usize,
 }
 
 /// A VIF.

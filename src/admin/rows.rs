@@ -1,6 +1,7 @@
 //! What the station shows: the rows and results of the admin protocol. Octets count from the
 //! destination MAC to the end of the payload, without FCS. The field names are stable.
 
+mod bandwidth;
 mod bgp;
 mod billing;
 mod capture;
@@ -16,6 +17,7 @@ mod rates;
 mod workers;
 
 pub use crate::events::{Event, Kind, Record};
+pub use bandwidth::{BandwidthNow, BandwidthRow};
 pub use bgp::{BgpRouteRow, BgpRow};
 pub use billing::{BillingBinRow, BillingRow};
 pub use capture::{CaptureEnd, CaptureRow, CapturedFrame};
@@ -27,7 +29,7 @@ pub use failover::{ConsistencyRow, OutageRow, SlaRow};
 pub use lookup::LookupResult;
 pub use ping::{PingBegin, PingEnd, PingRow, ProbeRow};
 pub use port_details::{Alarm, FecInfo, Limits, Module, PortDetailRow, Quantity, Reading};
-pub use rates::{RateRow, RateWindow, bits_per_second};
+pub use rates::{RateRow, RateWindow, bits_per_s, bits_per_second, rounded};
 pub use workers::WorkerRow;
 
 use std::collections::BTreeMap;
@@ -360,7 +362,7 @@ sum! {
         Port(PortRow), Vif(VifRow), Vrf(VrfRow), Route(RouteRow), Neighbor(NeighborRow),
         Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow), Drop(DropRow),
         History(HistoryRow), Capture(CaptureRow), Rate(RateRow), Event(Record), Explain(Box<ExplainRow>),
-        Ping(PingRow), PortDetail(Box<PortDetailRow>), Billing(BillingRow), BillingBin(BillingBinRow),
+        Ping(PingRow), PortDetail(Box<PortDetailRow>), Billing(BillingRow), BillingBin(BillingBinRow), Bandwidth(BandwidthRow),
     }
 }
 

@@ -138,7 +138,7 @@ mod tests {
         for (old, new) in [
             ("max_prefixes = 100", "max_prefixes = 50"),
             ("prepend = 0", "prepend = 3"),
-            ("mtu = 9000", "mtu = 1500"),
+            ("rate = \"1G\"", "rate = \"2G\""),
             ("[\"192.0.2.1/31\"]", "[\"192.0.2.1/31\", \"192.0.2.9/31\"]"),
             ("weight = 3", "weight = 2"),
             ("# Routes.", "[[vrf]]\nname = \"new\"\nkind = \"vpc\"\n# Routes."),

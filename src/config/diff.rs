@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::bandwidth::bandwidth_text;
 use super::labels::label_changes;
 use super::model::{
-    AllowedPrefix, BgpConfig, Community, Config, NeighborConfig, NextHop, PortConfig, RouteAction,
-    RouteConfig, RouteListConfig, VifConfig, VrfConfig,
+    AllowedPrefix, BgpConfig, Community, Config, MeterGroupConfig, NeighborConfig, NextHop,
+    PortConfig, RouteAction, RouteConfig, RouteListConfig, VifConfig, VrfConfig,
 };
 use crate::tables::Pcp;
 
@@ -125,7 +126,9 @@ pub(crate) fn diff(old: Option<&Config>, new: &Config) -> Diff {
         detail: |port| port.interface.clone(),
         change: |a, b| {
             let [customer, description, circuit] = label_changes(&a.labels, &b.labels);
-            changes(&[("state", up(a.up), up(b.up)), customer, description, circuit])
+            let bandwidth =
+                ("bandwidth", bandwidth_text(&a.bandwidth), bandwidth_text(&b.bandwidth));
+            changes(&[("state", up(a.up), up(b.up)), bandwidth, customer, description, circuit])
         },
     };
     diff.table("port", old.map_or(&new.ports, |old| &old.ports), &new.ports, &ports);
@@ -140,6 +143,19 @@ pub(crate) fn diff(old: Option<&Config>, new: &Config) -> Diff {
         },
     };
     diff.table("vrf", old.map_or(&[], |old| &old.vrfs), &new.vrfs, &vrfs);
+    let groups = Table {
+        key: |group: &MeterGroupConfig| group.name.clone(),
+        name: |group| group.name.to_string(),
+        detail: |group| bandwidth_text(&group.bandwidth),
+        change: |a, b| {
+            let [customer, description, circuit] = label_changes(&a.labels, &b.labels);
+            let bandwidth =
+                ("bandwidth", bandwidth_text(&a.bandwidth), bandwidth_text(&b.bandwidth));
+            changes(&[bandwidth, customer, description, circuit])
+        },
+    };
+    let before = old.map_or(&[][..], |old| &old.meter_groups);
+    diff.table("meter_group", before, &new.meter_groups, &groups);
     let vifs = Table {
         key: |vif: &VifConfig| vif.name.clone(),
         name: |vif| vif.name.to_string(),
@@ -179,6 +195,13 @@ pub(crate) fn diff(old: Option<&Config>, new: &Config) -> Diff {
         change: |a, b| changes(&[("mac", a.mac.to_string(), b.mac.to_string())]),
     };
     diff.table("neighbor", old.map_or(&[], |old| &old.neighbors), &new.neighbors, &neighbors);
+    if let Some(old) = old {
+        let octets = |config: &Config| config.station.frame_overhead_octets.to_string();
+        if let Some(detail) = changes(&[("frame_overhead_octets", octets(old), octets(new))]) {
+            let (op, what, name) = (Op::Changed, "station", "settings".to_owned());
+            diff.changes.push(Change { op, what, name, detail });
+        }
+    }
     if let Some(detail) = old.and_then(|old| super::events::change(&old.events, &new.events)) {
         let (op, what, name) = (Op::Changed, "events", "settings".to_owned());
         diff.changes.push(Change { op, what, name, detail });
@@ -223,6 +246,7 @@ fn vif_change(a: &VifConfig, b: &VifConfig) -> Option<String> {
         Some(bfd) => format!("{} ms x {}", bfd.interval_ms, bfd.multiplier),
         None => "off".to_owned(),
     };
+    let group = |vif: &VifConfig| vif.meter_group.as_deref().unwrap_or("none").to_owned();
     let [customer, description, circuit] = label_changes(&a.labels, &b.labels);
     changes(&[
         ("state", up(a.up), up(b.up)),
@@ -235,6 +259,8 @@ fn vif_change(a: &VifConfig, b: &VifConfig) -> Option<String> {
         ("source_check", word(a.source_check), word(b.source_check)),
         ("pcp", pcp(a.pcp), pcp(b.pcp)),
         ("bfd", bfd(a), bfd(b)),
+        ("bandwidth", bandwidth_text(&a.bandwidth), bandwidth_text(&b.bandwidth)),
+        ("meter_group", group(a), group(b)),
         customer,
         description,
         circuit,

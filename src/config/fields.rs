@@ -150,6 +150,11 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Whether the field is there and a table. Does not count as asking for it.
+    pub(super) fn is_table(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(|value| value.get_ref().is_table())
+    }
+
     /// Whether the field is there and an integer. Does not count as asking for it.
     pub(super) fn is_integer(&self, key: &str) -> bool {
         self.table.get(key).is_some_and(|value| value.get_ref().is_integer())

@@ -3,6 +3,7 @@
 //! every field.
 
 mod address;
+mod bandwidth;
 mod bgp;
 mod billing;
 mod cuts;
@@ -33,6 +34,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+pub use bandwidth::rate_text;
 pub use cuts::{Cut, Cuts, cuts};
 pub use diff::{Change, Diff, Op};
 pub(crate) use diff::{diff, symmetric_difference};
@@ -120,7 +122,9 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
     let billing = billing::billing(root.table("billing"));
     let ports = station::ports(&root);
     let vrfs = vifs::vrfs(&root);
-    let vifs = vifs::vifs(&root, &ports, &vrfs, station.max_vifs);
+    let groups = bandwidth::meter_groups(&root);
+    let known = vifs::Known { ports: &ports, vrfs: &vrfs, groups: &groups };
+    let vifs = vifs::vifs(&root, &known, station.max_vifs);
     let routes = routes::routes(&root, &vrfs, &vifs);
     let route_lists = routes::route_lists(&root, &vrfs, &vifs, &routes, base_dir);
     let neighbors = routes::neighbors(&root, &vifs);
@@ -131,6 +135,7 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
         billing,
         ports: ports.into_items(),
         vrfs: vrfs.into_items(),
+        meter_groups: groups.into_items(),
         vifs: vifs.into_items(),
         routes: routes.into_iter().map(|route| route.value).collect(),
         route_lists,

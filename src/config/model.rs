@@ -1,6 +1,7 @@
 //! A validated configuration: what the station runs, in the operator's words and by name. Made only
 //! by the parser, so whoever holds one need not check it again.
 
+pub use super::bandwidth::{Bandwidth, MeterGroupConfig, RateLimit};
 pub use super::billing::BillingConfig;
 pub use super::events::{EventsConfig, HookConfig, Journal};
 pub use super::labels::Labels;
@@ -21,7 +22,7 @@ use crate::wire::ethernet::Mac;
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Settings of the daemon itself; a change needs a restart, but for `history`.
+    /// Settings of the daemon itself; a change needs a restart, but for `history` and `frame_overhead_octets`.
     pub station: StationConfig,
     /// Where events go.
     pub events: EventsConfig,
@@ -31,6 +32,8 @@ pub struct Config {
     pub ports: Vec<PortConfig>,
     /// Routing domains.
     pub vrfs: Vec<VrfConfig>,
+    /// Meter groups.
+    pub meter_groups: Vec<MeterGroupConfig>,
     /// Virtual interfaces.
     pub vifs: Vec<VifConfig>,
     /// Static routes.
@@ -54,6 +57,8 @@ pub struct StationConfig {
     pub state: PathBuf,
     /// How many configurations the history keeps.
     pub history: u16,
+    /// Octets that a frame counts against a bandwidth beyond those from its destination MAC to the end of its payload.
+    pub frame_overhead_octets: u8,
     /// How many VIFs counters are allocated for.
     pub max_vifs: u16,
     /// The CPU of each worker; empty for the default.
@@ -108,7 +113,7 @@ pub enum KernelProtocol {
     Untagged,
 }
 
-/// `[[port]]`. A change needs a restart, but for `labels` and `up`.
+/// `[[port]]`. A change needs a restart, but for `labels`, `up` and `bandwidth`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortConfig {
     /// The operator's name for it.
@@ -121,6 +126,8 @@ pub struct PortConfig {
     pub interface: String,
     /// Who is at the other end.
     pub role: PortRole,
+    /// What all of its VIFs have together.
+    pub bandwidth: Bandwidth,
     /// How XDP is attached.
     pub xdp: XdpMode,
     /// Zero-copy or not.
@@ -168,6 +175,10 @@ pub struct VifConfig {
     pub source_check: SourceCheck,
     /// The priority of frames that leave.
     pub pcp: Pcp,
+    /// What it may receive and send.
+    pub bandwidth: Bandwidth,
+    /// Name of the meter group that it shares a rate with.
+    pub meter_group: Option<Arc<str>>,
     /// BFD to its BGP peers and to the next hops that static routes have on it.
     pub bfd: Option<BfdConfig>,
     /// Its BGP sessions; each has another peer.

@@ -10,8 +10,9 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         socket,
         bpffs,
         state,
-        // Is looked at with each commit.
+        // Are looked at with each commit.
         history: _,
+        frame_overhead_octets: _,
         max_vifs,
         cpus,
         frames,
@@ -59,5 +60,6 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
 
 /// Whether a port is what it was but for what changes while it runs.
 pub(crate) fn same_hardware(old: &PortConfig, new: &PortConfig) -> bool {
-    PortConfig { labels: old.labels.clone(), up: old.up, ..new.clone() } == *old
+    let PortConfig { labels, up, bandwidth, .. } = old.clone();
+    PortConfig { labels, up, bandwidth, ..new.clone() } == *old
 }

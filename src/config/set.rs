@@ -14,8 +14,18 @@ use super::model::Config;
 use super::secrets::is_secret;
 
 /// Fields whose values are texts, whatever they look like: a customer may be called 007.
-const TEXTS: [&str; 9] =
-    ["customer", "description", "circuit", "password", "interface", "port", "vlan", "vrf", "peer"];
+const TEXTS: [&str; 10] = [
+    "customer",
+    "description",
+    "circuit",
+    "password",
+    "interface",
+    "port",
+    "vlan",
+    "vrf",
+    "peer",
+    "meter_group",
+];
 
 /// A table of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +35,8 @@ pub enum Place {
     Port(String),
     /// The `[[vrf]]` of this name.
     Vrf(String),
+    /// The `[[meter_group]]` of this name.
+    MeterGroup(String),
     /// The `[[vif]]` of this name.
     Vif(String),
     /// A `[[vif.bgp]]`.
@@ -55,6 +67,7 @@ impl fmt::Display for Place {
         match self {
             Place::Port(name) => write!(f, "port {name}"),
             Place::Vrf(name) => write!(f, "vrf {name}"),
+            Place::MeterGroup(name) => write!(f, "meter_group {name}"),
             Place::Vif(name) => write!(f, "vif {name}"),
             Place::Bgp { vif, peer } => write!(f, "bgp {vif} {peer}"),
         }
@@ -97,7 +110,7 @@ pub fn set(text: &str, fields: &Fields) -> Result<String, EditError> {
     Ok(file.to_string())
 }
 
-/// Appends a VRF, or a BGP session to its VIF.
+/// Appends a VRF or a meter group, or a BGP session to its VIF.
 ///
 /// # Errors
 /// It is there already, or is another kind of thing.
@@ -109,10 +122,11 @@ pub fn add(text: &str, fields: &Fields) -> Result<String, EditError> {
     }
     let mut new = Table::new();
     match &fields.place {
-        Place::Vrf(name) => {
+        Place::Vrf(name) | Place::MeterGroup(name) => {
+            let key = if matches!(fields.place, Place::Vrf(_)) { "vrf" } else { "meter_group" };
             document::put(&mut new, "name", name.into());
             write(&mut new, fields)?;
-            document::append(&mut file, "vrf", new)?;
+            document::append(&mut file, key, new)?;
         }
         Place::Bgp { vif, peer } => {
             document::put(&mut new, "peer", peer.to_string().into());
@@ -129,7 +143,7 @@ pub fn add(text: &str, fields: &Fields) -> Result<String, EditError> {
     Ok(file.to_string())
 }
 
-/// Deletes a VRF that nothing uses, or a BGP session.
+/// Deletes a VRF or a meter group that nothing uses, or a BGP session.
 ///
 /// # Errors
 /// It is not there, is used, or is another kind of thing.
@@ -139,6 +153,12 @@ pub fn del(text: &str, config: &Config, place: &Place) -> Result<String, EditErr
         Place::Vrf(name) => {
             edit::refuse_used(place, &users(config, name))?;
             document::delete(&mut file, "vrf", |table| field(table, "name") == Some(name))?
+        }
+        Place::MeterGroup(name) => {
+            let members = config.vifs.iter().filter(|vif| vif.meter_group.as_deref() == Some(name));
+            let members: Vec<String> = members.map(|vif| format!("vif {}", vif.name)).collect();
+            edit::refuse_used(place, &members)?;
+            document::delete(&mut file, "meter_group", |table| field(table, "name") == Some(name))?
         }
         Place::Bgp { vif, peer } => {
             let within = document::named(&mut file, "vif", vif)?;
@@ -157,6 +177,7 @@ fn table<'a>(document: &'a mut DocumentMut, place: &Place) -> Result<&'a mut Tab
     match place {
         Place::Port(name) => document::named(document, "port", name),
         Place::Vrf(name) => document::named(document, "vrf", name),
+        Place::MeterGroup(name) => document::named(document, "meter_group", name),
         Place::Vif(name) => document::named(document, "vif", name),
         Place::Bgp { vif, peer } => {
             let vif = document::named(document, "vif", vif)?;

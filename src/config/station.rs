@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::path::PathBuf;
 
+use super::bandwidth::{Of, bandwidth};
 use super::fields::{At, Fields};
 use super::labels::labels;
 use super::metrics::{self, MetricsAddress};
@@ -29,6 +30,7 @@ pub(super) fn station(fields: Option<Fields<'_>>) -> StationConfig {
         bpffs: PathBuf::from("/sys/fs/bpf/station"),
         state: PathBuf::from("/var/lib/station"),
         history: 100,
+        frame_overhead_octets: 0,
         max_vifs: 4096,
         cpus: Vec::new(),
         frames: None,
@@ -74,6 +76,9 @@ pub(super) fn station(fields: Option<Fields<'_>>) -> StationConfig {
     }
     if let Some(kept) = fields.integer("history", 2..=10_000_u16) {
         station.history = kept.value;
+    }
+    if let Some(octets) = fields.integer("frame_overhead_octets", 0..=64_u8) {
+        station.frame_overhead_octets = octets.value;
     }
     if let Some(max) = fields.integer("max_vifs", 1..=u16::MAX) {
         station.max_vifs = max.value;
@@ -190,6 +195,7 @@ pub(super) fn ports(root: &Fields<'_>) -> Named<PortConfig> {
         let busy_poll_us = fields.integer("busy_poll_us", 0..=1000_u32).map_or(0, |us| us.value);
         let to_kernel = to_kernel(&fields);
         let (labels, up) = (labels(&fields), fields.boolean("up", true));
+        let bandwidth = bandwidth(&fields, Of::Others);
         let port = match (&name, interface, role) {
             (Some(name), Some(interface), Some(role)) => Some(PortConfig {
                 name: name.clone(),
@@ -197,6 +203,7 @@ pub(super) fn ports(root: &Fields<'_>) -> Named<PortConfig> {
                 up,
                 interface,
                 role: role.value,
+                bandwidth,
                 xdp,
                 zero_copy,
                 busy_poll_us,

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::address;
+use super::bandwidth::{Commitments, Of, bandwidth, group_of};
 use super::bgp;
 use super::fields::{At, Fields};
 use super::labels::labels;
-use super::model::{PortConfig, VifConfig, VrfConfig};
+use super::model::{MeterGroupConfig, PortConfig, VifConfig, VrfConfig};
 use super::names::Named;
 use super::tags::{self, TaggedVlans};
 use crate::tables::{Pcp, PortRole, SourceCheck, VifKind, VrfKind};
@@ -102,14 +103,17 @@ impl Vifs {
     }
 }
 
-pub(super) fn vifs(
-    root: &Fields<'_>,
-    ports: &Named<PortConfig>,
-    vrfs: &Named<VrfConfig>,
-    max_vifs: u16,
-) -> Vifs {
+/// What a VIF refers to.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) ports: &'a Named<PortConfig>,
+    pub(super) vrfs: &'a Named<VrfConfig>,
+    pub(super) groups: &'a Named<MeterGroupConfig>,
+}
+
+pub(super) fn vifs(root: &Fields<'_>, known: &Known<'_>, max_vifs: u16) -> Vifs {
     let mut vifs = Vifs { named: Named::new("vif"), subnets: HashMap::new() };
-    let mut vlans = TaggedVlans::default();
+    let (mut vlans, mut commitments) = (TaggedVlans::default(), Commitments::default());
     let tables = root.tables("vif", "[{ ... }]");
     if let Some(extra) = tables.get(usize::from(max_vifs)) {
         let message = format!("there are {} VIFs", tables.len());
@@ -120,8 +124,12 @@ pub(super) fn vifs(
         let before = fields.problems.found();
         let name = vifs.named.name(&fields);
         // Without a name the rest is read all the same, for its errors.
-        let vif =
-            vif(&fields, name.clone().unwrap_or_default(), ports, vrfs, &mut vlans, &mut vifs);
+        let vif = vif(&fields, name.clone().unwrap_or_default(), known, &mut vlans, &mut vifs);
+        let port =
+            vif.as_ref().and_then(|vif| known.ports.items().iter().find(|p| p.name == vif.port));
+        if let (Some(vif), Some(port)) = (&vif, port) {
+            commitments.add(&fields, vif, port, known.groups);
+        }
         fields.finish();
         vifs.named.broken |= root.problems.found() > before;
         vifs.named.add(name.as_ref(), vif);
@@ -132,8 +140,7 @@ pub(super) fn vifs(
 fn vif(
     fields: &Fields<'_>,
     name: Arc<str>,
-    ports: &Named<PortConfig>,
-    vrfs: &Named<VrfConfig>,
+    Known { ports, vrfs, groups }: &Known<'_>,
     vlans: &mut TaggedVlans,
     vifs: &mut Vifs,
 ) -> Option<VifConfig> {
@@ -158,6 +165,8 @@ fn vif(
     };
     let up = fields.boolean("up", true);
     let labels = labels(fields);
+    let bandwidth = bandwidth(fields, Of::Vif);
+    let meter_group = group_of(fields, groups, labels.customer.as_deref());
     let bfd = bgp::bfd(fields);
     let bgp = bgp::sessions(fields, &addresses, vrf.map(|vrf| vrf.kind), kind);
     let (port, vrf, tags) = (port?, vrf?, tags?);
@@ -178,6 +187,8 @@ fn vif(
         up: up && port.up,
         source_check: source_check.unwrap_or(default_check),
         pcp: pcp.unwrap_or(Pcp::Preserve),
+        bandwidth,
+        meter_group,
         bfd,
         bgp,
     })

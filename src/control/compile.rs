@@ -2,21 +2,20 @@
 //! routes. A pure function of the old state and the configuration: the caller decides whether and
 //! in which order the result is published.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::addresses::{NextHops, addresses};
 use super::commit::{CommitError, PortFacts};
 use super::keys::keys;
 use super::rib::{Host, List, Rib, Source};
 use super::state::{Egress, Neighbor, State};
-use crate::config::model::{Config, NextHop, RouteAction, VifConfig};
-use crate::config::same_hardware;
+use super::vifs::vifs;
+use crate::config::model::{Config, NextHop, RouteAction};
 use crate::tables::rules::{FlowKeys, broadcast, reserved, subnet_router_anycast};
-use crate::tables::{AdjacencyId, AdjacencyKind, GroupId, Port, PortId, Vif, VifId, Vrf, VrfId};
+use crate::tables::{AdjacencyId, AdjacencyKind, GroupId, Port, VifId, Vrf, VrfId};
 use crate::wire::ipv6::is_link_local;
 
 /// Compiles `config`. What `old` has and `config` has not is unwanted in the result, but still
@@ -66,12 +65,12 @@ pub(super) fn compile(
 }
 
 /// Ids come from tables that are limited to 16 bits.
-fn vrf_id(id: u32) -> VrfId {
+pub(super) fn vrf_id(id: u32) -> VrfId {
     VrfId(u16::try_from(id).unwrap_or(u16::MAX))
 }
 
 /// Ids come from tables that are limited to 16 bits.
-fn vif_id(id: u32) -> VifId {
+pub(super) fn vif_id(id: u32) -> VifId {
     VifId(u16::try_from(id).unwrap_or(u16::MAX))
 }
 
@@ -91,81 +90,7 @@ fn vrfs(state: &mut State, config: &Config) -> Result<(), CommitError> {
     Ok(())
 }
 
-fn vifs(
-    state: &mut State,
-    running: Option<&Config>,
-    config: &Config,
-    facts: &[PortFacts],
-) -> Result<(), CommitError> {
-    let unchanged: HashMap<&str, &VifConfig> = running
-        .into_iter()
-        .flat_map(|running| running.vifs.iter().filter(|vif| same_port(running, config, &vif.port)))
-        .map(|vif| (&*vif.name, vif))
-        .collect();
-    state.misfits.clear();
-    let ports: HashMap<&str, (PortId, PortFacts)> = config
-        .ports
-        .iter()
-        .zip(facts)
-        .zip(0..)
-        .map(|((port, facts), id)| (&*port.name, (PortId(id), *facts)))
-        .collect();
-    let next_hops = NextHops::of(config);
-    let mut table = Vec::new();
-    for vif in &config.vifs {
-        let (port, facts) =
-            *ports.get(&*vif.port).ok_or(CommitError::Unknown("port", vif.port.clone()))?;
-        let vrf = state
-            .vrfs
-            .get(&*vif.vrf)
-            .filter(|&id| state.tables.vrfs.get(id as usize).is_some_and(Option::is_some))
-            .ok_or(CommitError::Unknown("VRF", vif.vrf.clone()))?;
-        // An interface that shrank under one VIF must not keep everybody else's changes out, nor that VIF from being
-        // set down or called otherwise.
-        let misfit = vif.mtu > facts.mtu;
-        let as_before = |old: &&VifConfig| {
-            VifConfig { up: old.up, labels: old.labels.clone(), ..vif.clone() } == **old
-        };
-        if misfit && !unchanged.get(&*vif.name).is_some_and(as_before) {
-            return Err(CommitError::Mtu {
-                vif: vif.name.clone(),
-                mtu: vif.mtu,
-                port: vif.port.clone(),
-                limit: facts.mtu,
-            });
-        }
-        let (id, first) = state.vifs.want(vif.name.clone()).ok_or(CommitError::Full("VIFs"))?;
-        if !first {
-            return Err(CommitError::Twice("VIF", vif.name.clone()));
-        }
-        if misfit {
-            state.misfits.insert(vif_id(id), facts.mtu);
-        }
-        let built = Vif {
-            name: vif.name.clone(),
-            up: vif.up,
-            kind: vif.kind,
-            port,
-            tags: vif.tags,
-            vrf: vrf_id(vrf),
-            mtu: vif.mtu,
-            source_check: vif.source_check,
-            pcp: vif.pcp,
-            addresses: addresses(vif, facts.mac),
-            peers: next_hops.peers(vif),
-        };
-        put(&mut table, id, built);
-    }
-    state.tables.vifs = table.into();
-    Ok(())
-}
-
-fn same_port(running: &Config, config: &Config, name: &str) -> bool {
-    let port = |config: &Config| config.ports.iter().find(|port| *port.name == *name).cloned();
-    port(running).zip(port(config)).is_some_and(|(old, new)| same_hardware(&old, &new))
-}
-
-fn put<T>(table: &mut Vec<Option<T>>, id: u32, item: T) {
+pub(super) fn put<T>(table: &mut Vec<Option<T>>, id: u32, item: T) {
     let at = id as usize;
     if table.len() <= at {
         table.resize_with(at + 1, || None);

@@ -10,10 +10,12 @@ pub mod kernel;
 mod keys;
 mod learn;
 mod learned;
+mod meters;
 mod neighbor;
 mod query;
 mod rib;
 mod state;
+mod vifs;
 
 pub use candidate::{Base, Candidate, difference};
 pub use commit::{CommitError, Engine, Limits, PortFacts, Publish};

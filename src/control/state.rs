@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use super::commit::{CommitError, Limits};
 use super::ids::Ids;
+use super::meters;
 use super::rib::Rib;
 use crate::tables::rules::{is_on_link, is_on_subnet, is_router};
 use crate::tables::{
@@ -86,6 +87,8 @@ pub(super) struct State {
     pub silent: BTreeSet<(VifId, IpAddr)>,
     /// VIFs whose MTU their port's interface no longer has, with what it has. Nothing leaves there.
     pub misfits: BTreeMap<VifId, u16>,
+    /// The limits that the meters hold.
+    pub limits: meters::Limits,
     /// The tables as they were, or are about to be, published.
     pub tables: Snapshot,
 }
@@ -103,6 +106,7 @@ impl State {
             stuck: BTreeMap::new(),
             silent: BTreeSet::new(),
             misfits: BTreeMap::new(),
+            limits: meters::Limits::new(),
             tables: Snapshot::default(),
         }
     }

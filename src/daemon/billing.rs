@@ -99,7 +99,7 @@ fn owners(config: &Config) -> impl Iterator<Item = Owner> {
     config.vifs.iter().map(|vif| Owner {
         vif: vif.name.clone(),
         customer: vif.labels.customer.as_deref().map(Arc::from),
-        group: None,
+        group: vif.meter_group.clone(),
     })
 }
 

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::bandwidth;
 use super::bgp::KeyFaults;
 use super::control_thread::Control;
 use super::desk::Desk;
 use super::port_details::{self, DetailBook};
+use super::rates::RateBook;
 use super::view::{self, View};
 use super::{answer, failover};
 use crate::admin::rows::{ConsistencyRow, PortDetailRow, PortRow, VersionInfo, WorkerRow};
@@ -89,6 +91,7 @@ impl Known {
             started_s,
             ports: self.ports,
             details: details.rows(self.details),
+            bandwidths: bandwidth::rows(&self.view, &self.config, &RateBook::default()),
             vrfs: view::vrf_rows(&self.view.tables, self.route_counts, &self.config),
             workers: self.workers,
             sessions,

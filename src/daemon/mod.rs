@@ -3,6 +3,7 @@
 mod announce;
 mod answer;
 mod audit_thread;
+mod bandwidth;
 mod bgp;
 mod billing;
 mod book;

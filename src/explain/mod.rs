@@ -192,6 +192,10 @@ impl Watch for &mut Notes {
             "ipv4" => burst.v4.has(LANE),
             "ipv6" => burst.v6.has(LANE),
             "routing" | "police" => false,
+            "meter" => {
+                let to = burst.to_rules[LANE] & Facts::METERED;
+                burst.rules[LANE] & Ingress::METERED | to != 0
+            }
             _ => true,
         };
         if verdict.is_none() && looked {

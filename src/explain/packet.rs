@@ -182,6 +182,7 @@ mod tests {
             mtu: 1500,
             source_check: SourceCheck::Off,
             pcp: Pcp::Preserve,
+            metered: [false; 2],
             addresses: Arc::new([]),
             peers: Arc::new([]),
         }

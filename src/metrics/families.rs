@@ -23,6 +23,8 @@ pub enum Per {
     Vif,
     /// One for each VIF and reason that happened there.
     VifReason,
+    /// One for each limited direction of a port, meter group or VIF.
+    Limited,
     /// One for each VRF and address family.
     VrfFamily,
     /// One for each BGP session.
@@ -145,6 +147,10 @@ families! {
     VifPunted: Counter "station_vif_punted_frames" Vif ["vif"] "Frames that entered here and went to the slow path.";
     VifDropped: Counter "station_vif_dropped_frames" Vif ["vif"] "Frames that entered here and were dropped, for whatever reason.";
     VifDrops: Counter "station_vif_drops" VifReason ["vif", "reason"] "The same by reason: station-counters(7).";
+    Bandwidth: Gauge "station_bandwidth_bytes_per_second" Limited ["scope", "name", "direction"] "What it may receive (rx) or send (tx), where it has a rate of its own.";
+    BandwidthPassed: Counter "station_bandwidth_passed_bytes" Limited ["scope", "name", "direction"] "Octets that its limits let pass, as they count them.";
+    ExceededFrames: Counter "station_bandwidth_exceeded_frames" Limited ["scope", "name", "direction"] "Frames dropped because they exceeded a limit.";
+    ExceededBytes: Counter "station_bandwidth_exceeded_bytes" Limited ["scope", "name", "direction"] "Their octets.";
     Routes: Gauge "station_vrf_routes" VrfFamily ["vrf", "family"] "Routes of a VRF, connected ones included.";
     Session: Info "station_bgp_session" Session ["vif", "peer", "vrf", "peer_as", "local_as"] "The ASes of a BGP session.";
     SessionUp: Gauge "station_bgp_session_up" Session ["vif", "peer"] "1 where the session is established.";

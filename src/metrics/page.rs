@@ -10,7 +10,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::families::{Family, Kind};
 use crate::admin::rows::{
-    BgpRow, Labels, Named, PortDetailRow, PortRow, VersionInfo, VifRow, VrfRow, WorkerRow, word,
+    BandwidthRow, BgpRow, Labels, Named, PortDetailRow, PortRow, VersionInfo, VifRow, VrfRow,
+    WorkerRow, word,
 };
 
 /// What is known at the moment of a page.
@@ -26,6 +27,8 @@ pub struct Facts {
     pub details: Vec<PortDetailRow>,
     /// All VIFs, each with its drops by reason; only those that happened.
     pub vifs: Vec<(VifRow, Named)>,
+    /// What is limited.
+    pub bandwidths: Vec<BandwidthRow>,
     /// All VRFs.
     pub vrfs: Vec<VrfRow>,
     /// All workers.
@@ -251,6 +254,20 @@ impl Page<'_> {
         self.family(Family::VifDrops, vifs.iter().flat_map(drops))
     }
 
+    fn bandwidths(&mut self, rows: &[BandwidthRow]) -> fmt::Result {
+        let whose = |row: &BandwidthRow| {
+            [row.scope.clone(), row.name.clone(), row.direction.name().to_owned()]
+        };
+        let rate = |row: &BandwidthRow| Some((whose(row), row.rate_bits_per_s? / 8));
+        self.family(Family::Bandwidth, rows.iter().filter_map(rate))?;
+        let passed = |row: &BandwidthRow| (whose(row), row.passed_octets);
+        self.family(Family::BandwidthPassed, rows.iter().map(passed))?;
+        let frames = |row: &BandwidthRow| (whose(row), row.exceeded_frames);
+        self.family(Family::ExceededFrames, rows.iter().map(frames))?;
+        let octets = |row: &BandwidthRow| (whose(row), row.exceeded_octets);
+        self.family(Family::ExceededBytes, rows.iter().map(octets))
+    }
+
     fn vrfs(&mut self, vrfs: &[VrfRow]) -> fmt::Result {
         let routes = |row: &VrfRow| {
             let families = [("ipv4", row.ipv4_routes), ("ipv6", row.ipv6_routes)];
@@ -290,6 +307,7 @@ impl Collector for Facts {
         page.ports(&self.ports)?;
         page.port_details(&self.details)?;
         page.vifs(&self.vifs)?;
+        page.bandwidths(&self.bandwidths)?;
         page.vrfs(&self.vrfs)?;
         page.sessions(self.sessions.as_deref().unwrap_or(&[]))
     }

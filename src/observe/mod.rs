@@ -5,7 +5,7 @@ mod rates;
 mod totals;
 
 pub use drops::Drops;
-pub use rates::{Passed, Rates, Reading, Traffic, WINDOWS_S};
+pub use rates::{Passed, Policed, Rates, Reading, Traffic, WINDOWS_S};
 pub use totals::{PortTotals, VifTotals};
 
 use std::sync::Arc;

@@ -4,8 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::totals::passed;
 use crate::tables::counters::{VifCounters, WorkerCounters};
-use crate::tables::{PortId, Snapshot, VifId};
+use crate::tables::{Direction, PortId, Snapshot, Vif, VifId};
 
 /// The windows that rates are known for, in seconds; the last is the longest.
 pub const WINDOWS_S: [u64; 3] = [1, 10, 60];
@@ -69,6 +70,23 @@ impl Traffic {
     }
 }
 
+/// Policed octets of one direction since the workers started: what passed, and what exceeded.
+type Metered = [u64; 2];
+
+/// What a meter saw in the last 10 seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Policed {
+    /// The time between the two readings.
+    pub time: Duration,
+    /// Octets that passed in that time.
+    pub passed: u64,
+    /// Octets that were dropped.
+    pub exceeded: u64,
+    /// Of all pairs of readings of the last minute that follow one another, the one with the highest rate: octets that
+    /// were offered between them, and the time.
+    pub peak: (u64, Duration),
+}
+
 /// What passed between two readings.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Passed {
@@ -85,6 +103,8 @@ pub struct Passed {
 pub struct Reading {
     at: Instant,
     vifs: Vec<Traffic>,
+    /// By VIF and direction, up to the last VIF that is policed.
+    meters: Vec<[Metered; 2]>,
     ports: Vec<Traffic>,
 }
 
@@ -95,7 +115,19 @@ impl Reading {
         let began = Instant::now();
         let mut vifs = vec![Traffic::default(); tables.vifs.len()];
         let mut ports = vec![Traffic::default(); tables.ports.len()];
+        let is_metered =
+            |vif: &Option<Vif>| vif.as_ref().is_some_and(|vif| vif.metered.contains(&true));
+        let metered = tables.vifs.iter().rposition(is_metered).map_or(0, |last| last + 1);
+        let mut meters = vec![[Metered::default(); 2]; metered];
         for worker in workers {
+            let metered = (0..=u16::MAX).map(VifId).zip(tables.vifs.iter()).zip(&mut meters);
+            for ((id, _), sums) in metered.filter(|((_, vif), _)| is_metered(vif)) {
+                let counted = worker.vif(id);
+                for (way, sum) in sums.iter_mut().enumerate() {
+                    sum[0] += passed(counted, way);
+                    sum[1] += counted.rare.meters[way].exceeded_octets.get();
+                }
+            }
             let ids = (0..=u16::MAX).map(VifId).zip(tables.vifs.iter());
             for ((id, vif), sum) in ids.zip(&mut vifs) {
                 if vif.is_some() {
@@ -109,7 +141,7 @@ impl Reading {
             }
         }
         let at = Instant::now();
-        (at - began <= LONGEST_READING).then_some(Reading { at, vifs, ports })
+        (at - began <= LONGEST_READING).then_some(Reading { at, vifs, meters, ports })
     }
 }
 
@@ -170,6 +202,49 @@ impl Rates {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// What the meters of some VIFs saw together in one direction.
+    pub fn policed(&self, ids: &[VifId], direction: Direction) -> Option<Policed> {
+        const WINDOW: Duration = Duration::from_secs(WINDOWS_S[1]);
+        let newest = self.readings.len().checked_sub(1)?;
+        let age = |at: usize| self.readings[newest].at - self.readings[at].at;
+        let begin = (0..newest).rev().find(|&at| age(at) >= WINDOW - EARLY).unwrap_or(0);
+        if begin == newest {
+            return None;
+        }
+        let [passed, exceeded] = self.metered(begin, newest, ids, direction);
+        let pairs = (0..newest).map(|at| {
+            let offered = self.metered(at, at + 1, ids, direction).iter().sum();
+            (offered, self.readings[at + 1].at - self.readings[at].at)
+        });
+        let rate = |&(octets, time): &(u64, Duration)| {
+            u128::from(octets) * 1_000_000_000 / time.as_nanos().max(1)
+        };
+        let peak = pairs.max_by_key(rate)?;
+        Some(Policed { time: age(begin), passed, exceeded, peak })
+    }
+
+    /// What came between two readings, by their places. What an id's last VIF had is not its present one's.
+    fn metered(&self, from: usize, to: usize, ids: &[VifId], direction: Direction) -> Metered {
+        let mut sum = Metered::default();
+        for id in ids {
+            let Some(Some(owner)) = self.vifs.get(id.index()) else { continue };
+            let first = usize::try_from(owner.first.saturating_sub(self.oldest));
+            let from = from.max(first.unwrap_or(usize::MAX));
+            if from >= to {
+                continue;
+            }
+            let at = |reading: usize| {
+                let meters = self.readings[reading].meters.get(id.index());
+                meters.map_or(Metered::default(), |both| both[direction as usize])
+            };
+            let (before, after) = (at(from), at(to));
+            for ((sum, after), before) in sum.iter_mut().zip(after).zip(before) {
+                *sum += after.saturating_sub(before);
+            }
+        }
+        sum
     }
 
     /// What each VIF received and sent in one window.

@@ -44,6 +44,11 @@ macro_rules! totals {
     };
 }
 
+/// Policed octets of one worker that passed in a direction, by its number: what was leased but for what is left of it.
+pub(super) fn passed(counters: &VifCounters, direction: usize) -> u64 {
+    counters.rare.meters[direction].leased.get().wrapping_sub(counters.leased[direction].get())
+}
+
 totals! {
     /// A VIF's counters.
     VifTotals {
@@ -70,6 +75,14 @@ totals! {
         slow: SlowOutcome::COUNT,
         /// What happened at the TAP.
         tap: TapEvent::COUNT,
+        /// Policed octets that passed, by direction.
+        passed: 2,
+        /// Those within the committed rate: of leases, so that they may be ahead of what passed.
+        committed: 2,
+        /// Frames that exceeded a bandwidth, by direction.
+        exceeded_frames: 2,
+        /// Their octets.
+        exceeded_octets: 2,
     }
 }
 
@@ -88,6 +101,10 @@ impl VifTotals {
             drops: read(&counters.rare.drops),
             slow: [0; SlowOutcome::COUNT],
             tap: [0; TapEvent::COUNT],
+            passed: std::array::from_fn(|way| passed(counters, way)),
+            committed: counters.rare.meters.each_ref().map(|meter| meter.committed.get()),
+            exceeded_frames: counters.rare.meters.each_ref().map(|m| m.exceeded_frames.get()),
+            exceeded_octets: counters.rare.meters.each_ref().map(|m| m.exceeded_octets.get()),
         }
     }
 

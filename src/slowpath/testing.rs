@@ -18,6 +18,7 @@ pub fn vif(addresses: &[&str]) -> Vif {
         mtu: 1500,
         source_check: SourceCheck::Off,
         pcp: Pcp::Preserve,
+        metered: [false; 2],
         addresses: addresses.iter().map(|net| net.parse().unwrap()).collect(),
         peers: [].into(),
     }

@@ -56,6 +56,8 @@ pub struct Burst {
     pub known: Lanes,
     /// The source of some lane is checked.
     pub checked: bool,
+    /// What is received by the VIF of some lane is policed.
+    pub metered: bool,
     /// IPv4 lanes. All of them come before the first IPv6 lane.
     pub v4: Lanes,
     /// IPv6 lanes.
@@ -119,6 +121,7 @@ impl Default for Burst {
             live: Lanes(0),
             known: Lanes(0),
             checked: false,
+            metered: false,
             v4: Lanes(0),
             v6: Lanes(0),
             at: NONE,
@@ -256,11 +259,13 @@ impl Burst {
         Flags(self.flags[lane])
     }
 
-    /// Finds out whether the source of some lane is checked.
+    /// Finds out whether the source of some lane is checked, and whether some lane is policed.
     #[inline(always)]
-    pub fn note_checked(&mut self) {
+    pub fn note_rules(&mut self) {
         let rules = self.rules[self.v4.or(self.v6).span()].iter();
-        self.checked = rules.fold(0, |all, rules| all | rules) & Ingress::CHECKED != 0;
+        let rules = rules.fold(0, |all, rules| all | rules);
+        self.checked = rules & Ingress::CHECKED != 0;
+        self.metered = rules & Ingress::METERED != 0;
     }
 
     /// The port by which all frames leave, where none has a verdict and all leave by the same.

@@ -27,7 +27,7 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     counters.rx_octets.add(octets.map(|&octets| u64::from(octets)).sum());
     counters.to_vif.add(burst.known.count() as u64);
     burst.sort();
-    burst.note_checked();
+    burst.note_rules();
 }
 
 /// The longest header: MACs, two tags of a VIF, a priority tag, ethertype. Octets.

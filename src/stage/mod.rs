@@ -10,6 +10,7 @@ pub mod group;
 pub mod ipv4;
 pub mod ipv6;
 mod lanes;
+pub mod meter;
 pub mod mtu;
 pub mod police;
 pub mod ready;

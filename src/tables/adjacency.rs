@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Deref;
 
 use super::ids::{PortId, VifId, VrfId};
+use super::meter::Direction;
 use super::verdict::{DropReason, PuntReason, Verdict};
 use super::vif::{Ingress, NOWHERE, Pcp, Vif, place};
 use crate::wire::ethernet::Mac;
@@ -77,6 +78,8 @@ pub struct Adjacency {
     pub static_neighbor: bool,
     /// The egress VIF is a customer's.
     pub to_customer: bool,
+    /// What leaves by the egress VIF is policed.
+    pub metered: bool,
     /// Frames keep the priority (PCP) they came with; else `l2` holds it.
     pub preserve_pcp: bool,
     /// The egress VIF (also for `Unresolved`, `Glean`, `Local` and `Broadcast`).
@@ -100,6 +103,7 @@ impl Adjacency {
             port: PortId(0),
             static_neighbor: false,
             to_customer: false,
+            metered: false,
             preserve_pcp: false,
             vif: VifId(0),
             vrf,
@@ -115,6 +119,7 @@ impl Adjacency {
             port: vif.port,
             vif: id,
             to_customer: vif.kind.is_some(),
+            metered: vif.metered[Direction::Tx as usize],
             mtu: vif.mtu,
             address,
             ..Adjacency::special(kind, vif.vrf)
@@ -162,6 +167,8 @@ pub struct Facts {
 impl Facts {
     /// Flag: the egress VIF is a customer's.
     pub const CUSTOMER: u32 = Ingress::CUSTOMER;
+    /// Flag: what leaves is policed.
+    pub const METERED: u32 = 1 << 30;
     /// Those of an adjacency that does not send.
     pub const NOWHERE: Facts = Facts { place: NOWHERE, rules: 0 };
 
@@ -169,11 +176,12 @@ impl Facts {
     const L2_LEN: u32 = 24;
 
     fn of(adjacency: &Adjacency) -> Facts {
-        let Adjacency { kind, l2_len, port, to_customer, vif, vrf, mtu, .. } = *adjacency;
+        let Adjacency { kind, l2_len, port, to_customer, metered, vif, vrf, mtu, .. } = *adjacency;
         let rules = u32::from(mtu)
             | u32::from(port.0) << Facts::PORT
             | u32::from(l2_len & 31) << Facts::L2_LEN
-            | if to_customer { Facts::CUSTOMER } else { 0 };
+            | if to_customer { Facts::CUSTOMER } else { 0 }
+            | if metered { Facts::METERED } else { 0 };
         let sends = kind == AdjacencyKind::Forward;
         Facts { place: if sends { place(vif, vrf) } else { NOWHERE }, rules }
     }

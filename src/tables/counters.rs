@@ -102,13 +102,33 @@ pub struct VifCounters {
     pub tx_frames: Counter,
     /// Their octets.
     pub tx_octets: Counter,
+    /// By [`super::Direction`]: octets left of the worker's lease (a gauge), see [`super::meter`].
+    pub leased: [Counter; 2],
     /// What few packets count.
     pub rare: Box<RareCounters>,
+}
+
+/// What is policed of one direction of a VIF, in octets as [`super::meter`] counts them. What has passed is what was
+/// leased but for what is left of it.
+#[derive(Debug, Default)]
+pub struct MeterCounters {
+    /// Octets that the worker has got to spend.
+    pub leased: Counter,
+    /// Those of them within the committed rate.
+    pub committed: Counter,
+    /// Frames that were dropped.
+    pub exceeded_frames: Counter,
+    /// Their octets.
+    pub exceeded_octets: Counter,
+    /// Until then nothing is to be had (a gauge): monotonic time in nanoseconds.
+    pub denied_until: Counter,
 }
 
 /// The other counters of a VIF.
 #[derive(Debug)]
 pub struct RareCounters {
+    /// By [`super::Direction`].
+    pub meters: [MeterCounters; 2],
     /// Frames of the slow path that left by this VIF (a part of `tx_frames`).
     pub originated: Counter,
     /// Frames of the slow path for this VIF that found the transmit ring full or the port down.
@@ -122,6 +142,7 @@ pub struct RareCounters {
 impl Default for RareCounters {
     fn default() -> Self {
         RareCounters {
+            meters: Default::default(),
             originated: Counter::default(),
             originated_lost: Counter::default(),
             punted: std::array::from_fn(|_| Counter::default()),

@@ -10,6 +10,7 @@ use super::adjacency::{Adjacency, AdjacencyTable};
 use super::group::GroupTable;
 use super::ids::{AdjacencyId, PortId, VifId};
 use super::keys::Keys;
+use super::meter::Meters;
 use super::port::{Port, VlanSlot};
 use super::rules::FlowKeys;
 use super::vif::{Tags, Vif};
@@ -55,6 +56,8 @@ pub struct Snapshot {
     pub flow_keys: FlowKeys,
     /// Adjacencies by [`super::AdjacencyId`]; 0 is "no route".
     pub adjacencies: Arc<AdjacencyTable>,
+    /// What polices VIFs.
+    pub meters: Arc<Meters>,
     /// The adjacency of each next hop, for the slow path.
     pub neighbors: Arc<HashMap<(VifId, IpAddr), AdjacencyId>>,
     /// The keys of BGP sessions, for the slow path.
@@ -71,6 +74,7 @@ impl Default for Snapshot {
             groups: Arc::default(),
             flow_keys: FlowKeys::default(),
             adjacencies: Arc::default(),
+            meters: Arc::default(),
             neighbors: Arc::default(),
             keys: Arc::default(),
         }

@@ -75,6 +75,8 @@ reasons! {
         Blackhole = "blackhole", "The best route is a blackhole.";
         EgressDown = "egress_down", "The route leads to a VIF or port that is down.";
         VrfMismatch = "vrf_mismatch", "BUG: a route led out of its VRF; the isolation guard stopped the frame. Report it.";
+        BandwidthExceeded = "bandwidth_exceeded", "More than the bandwidth of the VIF that it came by, its meter group or its port has: the sender sends more than was bought.";
+        EgressBandwidthExceeded = "egress_bandwidth_exceeded", "More than the bandwidth of the VIF that it was to leave by, its meter group or its port has: what is sent to that customer is more than was bought.";
         RoutingRate = "routing_rate", "More BGP or BFD from the VIF's peer than it is allowed.";
         NeighborRate = "neighbor_rate", "More ARP and neighbor discovery than this VIF is allowed.";
         PuntRate = "punt_rate", "More other frames for the slow path than this VIF is allowed.";

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::ids::{PortId, VifId, VrfId};
+use super::meter::Direction;
 use crate::wire::ethernet::{ETHERTYPE_SERVICE_TAG, ETHERTYPE_VLAN, VID_MASK};
 use crate::wire::ipv4::{TCP, UDP};
 
@@ -102,6 +103,8 @@ pub struct Vif {
     pub source_check: SourceCheck,
     /// The priority of frames that leave.
     pub pcp: Pcp,
+    /// By [`Direction`]: its octets are policed, as [`super::Meters`] say.
+    pub metered: [bool; 2],
     /// The router's addresses here with their subnets; the link-local IPv6 address is among them.
     pub addresses: Arc<[IpNet]>,
     /// The routing peers: neighbors whose BGP and BFD go to the kernel. Where there are any, the VIF
@@ -149,6 +152,9 @@ impl Ingress {
     /// the number of their map.
     pub const INNER: u32 = 1 << 26;
 
+    /// Flag: what is received is policed.
+    pub const METERED: u32 = 1 << 25;
+
     /// That of no VIF.
     pub const NONE: Ingress = Ingress { place: NOWHERE, rules: 0 };
 
@@ -160,6 +166,7 @@ impl Ingress {
             (Ingress::CUSTOMER, vif.kind.is_some()),
             (Ingress::CHECKED, vif.source_check != SourceCheck::Off),
             (Ingress::SERVICE, vif.tags.service),
+            (Ingress::METERED, vif.metered[Direction::Rx as usize]),
         ];
         let flags = flags.iter().filter(|(_, set)| *set).fold(0, |all, (flag, _)| all | flag);
         Ingress { place: place(id, vif.vrf), rules: u32::from(vif.mtu) | flags }

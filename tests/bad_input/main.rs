@@ -55,7 +55,9 @@ fn every_reason_has_a_test() {
         // As an assertion writes it: the end of a string.
         let counter = format!("{kind} {name}\"");
         let here = HERE.iter().any(|text| text.contains(&counter));
-        let by_worker = matches!(name, "vrf_mismatch" | "punt_queue_full" | "tx_full")
+        let of_worker = ["vrf_mismatch", "punt_queue_full", "tx_full"];
+        let of_meters = ["bandwidth_exceeded", "egress_bandwidth_exceeded"];
+        let by_worker = (of_worker.contains(&name) || of_meters.contains(&name))
             && WORKER.contains(&format!("\"{name}\""));
         assert!(here || by_worker, "no test expects {kind} {name}");
     }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use station::config::model::{
-    BillingConfig, Config, EventsConfig, Labels, NeighborConfig, NextHop, PortConfig, RouteAction,
-    RouteConfig, RouteListConfig, StationConfig, VifConfig, VrfConfig, XdpMode, ZeroCopy,
+    Bandwidth, BillingConfig, Config, EventsConfig, Labels, NeighborConfig, NextHop, PortConfig,
+    RouteAction, RouteConfig, RouteListConfig, StationConfig, VifConfig, VrfConfig, XdpMode,
+    ZeroCopy,
 };
 use station::control::PortFacts;
 use station::tables::{Pcp, PortRole, SourceCheck, Tags, VrfKind};
@@ -58,6 +59,7 @@ pub fn empty() -> Config {
         up: true,
         interface: format!("if-{name}"),
         role,
+        bandwidth: Bandwidth::default(),
         xdp: XdpMode::Auto,
         zero_copy: ZeroCopy::Auto,
         busy_poll_us: 0,
@@ -72,6 +74,7 @@ pub fn empty() -> Config {
             bpffs: PathBuf::from("/sys/fs/bpf/s"),
             state: PathBuf::from("/var/lib/s"),
             history: 100,
+            frame_overhead_octets: 0,
             max_vifs: 64,
             cpus: Vec::new(),
             frames: None,
@@ -82,6 +85,7 @@ pub fn empty() -> Config {
         },
         ports: vec![port("p0", PortRole::Customer), port("p1", PortRole::Core)],
         vrfs: Vec::new(),
+        meter_groups: Vec::new(),
         vifs: Vec::new(),
         routes: Vec::new(),
         route_lists: Vec::new(),
@@ -102,6 +106,8 @@ pub fn vif(name: &str, port: &str, vid: u16, vrf: &str, addresses: &[&str]) -> V
         up: true,
         source_check: SourceCheck::Off,
         pcp: Pcp::Preserve,
+        bandwidth: Bandwidth::default(),
+        meter_group: None,
         bfd: None,
         bgp: Vec::new(),
     }

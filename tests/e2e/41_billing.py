@@ -3,6 +3,7 @@
 import csv
 import io
 import shutil
+import signal
 import subprocess
 import time
 
@@ -160,6 +161,26 @@ def test_a_restart_goes_on_with_the_bin_and_loses_nothing():
         has_all(billed, plus(before, counted), f"the series after a restart, {how}")
     require({"start", "stop"} <= marks(), f"marks: {marks()}")
     expect(station.lines("events", "--kind", "billing_lost", "--since", since), [], "nothing is lost")
+
+
+def test_a_kill_loses_the_open_bin_alone_and_says_so():
+    station.stop()
+    station.start()
+    case.learn()
+    before, counted = both()
+    on_disk = {name: [a - b for a, b in zip(now, counted.get(name, [0] * 4))] for name, now in before.items()}
+    stream()
+    begun, since = time.time() // 300, newest()
+    station.stop(signal.SIGKILL)
+    station.start()
+    case.learn()
+    billed, counted = both()
+    lost = event("billing_lost", since)
+    require(lost["from_ms"] < lost["to_ms"], lost)
+    # The end of a bin may have come in between: then less is lost.
+    if time.time() // 300 == begun:
+        has_all(billed, plus(on_disk, counted), "the series after a kill")
+    require("start" in marks(), f"marks: {marks()}")
 
 
 def test_a_torn_file_is_cut_and_named():

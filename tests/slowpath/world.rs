@@ -82,6 +82,7 @@ fn vif(name: &str, port: u8, tags: (u16, Option<u16>), vrf: VrfId, addresses: &[
         mtu: if customer { 1500 } else { 1400 },
         source_check: SourceCheck::Off,
         pcp: Pcp::Preserve,
+        metered: [false; 2],
         addresses: addresses.iter().map(|net| net.parse().unwrap()).collect(),
         peers: [].into(),
     }

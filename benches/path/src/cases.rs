@@ -24,32 +24,35 @@ const fn case(
     pattern: &'static str,
     part_of: &[Part],
 ) -> Case {
-    let (mut quick, mut rival, mut guard) = (false, false, false);
+    let (mut quick, mut rival, mut guard, mut metered) = (false, false, false, false);
     let mut i = 0;
     while i < part_of.len() {
         match part_of[i] {
             Quick => quick = true,
             Rival => rival = true,
             Guard => guard = true,
+            Metered => metered = true,
         }
         i += 1;
     }
-    Case { shape: Shape { vrfs, vifs, qinq }, families, pattern, quick, rival, guard }
+    Case { shape: Shape { vrfs, vifs, qinq, metered }, families, pattern, quick, rival, guard }
 }
 
-/// What a case is for besides a full run.
+/// What a case is for besides a full run, and what its station does besides.
 enum Part {
     Quick,
     Rival,
     Guard,
+    /// Customers' VIFs have a bandwidth.
+    Metered,
 }
 
 use Families::{Mixed, V4, V6};
-use Part::{Guard, Quick, Rival};
+use Part::{Guard, Metered, Quick, Rival};
 use Vrfs::{Full, Small};
 
 /// Cases of one shape follow each other: its station is built once.
-pub const CASES: [Case; 15] = [
+pub const CASES: [Case; 16] = [
     case(Full, 100, false, V4, "inside", &[Quick, Rival, Guard]),
     case(Full, 100, false, V4, "zipf", &[Quick, Rival]),
     case(Full, 100, false, V6, "inside", &[Quick, Rival, Guard]),
@@ -60,6 +63,7 @@ pub const CASES: [Case; 15] = [
     case(Full, 1, false, V4, "inside", &[Quick]),
     case(Full, 4000, false, V4, "inside", &[Quick]),
     case(Full, 4000, false, V6, "inside", &[]),
+    case(Full, 100, false, V4, "inside", &[Quick, Guard, Metered]),
     case(Small, 1, false, V4, "inside", &[Quick]),
     case(Small, 100, true, Mixed, "inside", &[Guard]),
     case(Small, 4000, false, V4, "inside", &[Quick]),
@@ -70,13 +74,14 @@ pub const CASES: [Case; 15] = [
 impl Case {
     /// What the case is called in reports.
     pub fn name(&self) -> String {
-        let Shape { vrfs, vifs, qinq } = self.shape;
+        let Shape { vrfs, vifs, qinq, metered } = self.shape;
         let routes = match vrfs {
             Full => "full table",
             Small => "small VRFs",
         };
         let tags = if qinq { "QinQ" } else { "tagged" };
-        format!("{routes}, {vifs} VIFs, {tags} {}", self.traffic())
+        let metered = if metered { ", policed" } else { "" };
+        format!("{routes}, {vifs} VIFs, {tags} {}{metered}", self.traffic())
     }
 
     /// The packets and where they go.

@@ -43,6 +43,8 @@ pub struct Shape {
     pub vifs: u16,
     /// Customers' VIFs have two tags.
     pub qinq: bool,
+    /// Customers' VIFs have a bandwidth.
+    pub metered: bool,
 }
 
 pub struct Station {
@@ -126,6 +128,9 @@ impl Shape {
                  addresses = [\"{ours}/30\", \"{ours6}/64\"]",
                 tags.join(".")
             );
+            if self.metered {
+                text += "bandwidth = { rx = \"400G\" }\n";
+            }
             neighbors(&mut text, &format!("c{vif}"), &[theirs.clone(), theirs6.clone()], vif);
             let _ = writeln!(
                 text,

@@ -18,6 +18,9 @@ pub struct BillingFilter {
     /// Only what was of this customer at the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub customer: Option<String>,
+    /// Only what was in this meter group at the time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// The bins themselves ([`crate::admin::rows::BillingBinRow`]).
     #[serde(default)]
     pub bins: bool,

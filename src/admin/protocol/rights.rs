@@ -41,6 +41,7 @@ impl Request {
                 | Request::ShowPortDetails
                 | Request::ShowVifs
                 | Request::ShowRates(_)
+                | Request::ShowBandwidth
                 | Request::ShowVrfs
                 | Request::ShowRoutes(_)
                 | Request::ShowNeighbors

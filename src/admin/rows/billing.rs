@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Traffic;
 
-/// `billing`: what a VIF, or a customer with all its VIFs, comes to in a period.
+/// `billing`: what a VIF, or a customer or a meter group with all its VIFs, comes to in a period.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BillingRow {
-    /// `vif` or `customer`.
+    /// `vif`, `customer` or `group`.
     pub scope: String,
-    /// Name of the VIF or customer.
+    /// Name of the VIF, customer or meter group.
     pub name: String,
     /// The customer whose it was.
     pub customer: Option<String>,
@@ -42,9 +42,9 @@ pub struct BillingRow {
 /// `billing --bins`: five minutes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BillingBinRow {
-    /// `vif` or `customer`; `damage` where a part of a file could not be read.
+    /// `vif`, `customer` or `group`; `damage` where a part of a file could not be read.
     pub scope: String,
-    /// Name of the VIF, customer or file.
+    /// Name of the VIF, customer, meter group or file.
     pub name: String,
     /// The customer whose it was.
     pub customer: Option<String>,

@@ -53,10 +53,10 @@ impl RateWindow {
     pub fn new(window_s: u64, time: Duration, frames: [u64; 2], octets: [u64; 2]) -> RateWindow {
         let seconds = time.as_secs_f64();
         let [rx_frames, tx_frames] = frames.map(|frames| per_second(frames, seconds));
-        let [rx_bits, tx_bits] = octets.map(|octets| per_second(octets.saturating_mul(8), seconds));
+        let [rx_bits, tx_bits] = octets.map(|octets| bits_per_s(octets, time));
         let on_wire = |direction: usize| {
             let overhead = frames[direction].saturating_mul(L1_OVERHEAD.into());
-            per_second(octets[direction].saturating_add(overhead).saturating_mul(8), seconds)
+            bits_per_s(octets[direction].saturating_add(overhead), time)
         };
         RateWindow {
             window_s,
@@ -81,8 +81,13 @@ fn per_second(count: u64, seconds: f64) -> f64 {
     if seconds > 0.0 { rounded(count as f64 / seconds) } else { 0.0 }
 }
 
+/// Octets in a time as bit/s.
+pub fn bits_per_s(octets: u64, time: Duration) -> f64 {
+    per_second(octets.saturating_mul(8), time.as_secs_f64())
+}
+
 /// To thousandths.
-fn rounded(value: f64) -> f64 {
+pub fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }
 

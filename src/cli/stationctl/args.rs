@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 use ipnet::IpNet;
 
+use super::bandwidth::MeterGroup;
 use super::bgp::Bgp;
 use super::billing::BillingArgs;
 use super::capture::CaptureArgs;
@@ -62,6 +63,7 @@ impl Args {
         let (port, state) = match what {
             Show::Ports(PortArgs { rate: RateArgs { of, state, .. }, .. })
             | Show::Vifs(RateArgs { of, state, .. }) => (Some(of), Some(state)),
+            Show::Bandwidth { of } => (Some(of), None),
             Show::Neighbors { of, state } | Show::Bgp { of, state, .. } => (Some(of), Some(state)),
             Show::Outages(OutageArgs { of, .. }) => (Some(of), None),
             Show::Sla { outages: OutageArgs { of, .. }, state } => (Some(of), Some(state)),
@@ -123,6 +125,8 @@ pub(super) enum StationCommand {
     Vrf(Edit<Vrf>),
     /// Set a port up or down, or change its fields
     Port(Edit<Port>),
+    /// Add or delete a meter group, or change its fields
+    MeterGroup(Edit<MeterGroup>),
     /// The history of configurations: look, compare, apply, go back
     #[command(subcommand)]
     Config(Config),
@@ -191,6 +195,16 @@ pub(super) enum Show {
     /// where the station stood still. A VIF that is new has no rate for its first second or two; `clear
     /// counters` changes none.
     Vifs(RateArgs),
+    /// What ports, meter groups and VIFs may receive and send, and what passes
+    ///
+    /// rx is what the station receives there, tx what it sends. Rates are over the last 10 seconds, of octets as the limits
+    /// count them (station-bandwidth(7)): OFFERED is PASSED and EXCEEDED together, and PEAK the most that was
+    /// offered in a second of the last minute. A VIF without a RATE of its own is limited by its meter group or its
+    /// port.
+    Bandwidth {
+        #[command(flatten)]
+        of: OfPort,
+    },
     /// VRFs and how many routes they have
     Vrfs,
     /// The routes of a VRF
@@ -295,6 +309,7 @@ impl StationCommand {
             StationCommand::Config(config) => config.request(),
             StationCommand::Vif(edit) => edit.command.request(),
             StationCommand::Vrf(edit) => edit.command.request(),
+            StationCommand::MeterGroup(edit) => edit.command.request(),
             StationCommand::Port(edit) => edit.command.request(),
             StationCommand::Bgp(bgp) => bgp.request(),
             StationCommand::Lookup { vif, vrf, address } => Request::Lookup(LookupRequest {
@@ -325,6 +340,7 @@ impl StationCommand {
             StationCommand::Route(edit) => edit.terms.terms(),
             StationCommand::Vif(edit) => edit.terms.terms(),
             StationCommand::Vrf(edit) => edit.terms.terms(),
+            StationCommand::MeterGroup(edit) => edit.terms.terms(),
             StationCommand::Port(edit) => edit.terms.terms(),
             StationCommand::Config(config) => config.terms(),
             StationCommand::Reload { terms, .. } => terms.terms(),
@@ -340,6 +356,7 @@ impl Show {
         match self {
             Show::Ports(args) => args.request(),
             Show::Vifs(rate) => rate.or(Request::ShowVifs, RateScope::Vifs),
+            Show::Bandwidth { .. } => Request::ShowBandwidth,
             Show::Vrfs => Request::ShowVrfs,
             Show::Routes { vrf, ipv4, ipv6, prefix } => Request::ShowRoutes(RouteFilter {
                 vrf: vrf.clone(),

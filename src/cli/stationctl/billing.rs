@@ -16,17 +16,20 @@ use crate::admin::client::Client;
 use crate::admin::protocol::{BillingFilter, Request};
 use crate::admin::rows::{BillingBinRow, BillingRow, bits_per_second};
 
-/// Show what VIFs and customers come to: octets, frames, 95th percentiles
+/// Show what VIFs, customers and meter groups come to: octets, frames, 95th percentiles
 ///
 /// In a period, of bins of five minutes: sums; the 95th percentile of what was received, of what was sent, and the larger
 /// of both; and the `enhanced` one, the mean of the five highest days, of each of which the fifth highest bin counts.
-/// A customer has the percentiles of the sum of its VIFs. RX is from the customer, TX to it. The open bin is only among
+/// A customer or a group has the percentiles of the sum of its VIFs. RX is from the customer, TX to it. The open bin is only among
 /// --bins. station-billing(7) says what counts as what.
 #[derive(ClapArgs, Debug)]
 pub(super) struct BillingArgs {
     /// Only what was of this customer at the time
     #[arg(long, value_name = "NAME")]
     customer: Option<String>,
+    /// Only what was in this meter group at the time
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
     /// Only this VIF; it need not be there any more
     #[arg(long, value_name = "NAME")]
     vif: Option<String>,
@@ -40,7 +43,7 @@ pub(super) struct BillingArgs {
     /// Bins that begin before this time, likewise; default: now
     #[arg(long, value_name = "TIME", value_parser = moment_of)]
     until: Option<u64>,
-    /// The bins themselves: those in which something passed; of a VIF or customer that is named and configured, all
+    /// The bins themselves: those in which something passed; of what is named and configured, all
     #[arg(long)]
     bins: bool,
     /// Print CSV with a line of headings (RFC 4180)
@@ -57,8 +60,9 @@ impl BillingArgs {
             Some(Month(first, next)) => (first, Some(next)),
             None => (self.since.unwrap_or_else(this_month), self.until),
         };
-        let (vif, customer) = (self.vif.clone(), self.customer.clone());
-        Request::ShowBilling(BillingFilter { since_ms, until_ms, vif, customer, bins: self.bins })
+        let [vif, customer, group] = [&self.vif, &self.customer, &self.group].map(Clone::clone);
+        let bins = self.bins;
+        Request::ShowBilling(BillingFilter { since_ms, until_ms, vif, customer, group, bins })
     }
 
     /// Shows what is billed, or the bins.

@@ -1,6 +1,7 @@
 //! Completion in a shell. The shell's script runs `stationctl` itself (`COMPLETE=bash`), which completes commands and
 //! options, and VIFs, VRFs and ports by the names that the running station has. Without a station there are none.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -56,6 +57,7 @@ fn with_names(command: Command, of: &str) -> Command {
             "vif" => Request::ShowVifs,
             "vrf" => Request::ShowVrfs,
             "port" => Request::ShowPorts,
+            "meter-group" => Request::ShowBandwidth,
             _ => return arg,
         };
         arg.add(ArgValueCompleter::new(move |current: &OsStr| candidates(current, &request)))
@@ -70,7 +72,12 @@ fn candidates(current: &OsStr, request: &Request) -> Vec<CompletionCandidate> {
     // A thread of its own, for a station may be there and not answer. It ends with the process.
     thread::spawn(move || drop(sender.send(named(&socket, &request))));
     let rows = names.recv_timeout(PATIENCE).ok().and_then(Result::ok).unwrap_or_default();
-    let names = rows.into_iter().map(|row| row.name).filter(|name| name.starts_with(begun));
+    // Of bandwidths only meter groups are asked for by name, each of which has a row a direction.
+    let named =
+        rows.into_iter().filter(|row| row.scope.as_deref().is_none_or(|s| s == "meter_group"));
+    let names: BTreeSet<String> =
+        named.map(|row| row.name).filter(|name| name.starts_with(begun)).collect();
+    let names = names.into_iter();
     names.map(CompletionCandidate::new).collect()
 }
 

@@ -159,7 +159,7 @@ pub(super) enum Port {
     },
     /// Change fields of a port
     ///
-    /// Whose it is and `up` change at once; all else needs a restart, and is refused with these words.
+    /// Whose it is, `up` and `bandwidth` change at once; all else needs a restart, and is refused with these words.
     Set {
         /// Its name
         name: String,

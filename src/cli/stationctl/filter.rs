@@ -20,6 +20,8 @@ pub(super) enum Subject<'a> {
     Vif(&'a str),
     /// A VRF.
     Vrf(&'a str),
+    /// What belongs to a customer, or to nobody, and is none of these.
+    Customer(Option<&'a str>),
     /// Everything.
     Station,
 }
@@ -34,6 +36,7 @@ impl<'a> Subject<'a> {
 /// Ports, VIFs and VRFs that are meant alone.
 #[derive(Default)]
 pub(super) struct Group {
+    customer: Option<String>,
     ports: HashSet<String>,
     vifs: HashSet<String>,
     vrfs: HashSet<String>,
@@ -53,7 +56,7 @@ impl Group {
         if ports.is_empty() && vifs.is_empty() && vrfs.is_empty() {
             return Err(absent(format!("no port, VIF or VRF has the customer {name:?}")));
         }
-        Ok(Group { ports, vifs, vrfs })
+        Ok(Group { customer: Some(name.to_owned()), ports, vifs, vrfs })
     }
 
     /// A port with its VIFs.
@@ -73,6 +76,7 @@ impl Group {
             Subject::Port(name) => self.ports.contains(name),
             Subject::Vif(name) => self.vifs.contains(name),
             Subject::Vrf(name) => self.vrfs.contains(name),
+            Subject::Customer(name) => name.is_some() && name == self.customer.as_deref(),
             Subject::Station => true,
         }
     }

@@ -2,6 +2,7 @@
 //! people or as JSON for programs.
 
 mod args;
+mod bandwidth;
 mod bgp;
 mod billing;
 mod capture;
@@ -38,9 +39,9 @@ use serde::de::DeserializeOwned;
 use crate::admin::client::{self, Client};
 use crate::admin::protocol::{ErrorKind, Refusal, Request, Terms};
 use crate::admin::rows::{
-    BgpRouteRow, BgpRow, ChangeResult, ConfigText, ConsistencyRow, CounterRow, DropRow, HistoryRow,
-    LookupResult, NeighborRow, OutageRow, PortDetailRow, PortRow, RateRow, RouteRow, SlaRow,
-    VersionInfo, VifRow, VrfRow, WorkerRow,
+    BandwidthRow, BgpRouteRow, BgpRow, ChangeResult, ConfigText, ConsistencyRow, CounterRow,
+    DropRow, HistoryRow, LookupResult, NeighborRow, OutageRow, PortDetailRow, PortRow, RateRow,
+    RouteRow, SlaRow, VersionInfo, VifRow, VrfRow, WorkerRow,
 };
 use args::{Args, Command, StationCommand};
 use filter::Filter;
@@ -141,6 +142,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Request::ShowPortDetails => rows::<PortDetailRow>(args, &request, out),
         Request::ShowVifs => rows::<VifRow>(args, &request, out),
         Request::ShowRates(_) => rows::<RateRow>(args, &request, out),
+        Request::ShowBandwidth => rows::<BandwidthRow>(args, &request, out),
         Request::ShowVrfs => rows::<VrfRow>(args, &request, out),
         Request::ShowRoutes(_) => rows::<RouteRow>(args, &request, out),
         Request::ShowNeighbors => rows::<NeighborRow>(args, &request, out),

@@ -12,6 +12,9 @@ use crate::admin::rows::Labels;
 #[derive(Deserialize)]
 pub(super) struct Named {
     pub(super) name: String,
+    /// Of what, where rows of several kinds come together.
+    #[serde(default)]
+    pub(super) scope: Option<String>,
     /// Of a VIF.
     #[serde(default)]
     pub(super) port: Option<String>,

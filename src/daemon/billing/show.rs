@@ -37,14 +37,14 @@ struct Question {
 
 /// Answers with what is billed, or with the bins.
 pub(in super::super) fn show(control: &Control, filter: &BillingFilter) -> Answer {
-    let BillingFilter { since_ms, until_ms, vif, customer, bins } = filter.clone();
+    let BillingFilter { since_ms, until_ms, vif, customer, group, bins } = filter.clone();
     let period = Period { vif: None, since_ms, until_ms };
     let (since_ms, until_ms) = match period.bounds(now_ms()) {
         Ok(bounds) => bounds,
         Err(refusal) => return Answer::Refused(refusal),
     };
     let question = Question {
-        wanted: Wanted { vif, customer, group: None },
+        wanted: Wanted { vif, customer, group },
         period: since_ms.div_ceil(1000)..until_ms.div_ceil(1000),
         keeper: control.billing.keeper.clone(),
         config: control.config().clone(),
@@ -72,12 +72,11 @@ impl Question {
         owners(&self.config).filter(|owner| self.wanted.scopes(owner).next().is_some())
     }
 
-    /// What a named VIF or customer is refused with that nobody knows.
+    /// What a named VIF, customer or meter group is refused with that nobody knows.
     fn unknown(&self) -> Option<Answer> {
-        let Wanted { vif, customer, .. } = &self.wanted;
-        vif.as_ref()
-            .map(|name| no("vif", name))
-            .or(customer.as_ref().map(|name| no("customer", name)))
+        let Wanted { vif, customer, group } = &self.wanted;
+        let named = [("vif", vif), ("customer", customer), ("meter group", group)];
+        named.into_iter().find_map(|(what, name)| Some(no(what, name.as_ref()?)))
     }
 
     fn report(&self) -> io::Result<Answer> {
@@ -130,13 +129,11 @@ impl Question {
     fn bins(&self) -> io::Result<Answer> {
         let Some((series, open)) = self.series()? else { return Ok(Answer::Refused(stopping())) };
         // What is configured and named has a row for each bin, though nothing passed.
-        let Wanted { vif, customer, .. } = &self.wanted;
         let known = self.expected().next();
-        let always = known.and_then(|owner| match (vif, customer) {
-            (Some(_), _) => Some(Scope::Vif(owner.vif, owner.customer)),
-            (None, Some(_)) => owner.customer.map(Scope::Customer),
-            (None, None) => None,
-        });
+        // What is named alone has a series of its own: that of the VIF, or the total, which is the last.
+        let one = [&self.wanted.vif, &self.wanted.customer, &self.wanted.group];
+        let always = known.filter(|_| one.iter().any(|name| name.is_some()));
+        let always = always.and_then(|owner| self.wanted.scopes(&owner).last());
         let wanted = self.wanted.clone();
         let mut bins = Bins { series, wanted, always, open, rows: VecDeque::new(), ended: false };
         let first = bins.next();

@@ -5,8 +5,11 @@ use super::super::routes::{action, origin};
 use super::super::view::View;
 use super::{Fate, Matched};
 use crate::admin::rows::{ExplainedEgress, FrameHeaders};
+use crate::config::rate_text;
 use crate::explain::{Explanation, Lookup};
-use crate::tables::{Adjacency, AdjacencyKind, PortId, Snapshot, SourceCheck, Vif};
+use crate::tables::{
+    Adjacency, AdjacencyKind, Direction, PortId, Snapshot, SourceCheck, Vif, VifId,
+};
 use crate::wire::ethernet::Mac;
 use crate::wire::outline::Outline;
 
@@ -22,6 +25,8 @@ pub(super) struct Words<'a> {
     pub headers: FrameHeaders,
     adjacency: Option<&'a Adjacency>,
     pub egress: Option<ExplainedEgress>,
+    /// The limits that it counts against.
+    bandwidth: String,
 }
 
 impl<'a> Words<'a> {
@@ -40,6 +45,7 @@ impl<'a> Words<'a> {
             headers: headers(&fate.frame),
             adjacency,
             egress: adjacency.and_then(|adjacency| egress(tables, &fate.told, adjacency)),
+            bandwidth: bandwidth(tables, fate.told.vif, adjacency.map(|to| to.vif)),
         }
     }
 
@@ -72,6 +78,7 @@ impl<'a> Words<'a> {
                 }
                 _ => format!("the MAC of {} is not known", self.hop()),
             },
+            "meter" => self.bandwidth.clone(),
             "rewrite" => self.rewrite(),
             "routing" => "between an address of the VIF and its configured peer".into(),
             "police" => "the slow path's budgets of the VIF".into(),
@@ -201,4 +208,21 @@ fn egress(tables: &Snapshot, told: &Explanation, to: &Adjacency) -> Option<Expla
         members: members.len() as u64,
         flow: told.flow,
     })
+}
+
+/// The limits over a packet from one VIF to another. Whether they have room now is not said: it changes all the time.
+fn bandwidth(tables: &Snapshot, from: Option<VifId>, to: Option<VifId>) -> String {
+    let ways = [(from, Direction::Rx), (to, Direction::Tx)];
+    let limits = ways.into_iter().filter_map(|(id, direction)| {
+        let id = id?;
+        let plan = tables.meters.plan(id, direction)?;
+        let named =
+            [("its own", &plan.own), ("its group's", &plan.group), ("its port's", &plan.port)];
+        let limits = named.iter().filter_map(|(whose, limit)| {
+            Some(format!("{whose} {}", rate_text(limit.as_ref()?.rate)))
+        });
+        let limits = limits.collect::<Vec<_>>().join(", ");
+        Some(format!("{} of vif {}: {limits}", direction.name(), tables.vif(id)?.name))
+    });
+    limits.collect::<Vec<_>>().join("; ")
 }

@@ -16,6 +16,11 @@ fn facts() -> Facts {
         "state":"up","addresses":[],"source_check":"strict","rx_frames":9,"rx_octets":900,"tx_frames":4,"tx_octets":400,
         "forwarded":5,"punted":1,"dropped":3}"#,
     );
+    let bandwidth = json(
+        r#"{"scope":"vif","name":"a","direction":"rx","rate_bits_per_s":8000000,"committed_bits_per_s":null,
+        "burst_octets":65536,"meter_group":null,"vifs":1,"passed_octets":700,"committed_octets":0,
+        "exceeded_frames":2,"exceeded_octets":200,"now":null}"#,
+    );
     let vrf = json(r#"{"name":"vpc-a","kind":"vpc","vifs":1,"ipv4_routes":7,"ipv6_routes":8}"#);
     let worker = json(
         r#"{"worker":0,"cpu":1,"generation":2,"loops":100,"empty":90,"bursts":8,"frames":10,"burst_fill":1.25,
@@ -49,6 +54,7 @@ fn facts() -> Facts {
         ports: vec![serde_json::from_value(port).unwrap()],
         details: [detail, silent].map(|row| serde_json::from_value(row).unwrap()).into(),
         vifs: vec![(serde_json::from_value(vif).unwrap(), [("no_route".to_owned(), 3)].into())],
+        bandwidths: vec![serde_json::from_value(bandwidth).unwrap()],
         vrfs: vec![serde_json::from_value(vrf).unwrap()],
         workers: vec![serde_json::from_value(worker).unwrap()],
         sessions: Some(vec![serde_json::from_value(session).unwrap()]),

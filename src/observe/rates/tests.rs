@@ -26,7 +26,10 @@ impl Clock {
         let vifs: Vec<Traffic> = counted.iter().map(|&frames| traffic(frames)).collect();
         let ports = vec![traffic(counted.iter().sum())];
         let names: Vec<Option<Arc<str>>> = names.iter().map(|name| name.map(Into::into)).collect();
-        self.rates.keep(Reading { at, vifs, ports }, names.iter().map(Option::as_ref));
+        self.rates.keep(
+            Reading { at, vifs, meters: Vec::new(), ports },
+            names.iter().map(Option::as_ref),
+        );
     }
 
     /// Windows, milliseconds, and frames received in them.
@@ -118,6 +121,7 @@ fn tables(vifs: u16) -> Snapshot {
         mtu: 1500,
         source_check: SourceCheck::Off,
         pcp: Pcp::Preserve,
+        metered: [false; 2],
         addresses: [].into(),
         peers: [].into(),
     };

@@ -624,7 +624,7 @@ fn bandwidths() {
         vif(&[("name", "\"y\""), ("vlan", "301"), ("addresses", "[\"10.9.1.1/30\"]"), ("meter_group", "\"g\""),
             ("bandwidth", "{ tx = { committed = \"20.001M\" } }")]),
     );
-    refused(&two, 21, "vif[4].bandwidth", "tx: 50.001M are committed");
+    refused(&two, 22, "vif[4].bandwidth", "tx: 50.001M are committed");
     for (value, says) in [("\"64k\"", ""), ("{ rate = \"1G\", committed = \"1M\" }", "committed")] {
         let port = format!("[[port]]\nname = \"p\"\ninterface = \"eth9\"\nrole = \"core\"\nbandwidth = {value}\n");
         match says {

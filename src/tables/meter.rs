@@ -1,7 +1,7 @@
 //! Meters: what polices a VIF's octets, by direction, in a hierarchy of VIF, meter group and port.
 //!
 //! Each limit has one word that all workers share: a bucket by the generic cell rate algorithm (ITU-T I.371). No
-//! worker writes it per packet. A worker takes a *lease*, what the rate gives in [`LEASE_NS`], from every limit over a
+//! worker writes it per packet. A worker takes a *lease*, what the rate gives in 100 microseconds, from every limit over a
 //! VIF at once, and spends that alone: an ordinary packet costs a subtraction, however many limits there are. So the sum of
 //! all workers keeps to the rate wherever the packets arrive, and is off by one unspent lease a worker at most.
 

@@ -153,7 +153,7 @@ def test_what_is_shown_is_what_was_counted():
 
 def test_a_rate_changes_beside_traffic():
     alone(1.0)
-    with Flood(A, VPC_A, 400_000_000, 14) as flood, Stream("b", "vpc-b", pps=500, seconds=4) as others:
+    with Flood(A, VPC_A, 200_000_000, 14) as flood, Stream("b", "vpc-b", pps=500, seconds=4) as others:
         time.sleep(0.5)
         for rate in ("20M", "80M", "100M"):
             station.ctl("vif", "set", "a", f"bandwidth={rate}")

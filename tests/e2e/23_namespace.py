@@ -78,8 +78,11 @@ def test_nothing_else_is_there_and_nothing_of_it_elsewhere():
             expect(pathlib.Path("/proc/sys/net", path).read_text().strip(), "0", path)
     pid = station.running()
     require(namespace_of(pid) != identity(), "stationd itself is in the namespace")
-    threads = station.threads(lambda task: (station.name_of(task), (task / "ns/net").stat().st_ino))
-    expect({name for name, ns in threads if ns == identity()}, {"tap-keeper", "bird", "mirror", "watch"}, "threads in the namespace")
+    def within():
+        threads = station.threads(lambda task: (station.name_of(task), (task / "ns/net").stat().st_ino))
+        return {name for name, ns in threads if ns == identity()}
+    # A thread enters it itself, a moment after it has begun.
+    wait_until(lambda: within() == {"tap-keeper", "bird", "mirror", "watch"}, 10, f"the threads in the namespace: {within()}")
     expect(station.ctl("version")["namespace"], NS, "what `stationctl version` says")
 
 

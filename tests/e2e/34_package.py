@@ -245,7 +245,7 @@ def test_the_sample_edited_forwards():
     lab.run(*station.ENTER, station.BIN / "stationd", "detach", "--config", station.CONFIG)
     text = case.replaced((ROOT / "etc/station/station.toml.sample").read_text(),
                          ('interface = "eth1"', 'interface = "cust0"'), ('interface = "eth2"', 'interface = "core0"'),
-                         ("bfd = { interval_ms = 300, multiplier = 3 }", ""), ("mtu = 9000", "mtu = 1500"), ("02:00:00:00:01:02", HOSTS["a"].mac),
+                         ("bfd = { interval_ms = 300, multiplier = 3 }", ""), ("02:00:00:00:01:02", HOSTS["a"].mac),
                          ('prefix = "10.0.0.0/8"', 'prefix = "10.77.0.0/16"'))
     for sample, ours in [("169.254.100.", "169.254.0."), ("fd00:100::", "fd00:a::"), ("10.255.1.", "169.254.255."), ("fd00:255:1::", "fd00:c::")]:
         text = text.replace(sample, ours)

@@ -18,7 +18,7 @@ from case import HOSTS, Stream, alone, expect, require, wait_until
 A, VPC_A = HOSTS["a"], HOSTS["vpc-a"]
 SIZE = 1000  # octets of a frame
 RATE = 40_000_000
-ALL = os.environ.get("STATION_ALL") == "1"
+ALL = bool(os.environ.get("STATION_ALL"))
 
 
 def limited(**bandwidths):

@@ -1,12 +1,11 @@
 //! `bandwidth` of a port, a VIF or a `[[meter_group]]`.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 use super::fields::{At, Fields};
 use super::labels::{Labels, labels};
-use super::model::{PortConfig, VifConfig};
+use super::model::PortConfig;
 use super::names::Named;
 use crate::tables::Direction;
 use crate::tables::meter::{BURSTS, MAX_GROUPS, RATES, default_burst};
@@ -190,11 +189,11 @@ pub(super) fn meter_groups(root: &Fields<'_>) -> Named<MeterGroupConfig> {
 }
 
 /// The group that a VIF names, if it does. One package is one customer's.
-pub(super) fn group_of(
+pub(super) fn group_of<'a>(
     fields: &Fields<'_>,
-    groups: &Named<MeterGroupConfig>,
+    groups: &'a Named<MeterGroupConfig>,
     customer: Option<&str>,
-) -> Option<Arc<str>> {
+) -> Option<&'a MeterGroupConfig> {
     let name = fields.string("meter_group")?;
     let group = groups.items().get(groups.find_name(fields, "meter_group", &name)?)?;
     match (customer, group.labels.customer.as_deref()) {
@@ -204,7 +203,7 @@ pub(super) fn group_of(
             fields.refuse(&name.span, "meter_group", message, help);
             None
         }
-        _ => Some(group.name.clone()),
+        _ => Some(group),
     }
 }
 
@@ -217,20 +216,18 @@ impl Commitments {
     pub(super) fn add(
         &mut self,
         fields: &Fields<'_>,
-        vif: &VifConfig,
+        vif: &Bandwidth,
         port: &PortConfig,
-        groups: &Named<MeterGroupConfig>,
+        group: Option<&MeterGroupConfig>,
     ) {
-        let span: Range<usize> = fields.span_of("bandwidth");
-        let group = vif.meter_group.as_ref();
-        let group = group.and_then(|name| groups.items().iter().find(|group| group.name == *name));
+        let span = fields.span_of("bandwidth");
         let above = [
             group.map(|group| ("meter_group", &group.name, &group.bandwidth)),
             Some(("port", &port.name, &port.bandwidth)),
         ];
         let mut unlimited = false;
         for direction in Direction::BOTH {
-            let Some(limit) = vif.bandwidth.of(direction) else { continue };
+            let Some(limit) = vif.of(direction) else { continue };
             let mut any = limit.rate.is_some();
             for (kind, name, bandwidth) in above.iter().flatten() {
                 let Some(most) = bandwidth.of(direction).and_then(|limit| limit.rate) else {
@@ -272,6 +269,11 @@ pub(super) fn bandwidth_text(bandwidth: &Bandwidth) -> String {
         [rx, tx] if rx == tx => of(rx),
         [rx, tx] => format!("rx ({}) tx ({})", of(rx), of(tx)),
     }
+}
+
+/// What changes of it.
+pub(super) fn bandwidth_change(a: &Bandwidth, b: &Bandwidth) -> (&'static str, String, String) {
+    ("bandwidth", bandwidth_text(a), bandwidth_text(b))
 }
 
 #[cfg(test)]

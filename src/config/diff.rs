@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::bandwidth::bandwidth_text;
+use super::bandwidth::{bandwidth_change, bandwidth_text};
 use super::labels::label_changes;
 use super::model::{
     AllowedPrefix, BgpConfig, Community, Config, MeterGroupConfig, NeighborConfig, NextHop,
@@ -56,6 +56,12 @@ impl Diff {
 
     fn count(&self, op: Op) -> usize {
         self.changes.iter().filter(|change| change.op == op).count()
+    }
+
+    /// What changes of a table that there is once.
+    fn settings(&mut self, what: &'static str, change: Option<String>) {
+        let (op, name) = (Op::Changed, "settings".to_owned());
+        self.changes.extend(change.map(|detail| Change { op, what, name, detail }));
     }
 
     fn table<T, K: Eq + Hash>(
@@ -126,8 +132,7 @@ pub(crate) fn diff(old: Option<&Config>, new: &Config) -> Diff {
         detail: |port| port.interface.clone(),
         change: |a, b| {
             let [customer, description, circuit] = label_changes(&a.labels, &b.labels);
-            let bandwidth =
-                ("bandwidth", bandwidth_text(&a.bandwidth), bandwidth_text(&b.bandwidth));
+            let bandwidth = bandwidth_change(&a.bandwidth, &b.bandwidth);
             changes(&[("state", up(a.up), up(b.up)), bandwidth, customer, description, circuit])
         },
     };
@@ -149,8 +154,7 @@ pub(crate) fn diff(old: Option<&Config>, new: &Config) -> Diff {
         detail: |group| bandwidth_text(&group.bandwidth),
         change: |a, b| {
             let [customer, description, circuit] = label_changes(&a.labels, &b.labels);
-            let bandwidth =
-                ("bandwidth", bandwidth_text(&a.bandwidth), bandwidth_text(&b.bandwidth));
+            let bandwidth = bandwidth_change(&a.bandwidth, &b.bandwidth);
             changes(&[bandwidth, customer, description, circuit])
         },
     };
@@ -197,18 +201,9 @@ pub(crate) fn diff(old: Option<&Config>, new: &Config) -> Diff {
     diff.table("neighbor", old.map_or(&[], |old| &old.neighbors), &new.neighbors, &neighbors);
     if let Some(old) = old {
         let octets = |config: &Config| config.station.frame_overhead_octets.to_string();
-        if let Some(detail) = changes(&[("frame_overhead_octets", octets(old), octets(new))]) {
-            let (op, what, name) = (Op::Changed, "station", "settings".to_owned());
-            diff.changes.push(Change { op, what, name, detail });
-        }
-    }
-    if let Some(detail) = old.and_then(|old| super::events::change(&old.events, &new.events)) {
-        let (op, what, name) = (Op::Changed, "events", "settings".to_owned());
-        diff.changes.push(Change { op, what, name, detail });
-    }
-    if let Some(detail) = old.and_then(|old| super::billing::change(old.billing, new.billing)) {
-        let (op, what, name) = (Op::Changed, "billing", "settings".to_owned());
-        diff.changes.push(Change { op, what, name, detail });
+        diff.settings("station", changes(&[("frame_overhead_octets", octets(old), octets(new))]));
+        diff.settings("events", super::events::change(&old.events, &new.events));
+        diff.settings("billing", super::billing::change(old.billing, new.billing));
     }
     diff
 }
@@ -259,7 +254,7 @@ fn vif_change(a: &VifConfig, b: &VifConfig) -> Option<String> {
         ("source_check", word(a.source_check), word(b.source_check)),
         ("pcp", pcp(a.pcp), pcp(b.pcp)),
         ("bfd", bfd(a), bfd(b)),
-        ("bandwidth", bandwidth_text(&a.bandwidth), bandwidth_text(&b.bandwidth)),
+        bandwidth_change(&a.bandwidth, &b.bandwidth),
         ("meter_group", group(a), group(b)),
         customer,
         description,

@@ -64,12 +64,25 @@ pub struct Fields {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use Place::{Bgp, MeterGroup, Port, Vif, Vrf};
         match self {
-            Place::Port(name) => write!(f, "port {name}"),
-            Place::Vrf(name) => write!(f, "vrf {name}"),
-            Place::MeterGroup(name) => write!(f, "meter_group {name}"),
-            Place::Vif(name) => write!(f, "vif {name}"),
-            Place::Bgp { vif, peer } => write!(f, "bgp {vif} {peer}"),
+            Port(name) | Vrf(name) | MeterGroup(name) | Vif(name) => {
+                write!(f, "{} {name}", self.kind())
+            }
+            Bgp { vif, peer } => write!(f, "{} {vif} {peer}", self.kind()),
+        }
+    }
+}
+
+impl Place {
+    /// What the file calls tables of this kind.
+    const fn kind(&self) -> &'static str {
+        match self {
+            Place::Port(_) => "port",
+            Place::Vrf(_) => "vrf",
+            Place::MeterGroup(_) => "meter_group",
+            Place::Vif(_) => "vif",
+            Place::Bgp { .. } => "bgp",
         }
     }
 }
@@ -123,10 +136,9 @@ pub fn add(text: &str, fields: &Fields) -> Result<String, EditError> {
     let mut new = Table::new();
     match &fields.place {
         Place::Vrf(name) | Place::MeterGroup(name) => {
-            let key = if matches!(fields.place, Place::Vrf(_)) { "vrf" } else { "meter_group" };
             document::put(&mut new, "name", name.into());
             write(&mut new, fields)?;
-            document::append(&mut file, key, new)?;
+            document::append(&mut file, fields.place.kind(), new)?;
         }
         Place::Bgp { vif, peer } => {
             document::put(&mut new, "peer", peer.to_string().into());
@@ -150,15 +162,9 @@ pub fn add(text: &str, fields: &Fields) -> Result<String, EditError> {
 pub fn del(text: &str, config: &Config, place: &Place) -> Result<String, EditError> {
     let mut file = document::read(text)?;
     let found = match place {
-        Place::Vrf(name) => {
-            edit::refuse_used(place, &users(config, name))?;
-            document::delete(&mut file, "vrf", |table| field(table, "name") == Some(name))?
-        }
-        Place::MeterGroup(name) => {
-            let members = config.vifs.iter().filter(|vif| vif.meter_group.as_deref() == Some(name));
-            let members: Vec<String> = members.map(|vif| format!("vif {}", vif.name)).collect();
-            edit::refuse_used(place, &members)?;
-            document::delete(&mut file, "meter_group", |table| field(table, "name") == Some(name))?
+        Place::Vrf(name) | Place::MeterGroup(name) => {
+            edit::refuse_used(place, &users(config, place))?;
+            document::delete(&mut file, place.kind(), |table| field(table, "name") == Some(name))?
         }
         Place::Bgp { vif, peer } => {
             let within = document::named(&mut file, "vif", vif)?;
@@ -174,12 +180,12 @@ pub fn del(text: &str, config: &Config, place: &Place) -> Result<String, EditErr
 }
 
 fn table<'a>(document: &'a mut DocumentMut, place: &Place) -> Result<&'a mut Table, EditError> {
+    use Place::{Bgp, MeterGroup, Port, Vif, Vrf};
     match place {
-        Place::Port(name) => document::named(document, "port", name),
-        Place::Vrf(name) => document::named(document, "vrf", name),
-        Place::MeterGroup(name) => document::named(document, "meter_group", name),
-        Place::Vif(name) => document::named(document, "vif", name),
-        Place::Bgp { vif, peer } => {
+        Port(name) | Vrf(name) | MeterGroup(name) | Vif(name) => {
+            document::named(document, place.kind(), name)
+        }
+        Bgp { vif, peer } => {
             let vif = document::named(document, "vif", vif)?;
             let found =
                 document::tables(vif, "bgp")?.iter_mut().find(|table| is_session(table, *peer));
@@ -230,13 +236,17 @@ fn parsed(key: &str, text: &str) -> Value {
     }
 }
 
-/// What of the configuration is in a VRF.
-fn users(config: &Config, vrf: &str) -> Vec<String> {
-    let vifs = config.vifs.iter().filter(|vif| *vif.vrf == *vrf);
+/// What of the configuration is in a VRF or a meter group.
+fn users(config: &Config, place: &Place) -> Vec<String> {
+    let vrf = if let Place::Vrf(name) = place { Some(&**name) } else { None };
+    let group = if let Place::MeterGroup(name) = place { Some(&**name) } else { None };
+    let vifs = config.vifs.iter().filter(|vif| {
+        vrf == Some(&*vif.vrf) || group.is_some() && group == vif.meter_group.as_deref()
+    });
     let vifs = vifs.map(|vif| format!("vif {}", vif.name));
-    let routes = config.routes.iter().filter(|route| *route.vrf == *vrf);
+    let routes = config.routes.iter().filter(|route| vrf == Some(&*route.vrf));
     let routes = routes.map(|route| format!("route {}", route.prefix));
-    let lists = config.route_lists.iter().filter(|list| *list.vrf == *vrf);
+    let lists = config.route_lists.iter().filter(|list| vrf == Some(&*list.vrf));
     let lists = lists.map(|list| format!("route list {}", list.file.display()));
     vifs.chain(routes).chain(lists).collect()
 }

@@ -124,12 +124,9 @@ pub(super) fn vifs(root: &Fields<'_>, known: &Known<'_>, max_vifs: u16) -> Vifs 
         let before = fields.problems.found();
         let name = vifs.named.name(&fields);
         // Without a name the rest is read all the same, for its errors.
-        let vif = vif(&fields, name.clone().unwrap_or_default(), known, &mut vlans, &mut vifs);
-        let port =
-            vif.as_ref().and_then(|vif| known.ports.items().iter().find(|p| p.name == vif.port));
-        if let (Some(vif), Some(port)) = (&vif, port) {
-            commitments.add(&fields, vif, port, known.groups);
-        }
+        let (vlans, commitments) = (&mut vlans, &mut commitments);
+        let vif =
+            vif(&fields, name.clone().unwrap_or_default(), known, vlans, commitments, &mut vifs);
         fields.finish();
         vifs.named.broken |= root.problems.found() > before;
         vifs.named.add(name.as_ref(), vif);
@@ -142,6 +139,7 @@ fn vif(
     name: Arc<str>,
     Known { ports, vrfs, groups }: &Known<'_>,
     vlans: &mut TaggedVlans,
+    commitments: &mut Commitments,
     vifs: &mut Vifs,
 ) -> Option<VifConfig> {
     let port = ports.find(fields, "port").and_then(|index| ports.items().get(index));
@@ -171,6 +169,7 @@ fn vif(
     let bgp = bgp::sessions(fields, &addresses, vrf.map(|vrf| vrf.kind), kind);
     let (port, vrf, tags) = (port?, vrf?, tags?);
     connect(fields, vrf, &addresses, vifs);
+    commitments.add(fields, &bandwidth, port, meter_group);
     let default_check = match port.role {
         PortRole::Customer => SourceCheck::Strict,
         PortRole::Core => SourceCheck::Off,
@@ -188,7 +187,7 @@ fn vif(
         source_check: source_check.unwrap_or(default_check),
         pcp: pcp.unwrap_or(Pcp::Preserve),
         bandwidth,
-        meter_group,
+        meter_group: meter_group.map(|group| group.name.clone()),
         bfd,
         bgp,
     })

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use super::compile::same_place;
+use super::compile::{same_place, vif_id};
 use super::state::State;
 use crate::config::model::Config;
-use crate::tables::{Keys, SessionKey, VifId};
+use crate::tables::{Keys, SessionKey};
 
 /// The keys of all sessions. What was found of one that stays as it was, on the same wire, is kept.
 pub(super) fn keys(old: &State, new: &State, config: &Config) -> Keys {
     let mut keys = Vec::new();
     for vif in &config.vifs {
-        let id = new.vifs.get(&*vif.name).and_then(|id| u16::try_from(id).ok()).map(VifId);
+        let id = new.vifs.get(&*vif.name).map(vif_id);
         let stays = id.is_some_and(|id| same_place(old, new, id));
         for bgp in &vif.bgp {
             let known = old.tables.keys.get(&vif.name, bgp.peer).filter(|known| {

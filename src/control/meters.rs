@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::config::model::{Bandwidth, Config, VifConfig};
+use crate::config::model::{Bandwidth, Config, RateLimit, VifConfig};
 use crate::tables::meter::{Direction, Limit, Plan};
 
 /// Whose limit.
@@ -46,39 +46,32 @@ impl<'a> Planner<'a> {
     pub(super) fn plans(&mut self, vif: &VifConfig) -> [Plan; 2] {
         Direction::BOTH.map(|direction| {
             let own = vif.bandwidth.of(direction);
-            let committed = own.and_then(|own| Some((own.committed?, own.burst_octets)));
-            let name = &vif.name;
-            let above = |bandwidth: Option<&&Bandwidth>| {
-                let limit = bandwidth?.of(direction)?;
-                Some((limit.rate?, limit.burst_octets))
-            };
+            let above = |bandwidth: Option<&&Bandwidth>| bandwidth?.of(direction);
+            let of_port = above(self.ports.get(&*vif.port));
             let group = vif.meter_group.as_ref();
-            let (of_group, of_port) = (
-                group.and_then(|group| above(self.groups.get(&**group))),
-                above(self.ports.get(&*vif.port)),
-            );
-            let group = group.cloned().unwrap_or_default();
+            let group = group.map(|group| (group.clone(), above(self.groups.get(&**group))));
+            let peak = |limit: RateLimit| limit.rate;
+            let mut limit = |owner, limit, which: fn(RateLimit) -> Option<u64>| {
+                self.limit(Limited(owner, direction), limit, which)
+            };
             Plan {
-                own: self.limit(
-                    Owner::Vif(name.clone()),
-                    direction,
-                    own.and_then(|own| Some((own.rate?, own.burst_octets))),
-                ),
-                committed: self.limit(Owner::Committed(name.clone()), direction, committed),
-                group: self.limit(Owner::Group(group), direction, of_group),
-                port: self.limit(Owner::Port(vif.port.clone()), direction, of_port),
+                own: limit(Owner::Vif(vif.name.clone()), own, peak),
+                committed: limit(Owner::Committed(vif.name.clone()), own, |own| own.committed),
+                group: group.and_then(|(group, of)| limit(Owner::Group(group), of, peak)),
+                port: limit(Owner::Port(vif.port.clone()), of_port, peak),
             }
         })
     }
 
+    /// The limit by one of the rates, if there is one.
     fn limit(
         &mut self,
-        owner: Owner,
-        direction: Direction,
-        rate: Option<(u64, u64)>,
+        limited: Limited,
+        limit: Option<RateLimit>,
+        which: fn(RateLimit) -> Option<u64>,
     ) -> Option<Limit> {
-        let (rate, burst) = rate?;
-        let limited = Limited(owner, direction);
+        let limit = limit?;
+        let (rate, burst) = (which(limit)?, limit.burst_octets);
         let limit = self.limits.entry(limited).or_insert_with_key(|limited| {
             let as_before = self.old.get(limited);
             let as_before = as_before.filter(|old| (old.rate, old.burst) == (rate, burst));

@@ -115,23 +115,21 @@ impl Reading {
         let began = Instant::now();
         let mut vifs = vec![Traffic::default(); tables.vifs.len()];
         let mut ports = vec![Traffic::default(); tables.ports.len()];
-        let is_metered =
-            |vif: &Option<Vif>| vif.as_ref().is_some_and(|vif| vif.metered.contains(&true));
-        let metered = tables.vifs.iter().rposition(is_metered).map_or(0, |last| last + 1);
-        let mut meters = vec![[Metered::default(); 2]; metered];
+        let is_metered = |vif: &Vif| vif.metered.contains(&true);
+        let last = tables.vifs.iter().rposition(|vif| vif.as_ref().is_some_and(is_metered));
+        let mut meters = vec![[Metered::default(); 2]; last.map_or(0, |last| last + 1)];
         for worker in workers {
-            let metered = (0..=u16::MAX).map(VifId).zip(tables.vifs.iter()).zip(&mut meters);
-            for ((id, _), sums) in metered.filter(|((_, vif), _)| is_metered(vif)) {
-                let counted = worker.vif(id);
-                for (way, sum) in sums.iter_mut().enumerate() {
-                    sum[0] += passed(counted, way);
-                    sum[1] += counted.rare.meters[way].exceeded_octets.get();
-                }
-            }
             let ids = (0..=u16::MAX).map(VifId).zip(tables.vifs.iter());
             for ((id, vif), sum) in ids.zip(&mut vifs) {
-                if vif.is_some() {
-                    sum.add_counted(worker.vif(id));
+                let Some(vif) = vif else { continue };
+                let counted = worker.vif(id);
+                sum.add_counted(counted);
+                // What nobody polices costs no look at its other counters.
+                for (way, sum) in meters.get_mut(id.index()).into_iter().flatten().enumerate() {
+                    if is_metered(vif) {
+                        sum[0] += passed(counted, way);
+                        sum[1] += counted.rare.meters[way].exceeded_octets.get();
+                    }
                 }
             }
             for (id, sum) in (0..=u8::MAX).map(PortId).zip(&mut ports) {
@@ -206,23 +204,18 @@ impl Rates {
 
     /// What the meters of some VIFs saw together in one direction.
     pub fn policed(&self, ids: &[VifId], direction: Direction) -> Option<Policed> {
-        const WINDOW: Duration = Duration::from_secs(WINDOWS_S[1]);
-        let newest = self.readings.len().checked_sub(1)?;
-        let age = |at: usize| self.readings[newest].at - self.readings[at].at;
-        let begin = (0..newest).rev().find(|&at| age(at) >= WINDOW - EARLY).unwrap_or(0);
-        if begin == newest {
-            return None;
-        }
+        let (begin, newest) = self.ends(WINDOWS_S[1], self.oldest)?;
+        let time = |from: usize, to: usize| self.readings[to].at - self.readings[from].at;
         let [passed, exceeded] = self.metered(begin, newest, ids, direction);
         let pairs = (0..newest).map(|at| {
             let offered = self.metered(at, at + 1, ids, direction).iter().sum();
-            (offered, self.readings[at + 1].at - self.readings[at].at)
+            (offered, time(at, at + 1))
         });
         let rate = |&(octets, time): &(u64, Duration)| {
             u128::from(octets) * 1_000_000_000 / time.as_nanos().max(1)
         };
         let peak = pairs.max_by_key(rate)?;
-        Some(Policed { time: age(begin), passed, exceeded, peak })
+        Some(Policed { time: time(begin, newest), passed, exceeded, peak })
     }
 
     /// What came between two readings, by their places. What an id's last VIF had is not its present one's.
@@ -230,8 +223,7 @@ impl Rates {
         let mut sum = Metered::default();
         for id in ids {
             let Some(Some(owner)) = self.vifs.get(id.index()) else { continue };
-            let first = usize::try_from(owner.first.saturating_sub(self.oldest));
-            let from = from.max(first.unwrap_or(usize::MAX));
+            let from = from.max(self.place(owner.first));
             if from >= to {
                 continue;
             }
@@ -263,26 +255,34 @@ impl Rates {
         WINDOWS_S.into_iter().filter_map(|window_s| self.window(window_s, first, &of)).collect()
     }
 
-    /// Between the newest reading and the newest one that is as old as the window, or the oldest there is from the one
-    /// with the number `first` on. Divided by the true time between them, a window during which nothing was read gives
-    /// no other rate than the right one.
+    /// What came between the ends of a window. Divided by the true time between them, a window during which nothing was
+    /// read gives no other rate than the right one.
     fn window(
         &self,
         window_s: u64,
         first: u64,
         of: impl Fn(&Reading) -> Option<Traffic>,
     ) -> Option<Passed> {
-        let skip = usize::try_from(first.saturating_sub(self.oldest)).unwrap_or(usize::MAX);
-        let newest = self.readings.back()?;
-        let older = self.readings.len() - 1;
-        let window = Duration::from_secs(window_s) - EARLY;
-        let mut known = self.readings.range(skip.min(older)..older);
-        let begin = match known.clone().rev().find(|reading| newest.at - reading.at >= window) {
-            Some(reading) => reading,
-            None => known.next()?,
-        };
+        let (begin, newest) = self.ends(window_s, first)?;
+        let (begin, newest) = (&self.readings[begin], &self.readings[newest]);
         let traffic = of(newest)?.since(&of(begin)?)?;
         Some(Passed { window_s, time: newest.at - begin.at, traffic })
+    }
+
+    /// The places of the newest reading that is as old as the window, or of the oldest there is from the one with the number
+    /// `first` on, and of the newest one.
+    fn ends(&self, window_s: u64, first: u64) -> Option<(usize, usize)> {
+        let newest = self.readings.len().checked_sub(1)?;
+        let window = Duration::from_secs(window_s) - EARLY;
+        let age = |at: &usize| self.readings[newest].at - self.readings[*at].at;
+        let known = self.place(first).min(newest)..newest;
+        let begin = known.clone().rev().find(|at| age(at) >= window);
+        begin.or_else(|| known.clone().next()).map(|begin| (begin, newest))
+    }
+
+    /// The place of the reading with this number, or where it would be.
+    fn place(&self, number: u64) -> usize {
+        usize::try_from(number.saturating_sub(self.oldest)).unwrap_or(usize::MAX)
     }
 }
 

@@ -4,11 +4,12 @@ use std::io::{self, Write};
 
 use clap::Subcommand;
 
-use super::edits::{FieldArgs, assignment, fields};
+use super::edits::{FieldArgs, added, assignment};
 use super::filter::Subject;
 use super::output::Show;
 use super::table::{self, Look, number, text};
 use super::tables::or_dash;
+use super::units::bits;
 use crate::admin::protocol::{Place, Request};
 use crate::admin::rows::{BandwidthNow, BandwidthRow, bits_per_second};
 
@@ -44,9 +45,7 @@ impl MeterGroup {
         let place = |name: &String| Place::MeterGroup(name.clone());
         match self {
             MeterGroup::Add { name, bandwidth, set } => {
-                let mut fields = fields(place(name), set, &[]);
-                fields.set.insert("bandwidth".to_owned(), bandwidth.clone());
-                Request::Add(fields)
+                added(place(name), ("bandwidth", bandwidth), set)
             }
             MeterGroup::Del { name } => Request::Del { place: place(name) },
             MeterGroup::Set { name, fields } => fields.of(place(name)),
@@ -84,8 +83,8 @@ impl Show for BandwidthRow {
                 row.scope.clone(),
                 row.name.clone(),
                 row.direction.name().to_owned(),
-                rate(row.rate_bits_per_s),
-                rate(row.committed_bits_per_s),
+                or_dash(row.rate_bits_per_s.map(bits)),
+                or_dash(row.committed_bits_per_s.map(bits)),
                 or_dash(row.meter_group.clone()),
                 now(|now| now.offered_bits_per_s),
                 now(|now| now.passed_bits_per_s),
@@ -96,10 +95,4 @@ impl Show for BandwidthRow {
         });
         table::write(out, look, &headings, rows)
     }
-}
-
-/// A rate that is configured, as those that are measured are shown.
-#[expect(clippy::cast_precision_loss, reason = "below 2^53")]
-fn rate(bits: Option<u64>) -> String {
-    or_dash(bits.map(|bits| bits_per_second(bits as f64)))
 }

@@ -10,11 +10,11 @@ use super::output::Show;
 use super::period::{Month, moment as moment_of, month, this_month};
 use super::table::{self, Look, number, state, text};
 use super::tables::or_dash;
-use super::units::{count, moment, octets};
+use super::units::{bits, count, moment, octets};
 use super::{Failure, rows};
 use crate::admin::client::Client;
 use crate::admin::protocol::{BillingFilter, Request};
-use crate::admin::rows::{BillingBinRow, BillingRow, bits_per_second};
+use crate::admin::rows::{BillingBinRow, BillingRow};
 
 /// Show what VIFs, customers and meter groups come to: octets, frames, 95th percentiles
 ///
@@ -111,6 +111,12 @@ fn record(out: &mut impl Write, fields: &[impl AsRef<str>]) -> io::Result<()> {
     out.write_all(b"\r\n")
 }
 
+/// What each record begins with: what it is of, its period, and numbers.
+fn begin(names: [&str; 3], period: [u64; 2], numbers: &[u64]) -> impl Iterator<Item = String> {
+    let numbers = numbers.iter().map(u64::to_string);
+    names.map(str::to_owned).into_iter().chain(period.map(moment)).chain(numbers)
+}
+
 impl Record for BillingRow {
     const HEADINGS: &'static [&'static str] = &[
         "scope",
@@ -146,10 +152,8 @@ impl Record for BillingRow {
             self.p95_bits_per_s,
             self.enhanced_bits_per_s,
         ];
-        let names =
-            [self.scope.clone(), self.name.clone(), self.customer.clone().unwrap_or_default()];
-        let period = [moment(self.since_ms), moment(self.until_ms)];
-        let fields = names.into_iter().chain(period).chain(numbers.map(|n| n.to_string()));
+        let names = [&*self.scope, &self.name, self.customer.as_deref().unwrap_or_default()];
+        let fields = begin(names, [self.since_ms, self.until_ms], &numbers);
         fields.chain([self.damage.join("; ")]).collect()
     }
 }
@@ -182,10 +186,8 @@ impl Record for BillingBinRow {
             self.rx_bits_per_s,
             self.tx_bits_per_s,
         ];
-        let names =
-            [self.scope.clone(), self.name.clone(), self.customer.clone().unwrap_or_default()];
-        let period = [moment(self.start_ms), moment(self.end_ms)];
-        let fields = names.into_iter().chain(period).chain(numbers.map(|n| n.to_string()));
+        let names = [&*self.scope, &self.name, self.customer.as_deref().unwrap_or_default()];
+        let fields = begin(names, [self.start_ms, self.end_ms], &numbers);
         let rest = [
             format!("{:.3}", self.observed_s),
             self.complete.to_string(),
@@ -194,12 +196,6 @@ impl Record for BillingBinRow {
         ];
         fields.chain(rest).collect()
     }
-}
-
-/// Bits a second, for people.
-fn bits(per_s: u64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-    bits_per_second(per_s as f64)
 }
 
 impl Show for BillingRow {

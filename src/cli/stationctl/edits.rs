@@ -193,6 +193,13 @@ pub(super) fn fields(place: Place, set: &[(String, String)], unset: &[String]) -
     Fields { place, set: set.iter().cloned().collect(), unset: unset.to_vec() }
 }
 
+/// A new table, with the field that it has to have.
+pub(super) fn added(place: Place, (key, value): (&str, &str), set: &[(String, String)]) -> Request {
+    let mut fields = fields(place, set, &[]);
+    fields.set.insert(key.to_owned(), value.to_owned());
+    Request::Add(fields)
+}
+
 /// `FIELD=VALUE`. A secret is not given here, where other users of the machine and the shell's history see it.
 pub(super) fn assignment(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write FIELD=VALUE")?;
@@ -325,11 +332,7 @@ impl Vif {
 impl Vrf {
     pub(super) fn request(&self) -> Request {
         match self {
-            Vrf::Add { name, kind, set } => {
-                let mut fields = fields(Place::Vrf(name.clone()), set, &[]);
-                fields.set.insert("kind".to_owned(), kind.clone());
-                Request::Add(fields)
-            }
+            Vrf::Add { name, kind, set } => added(Place::Vrf(name.clone()), ("kind", kind), set),
             Vrf::Del { name } => Request::Del { place: Place::Vrf(name.clone()) },
             Vrf::Set { name, fields } => fields.of(Place::Vrf(name.clone())),
         }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::admin::rows::bits_per_second;
+
 /// Digits in groups of three.
 pub(super) fn count(n: u64) -> String {
     let digits = n.to_string();
@@ -28,6 +30,12 @@ pub(super) fn octets(n: u64) -> String {
     }
     let tenths = thousandths / 100;
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+/// Bits a second, a whole number of them, as those that are measured are shown.
+pub(super) fn bits(per_s: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
+    bits_per_second(per_s as f64)
 }
 
 /// A moment as RFC 3339 has it, in UTC.

@@ -98,16 +98,38 @@ class Flood:
         """What the receiver has counted."""
         return ledger.host_counts(self.target)[f"from {self.source.name}"] * SIZE
 
-    def over(self, seconds):
-        """What passes in so many seconds from now on, in bit/s."""
-        before, start = self.octets(), time.monotonic()
-        time.sleep(seconds)
-        after, end = self.octets(), time.monotonic()
-        return (after - before) * 8 / (end - start)
+
+def over(floods, seconds):
+    """What passes of each in so many seconds from now on, in bit/s."""
+    def octets():
+        return [flood.octets() for flood in floods]
+
+    before, start = at(octets)
+    time.sleep(seconds)
+    after, end = at(octets)
+    return [(now - then) * 8 / (end - start) for now, then in zip(after, before)]
 
 
-def near(got, wanted, what, by=0.005):
-    require(wanted * (1 - by) <= got <= wanted * (1 + by), f"{what}: {got:.0f} bit/s, expected {wanted}")
+def at(read):
+    """What is read, and when: a reading that the machine held up says little of when, and is made again."""
+    for _ in range(20):
+        start = time.monotonic()
+        value = read()
+        end = time.monotonic()
+        if end - start < 0.001:
+            break
+    return value, (start + end) / 2
+
+
+def near(measure, wanted, what, by=0.005):
+    """One of three windows in a row has what was wanted: what a machine takes from one, by stopping a worker for a while, the
+    next has too much. A limit that is wrong is so in all of them."""
+    seen = []
+    for _ in range(3):
+        seen.append(measure())
+        if wanted * (1 - by) <= seen[-1] <= wanted * (1 + by):
+            return
+    require(False, f"{what}: {[round(bits) for bits in seen]} bit/s, expected {wanted}")
 
 
 def test_the_rate_holds_on_one_worker_and_on_both():
@@ -116,19 +138,19 @@ def test_the_rate_holds_on_one_worker_and_on_both():
     # STATION_ALL=1: over 10 s too, and once more.
     for times, queues in every * 2 if ALL else [every[0], every[3]]:
         before = by_worker()
-        with Flood(A, VPC_A, times * RATE, 14, queues) as flood:
+        with Flood(A, VPC_A, times * RATE, 40, queues) as flood:
             time.sleep(0.6)  # the burst
             for seconds in (1, 10) if ALL else (1,):
-                near(flood.over(seconds), RATE, f"{times} times the rate, workers {queues}, {seconds} s")
+                near(lambda: sum(over([flood], seconds)), RATE, f"{times} times the rate, workers {queues}, {seconds} s")
         grown = [now - then for now, then in zip(by_worker(), before)]
         require(all((count > flood.pps) == (queue in queues) for queue, count in enumerate(grown)), f"frames by worker: {grown}")
 
 
 def test_each_direction_has_its_own():
     alone(1.0)
-    with Flood(VPC_A, A, 200_000_000, 6) as flood:
+    with Flood(VPC_A, A, 200_000_000, 10) as flood:
         time.sleep(0.6)
-        near(flood.over(1), 60_000_000, "towards the customer")
+        near(lambda: sum(over([flood], 1)), 60_000_000, "towards the customer")
     [rx, tx] = [row for row in station.ctl("show", "bandwidth") if row["name"] == "a"]
     expect((rx["direction"], rx["rate_bits_per_s"], tx["direction"], tx["rate_bits_per_s"]), ("rx", RATE, "tx", 60_000_000), "what is shown")
 
@@ -153,12 +175,12 @@ def test_what_is_shown_is_what_was_counted():
 
 def test_a_rate_changes_beside_traffic():
     alone(1.0)
-    with Flood(A, VPC_A, 200_000_000, 14) as flood, Stream("b", "vpc-b", pps=500, seconds=4) as others:
+    with Flood(A, VPC_A, 200_000_000, 40) as flood, Stream("b", "vpc-b", pps=500, seconds=4) as others:
         time.sleep(0.5)
         for rate in ("20M", "80M", "100M"):
             station.ctl("vif", "set", "a", f"bandwidth={rate}")
             time.sleep(0.6)
-            near(flood.over(1), int(rate[:-1]) * 1_000_000, f"after a change to {rate}", by=0.01)
+            near(lambda: sum(over([flood], 1)), int(rate[:-1]) * 1_000_000, f"after a change to {rate}", by=0.01)
         sent, came = others.finish()
     expect(came, sent, "frames of another VIF meanwhile")
     station.ctl("vif", "set", "a", "--unset", "bandwidth")
@@ -177,20 +199,19 @@ def test_a_group_and_a_port_limit_the_sum():
                                  c='bandwidth = "400M"', more=group))
     station.ctl("reload")
     b, vpc_b, c, pub = HOSTS["b"], HOSTS["vpc-b"], HOSTS["c"], HOSTS["pub"]
-    with Flood(A, VPC_A, 25_000_000, 8) as small, Flood(b, vpc_b, 200_000_000, 8) as large:
+    with Flood(A, VPC_A, 25_000_000, 20) as small, Flood(b, vpc_b, 200_000_000, 20) as large:
         time.sleep(1.0)
-        before, start = (small.octets(), large.octets()), time.monotonic()
-        time.sleep(2)
-        after, seconds = (small.octets(), large.octets()), time.monotonic() - start
-    ours, theirs = [(now - then) * 8 / seconds for now, then in zip(after, before)]
-    near(ours + theirs, 50_000_000, "the group together", by=0.01)
-    require(ours >= 0.99 * 20_000_000, f"what a is committed to have: {ours:.0f} bit/s")
-    with Flood(b, vpc_b, 200_000_000, 6) as one, Flood(c, pub, 200_000_000, 6) as other:
+        shares = []
+
+        def together():
+            shares[:] = over([small, large], 2)
+            return sum(shares)
+
+        near(together, 50_000_000, "the group together", by=0.01)
+        require(shares[0] >= 0.99 * 20_000_000, f"what a is committed to have: {shares[0]:.0f} bit/s")
+    with Flood(b, vpc_b, 200_000_000, 20) as one, Flood(c, pub, 200_000_000, 20) as other:
         time.sleep(1.0)
-        before, start = one.octets() + other.octets(), time.monotonic()
-        time.sleep(2)
-        both = (one.octets() + other.octets() - before) * 8 / (time.monotonic() - start)
-    near(both, 100_000_000, "the port together", by=0.01)
+        near(lambda: sum(over([one, other], 2)), 100_000_000, "the port together", by=0.01)
     rows = {(row["scope"], row["name"], row["direction"]): row for row in station.ctl("show", "bandwidth")}
     expect([rows["meter_group", "package", "rx"]["vifs"], rows["port", "cust0", "rx"]["vifs"]], [2, 3], "VIFs of the group and of the port")
     require(rows["vif", "a", "rx"]["committed_octets"] > 0, "what a had as committed is counted")
@@ -200,10 +221,14 @@ def test_tcp_reaches_its_rate():
     alone(1.0)
     station.write_config(limited(a='bandwidth = "200M"'))
     station.ctl("reload")
+    wanted = 0.95 * 200 * 1448 / 1518  # of a frame of 1,518 octets 1,448 are TCP's
     for reverse in (False, True):
-        got = traffic.iperf(A, VPC_A, VPC_A.addr4, seconds=3, reverse=reverse)
-        # Of a frame of 1,518 octets 1,448 are TCP's.
-        require(got is not None and got >= 0.95 * 200 * 1448 / 1518, f"TCP, {'down' if reverse else 'up'}: {got} Mbit/s")
+        seen = []
+        while len(seen) < 3 and (not seen or seen[-1] < wanted):
+            seen.append(traffic.iperf(A, VPC_A, VPC_A.addr4, seconds=4, reverse=reverse) or 0)
+        if seen[-1] < wanted:
+            alone(1.0)  # as it may be no more
+        require(seen[-1] >= wanted, f"TCP, {'down' if reverse else 'up'}, each time: {seen} Mbit/s, expected {wanted:.0f}")
 
 
 def test_wrong_bandwidths_are_refused():

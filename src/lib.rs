@@ -18,7 +18,7 @@
 //!  admin     the admin socket: requests, rows, server, client; knows no engine
 //!  config    text -> model -> difference; edits that keep comments; knows no engine
 //!  mirror    the kernel's routes as changes for control  |  ledger: outages and availability
-//!  history   committed configurations as snapshots on disk; durable writes
+//!  history   committed configurations as snapshots  |  disk: files that survive a loss of power
 //!  billing   octets of VIFs in bins of five minutes, kept for months; percentiles
 //!  events    what happened, numbered and kept; to clients, the journal and the hook  |  users: /etc/passwd
 //!  slowpath  what workers punt: ARP, ND, ICMP, fragmentation, options  |  limit: token buckets
@@ -78,6 +78,7 @@ pub mod config;
 pub mod control;
 pub mod cpu;
 pub mod daemon;
+pub mod disk;
 pub mod events;
 pub mod explain;
 pub mod fib;

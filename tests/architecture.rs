@@ -19,6 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("port", &["netlink", "cpu"]),
     ("limit", &[]),
     ("clock", &[]),
+    ("disk", &[]),
     ("shares", &[]),
     ("log", &["limit", "clock"]),
     ("tables", &["wire"]),
@@ -32,11 +33,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("worker", &["wire", "fib", "tables", "stage", "path", "port", "publish", "shares"]),
     ("slowpath", &["wire", "fib", "tables", "limit", "shares"]),
     ("mirror", &["netlink", "tables"]),
-    ("ledger", &["clock"]),
-    ("history", &[]),
+    ("ledger", &["clock", "disk"]),
+    ("history", &["disk"]),
     ("users", &[]),
     // `ledger` for its causes and its file of lines, `config` for where events go.
-    ("events", &["ledger", "config", "limit", "users", "clock"]),
+    ("events", &["ledger", "config", "limit", "users", "clock", "disk"]),
     ("tap", &["wire", "tables", "netlink"]),
     ("config", &["wire", "tables"]),
     // `ledger`, `history`, `events` and `optics` for the rows that are their entries; requests are events too.
@@ -45,8 +46,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("metrics", &["config", "admin"]),
     ("control", &["wire", "fib", "tables", "config", "publish", "slowpath", "mirror", "shares"]),
     ("observe", &["tables"]),
-    // `history` for durable files, and the power that fails in tests.
-    ("billing", &["history", "observe", "tables"]),
+    ("billing", &["disk", "observe", "tables"]),
     ("bird", &["tables", "config", "admin", "control", "netns", "events", "users", "clock"]),
     (
         "replay",
@@ -60,7 +60,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "wire", "fib", "tables", "netlink", "port", "publish", "worker", "slowpath", "mirror",
             "ledger", "history", "config", "admin", "control", "observe", "bird", "tap", "netns",
-            "log", "events", "explain", "metrics", "optics", "clock", "billing",
+            "log", "events", "explain", "metrics", "optics", "clock", "billing", "disk",
         ],
     ),
     ("cli", &["wire", "tables", "admin", "replay", "daemon", "log", "clock"]),

@@ -16,7 +16,7 @@ use super::block::{Block, Marks, Owner};
 use super::meter::{Meter, Moment};
 use super::read::Unwritten;
 use super::store::{Damage, Store, bin_of};
-use crate::history::{Disk, Files};
+use crate::disk::{Disk, Files};
 use crate::observe::Traffic;
 use crate::tables::VifId;
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::block::{BIN_S, Block, Names};
 use super::store::{self, Damage, Place};
-use crate::history::Disk;
+use crate::disk::Disk;
 
 /// What is not to be read from the files.
 #[derive(Clone, Debug, Default)]

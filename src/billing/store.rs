@@ -9,7 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use tracing::warn;
 
 use super::block::{BIN_S, Block, HEAD, Head, MAGIC, Names};
-use crate::history::Disk;
+use crate::disk::Disk;
 
 /// What follows a month in a file's name.
 const SUFFIX: &str = ".bins";
@@ -246,9 +246,6 @@ impl<D: Disk> Store<D> {
             Err(error) => return Err(error),
         };
         self.disk.sync_directory(&self.directory)?;
-        if let Some(above) = self.directory.parent() {
-            self.disk.sync_directory(above)?;
-        }
         Ok(open)
     }
 

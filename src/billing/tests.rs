@@ -15,8 +15,8 @@ use super::keeper::{Book, Commit, Standing, Told};
 use super::meter::Moment;
 use super::read::{Item, Series, Unwritten};
 use super::store::Store;
-use crate::history::Disk;
-use crate::history::failing::{Failing, State};
+use crate::disk::Disk;
+use crate::disk::failing::{Failing, State};
 use crate::observe::Traffic;
 use crate::tables::VifId;
 

@@ -29,8 +29,9 @@ use crate::clock::{milliseconds, now_ms};
 use crate::config::Diff;
 use crate::config::model::Config;
 use crate::control::{CommitError, difference};
+use crate::disk::{Disk, Files};
 use crate::events::Reporter;
-use crate::history::{Author, Confirm, Disk, Files, Replaced, replace};
+use crate::history::{Author, Confirm, Replaced, replace};
 
 /// How long the answer to a change waits for BIRD.
 const FOLLOWED: Duration = Duration::from_secs(10);

@@ -10,9 +10,6 @@
 //! The file decides: at the next start a prepared snapshot whose text is the file's becomes one that counts, and
 //! any other is removed ([`History::recover`]). So the file is old or new, and so is the history.
 
-mod disk;
-#[cfg(test)]
-pub(crate) mod failing;
 #[cfg(test)]
 mod power_cut;
 mod replace;
@@ -23,11 +20,10 @@ use std::path::{Path, PathBuf};
 
 use tracing::{error, warn};
 
-pub use disk::{Disk, Files};
 pub use replace::{Replaced, replace};
 pub use snapshot::{Author, Confirm, Entry, List, Snapshot};
 
-use disk::write_new;
+use crate::disk::{Disk, Files, write_new};
 
 /// Snapshots that count.
 const KEPT: &str = "snapshot";

@@ -4,11 +4,11 @@ use std::cell::Cell;
 use std::ffi::OsString;
 use std::path::Path;
 
-use super::disk::Disk;
-use super::failing::{Failing, State, cut_everywhere};
 use super::replace::replace_on;
 use super::snapshot::tests::snapshot;
 use super::{Confirm, History, Snapshot};
+use crate::disk::Disk;
+use crate::disk::failing::{Failing, State, cut_everywhere};
 
 const FILE: &str = "/etc/station.toml";
 const DIRECTORY: &str = "/var/history";

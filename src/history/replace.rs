@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::disk::{Disk, Files, write_new};
+use crate::disk::{Disk, Files, write_new};
 
 /// A file that has its new text, with the old one beside it until it is decided which stays.
 #[must_use = "the new text stays, and the old one lies beside it"]
@@ -56,7 +56,7 @@ pub(super) fn replace_on<D: Disk>(disk: D, path: &Path, text: &str) -> io::Resul
     let path = disk.resolve(path)?;
     let [temporary, old] = hidden(&path)?;
     let written = write_new(&disk, &temporary, Some(&path), text.as_bytes())
-        .and_then(|()| disk.remove(&old))
+        .and_then(|_| disk.remove(&old))
         .and_then(|()| disk.link(&path, &old))
         .and_then(|()| disk.rename(&temporary, &path));
     if let Err(error) = written {

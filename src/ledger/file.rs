@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::Outage;
-use super::lines::{Lines, append};
+use super::lines::Lines;
 use crate::clock::{milliseconds, since_1970};
+use crate::disk::{Disk, Files};
 
 /// A line of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +43,7 @@ impl File {
         let beat = directory.join("alive");
         let last = fs::metadata(&beat).and_then(|meta| meta.modified()).ok();
         let last = last.map(|moment| milliseconds(since_1970(moment))).filter(|ms| *ms > 0);
-        Ok((File { lines, alive: append(&beat)?, failed: false }, found, last))
+        Ok((File { lines, alive: Files.append(&beat)?, failed: false }, found, last))
     }
 
     /// Notes that the station is alive.

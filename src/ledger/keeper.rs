@@ -100,7 +100,14 @@ fn run(mut ledger: Ledger, orders: &Receiver<Order>) {
             Order::Alive(now_ms) => ledger.alive(now_ms),
             Order::Stalled(from_ms, to_ms) => ledger.stalled(from_ms, to_ms),
             Order::Ask(question) => question(&ledger),
-            Order::Stop(now_ms) => return ledger.stop(now_ms),
+            Order::Stop(now_ms) => {
+                ledger.stop(now_ms);
+                return ledger.sync();
+            }
+        }
+        // Once for all that comes at once.
+        if orders.is_empty() {
+            ledger.sync();
         }
     }
 }

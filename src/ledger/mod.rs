@@ -294,6 +294,13 @@ impl Ledger {
         }
     }
 
+    /// Has what was noted survive a loss of power.
+    pub fn sync(&mut self) {
+        if let Some(file) = &mut self.file {
+            file.lines.sync();
+        }
+    }
+
     /// Notes that the station is about to end because it was told to.
     pub fn stop(&mut self, now_ms: u64) {
         self.note_stall();

@@ -192,7 +192,7 @@ fn a_disk_that_is_full_loses_nothing_as_long_as_the_daemon_lives() {
 fn damage_is_named_and_what_is_beside_it_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("billing");
-    let disk = crate::history::Files;
+    let disk = crate::disk::Files;
     let mut store = Store::new(disk, path.clone());
     let first = FEBRUARY / BIN_S;
     let block = |n: u64| {

@@ -18,7 +18,7 @@ use crate::billing::{
 };
 use crate::clock::now_ms;
 use crate::config::model::Config;
-use crate::history::Files;
+use crate::disk::Files;
 use crate::observe::Traffic;
 
 /// There is one report at a time: it has some kilobytes for each VIF in memory.

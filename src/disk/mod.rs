@@ -1,4 +1,8 @@
-//! What the history, and the billing series, ask of a file system, a step at a time: tests cut the power between any two.
+//! What is asked of a file system for files that survive a loss of power, a step at a time: tests cut the power
+//! between any two.
+
+#[cfg(test)]
+pub(crate) mod failing;
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -13,9 +17,10 @@ use rustix::fs::OFlags;
 /// A file system. A step that returns an error has done nothing, but for a part of a write.
 pub trait Disk {
     /// An open file.
-    type File;
+    type File: std::fmt::Debug;
 
-    /// Makes a directory for the station alone, with those above it. That it is there is no error.
+    /// Makes a directory for the station alone, with those above it. That it is there is no error. Once this returns,
+    /// its name survives a loss of power.
     ///
     /// # Errors
     /// The file system's.
@@ -30,6 +35,12 @@ pub trait Disk {
     /// # Errors
     /// The file system's.
     fn open(&self, path: &Path) -> io::Result<Self::File>;
+    /// Opens a file to append to, or makes one; readable by its owner alone. A symbolic link is refused: it may lead
+    /// to any file of root's.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn append(&self, path: &Path) -> io::Result<Self::File>;
     /// Octets of a file.
     ///
     /// # Errors
@@ -100,7 +111,21 @@ impl Disk for Files {
     type File = File;
 
     fn make_directory(&self, path: &Path) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(path)
+        let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) else {
+            return Ok(());
+        };
+        if !above.is_dir() {
+            self.make_directory(above)?;
+        }
+        match DirBuilder::new().mode(0o700).create(path) {
+            Ok(()) => self.sync_directory(above),
+            Err(_) if path.is_dir() => {
+                // A crash may have come between the two. Where it is another's, it is surely there.
+                drop(self.sync_directory(above));
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn create(&self, path: &Path, like: Option<&Path>) -> io::Result<File> {
@@ -122,6 +147,15 @@ impl Disk for Files {
     fn open(&self, path: &Path) -> io::Result<File> {
         let nofollow = OFlags::NOFOLLOW.bits().cast_signed();
         OpenOptions::new().read(true).append(true).custom_flags(nofollow).open(path)
+    }
+
+    fn append(&self, path: &Path) -> io::Result<File> {
+        let nofollow = OFlags::NOFOLLOW.bits().cast_signed();
+        let mut options = OpenOptions::new();
+        let file =
+            options.create(true).append(true).mode(0o600).custom_flags(nofollow).open(path)?;
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        Ok(file)
     }
 
     fn length(&self, file: &File) -> io::Result<u64> {
@@ -178,14 +212,17 @@ impl Disk for Files {
 
 /// Writes a new file; what a crash left under its name is removed. When this returns, the text survives a
 /// loss of power once the name does. Where it fails, no file is left.
-pub(super) fn write_new<D: Disk>(
+///
+/// # Errors
+/// The file system's.
+pub fn write_new<D: Disk>(
     disk: &D,
     path: &Path,
     like: Option<&Path>,
     octets: &[u8],
-) -> io::Result<()> {
+) -> io::Result<D::File> {
     disk.remove(path)?;
     let mut file = disk.create(path, like)?;
     let written = disk.write(&mut file, octets).and_then(|()| disk.sync(&file));
-    written.inspect_err(|_| drop(disk.remove(path)))
+    written.map(|()| file).inspect_err(|_| drop(disk.remove(path)))
 }

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::disk::Disk;
+use super::Disk;
 
 type Inode = usize;
 
@@ -61,11 +61,18 @@ pub(crate) struct Failing {
     state: Rc<RefCell<State>>,
     steps: Rc<Cell<usize>>,
     cut_at: usize,
+    /// There is no room: half of a write is done, and no file is made.
+    full: Rc<Cell<bool>>,
 }
 
 impl Failing {
     pub(crate) fn new(state: State, cut_at: usize) -> Failing {
-        Failing { state: Rc::new(RefCell::new(state)), steps: Rc::default(), cut_at }
+        let (steps, full) = (Rc::default(), Rc::default());
+        Failing { state: Rc::new(RefCell::new(state)), steps, cut_at, full }
+    }
+
+    pub(crate) fn fill(&self, full: bool) {
+        self.full.set(full);
     }
 
     /// One more step; from the cut on none is taken.
@@ -75,6 +82,10 @@ impl Failing {
             true => Err(io::Error::other("the power is cut")),
             false => Ok(()),
         }
+    }
+
+    fn room(&self) -> io::Result<()> {
+        if self.full.get() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     pub(crate) fn is_cut(&self) -> bool {
@@ -143,6 +154,7 @@ impl Disk for Failing {
         if self.inode(path).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
+        self.room()?;
         let inode = self.state.borrow().inodes.len();
         self.state.borrow_mut().inodes.push(Content::default());
         self.change(Names::Give(path.to_owned(), inode));
@@ -151,6 +163,13 @@ impl Disk for Failing {
 
     fn open(&self, path: &Path) -> io::Result<Inode> {
         self.inode(path)
+    }
+
+    fn append(&self, path: &Path) -> io::Result<Inode> {
+        match self.inode(path) {
+            Ok(inode) => self.step().map(|()| inode),
+            Err(_) => self.create(path, None),
+        }
     }
 
     fn length(&self, file: &Inode) -> io::Result<u64> {
@@ -173,11 +192,11 @@ impl Disk for Failing {
     }
 
     fn write(&self, file: &mut Inode, octets: &[u8]) -> io::Result<()> {
-        let taken = self.step();
-        // A write that the cut interrupts leaves half of it.
+        let taken = self.step().and_then(|()| self.room());
+        // A write that the cut interrupts, or that finds no room, leaves half of it.
         let part = match &taken {
             Ok(()) => octets.len(),
-            Err(_) if self.steps.get() - 1 == self.cut_at => octets.len() / 2,
+            Err(_) if self.steps.get() - 1 <= self.cut_at => octets.len() / 2,
             Err(_) => 0,
         };
         self.state.borrow_mut().inodes[*file].written.extend(&octets[..part]);

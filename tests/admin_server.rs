@@ -17,7 +17,9 @@ use serde_json::Value;
 use station::admin::answer::{Answer, Piece};
 use station::admin::protocol::{ErrorKind, Request, Right};
 use station::admin::rows::{ChangeResult, Labels, RouteRow, VrfRow};
-use station::admin::server::{Call, Groups, Limits, MAX_CONNECTIONS, MAX_OWN, QUEUE, Server};
+use station::admin::server::{
+    Call, Groups, Limits, MAX_CONNECTIONS, MAX_OWN, QUEUE, Rounds, Server,
+};
 use station::events::Reporter;
 use station::tables::VrfKind;
 
@@ -27,6 +29,7 @@ const LIMITS: Limits = Limits {
     first: Duration::from_millis(1000),
     write: Duration::from_millis(500),
     answer: Duration::from_millis(800),
+    hung: Duration::from_millis(400),
 };
 
 /// Streams that run now.
@@ -119,12 +122,28 @@ fn station() -> Station {
 }
 
 fn station_of(groups: Groups) -> Station {
+    station_by(groups, control)
+}
+
+/// A server with another control thread.
+fn station_by(groups: Groups, mut control: impl FnMut(Call) + Send + 'static) -> Station {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("run/station/stationd.sock");
     let (sender, receiver) = crossbeam::channel::bounded::<Call>(QUEUE);
-    thread::spawn(move || receiver.iter().for_each(control));
+    let rounds = Rounds::default();
+    let counted = rounds.clone();
+    thread::spawn(move || {
+        loop {
+            match receiver.recv_timeout(Duration::from_millis(20)) {
+                Ok(call) => control(call),
+                Err(error) if error.is_timeout() => {}
+                Err(_) => return,
+            }
+            counted.count();
+        }
+    });
     let server = Server::bind(&path, groups).unwrap();
-    let server = server.serve(sender, LIMITS, Reporter::nowhere()).unwrap();
+    let server = server.serve(sender, rounds, LIMITS, Reporter::nowhere()).unwrap();
     Station { _server: server, _dir: dir, path }
 }
 
@@ -179,6 +198,40 @@ fn answers_are_rows_results_or_errors() {
     assert_eq!(client.ask("stop")["result"]["generation"], 2);
     assert_eq!(client.ask("show_vifs")["error"]["kind"], "not_found");
     assert_eq!(client.ask("show_neighbors")["error"]["kind"], "internal");
+}
+
+#[test]
+fn a_control_thread_that_hangs_is_said_and_what_it_may_still_do() {
+    let (go_on, goes_on) = crossbeam::channel::bounded::<()>(1);
+    let (carry_out, carried_out) = crossbeam::channel::bounded(1);
+    let station = station_by(Groups::default(), move |call| {
+        match call.request {
+            Request::ShowPorts => goes_on.recv().unwrap(),
+            Request::ClearCounters => carry_out.send(()).unwrap(),
+            _ => {}
+        }
+        control(call);
+    });
+    let said = |line: Value| {
+        assert_eq!(line["error"]["kind"], "timeout");
+        line["error"]["message"].as_str().unwrap().to_owned()
+    };
+    let hangs = "the control thread has not gone round for 0.4 s: ";
+    let began = Instant::now();
+    let message = said(station.client().ask("show_ports"));
+    assert_eq!(message, format!("{hangs}it does not answer"));
+    let message = said(station.client().ask("clear_counters"));
+    let after = "this may still be done, and committed: look whether it is before you try again";
+    assert_eq!(message, format!("{hangs}{after}"));
+    assert!(began.elapsed() >= 2 * LIMITS.hung * 9 / 10, "{:?}", began.elapsed());
+    assert!(carried_out.is_empty());
+    // It goes on, and does it.
+    go_on.send(()).unwrap();
+    carried_out.recv_timeout(Duration::from_secs(10)).expect("what was asked for is done");
+    assert_eq!(station.client().ask("show_vrfs")["end"], true);
+    // One that is slow but goes round is waited for as long as before.
+    let message = said(station.client().ask("show_workers"));
+    assert_eq!(message, "the station did not answer in time");
 }
 
 #[test]
@@ -374,7 +427,12 @@ fn sixteen_at_once_and_not_one_more() {
 
 fn start(path: &std::path::Path) -> std::io::Result<Server> {
     let (sender, _) = crossbeam::channel::bounded::<Call>(1);
-    Server::bind(path, Groups::default())?.serve(sender, LIMITS, Reporter::nowhere())
+    Server::bind(path, Groups::default())?.serve(
+        sender,
+        Rounds::default(),
+        LIMITS,
+        Reporter::nowhere(),
+    )
 }
 
 #[test]
@@ -411,7 +469,7 @@ fn a_socket_is_taken_before_it_is_served() {
     early.send(b"{\"v\":1,\"request\":\"show_vrfs\"}\n");
     let (sender, receiver) = crossbeam::channel::bounded::<Call>(QUEUE);
     thread::spawn(move || receiver.iter().for_each(control));
-    let _server = bound.serve(sender, LIMITS, Reporter::nowhere()).unwrap();
+    let _server = bound.serve(sender, Rounds::default(), LIMITS, Reporter::nowhere()).unwrap();
     assert_eq!(early.line()["end"], true, "who comes early is served later");
 }
 

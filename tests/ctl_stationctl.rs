@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use station::admin::answer::Answer;
 use station::admin::protocol::{ErrorKind, Request, Terms};
 use station::admin::rows::*;
-use station::admin::server::{Call, Groups, Limits, QUEUE, Server};
+use station::admin::server::{Call, Groups, Limits, QUEUE, Rounds, Server};
 use station::events::Reporter;
 use station::optics;
 use station::tables::{PortRole, SourceCheck, VifKind, VrfKind};
@@ -313,7 +313,8 @@ fn station() -> Station {
         }
     });
     let server = Server::bind(&path, Groups::default()).unwrap();
-    let server = server.serve(sender, Limits::default(), Reporter::nowhere()).unwrap();
+    let limits = Limits::default();
+    let server = server.serve(sender, Rounds::default(), limits, Reporter::nowhere()).unwrap();
     Station { _server: server, _dir: dir, path, requests, with }
 }
 

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::admin::protocol::Request;
 use crate::admin::rows::ChangeResult;
-use crate::admin::server::{Call, Reply};
+use crate::admin::server::{Call, Reply, Rounds};
 use crate::bird::{Bird, Following, Rendered};
 use crate::clock::now_ms;
 use crate::config::model::Config;
@@ -71,6 +71,7 @@ pub(super) struct Control {
     pub work: BTreeSet<Work>,
     pub holds: Holds,
     pub heartbeat: Heartbeat,
+    pub rounds: Rounds,
     pub config: Arc<Config>,
     /// What the tables say of the ports' interfaces.
     pub applied: Vec<PortFacts>,
@@ -142,6 +143,7 @@ impl Control {
             }
             let event = events.next(self.rests(), !self.work.is_empty());
             let (began, what) = (Instant::now(), event.word());
+            self.rounds.count();
             self.heartbeat.turn(began, self.datapath.turns());
             match event {
                 Event::Link(event) => self.links(&event),

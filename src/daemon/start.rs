@@ -26,7 +26,7 @@ use super::{
     StationError, bgp, change, cpus, descriptors, metrics, outages, port_details, privilege,
     watch_thread,
 };
-use crate::admin::server::{self, Server};
+use crate::admin::server::{self, Rounds, Server};
 use crate::bird::Bird;
 use crate::clock::now_ms;
 use crate::config::{self, model::Config};
@@ -127,6 +127,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         work: BTreeSet::new(),
         holds: Holds::default(),
         heartbeat: Heartbeat::new(Instant::now()),
+        rounds: Rounds::default(),
         config: config.clone(),
         changes,
         change: None,
@@ -152,7 +153,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let signals = watch_signals().map_err(StationError::Thread)?;
     let (sender, calls) = bounded(server::QUEUE);
     let server = server
-        .serve(sender, server::Limits::default(), report.clone())
+        .serve(sender, control.rounds.clone(), server::Limits::default(), report.clone())
         .map_err(|error| StationError::Socket { path: path.clone(), error })?;
     if let Some(address) = config.station.metrics.clone() {
         metrics::spawn(address, control.desk.clone(), details).map_err(StationError::Thread)?;

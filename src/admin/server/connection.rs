@@ -4,18 +4,15 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{RecvTimeoutError, Sender};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::ask::ask;
 use super::audit::{Asked, Audit};
 use super::peer::Peer;
-use super::{Call, Limits, Reply, author};
+use super::{Control, Limits, author};
 use crate::admin::answer::{Answer, Line, Piece};
-use crate::admin::protocol::{
-    self, ErrorKind, MAX_FILE, MAX_REQUEST, Refusal, Request, Right, Terms,
-};
+use crate::admin::protocol::{self, ErrorKind, MAX_FILE, MAX_REQUEST, Refusal, Right};
 use crate::admin::rows::{Outcome, Row};
-use crate::history::Author;
 
 /// Rows of one line of an answer.
 const ROWS: usize = 256;
@@ -52,7 +49,7 @@ impl Connection {
     }
 
     /// Handles requests until the client leaves or breaks a rule.
-    pub(super) fn serve(mut self, calls: &Sender<Call>, peer: Peer, audit: &Audit) {
+    pub(super) fn serve(mut self, control: &Control, peer: Peer, audit: &Audit) {
         loop {
             let line = match self.receive() {
                 Ok(line) => line,
@@ -82,7 +79,7 @@ impl Connection {
                     };
                     let asked = (request.right() != Right::Ask)
                         .then(|| Asked::new(&request, &author, &terms));
-                    let answer = ask(request, terms, text, author, calls, self.limits.answer);
+                    let answer = ask((request, terms, text), author, control, &self.limits);
                     match asked {
                         Some(asked) => {
                             let answer = found_out(answer);
@@ -300,34 +297,4 @@ fn found_out(mut answer: Answer) -> Answer {
         answer = find_out();
     }
     answer
-}
-
-/// Has the control thread answer a request.
-fn ask(
-    request: Request,
-    terms: Terms,
-    text: String,
-    author: Author,
-    calls: &Sender<Call>,
-    limit: Duration,
-) -> Answer {
-    if request.right() != Right::Ask {
-        let (uid, pid, login_uid) = (author.uid, author.pid, author.login_uid);
-        tracing::info!(uid, pid, login_uid, ?request, comment = terms.comment, "admin request");
-    }
-    let (reply, answer) = Reply::new();
-    let stopping = || Answer::refused(ErrorKind::Internal, "the station is stopping");
-    let late = || Answer::refused(ErrorKind::Timeout, "the station did not answer in time");
-    let deadline = Instant::now() + limit;
-    let call = Call { request, terms, text, author, reply };
-    match calls.send_deadline(call, deadline) {
-        Err(error) if error.is_timeout() => return late(),
-        Err(_) => return stopping(),
-        Ok(()) => {}
-    }
-    match answer.recv_deadline(deadline) {
-        Ok(answer) => answer,
-        Err(RecvTimeoutError::Timeout) => late(),
-        Err(RecvTimeoutError::Disconnected) => stopping(),
-    }
 }

@@ -2,6 +2,7 @@
 //! or hostile, can hold up the control thread. Requests go to it over a channel; answers come back
 //! as data or as an iterator that the connection's own thread runs.
 
+mod ask;
 mod audit;
 mod author;
 mod bind;
@@ -13,6 +14,7 @@ use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -65,6 +67,29 @@ impl Reply {
     }
 }
 
+/// Counts how often the control thread's loop goes round, which it does once a second at least. The control thread
+/// writes it, connections look whether it grows.
+#[derive(Clone, Debug, Default)]
+pub struct Rounds(Arc<AtomicU64>);
+
+impl Rounds {
+    /// It has gone round.
+    pub fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn so_far(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The way to the control thread.
+#[derive(Clone)]
+struct Control {
+    calls: Sender<Call>,
+    rounds: Rounds,
+}
+
 /// How long things may take. The default is what the station uses.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -78,6 +103,8 @@ pub struct Limits {
     pub write: Duration,
     /// For the control thread to answer.
     pub answer: Duration,
+    /// A control thread that does not go round for so long hangs, and is not waited for.
+    pub hung: Duration,
 }
 
 impl Default for Limits {
@@ -88,6 +115,7 @@ impl Default for Limits {
             first: Duration::from_secs(5),
             write: Duration::from_secs(5),
             answer: Duration::from_secs(60),
+            hung: Duration::from_secs(4),
         }
     }
 }
@@ -111,21 +139,22 @@ impl Server {
         Ok(Server { listener, accepting: None, path: path.to_owned(), groups })
     }
 
-    /// Serves the socket: requests of all connections go to `calls`; those that change something, and those who may
-    /// not ask, are told to `report`.
+    /// Serves the socket: requests of all connections go to `calls`, whose reader counts `rounds`; those that change
+    /// something, and those who may not ask, are told to `report`.
     ///
     /// # Errors
     /// The system's, where there is no thread left.
     pub fn serve(
         mut self,
         calls: Sender<Call>,
+        rounds: Rounds,
         limits: Limits,
         report: Reporter,
     ) -> io::Result<Server> {
         let (listener, socket) = (Arc::clone(&self.listener), self.path.clone());
-        let groups = self.groups;
+        let (groups, control) = (self.groups, Control { calls, rounds });
         let accepting = thread::Builder::new().name("admin".to_owned()).spawn(move || {
-            accept(&listener, &socket, groups, &calls, limits, &Audit::new(report))
+            accept(&listener, &socket, groups, &control, limits, &Audit::new(report))
         })?;
         self.accepting = Some(accepting);
         Ok(self)
@@ -149,7 +178,7 @@ fn accept(
     listener: &UnixListener,
     path: &Path,
     groups: Groups,
-    calls: &Sender<Call>,
+    control: &Control,
     limits: Limits,
     audit: &Audit,
 ) {
@@ -177,10 +206,10 @@ fn accept(
             connection.refuse_at_once(&Refusal::new(ErrorKind::Busy, message));
             continue;
         }
-        let (path, calls, audit) = (path.to_owned(), calls.clone(), audit.clone());
+        let (path, control, audit) = (path.to_owned(), control.clone(), audit.clone());
         let spawned = thread::Builder::new().name("admin-client".to_owned()).spawn(move || {
             match peer::check(connection.stream(), &path, &groups, &audit) {
-                Ok(peer) => connection.serve(&calls, peer, &audit),
+                Ok(peer) => connection.serve(&control, peer, &audit),
                 Err(refusal) => connection.refuse_at_once(&refusal),
             }
             drop(slot);

@@ -29,6 +29,7 @@
 //!  path      the way of a burst, one line per stage
 //!  stage     one packet stage per file
 //!  tables    ports, VIFs, VRFs, next-hop groups, adjacencies, meters, counters, last drops, verdicts; the rules of forwarding
+//!  acl       access lists: rules, what they match, and the classifier
 //!  wire, fib headers; longest-prefix match  |  port: queues of frames  |  netlink: messages by hand
 //!  optics    what transceiver modules' EEPROMs say: SFF-8472, SFF-8636, CMIS
 //!  cpu       prefetches, vector code  |  log: lines to standard error, by a thread of its own  |  clock: times as numbers
@@ -69,6 +70,7 @@
 //! | question to the daemon | [`admin::protocol`], and a row type with units in its names |
 //! | metric | a line in [`metrics`]' families, and its samples in their page; station-metrics(7) follows |
 
+pub mod acl;
 pub mod admin;
 pub mod billing;
 pub mod bird;

@@ -77,7 +77,7 @@ impl<'a> Packet<'a> {
             return None;
         }
         let bytes = bytes.get(..40 + usize::from(be16(bytes, 4)))?;
-        let Upper { protocol, fragment, later_fragment, routing } = upper(bytes);
+        let Upper { protocol, fragment, later_fragment, routing, .. } = upper(bytes);
         Some(Packet {
             bytes,
             header: 40,

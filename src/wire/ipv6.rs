@@ -98,6 +98,8 @@ pub struct Upper {
     pub later_fragment: bool,
     /// Offset of a routing header that still has segments to visit.
     pub routing: Option<usize>,
+    /// Of a later fragment, what its fragment header says that the first one begins with.
+    pub next: u8,
 }
 
 /// Finds the upper-layer header of a packet that has a whole fixed header and ends with its payload length. Never panics.
@@ -127,6 +129,7 @@ pub fn upper(packet: &[u8]) -> Upper {
                 found.fragment = offset & 0xfff9 != 0;
                 found.later_fragment = offset & 0xfff8 != 0;
                 if found.later_fragment {
+                    found.next = head[0];
                     return found;
                 }
                 8

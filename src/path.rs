@@ -3,14 +3,16 @@
 
 use crate::cpu::{Work, widest};
 use crate::stage::{
-    Burst, Context, Filtered, classify, filter, group, ipv4, ipv6, meter, mtu, police, ready,
-    resolve, rewrite, route, routing, source, ttl,
+    Burst, Context, Filtered, acl, acl_in, acl_out, classify, filter, group, ipv4, ipv6, meter,
+    mtu, police, ready, resolve, rewrite, route, routing, source, ttl,
 };
 
 filter::filtered! {
     source,  // RFC 8704: may this VIF use this source?
+    acl_in,  // the access list of the ingress VIF
     resolve, // local, blackhole, isolation
     ttl,     // RFC 1812 5.3.1
+    acl_out, // the access list of the egress VIF
     mtu,     // egress MTU
     ready,   // the next hop's MAC, options
 }
@@ -69,6 +71,7 @@ impl<W: Watch> Work for Path<'_, '_, W> {
         stage!(ipv6); //     RFC 8200 3
         stage!(route); //    VRF FIB: destination and source -> next-hop groups
         stage!(group); //    next-hop group -> adjacency
+        stage!(acl); //      access lists of ordinary packets, for the filtered stages below
         watch.before_filtered(FILTERED, burst, context);
         filter::run(burst, context, concerns, verdict); // the filtered stages
         stage!(meter); //    bandwidth of VIFs, meter groups and ports
@@ -96,7 +99,7 @@ mod tests {
     use crate::wire::ethernet::Mac;
 
     /// A stage as the recipe of `lib.rs` adds one: it is about ordinary packets.
-    mod acl {
+    mod banned {
         use super::*;
 
         pub const BANNED: u32 = 0x0a63_0001;
@@ -110,11 +113,11 @@ mod tests {
         }
     }
 
-    mod with_acl {
-        use super::acl;
-        use crate::stage::{filter, mtu, ready, resolve, source, ttl};
+    mod with_banned {
+        use super::banned;
+        use crate::stage::{acl_in, acl_out, filter, mtu, ready, resolve, source, ttl};
 
-        filter::filtered! { source, resolve, ttl, mtu, ready, acl }
+        filter::filtered! { source, acl_in, resolve, ttl, acl_out, mtu, ready, banned }
 
         pub const LIST: super::Filter = (concerns, verdict);
         pub const NAMES: &[super::Filtered] = FILTERED;
@@ -138,6 +141,8 @@ mod tests {
             source_check,
             pcp: Pcp::Preserve,
             metered: [false; 2],
+            acl_in: None,
+            acl_out: None,
             addresses: ["169.254.0.1/30".parse().unwrap()].into(),
             peers: [].into(),
         };
@@ -209,7 +214,7 @@ mod tests {
         (burst.place[0], burst.rules[0], burst.flags[0]) = (place, rules, flags.bits());
         (burst.vrf[0], burst.ip_len[0], burst.ttl[0]) = (vif.vrf.0.into(), 100, 64);
         (burst.to_group[0], burst.back_group[0]) = (to, back);
-        burst.v4_addresses.destination[0] = acl::BANNED;
+        burst.v4_addresses.destination[0] = banned::BANNED;
         burst.checked = true;
         burst
     }
@@ -282,9 +287,9 @@ mod tests {
             group::run(&mut ordinary, context);
             filter::run(&mut ordinary, context, concerns, verdict);
             assert!(ordinary.live.has(0), "today's stages forward it");
-            let (concerns, verdict) = with_acl::LIST;
-            let last = with_acl::NAMES.last().map(|stage| stage.name);
-            assert_eq!((FILTERED.len() + 1, last), (with_acl::NAMES.len(), Some("acl")));
+            let (concerns, verdict) = with_banned::LIST;
+            let last = with_banned::NAMES.last().map(|stage| stage.name);
+            assert_eq!((FILTERED.len() + 1, last), (with_banned::NAMES.len(), Some("banned")));
             filter::run(&mut ordinary, context, concerns, verdict);
             assert_eq!(
                 (ordinary.live, ordinary.verdicts[0]),

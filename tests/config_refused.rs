@@ -635,3 +635,46 @@ fn bandwidths() {
     refused("[[meter_group]]\nname = \"x\"", 1, "meter_group[0].bandwidth", "is missing");
     refused("[[meter_group]]\nname = \"x\"\nbandwidth = \"1G\"\nrate = 1", 4, "meter_group[0].rate", "not a known field");
 }
+
+#[test]
+#[rustfmt::skip] // a row a line
+fn access_lists() {
+    let acl = |rules: &str| format!("[[acl]]\nname = \"x\"\nrules = [\n{rules}\n]\n");
+    refused("[[acl]]\nrules = [\"deny ip\"]\n", 1, "acl[0].name", "is missing");
+    refused("[[acl]]\nname = \"x\"\n", 1, "acl[0].rules", "is missing");
+    refused("[[acl]]\nname = \"x\"\nrules = []\n", 3, "acl[0].rules", "there is none");
+    refused("[[acl]]\nname = \"x\"\nrules = [7]\n", 3, "acl[0].rules", "is an integer");
+    refused(&format!("{}[[acl]]\nname = \"x\"\nrules = [\"deny ip\"]\n", acl("\"permit ip\"")), 7, "acl[1].name", "already a acl on line");
+    refused("[[vif]]\nname = \"v\"\nport = \"core\"\nvlan = 7\nvrf = \"pub\"\naddresses = [\"10.0.9.1/24\"]\nacl_in = \"no\"\n", 7, "vif[3].acl_in", "there is no acl \"no\"");
+    for (rule, says) in [
+        ("", "is empty"),
+        ("allow ip", "begins with \"allow\""),
+        ("permit http", "\"http\" is no protocol"),
+        ("permit protocol 256", "\"256\" is no protocol number"),
+        ("permit protocol", "ends after \"protocol\""),
+        ("permit ip from", "ends after \"from\""),
+        ("permit ip from 10.0.0.1/8", "10.0.0.1/8 has bits set after /8"),
+        ("permit ip from 10.0.0/8", "\"10.0.0/8\" is no prefix"),
+        ("permit ip from 10.0.0.0/8 to 2001:db8::/32", "IPv4 and IPv6 at once"),
+        ("permit icmp from 2001:db8::/32", "IPv4 and IPv6 at once"),
+        ("permit ip from any port 5", "no protocol that has ports"),
+        ("permit tcp from any port x", "\"x\" is no port"),
+        ("permit tcp from any port 9-7", "ends before it begins"),
+        ("permit tcp from any port 65536", "\"65536\" is no port"),
+        ("permit tcp to any from any", "\"from\" stands where it does not belong"),
+        ("permit udp established", "established goes with tcp"),
+        ("permit tcp flags syn,xyz", "\"xyz\" is no TCP flag"),
+        ("permit tcp flags syn,!syn", "a flag and for its absence"),
+        ("permit udp type 8", "type goes with icmp"),
+        ("permit icmp type 256", "\"256\" is no ICMP type"),
+        ("permit icmp code 1", "a code without a type"),
+        ("permit icmp type 1 type 2", "two of type"),
+        ("permit tcp to any port 80 fragment", "fragments other than the first"),
+        ("permit ip log", "\"log\" is unknown"),
+    ] {
+        refused(&acl(&format!("\"permit ip\",\n{rule:?}")), 5, "acl[0].rules", &format!("rule 2, {rule:?}"));
+        refused(&acl(&format!("\"permit ip\",\n{rule:?}")), 5, "acl[0].rules", says);
+    }
+    let many = acl(&"\"deny ip\",\n".repeat(10_001));
+    refused(&many, 3, "acl[0].rules", "there are 10001");
+}

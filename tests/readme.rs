@@ -84,7 +84,7 @@ counts, 16 at most; veth has 2.
 4,096 VIFs, each in a VRF of its own and with a session, are 81,920, some 6 MB of text.
 To that come drops by reason, only those that happened: at most one for each reason in
 .Xr station-counters 7
-and VIF, and a VIF makes none but its own.
+and VIF, and a VIF makes none but its own; and 3 for each access list and direction that a VIF uses it in.
 .Ss Light, and what else drivers and modules tell
 It is read every 15 seconds by a thread of its own, never for a scrape, and has an age:
 .Sy station_port_reading_age_seconds .
@@ -233,6 +233,11 @@ fn metrics() -> String {
             Per::Limited,
             "OF BANDWIDTHS",
             "One series for each limited direction of a port, meter group or VIF: station-bandwidth(7).",
+        ),
+        (
+            Per::Acl,
+            "OF ACCESS LISTS",
+            "One series for each list, direction in which a VIF uses it, and action.",
         ),
         (Per::VrfFamily, "OF VRFS", "One series for each VRF and address family."),
         (Per::Session, "OF BGP SESSIONS", "One series for each session."),
@@ -486,6 +491,10 @@ bandwidth = { "?" = 1, rate = "1G" }
 "?" = 1
 name = "a"
 kind = "vpc"
+[[acl]]
+"?" = 1
+name = "l"
+rules = ["deny ip"]
 [[vif]]
 "?" = 1
 name = "v"

@@ -278,6 +278,8 @@ fn a_route_out_of_its_vrf_is_stopped() {
         vrf: VrfId(vrf),
         mtu: 1500,
         source_check: SourceCheck::Off,
+        acl_in: None,
+        acl_out: None,
         pcp: Pcp::Preserve,
         metered: [false; 2],
         addresses: Arc::new([]),

@@ -14,6 +14,7 @@
 //! Beside `"v"` a request may have what goes with a change: `"comment"`, `"yes"` and `"no_wait"` ([`Terms`]). A request with
 //! `"octets"` is followed by so many octets of text.
 
+mod acls;
 mod billing;
 mod capture;
 mod counters;
@@ -34,6 +35,7 @@ use serde::{Deserialize, Serialize};
 /// The longest text that follows a request, in octets.
 pub use crate::config::MAX_FILE;
 use crate::config::edit::EditError;
+pub use acls::AclFilter;
 pub use billing::BillingFilter;
 pub use capture::{CaptureRequest, Direction, Filter, Judged};
 pub use counters::{CounterFilter, DropFilter};
@@ -74,6 +76,8 @@ pub enum Request {
     ShowBandwidth,
     /// All VRFs ([`crate::admin::rows::VrfRow`]).
     ShowVrfs,
+    /// Access lists ([`crate::admin::rows::AclRow`]).
+    ShowAcl(AclFilter),
     /// Routes of a VRF by prefix ([`crate::admin::rows::RouteRow`]).
     ShowRoutes(RouteFilter),
     /// Resolved and unresolved neighbors ([`crate::admin::rows::NeighborRow`]).

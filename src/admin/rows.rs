@@ -1,6 +1,7 @@
 //! What the station shows: the rows and results of the admin protocol. Octets count from the
 //! destination MAC to the end of the payload, without FCS. The field names are stable.
 
+mod acls;
 mod bandwidth;
 mod bgp;
 mod billing;
@@ -17,6 +18,7 @@ mod rates;
 mod workers;
 
 pub use crate::events::{Event, Kind, Record};
+pub use acls::{AclEntry, AclRow};
 pub use bandwidth::{BandwidthNow, BandwidthRow};
 pub use bgp::{BgpRouteRow, BgpRow};
 pub use billing::{BillingBinRow, BillingRow};
@@ -363,6 +365,7 @@ sum! {
         Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow), Drop(DropRow),
         History(HistoryRow), Capture(CaptureRow), Rate(RateRow), Event(Record), Explain(Box<ExplainRow>),
         Ping(PingRow), PortDetail(Box<PortDetailRow>), Billing(BillingRow), BillingBin(BillingBinRow), Bandwidth(BandwidthRow),
+        Acl(Box<AclRow>),
     }
 }
 

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::acls::acl_change;
 use super::bandwidth::{bandwidth_change, bandwidth_text};
 use super::labels::label_changes;
 use super::model::{
-    AllowedPrefix, BgpConfig, Community, Config, MeterGroupConfig, NeighborConfig, NextHop,
-    PortConfig, RouteAction, RouteConfig, RouteListConfig, VifConfig, VrfConfig,
+    AclConfig, AllowedPrefix, BgpConfig, Community, Config, MeterGroupConfig, NeighborConfig,
+    NextHop, PortConfig, RouteAction, RouteConfig, RouteListConfig, VifConfig, VrfConfig,
 };
 use crate::tables::Pcp;
 
@@ -160,6 +161,13 @@ pub(crate) fn diff(old: Option<&Config>, new: &Config) -> Diff {
     };
     let before = old.map_or(&[][..], |old| &old.meter_groups);
     diff.table("meter_group", before, &new.meter_groups, &groups);
+    let acls = Table {
+        key: |acl: &AclConfig| acl.name.clone(),
+        name: |acl| acl.name.to_string(),
+        detail: |acl| format!("{} rules", acl.list.rules().len()),
+        change: acl_change,
+    };
+    diff.table("acl", old.map_or(&[], |old| &old.acls), &new.acls, &acls);
     let vifs = Table {
         key: |vif: &VifConfig| vif.name.clone(),
         name: |vif| vif.name.to_string(),
@@ -241,7 +249,7 @@ fn vif_change(a: &VifConfig, b: &VifConfig) -> Option<String> {
         Some(bfd) => format!("{} ms x {}", bfd.interval_ms, bfd.multiplier),
         None => "off".to_owned(),
     };
-    let group = |vif: &VifConfig| vif.meter_group.as_deref().unwrap_or("none").to_owned();
+    let named = |name: &Option<Arc<str>>| name.as_deref().unwrap_or("none").to_owned();
     let [customer, description, circuit] = label_changes(&a.labels, &b.labels);
     changes(&[
         ("state", up(a.up), up(b.up)),
@@ -253,9 +261,11 @@ fn vif_change(a: &VifConfig, b: &VifConfig) -> Option<String> {
         ("mtu", a.mtu.to_string(), b.mtu.to_string()),
         ("source_check", word(a.source_check), word(b.source_check)),
         ("pcp", pcp(a.pcp), pcp(b.pcp)),
+        ("acl_in", named(&a.acl_in), named(&b.acl_in)),
+        ("acl_out", named(&a.acl_out), named(&b.acl_out)),
         ("bfd", bfd(a), bfd(b)),
         bandwidth_change(&a.bandwidth, &b.bandwidth),
-        ("meter_group", group(a), group(b)),
+        ("meter_group", named(&a.meter_group), named(&b.meter_group)),
         customer,
         description,
         circuit,

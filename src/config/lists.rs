@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use ipnet::IpNet;
 
 use super::address;
+use super::model::RouteListConfig;
+use crate::tables::rules::RESERVED;
 
 /// The longest configuration or prefix list, in octets.
 pub const MAX_FILE: u64 = 64 << 20;
@@ -64,6 +66,14 @@ pub(super) fn regular_file(path: &Path) -> Result<Metadata, String> {
         Err(format!("{} is longer than {} MiB", path.display(), MAX_FILE >> 20))
     } else {
         Ok(meta)
+    }
+}
+
+impl RouteListConfig {
+    /// Its prefixes in [`RESERVED`], which is the end of IPv4.
+    pub(super) fn reserved(&self) -> &[IpNet] {
+        let v4 = &self.prefixes[..self.prefixes.partition_point(|net| net.addr().is_ipv4())];
+        &v4[v4.partition_point(|net| net.addr() < RESERVED.addr())..]
     }
 }
 

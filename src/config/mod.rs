@@ -2,6 +2,7 @@
 //! anything in it is wrong, with every error found at its line; station.toml(5) is the reference of
 //! every field.
 
+mod acls;
 mod address;
 mod bandwidth;
 mod bgp;
@@ -123,7 +124,8 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
     let ports = station::ports(&root);
     let vrfs = vifs::vrfs(&root);
     let groups = bandwidth::meter_groups(&root);
-    let known = vifs::Known { ports: &ports, vrfs: &vrfs, groups: &groups };
+    let acls = acls::acls(&root);
+    let known = vifs::Known { ports: &ports, vrfs: &vrfs, groups: &groups, acls: &acls };
     let vifs = vifs::vifs(&root, &known, station.max_vifs);
     let routes = routes::routes(&root, &vrfs, &vifs);
     let route_lists = routes::route_lists(&root, &vrfs, &vifs, &routes, base_dir);
@@ -136,6 +138,7 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
         ports: ports.into_items(),
         vrfs: vrfs.into_items(),
         meter_groups: groups.into_items(),
+        acls: acls.into_items(),
         vifs: vifs.into_items(),
         routes: routes.into_iter().map(|route| route.value).collect(),
         route_lists,

@@ -1,6 +1,7 @@
 //! A validated configuration: what the station runs, in the operator's words and by name. Made only
 //! by the parser, so whoever holds one need not check it again.
 
+pub use super::acls::AclConfig;
 pub use super::bandwidth::{Bandwidth, MeterGroupConfig, RateLimit};
 pub use super::billing::BillingConfig;
 pub use super::events::{EventsConfig, HookConfig, Journal};
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::metrics::MetricsAddress;
-use crate::tables::rules::{RESERVED, in_reserved};
+use crate::tables::rules::in_reserved;
 use crate::tables::{Password, Pcp, PortRole, SourceCheck, Tags, VifKind, VrfKind};
 use crate::wire::ethernet::Mac;
 
@@ -34,6 +35,8 @@ pub struct Config {
     pub vrfs: Vec<VrfConfig>,
     /// Meter groups.
     pub meter_groups: Vec<MeterGroupConfig>,
+    /// Access lists.
+    pub acls: Vec<AclConfig>,
     /// Virtual interfaces.
     pub vifs: Vec<VifConfig>,
     /// Static routes.
@@ -179,6 +182,10 @@ pub struct VifConfig {
     pub bandwidth: Bandwidth,
     /// Name of the meter group that it shares a rate with.
     pub meter_group: Option<Arc<str>>,
+    /// Name of the access list of packets from it.
+    pub acl_in: Option<Arc<str>>,
+    /// Name of that of packets to it.
+    pub acl_out: Option<Arc<str>>,
     /// BFD to its BGP peers and to the next hops that static routes have on it.
     pub bfd: Option<BfdConfig>,
     /// Its BGP sessions; each has another peer.
@@ -359,7 +366,7 @@ impl Config {
         named
     }
 
-    /// Takes over the prefix lists that `running` has too: what both share costs a commit nothing.
+    /// Takes over the prefix lists and access lists that `running` has too: what both share costs a commit nothing.
     pub fn share_lists(&mut self, running: &Config) {
         for list in &mut self.route_lists {
             let same = running.route_lists.iter().find(|old| old.prefixes == list.prefixes);
@@ -367,14 +374,7 @@ impl Config {
                 list.prefixes = same.prefixes.clone();
             }
         }
-    }
-}
-
-impl RouteListConfig {
-    /// Its prefixes in [`RESERVED`], which is the end of IPv4.
-    pub(super) fn reserved(&self) -> &[IpNet] {
-        let v4 = &self.prefixes[..self.prefixes.partition_point(|net| net.addr().is_ipv4())];
-        &v4[v4.partition_point(|net| net.addr() < RESERVED.addr())..]
+        super::acls::share(&mut self.acls, &running.acls);
     }
 }
 

@@ -14,7 +14,7 @@ use super::model::Config;
 use super::secrets::is_secret;
 
 /// Fields whose values are texts, whatever they look like: a customer may be called 007.
-const TEXTS: [&str; 10] = [
+const TEXTS: [&str; 12] = [
     "customer",
     "description",
     "circuit",
@@ -25,6 +25,8 @@ const TEXTS: [&str; 10] = [
     "vrf",
     "peer",
     "meter_group",
+    "acl_in",
+    "acl_out",
 ];
 
 /// A table of the file.

@@ -12,7 +12,7 @@ use super::bandwidth::{Commitments, Of, bandwidth, group_of};
 use super::bgp;
 use super::fields::{At, Fields};
 use super::labels::labels;
-use super::model::{MeterGroupConfig, PortConfig, VifConfig, VrfConfig};
+use super::model::{AclConfig, MeterGroupConfig, PortConfig, VifConfig, VrfConfig};
 use super::names::Named;
 use super::tags::{self, TaggedVlans};
 use crate::tables::{Pcp, PortRole, SourceCheck, VifKind, VrfKind};
@@ -109,6 +109,7 @@ pub(super) struct Known<'a> {
     pub(super) ports: &'a Named<PortConfig>,
     pub(super) vrfs: &'a Named<VrfConfig>,
     pub(super) groups: &'a Named<MeterGroupConfig>,
+    pub(super) acls: &'a Named<AclConfig>,
 }
 
 pub(super) fn vifs(root: &Fields<'_>, known: &Known<'_>, max_vifs: u16) -> Vifs {
@@ -137,7 +138,7 @@ pub(super) fn vifs(root: &Fields<'_>, known: &Known<'_>, max_vifs: u16) -> Vifs 
 fn vif(
     fields: &Fields<'_>,
     name: Arc<str>,
-    Known { ports, vrfs, groups }: &Known<'_>,
+    Known { ports, vrfs, groups, acls }: &Known<'_>,
     vlans: &mut TaggedVlans,
     commitments: &mut Commitments,
     vifs: &mut Vifs,
@@ -162,6 +163,7 @@ fn vif(
         fields.choice("pcp", &[("preserve", Pcp::Preserve)]).map(|pcp| pcp.value)
     };
     let up = fields.boolean("up", true);
+    let [acl_in, acl_out] = ["acl_in", "acl_out"].map(|key| acl(fields, key, acls));
     let labels = labels(fields);
     let bandwidth = bandwidth(fields, Of::Vif);
     let meter_group = group_of(fields, groups, labels.customer.as_deref());
@@ -188,9 +190,18 @@ fn vif(
         pcp: pcp.unwrap_or(Pcp::Preserve),
         bandwidth,
         meter_group: meter_group.map(|group| group.name.clone()),
+        acl_in,
+        acl_out,
         bfd,
         bgp,
     })
+}
+
+/// The access list that a field names; one with an error counts as none.
+fn acl(fields: &Fields<'_>, key: &'static str, acls: &Named<AclConfig>) -> Option<Arc<str>> {
+    let name = fields.string(key)?;
+    let at = acls.find_name(fields, key, &name)?;
+    acls.items().get(at).map(|acl| acl.name.clone())
 }
 
 /// The kind, which has to fit the port's role and the VRF's kind.

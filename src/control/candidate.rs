@@ -23,7 +23,7 @@ use crate::config::model::Config;
 use crate::config::{self, Diff};
 use crate::fib::FibError;
 use crate::tables::{
-    Adjacency, AdjacencyId, AdjacencyTable, GroupId, PortId, Snapshot, VifId, VrfId,
+    AccessLists, Adjacency, AdjacencyId, AdjacencyTable, GroupId, PortId, Snapshot, VifId, VrfId,
 };
 
 /// Routes brought into the FIB between two looks at what is urgent: less than a millisecond's.
@@ -305,6 +305,7 @@ pub(super) fn introduce(old: &State, next: &State) -> Option<Snapshot> {
     }
     let mut tables = old.tables.clone();
     tables.vifs = added(&old.tables.vifs, &next.tables.vifs).into();
+    tables.acls = Arc::new(AccessLists::new(old.tables.acls.named.clone(), &tables.vifs));
     tables.vrfs = added(&old.tables.vrfs, &next.tables.vrfs).into();
     let adjacencies: Vec<Adjacency> = (0..)
         .zip(&**next.tables.adjacencies)

@@ -55,12 +55,14 @@ pub struct Limits {
     pub vrfs: u16,
     /// Next hops, neighbors, and addresses of VIFs.
     pub adjacencies: u32,
+    /// Workers, which count the hits of access lists each for itself.
+    pub workers: usize,
 }
 
 impl Limits {
-    /// Limits of a station with room for this many VIFs.
+    /// Limits of a station with room for this many VIFs, and one worker.
     pub fn for_vifs(vifs: u16) -> Limits {
-        Limits { vifs, vrfs: vifs, adjacencies: 64 * u32::from(vifs) }
+        Limits { vifs, vrfs: vifs, adjacencies: 64 * u32::from(vifs), workers: 1 }
     }
 }
 
@@ -106,6 +108,12 @@ pub enum CommitError {
     /// No id is left. Ids of what a change removes are free only after it.
     #[error("too many {0}; if this change also removes some, remove those first")]
     Full(&'static str),
+    /// Access lists would take too much memory.
+    #[error(
+        "access lists would take {0} MiB, more than {1}: use fewer rules; of all lists acl {2} is the \
+         largest with {3} MiB"
+    )]
+    Lists(usize, usize, Arc<str>, usize),
     /// The FIB refused, most likely for lack of memory.
     #[error("vrf {vrf}: {source}")]
     Fib {

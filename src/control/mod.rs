@@ -10,6 +10,7 @@ pub mod kernel;
 mod keys;
 mod learn;
 mod learned;
+mod lists;
 mod meters;
 mod neighbor;
 mod query;

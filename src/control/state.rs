@@ -89,6 +89,8 @@ pub(super) struct State {
     pub misfits: BTreeMap<VifId, u16>,
     /// The limits that the meters hold.
     pub limits: meters::Limits,
+    /// See [`Limits::workers`].
+    pub workers: usize,
     /// The tables as they were, or are about to be, published.
     pub tables: Snapshot,
 }
@@ -107,6 +109,7 @@ impl State {
             silent: BTreeSet::new(),
             misfits: BTreeMap::new(),
             limits: meters::Limits::new(),
+            workers: limits.workers,
             tables: Snapshot::default(),
         }
     }

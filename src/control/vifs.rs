@@ -1,4 +1,4 @@
-//! VIFs of a configuration as the packet path sees them, with what polices them.
+//! VIFs of a configuration as the packet path sees them, with what polices and judges their packets.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,11 +6,12 @@ use std::sync::Arc;
 use super::addresses::{NextHops, addresses};
 use super::commit::{CommitError, PortFacts};
 use super::compile::{put, vif_id, vrf_id};
+use super::lists::{lists, named};
 use super::meters::Planner;
 use super::state::State;
 use crate::config::model::{Config, VifConfig};
 use crate::config::same_hardware;
-use crate::tables::{Meters, PortId, Vif};
+use crate::tables::{AccessLists, Meters, PortId, Vif};
 
 /// Gives each VIF its id and its place in the tables. `running` is what the state was made of.
 pub(super) fn vifs(
@@ -32,7 +33,7 @@ pub(super) fn vifs(
         .zip(0..)
         .map(|((port, facts), id)| (&*port.name, (PortId(id), *facts)))
         .collect();
-    let next_hops = NextHops::of(config);
+    let (next_hops, lists) = (NextHops::of(config), lists(state, config)?);
     let old_limits = std::mem::take(&mut state.limits);
     let mut planner = Planner::new(config, &old_limits);
     let mut meters = Meters::new(config.station.frame_overhead_octets.into());
@@ -82,6 +83,8 @@ pub(super) fn vifs(
             source_check: vif.source_check,
             pcp: vif.pcp,
             metered,
+            acl_in: named(&lists, vif.acl_in.as_ref())?,
+            acl_out: named(&lists, vif.acl_out.as_ref())?,
             addresses: addresses(vif, facts.mac),
             peers: next_hops.peers(vif),
         };
@@ -90,6 +93,7 @@ pub(super) fn vifs(
     state.limits = planner.limits;
     state.tables.meters = Arc::new(meters);
     state.tables.vifs = table.into();
+    state.tables.acls = Arc::new(AccessLists::new(lists, &state.tables.vifs));
     Ok(())
 }
 

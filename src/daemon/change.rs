@@ -365,6 +365,7 @@ struct Checked {
 /// Makes all counters count from zero.
 pub(super) fn clear_counters(control: &mut Control) -> Answer {
     control.counters.clear(control.datapath.ports.len());
+    control.engine.tables().acls.named.values().for_each(|list| list.clear());
     Answer::result(control.unchanged_result(Vec::new()))
 }
 

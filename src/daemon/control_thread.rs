@@ -23,8 +23,8 @@ use super::port_details::{self, DetailBook};
 use super::port_thread::Done;
 use super::rates::{self, RateBook};
 use super::{
-    answer, bandwidth, bgp, captures, change, counters, drops, event_stream, explain, history,
-    outages, ping, routes, view,
+    acls, answer, bandwidth, bgp, captures, change, counters, drops, event_stream, explain,
+    history, outages, ping, routes, view,
 };
 use crate::admin::protocol::Request;
 use crate::admin::rows::ChangeResult;
@@ -275,6 +275,7 @@ impl Control {
             Request::ShowRates(filter) => rates::show(self, filter),
             Request::ShowBandwidth => bandwidth::show(self),
             Request::ShowVrfs => view::show_vrfs(self),
+            Request::ShowAcl(filter) => acls::show(self, filter),
             Request::ShowRoutes(filter) => routes::show(self, filter),
             Request::ShowNeighbors => view::show_neighbors(self),
             Request::ShowCounters(filter) => counters::show(self, filter),

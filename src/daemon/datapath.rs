@@ -155,7 +155,7 @@ impl Datapath {
                 huge_pages = pool.area().is_huge(),
                 "memory"
             );
-            let own = Arc::new(WorkerCounters::new(config.ports.len(), vifs));
+            let own = Arc::new(WorkerCounters::new(config.ports.len(), vifs).numbered(index));
             let exchange = Arc::new(Exchange::new(PARCELS, vifs));
             let worker = Worker::new(
                 pool,

@@ -10,7 +10,7 @@ use super::desk::Desk;
 use super::port_details::{self, DetailBook};
 use super::rates::RateBook;
 use super::view::{self, View};
-use super::{answer, failover};
+use super::{acls, answer, failover};
 use crate::admin::rows::{ConsistencyRow, PortDetailRow, PortRow, VersionInfo, WorkerRow};
 use crate::bird::{self, Questions};
 use crate::clock::now_ms;
@@ -93,6 +93,7 @@ impl Known {
             details: details.rows(self.details),
             bandwidths: bandwidth::rows(&self.view, &self.config, &RateBook::default()),
             vrfs: view::vrf_rows(&self.view.tables, self.route_counts, &self.config),
+            acls: acls::rows(&self.view.tables),
             workers: self.workers,
             sessions,
             punted,

@@ -1,5 +1,6 @@
 //! The daemon: starts the threads, joins them, and runs the control thread.
 
+mod acls;
 mod announce;
 mod answer;
 mod audit_thread;

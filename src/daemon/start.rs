@@ -85,7 +85,8 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let (billing, billing_thread) =
         Billing::start(&config.station.state, datapath.counters.clone(), report.clone())
             .map_err(StationError::Thread)?;
-    let engine = Engine::new(fib, publisher, Limits::for_vifs(config.station.max_vifs));
+    let limits = Limits { workers, ..Limits::for_vifs(config.station.max_vifs) };
+    let engine = Engine::new(fib, publisher, limits);
     let counters = Counters::new(datapath.counters.clone(), datapath.slow_counters.clone());
     let (sender, peers) = unbounded();
     let (program, directory) = (config.station.bird.clone(), bgp::directory(&config.station));

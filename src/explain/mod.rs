@@ -87,8 +87,9 @@ impl Explainer {
             pool: Pool::new(1, FrameSize::Large)?,
             burst: Burst::default(),
             budgets: Budgets::new(vifs),
-            // The path counts by port; what it counts by VIF, a worker does.
-            counters: WorkerCounters::new(ports, 0),
+            // The path counts by port; what it counts by VIF, a worker does. This is no worker's, so that the hits of
+            // access lists, which workers share, do not count it.
+            counters: WorkerCounters::new(ports, 0).numbered(usize::MAX),
             now_ns: 0,
         })
     }
@@ -187,11 +188,11 @@ impl Watch for &mut Notes {
         if verdict != self.verdict() {
             return self.step(stage, verdict);
         }
-        // A stage of the other family, or one for punts, had nothing to look at.
+        // A stage of the other family, or one for punts, had nothing to look at; `acl` only does the work of two stages below.
         let looked = match stage {
             "ipv4" => burst.v4.has(LANE),
             "ipv6" => burst.v6.has(LANE),
-            "routing" | "police" => false,
+            "acl" | "routing" | "police" => false,
             "meter" => {
                 let to = burst.to_rules[LANE] & Facts::METERED;
                 burst.rules[LANE] & Ingress::METERED | to != 0

@@ -181,6 +181,8 @@ mod tests {
             vrf: VrfId(0),
             mtu: 1500,
             source_check: SourceCheck::Off,
+            acl_in: None,
+            acl_out: None,
             pcp: Pcp::Preserve,
             metered: [false; 2],
             addresses: Arc::new([]),

@@ -25,6 +25,8 @@ pub enum Per {
     VifReason,
     /// One for each limited direction of a port, meter group or VIF.
     Limited,
+    /// One for each access list that a VIF uses, direction and action.
+    Acl,
     /// One for each VRF and address family.
     VrfFamily,
     /// One for each BGP session.
@@ -151,6 +153,7 @@ families! {
     BandwidthPassed: Counter "station_bandwidth_passed_bytes" Limited ["scope", "name", "direction"] "Octets that its limits let pass, as they count them.";
     ExceededFrames: Counter "station_bandwidth_exceeded_frames" Limited ["scope", "name", "direction"] "Frames dropped because they exceeded a limit.";
     ExceededBytes: Counter "station_bandwidth_exceeded_bytes" Limited ["scope", "name", "direction"] "Their octets.";
+    AclPackets: Counter "station_acl_packets" Acl ["acl", "direction", "action"] "Packets that an access list judged: direction is in or out, action permit, deny or reject.";
     Routes: Gauge "station_vrf_routes" VrfFamily ["vrf", "family"] "Routes of a VRF, connected ones included.";
     Session: Info "station_bgp_session" Session ["vif", "peer", "vrf", "peer_as", "local_as"] "The ASes of a BGP session.";
     SessionUp: Gauge "station_bgp_session_up" Session ["vif", "peer"] "1 where the session is established.";

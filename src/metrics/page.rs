@@ -10,8 +10,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::families::{Family, Kind};
 use crate::admin::rows::{
-    BandwidthRow, BgpRow, Labels, Named, PortDetailRow, PortRow, VersionInfo, VifRow, VrfRow,
-    WorkerRow, word,
+    AclRow, BandwidthRow, BgpRow, Labels, Named, PortDetailRow, PortRow, VersionInfo, VifRow,
+    VrfRow, WorkerRow, word,
 };
 
 /// What is known at the moment of a page.
@@ -31,6 +31,8 @@ pub struct Facts {
     pub bandwidths: Vec<BandwidthRow>,
     /// All VRFs.
     pub vrfs: Vec<VrfRow>,
+    /// All access lists.
+    pub acls: Vec<AclRow>,
     /// All workers.
     pub workers: Vec<WorkerRow>,
     /// All BGP sessions; `None` where the routing daemon could not be asked.
@@ -268,6 +270,24 @@ impl Page<'_> {
         self.family(Family::ExceededBytes, rows.iter().map(octets))
     }
 
+    fn acls(&mut self, lists: &[AclRow]) -> fmt::Result {
+        let packets = |row: &AclRow| {
+            let (name, has) =
+                (row.name.clone(), [!row.vifs_in.is_empty(), !row.vifs_out.is_empty()]);
+            let all = [
+                ("in", "permit", row.permitted_in),
+                ("in", "deny", row.denied_in),
+                ("in", "reject", row.rejected_in),
+                ("out", "permit", row.permitted_out),
+                ("out", "deny", row.denied_out),
+                ("out", "reject", row.rejected_out),
+            ];
+            let used = all.into_iter().filter(move |(way, ..)| has[usize::from(*way == "out")]);
+            used.map(move |(way, action, n)| ([name.clone(), way.to_owned(), action.to_owned()], n))
+        };
+        self.family(Family::AclPackets, lists.iter().flat_map(packets))
+    }
+
     fn vrfs(&mut self, vrfs: &[VrfRow]) -> fmt::Result {
         let routes = |row: &VrfRow| {
             let families = [("ipv4", row.ipv4_routes), ("ipv6", row.ipv6_routes)];
@@ -308,6 +328,7 @@ impl Collector for Facts {
         page.port_details(&self.details)?;
         page.vifs(&self.vifs)?;
         page.bandwidths(&self.bandwidths)?;
+        page.acls(&self.acls)?;
         page.vrfs(&self.vrfs)?;
         page.sessions(self.sessions.as_deref().unwrap_or(&[]))
     }

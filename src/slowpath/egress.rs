@@ -32,6 +32,13 @@ pub struct Ingress<'a> {
     pub choice: Option<Choice>,
 }
 
+impl Ingress<'_> {
+    /// Whether the tables are still those by which the fast path chose the adjacency.
+    pub fn is_chosen(&self) -> bool {
+        self.choice.is_some_and(|choice| choice.in_tables(self.view.snapshot).is_some())
+    }
+}
+
 /// Where a packet goes.
 pub enum Route<'a> {
     /// To this neighbor by this VIF; its MAC where the tables have it.

@@ -8,6 +8,7 @@ use super::icmp::Problem;
 use super::neighbor::{Key, Lookup, Waiting};
 use super::packet::{self, Packet, own_address};
 use super::{Output, SlowPath, View, options};
+use crate::acl::Action;
 use crate::tables::rules::may_leave;
 use crate::tables::{PuntReason, SlowOutcome, Verdict, Vif};
 use crate::wire::checksum;
@@ -30,6 +31,17 @@ impl SlowPath {
             Route::Local => return self.local(from, packet, out),
             Route::No(verdict) => return self.unroutable(from, packet, verdict, out),
         };
+        // The fast path has judged it, by the same tables and for the same egress: else it is judged anew, whole.
+        if !from.is_chosen() {
+            match judge(from.vif, egress, packet) {
+                Action::Permit => {}
+                Action::Deny => return SlowOutcome::AclDenied,
+                Action::Reject => {
+                    self.error(from, packet, Problem::Prohibited, out);
+                    return SlowOutcome::AclDenied;
+                }
+            }
+        }
         // RFC 1812 5.3.1, RFC 8200 section 3.
         if packet.hop_limit <= 1 {
             return self.error(from, packet, Problem::TtlExceeded, out);
@@ -147,6 +159,13 @@ impl SlowPath {
             self.error(&from, &packet, Problem::HostUnreachable, out);
         }
     }
+}
+
+/// What the access lists of the two VIFs say. Hits are the fast path's.
+fn judge(ingress: &Vif, egress: &Vif, packet: &Packet<'_>) -> Action {
+    let lists = [&ingress.acl_in, &egress.acl_out].into_iter().flatten();
+    let mut said = lists.map(|list| list.action(list.place(packet.bytes)));
+    said.find(|action| *action != Action::Permit).unwrap_or(Action::Permit)
 }
 
 /// The packet as it leaves by `egress`: options filled in, TTL or hop limit one less.

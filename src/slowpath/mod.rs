@@ -241,7 +241,9 @@ impl SlowPath {
             PuntReason::LinkLocal => self.link_local(from, &packet, out),
             PuntReason::NoRoute => self.error(from, &packet, Problem::NoRoute, out),
             PuntReason::Unreachable => self.error(from, &packet, Problem::HostUnreachable, out),
-            PuntReason::Prohibited => self.error(from, &packet, Problem::Prohibited, out),
+            PuntReason::Prohibited | PuntReason::AclRejected => {
+                self.error(from, &packet, Problem::Prohibited, out)
+            }
             PuntReason::TtlExceeded => self.error(from, &packet, Problem::TtlExceeded, out),
             PuntReason::NextHopUnresolved | PuntReason::TooBig | PuntReason::IpOptions => {
                 self.forward(from, &packet, out)

@@ -17,6 +17,8 @@ pub fn vif(addresses: &[&str]) -> Vif {
         vrf: VrfId(0),
         mtu: 1500,
         source_check: SourceCheck::Off,
+        acl_in: None,
+        acl_out: None,
         pcp: Pcp::Preserve,
         metered: [false; 2],
         addresses: addresses.iter().map(|net| net.parse().unwrap()).collect(),

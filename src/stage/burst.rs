@@ -58,6 +58,8 @@ pub struct Burst {
     pub checked: bool,
     /// What is received by the VIF of some lane is policed.
     pub metered: bool,
+    /// An access list judges what enters by the VIF of some lane.
+    pub listed: bool,
     /// IPv4 lanes. All of them come before the first IPv6 lane.
     pub v4: Lanes,
     /// IPv6 lanes.
@@ -122,6 +124,7 @@ impl Default for Burst {
             known: Lanes(0),
             checked: false,
             metered: false,
+            listed: false,
             v4: Lanes(0),
             v6: Lanes(0),
             at: NONE,
@@ -259,13 +262,15 @@ impl Burst {
         Flags(self.flags[lane])
     }
 
-    /// Finds out whether the source of some lane is checked, and whether some lane is policed.
+    /// Finds out whether the source of some lane is checked, whether some lane is policed, and whether an access list
+    /// judges some lane.
     #[inline(always)]
     pub fn note_rules(&mut self) {
         let rules = self.rules[self.v4.or(self.v6).span()].iter();
         let rules = rules.fold(0, |all, rules| all | rules);
         self.checked = rules & Ingress::CHECKED != 0;
         self.metered = rules & Ingress::METERED != 0;
+        self.listed = rules & Ingress::ACL != 0;
     }
 
     /// The port by which all frames leave, where none has a verdict and all leave by the same.

@@ -141,6 +141,7 @@ fn check(
         return Err(DropReason::TinyFragment);
     }
     if !packet.options().is_empty() {
+        flags.set(Flags::LONG_HEADER);
         match classify_options(packet.options()) {
             Options::Ignore => {}
             Options::SourceRoute => return Err(DropReason::SourceRoute),

@@ -3,6 +3,9 @@
 //! columns; what is not ordinary is looked at a lane at a time. A stage between `group` and `rewrite` says of which lanes
 //! it has something to say, see [`filter`].
 
+pub mod acl;
+pub mod acl_in;
+pub mod acl_out;
 mod burst;
 pub mod classify;
 pub mod filter;
@@ -43,6 +46,16 @@ impl Flags {
     pub const OPTIONS: Flags = Flags(4);
     /// Is an ICMPv6 neighbor discovery message.
     pub const DISCOVERY: Flags = Flags(8);
+    /// An access list is to judge it by itself, not with its burst.
+    pub const UNJUDGED: Flags = Flags(16);
+    /// The list of its ingress VIF denies it.
+    pub const DENIED_IN: Flags = Flags(32);
+    /// The list of its egress VIF denies it.
+    pub const DENIED_OUT: Flags = Flags(64);
+    /// The list that denies it wants its sender told.
+    pub const REJECTED: Flags = Flags(128);
+    /// Has an IPv4 header of more than 20 octets.
+    pub const LONG_HEADER: Flags = Flags(256);
 
     /// The flags that these bits are.
     #[cfg(test)]

@@ -80,6 +80,8 @@ pub struct Adjacency {
     pub to_customer: bool,
     /// What leaves by the egress VIF is policed.
     pub metered: bool,
+    /// An access list judges what leaves by the egress VIF.
+    pub has_acl: bool,
     /// Frames keep the priority (PCP) they came with; else `l2` holds it.
     pub preserve_pcp: bool,
     /// The egress VIF (also for `Unresolved`, `Glean`, `Local` and `Broadcast`).
@@ -104,6 +106,7 @@ impl Adjacency {
             static_neighbor: false,
             to_customer: false,
             metered: false,
+            has_acl: false,
             preserve_pcp: false,
             vif: VifId(0),
             vrf,
@@ -120,6 +123,7 @@ impl Adjacency {
             vif: id,
             to_customer: vif.kind.is_some(),
             metered: vif.metered[Direction::Tx as usize],
+            has_acl: vif.acl_out.is_some(),
             mtu: vif.mtu,
             address,
             ..Adjacency::special(kind, vif.vrf)
@@ -169,6 +173,8 @@ impl Facts {
     pub const CUSTOMER: u32 = Ingress::CUSTOMER;
     /// Flag: what leaves is policed.
     pub const METERED: u32 = 1 << 30;
+    /// Flag: an access list judges what leaves.
+    pub const ACL: u32 = 1 << 29;
     /// Those of an adjacency that does not send.
     pub const NOWHERE: Facts = Facts { place: NOWHERE, rules: 0 };
 
@@ -176,12 +182,14 @@ impl Facts {
     const L2_LEN: u32 = 24;
 
     fn of(adjacency: &Adjacency) -> Facts {
-        let Adjacency { kind, l2_len, port, to_customer, metered, vif, vrf, mtu, .. } = *adjacency;
+        let Adjacency { kind, l2_len, port, to_customer, metered, has_acl, vif, vrf, mtu, .. } =
+            *adjacency;
         let rules = u32::from(mtu)
             | u32::from(port.0) << Facts::PORT
             | u32::from(l2_len & 31) << Facts::L2_LEN
             | if to_customer { Facts::CUSTOMER } else { 0 }
-            | if metered { Facts::METERED } else { 0 };
+            | if metered { Facts::METERED } else { 0 }
+            | if has_acl { Facts::ACL } else { 0 };
         let sends = kind == AdjacencyKind::Forward;
         Facts { place: if sends { place(vif, vrf) } else { NOWHERE }, rules }
     }

@@ -180,6 +180,8 @@ pub struct LoopCounters {
 pub struct WorkerCounters {
     /// Odd while a turn changes counters.
     turns: CachePadded<AtomicU64>,
+    /// The worker's number, by which it counts in what all workers share.
+    pub number: usize,
     ports: Box<[PortCounters]>,
     vifs: Box<[VifCounters]>,
     /// How the worker spends itself.
@@ -189,15 +191,22 @@ pub struct WorkerCounters {
 }
 
 impl WorkerCounters {
-    /// Counters for `ports` ports and `vifs` VIFs, all zero.
+    /// Counters of worker 0 for `ports` ports and `vifs` VIFs, all zero.
     pub fn new(ports: usize, vifs: usize) -> Self {
         WorkerCounters {
             turns: CachePadded::new(AtomicU64::new(0)),
+            number: 0,
             ports: (0..ports).map(|_| PortCounters::default()).collect(),
             vifs: (0..vifs).map(|_| VifCounters::default()).collect(),
             work: LoopCounters::default(),
             last_drops: DropLog::of_worker(ports, vifs),
         }
+    }
+
+    /// The counters of the worker of this number.
+    #[must_use]
+    pub fn numbered(self, number: usize) -> Self {
+        WorkerCounters { number, ..self }
     }
 
     /// Begins a turn: until [`WorkerCounters::end_turn`] the counters may not add up. Only the owning

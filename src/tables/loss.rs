@@ -27,7 +27,7 @@ impl Loss {
 
     /// Whether a frame that was punted for this reason went no further, with this outcome.
     pub const fn of_punt(reason: PuntReason, outcome: SlowOutcome) -> Option<Loss> {
-        use PuntReason::{NoRoute, Prohibited, TooBig, TtlExceeded, Unreachable};
+        use PuntReason::{AclRejected, NoRoute, Prohibited, TooBig, TtlExceeded, Unreachable};
         use SlowOutcome::{
             Answered, Consumed, Forwarded, IcmpNotAllowed, IcmpRate, NeighborClaimed, Queued,
             ToKernel,
@@ -36,7 +36,7 @@ impl Loss {
             ToKernel | Consumed | Forwarded | Queued | NeighborClaimed => None,
             Answered | IcmpNotAllowed | IcmpRate => match reason {
                 // The same whether the sender was told or not.
-                NoRoute | Unreachable | Prohibited | TtlExceeded | TooBig => {
+                AclRejected | NoRoute | Unreachable | Prohibited | TtlExceeded | TooBig => {
                     Some(Loss::Undeliverable(reason))
                 }
                 _ if matches!(outcome, Answered) => None,

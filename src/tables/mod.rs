@@ -1,6 +1,7 @@
 //! The tables that a packet is looked up in: dense arrays tied by ids, held together by [`Snapshot`].
 //! The control plane writes them, workers read them; nothing here does I/O.
 
+pub mod acl;
 pub mod adjacency;
 pub mod counters;
 pub mod group;
@@ -15,6 +16,7 @@ mod snapshot;
 pub mod verdict;
 pub mod vif;
 
+pub use acl::{AccessList, AccessLists};
 pub use adjacency::{Adjacency, AdjacencyKind, AdjacencyTable, Facts, MAX_L2};
 pub use group::{GroupTable, Member, Role};
 pub use ids::{AdjacencyId, GroupId, PortId, VifId, VrfId};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 
+use super::acl::AccessLists;
 use super::adjacency::{Adjacency, AdjacencyTable};
 use super::group::GroupTable;
 use super::ids::{AdjacencyId, PortId, VifId};
@@ -48,6 +49,8 @@ pub struct Snapshot {
     pub ports: Arc<[Arc<Port>]>,
     /// VIFs by [`super::VifId`].
     pub vifs: Arc<[Option<Vif>]>,
+    /// Access lists.
+    pub acls: Arc<AccessLists>,
     /// VRFs by [`super::VrfId`].
     pub vrfs: Arc<[Option<Vrf>]>,
     /// Next-hop groups.
@@ -70,6 +73,7 @@ impl Default for Snapshot {
             generation: 0,
             ports: Arc::new([]),
             vifs: Arc::new([]),
+            acls: Arc::default(),
             vrfs: Arc::new([]),
             groups: Arc::default(),
             flow_keys: FlowKeys::default(),

@@ -70,6 +70,8 @@ reasons! {
         Jumbogram = "jumbogram", "An IPv6 jumbogram (payload length 0 with a jumbo option).";
         SpoofedSource = "spoofed_source", "No route leads back to this source through this VIF (RFC 8704): spoofing, or a missing route to the customer.";
         ForeignSource = "foreign_source", "SECURITY: the source address belongs to another customer VIF of the same VRF.";
+        AclDeniedIn = "acl_denied_in", "The access list of the VIF by which it came (`acl_in`) denies it: `stationctl show acl`.";
+        AclDeniedOut = "acl_denied_out", "The access list of the VIF by which it would leave (`acl_out`) denies it: `stationctl show acl`.";
         PeerIsolation = "peer_isolation", "One customer's VIF tried to reach another's through a public VRF.";
         DirectedBroadcast = "directed_broadcast", "Sent to a subnet's broadcast address (RFC 2644).";
         Blackhole = "blackhole", "The best route is a blackhole.";
@@ -104,6 +106,7 @@ reasons! {
         Unreachable = "unreachable", "The best route is `unreachable`: answered by ICMP.";
         Prohibited = "prohibited", "The best route is `prohibit`: answered by ICMP administratively prohibited.";
         NextHopUnresolved = "next_hop_unresolved", "The next hop has no MAC yet: resolution runs, one frame waits.";
+        AclRejected = "acl_rejected", "A `reject` rule of an access list matches: answered by ICMP administratively prohibited.";
         TtlExceeded = "ttl_exceeded", "TTL or hop limit ran out: answered by ICMP time exceeded.";
         TooBig = "too_big", "Longer than the egress MTU: answered by ICMP, or fragmented.";
         IpOptions = "ip_options", "IPv4 router alert, record route or timestamp options.";
@@ -215,6 +218,7 @@ reasons! {
         NeighborFailed = "neighbor_failed", "The next hop does not answer ARP/ND.";
         BadOptions = "bad_options", "Malformed IPv4 options.";
         PeerIsolation = "slow_peer_isolation", "One customer's VIF tried to reach another's through a public VRF by a packet that needed software.";
+        AclDenied = "slow_acl_denied", "An access list denies it by the tables of now, which are not those by which it was punted.";
         NoEgress = "no_egress", "The way out disappeared while the frame was in the slow path.";
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::acl::AccessList;
 use super::ids::{PortId, VifId, VrfId};
 use super::meter::Direction;
 use crate::wire::ethernet::{ETHERTYPE_SERVICE_TAG, ETHERTYPE_VLAN, VID_MASK};
@@ -105,6 +106,10 @@ pub struct Vif {
     pub pcp: Pcp,
     /// By [`Direction`]: its octets are policed, as [`super::Meters`] say.
     pub metered: [bool; 2],
+    /// What judges packets that enter here and are forwarded.
+    pub acl_in: Option<Arc<AccessList>>,
+    /// What judges packets that are forwarded and leave here.
+    pub acl_out: Option<Arc<AccessList>>,
     /// The router's addresses here with their subnets; the link-local IPv6 address is among them.
     pub addresses: Arc<[IpNet]>,
     /// The routing peers: neighbors whose BGP and BFD go to the kernel. Where there are any, the VIF
@@ -154,6 +159,8 @@ impl Ingress {
 
     /// Flag: what is received is policed.
     pub const METERED: u32 = 1 << 25;
+    /// Flag: an access list judges what enters.
+    pub const ACL: u32 = 1 << 24;
 
     /// That of no VIF.
     pub const NONE: Ingress = Ingress { place: NOWHERE, rules: 0 };
@@ -167,6 +174,7 @@ impl Ingress {
             (Ingress::CHECKED, vif.source_check != SourceCheck::Off),
             (Ingress::SERVICE, vif.tags.service),
             (Ingress::METERED, vif.metered[Direction::Rx as usize]),
+            (Ingress::ACL, vif.acl_in.is_some()),
         ];
         let flags = flags.iter().filter(|(_, set)| *set).fold(0, |all, (flag, _)| all | flag);
         Ingress { place: place(id, vif.vrf), rules: u32::from(vif.mtu) | flags }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_possible_truncation)]
 
+mod acl;
 #[path = "../common/mod.rs"]
 mod common;
 mod control_plane;
@@ -34,7 +35,8 @@ fn on_cust0(tags: &[(u16, u16)], ethertype: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The tests, and what they assert by.
-const HERE: [&str; 6] = [
+const HERE: [&str; 7] = [
+    include_str!("acl.rs"),
     include_str!("layer2.rs"),
     include_str!("ipv4.rs"),
     include_str!("ipv6.rs"),

@@ -35,7 +35,7 @@ struct Station {
 
 impl Station {
     fn new(max_bytes: u64) -> Station {
-        let limits = Limits { vifs: 64, vrfs: 16, adjacencies: 1 << 20 };
+        let limits = Limits { vifs: 64, vrfs: 16, adjacencies: 1 << 20, workers: 1 };
         let fib = Fib::new(station::fib::Limits { max_vrfs: 16, max_bytes, ..Default::default() })
             .unwrap();
         let workers = Workers::new(fib.reader(), draw::probes());

@@ -247,7 +247,7 @@ fn all_ids_in_use_is_refused_and_freed_ids_are_enough() {
         Fib::new(station::fib::Limits { max_vrfs: 16, max_bytes: 1 << 20, ..Default::default() })
             .unwrap();
     let workers = Workers::new(fib.reader(), probes());
-    let limits = Limits { vifs: 3, vrfs: 2, adjacencies: 1000 };
+    let limits = Limits { vifs: 3, vrfs: 2, adjacencies: 1000, workers: 1 };
     let mut engine = Engine::new(fib, workers, limits);
     let facts = facts([true; 2]);
     engine.commit(&two_ways(), &facts).unwrap();

@@ -51,7 +51,7 @@ def test_a_packet_is_explained_from_the_tag_to_the_octets_that_leave():
            [("10.2.0.0/16", "static", ["vpc-a"]), ("10.1.0.0/16", "static", ["a"])], "its routes")
     egress = row["egress"]
     expect([egress[name] for name in ("port", "vif", "vlan", "mac", "member", "members")], ["core0", "vpc-a", "1100", CLOUD.mac, 1, 1], "the way out")
-    expect(stages(row), dict.fromkeys(["classify", "ipv4", "route", "group", "source", "resolve", "ttl", "mtu", "ready", "rewrite"]), "the stages")
+    expect(stages(row), dict.fromkeys(["classify", "ipv4", "route", "group", "source", "acl_in", "resolve", "ttl", "acl_out", "mtu", "ready", "rewrite"]), "the stages")
     head = bytes.fromhex((CLOUD.mac + CLOUD.port_mac).replace(":", "")) + bytes.fromhex("8100 044c 0800 45")
     expect(bytes.fromhex(row["sent"])[:len(head)], head, "the octets that would leave")
     expect((six["verdict"], six["egress"]["vif"], "ipv6" in stages(six)), ("forward", "vpc-a", True), "a packet of IPv6")

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_possible_truncation)]
 
+mod acl;
 #[path = "../common/mod.rs"]
 mod common;
 mod explained;

@@ -81,6 +81,8 @@ fn vif(name: &str, port: u8, tags: (u16, Option<u16>), vrf: VrfId, addresses: &[
         vrf,
         mtu: if customer { 1500 } else { 1400 },
         source_check: SourceCheck::Off,
+        acl_in: None,
+        acl_out: None,
         pcp: Pcp::Preserve,
         metered: [false; 2],
         addresses: addresses.iter().map(|net| net.parse().unwrap()).collect(),

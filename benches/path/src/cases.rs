@@ -1,5 +1,6 @@
 //! What is measured.
 
+use crate::acl::Rules;
 use crate::packets::Families;
 use crate::station::{Shape, Vrfs};
 
@@ -35,7 +36,15 @@ const fn case(
         }
         i += 1;
     }
-    Case { shape: Shape { vrfs, vifs, qinq, metered }, families, pattern, quick, rival, guard }
+    let shape = Shape { vrfs, vifs, qinq, metered, acl: None };
+    Case { shape, families, pattern, quick, rival, guard }
+}
+
+/// A case of 100 small VRFs whose customers have an access list.
+const fn acl(kind: Rules, rules: usize, families: Families, part_of: &[Part]) -> Case {
+    let mut case = case(Small, 100, false, families, "inside", part_of);
+    case.shape.acl = Some((kind, rules));
+    case
 }
 
 /// What a case is for besides a full run, and what its station does besides.
@@ -52,7 +61,7 @@ use Part::{Guard, Metered, Quick, Rival};
 use Vrfs::{Full, Small};
 
 /// Cases of one shape follow each other: its station is built once.
-pub const CASES: [Case; 16] = [
+pub const CASES: [Case; 27] = [
     case(Full, 100, false, V4, "inside", &[Quick, Rival, Guard]),
     case(Full, 100, false, V4, "zipf", &[Quick, Rival]),
     case(Full, 100, false, V6, "inside", &[Quick, Rival, Guard]),
@@ -69,19 +78,33 @@ pub const CASES: [Case; 16] = [
     case(Small, 4000, false, V4, "inside", &[Quick]),
     case(Small, 4000, false, V6, "inside", &[]),
     case(Small, 4000, true, Mixed, "inside", &[]),
+    case(Small, 100, false, V4, "inside", &[]),
+    acl(Rules::Real, 1, V4, &[]),
+    acl(Rules::Real, 10, V4, &[]),
+    acl(Rules::Real, 100, V4, &[]),
+    acl(Rules::Real, 1_000, V4, &[]),
+    acl(Rules::Real, 10_000, V4, &[]),
+    acl(Rules::Cross, 1_000, V4, &[]),
+    acl(Rules::Cross, 10_000, V4, &[]),
+    acl(Rules::Halves, 10_000, V4, &[]),
+    acl(Rules::Ranges, 1_000, V4, &[]),
+    acl(Rules::Ranges, 10_000, V4, &[]),
 ];
 
 impl Case {
     /// What the case is called in reports.
     pub fn name(&self) -> String {
-        let Shape { vrfs, vifs, qinq, metered } = self.shape;
+        let Shape { vrfs, vifs, qinq, metered, acl } = self.shape;
         let routes = match vrfs {
             Full => "full table",
             Small => "small VRFs",
         };
         let tags = if qinq { "QinQ" } else { "tagged" };
         let metered = if metered { ", policed" } else { "" };
-        format!("{routes}, {vifs} VIFs, {tags} {}{metered}", self.traffic())
+        let acl = acl.map_or_else(String::new, |(kind, rules)| {
+            format!(", access list of {rules} rules {}", kind.name())
+        });
+        format!("{routes}, {vifs} VIFs, {tags} {}{metered}{acl}", self.traffic())
     }
 
     /// The packets and where they go.

@@ -1,5 +1,7 @@
 //! `scripts/bench path`: the packet path in memory, beside DPDK's l3fwd on the same core in the same run.
 
+#[path = "../../acl/src/lists.rs"]
+mod acl;
 mod callgrind;
 mod cases;
 mod count;

@@ -17,6 +17,7 @@ use station::tables::{PortId, Snapshot};
 use station::wire::ethernet::Mac;
 use station::worker::{Exchange, Worker};
 
+use crate::acl::{self, Rules};
 use crate::data::{Family, Route};
 use crate::wire::Wire;
 
@@ -45,6 +46,8 @@ pub struct Shape {
     pub qinq: bool,
     /// Customers' VIFs have a bandwidth.
     pub metered: bool,
+    /// An access list judges what enters by customers' VIFs: its kind, and how many rules it has.
+    pub acl: Option<(Rules, usize)>,
 }
 
 pub struct Station {
@@ -85,6 +88,12 @@ impl Shape {
                 text,
                 "[[port]]\nname = \"{name}\"\ninterface = \"{name}\"\nrole = \"{role}\""
             );
+        }
+        if let Some((kind, count)) = self.acl {
+            let (sources, destinations) =
+                ([(customer4(0), 24), (0, 0)], [(0x0a40_0000, 13), (0, 0)]);
+            let rules = acl::rules(kind, count, &sources, &destinations);
+            let _ = writeln!(text, "[[acl]]\nname = \"list\"\nrules = {rules:?}");
         }
         if self.vrfs == Vrfs::Full {
             text += "[[vrf]]\nname = \"public\"\nkind = \"public\"\n";
@@ -130,6 +139,9 @@ impl Shape {
             );
             if self.metered {
                 text += "bandwidth = { rx = \"400G\" }\n";
+            }
+            if self.acl.is_some() {
+                text += "acl_in = \"list\"\n";
             }
             neighbors(&mut text, &format!("c{vif}"), &[theirs.clone(), theirs6.clone()], vif);
             let _ = writeln!(

@@ -43,6 +43,7 @@ impl Request {
                 | Request::ShowRates(_)
                 | Request::ShowBandwidth
                 | Request::ShowVrfs
+                | Request::ShowAcl(_)
                 | Request::ShowRoutes(_)
                 | Request::ShowNeighbors
                 | Request::ShowCounters(_)

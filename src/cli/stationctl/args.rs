@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 use ipnet::IpNet;
 
+use super::acls::AclArgs;
 use super::bandwidth::MeterGroup;
 use super::bgp::Bgp;
 use super::billing::BillingArgs;
@@ -207,6 +208,7 @@ pub(super) enum Show {
     },
     /// VRFs and how many routes they have
     Vrfs,
+    Acl(AclArgs),
     /// The routes of a VRF
     Routes {
         /// Name of the VRF
@@ -358,13 +360,10 @@ impl Show {
             Show::Vifs(rate) => rate.or(Request::ShowVifs, RateScope::Vifs),
             Show::Bandwidth { .. } => Request::ShowBandwidth,
             Show::Vrfs => Request::ShowVrfs,
+            Show::Acl(acl) => acl.request(),
             Show::Routes { vrf, ipv4, ipv6, prefix } => Request::ShowRoutes(RouteFilter {
                 vrf: vrf.clone(),
-                family: match (ipv4, ipv6) {
-                    (true, _) => Some(Family::Ipv4),
-                    (_, true) => Some(Family::Ipv6),
-                    _ => None,
-                },
+                family: ipv4.then_some(Family::Ipv4).or(ipv6.then_some(Family::Ipv6)),
                 prefix: *prefix,
             }),
             Show::Neighbors { .. } => Request::ShowNeighbors,

@@ -16,7 +16,7 @@ use clap_complete::{CompleteEnv, Shell};
 
 use super::args::{Args, SOCKET};
 use super::named::named;
-use crate::admin::protocol::Request;
+use crate::admin::protocol::{AclFilter, Request};
 
 /// How long somebody who pressed a key waits for the station.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -58,6 +58,7 @@ fn with_names(command: Command, of: &str) -> Command {
             "vrf" => Request::ShowVrfs,
             "port" => Request::ShowPorts,
             "meter-group" => Request::ShowBandwidth,
+            "acl" => Request::ShowAcl(AclFilter::default()),
             _ => return arg,
         };
         arg.add(ArgValueCompleter::new(move |current: &OsStr| candidates(current, &request)))

@@ -1,6 +1,7 @@
 //! `stationctl`: asks a running station over its admin socket and shows the answer, as tables for
 //! people or as JSON for programs.
 
+mod acls;
 mod args;
 mod bandwidth;
 mod bgp;
@@ -39,9 +40,9 @@ use serde::de::DeserializeOwned;
 use crate::admin::client::{self, Client};
 use crate::admin::protocol::{ErrorKind, Refusal, Request, Terms};
 use crate::admin::rows::{
-    BandwidthRow, BgpRouteRow, BgpRow, ChangeResult, ConfigText, ConsistencyRow, CounterRow,
-    DropRow, HistoryRow, LookupResult, NeighborRow, OutageRow, PortDetailRow, PortRow, RateRow,
-    RouteRow, SlaRow, VersionInfo, VifRow, VrfRow, WorkerRow,
+    AclRow, BandwidthRow, BgpRouteRow, BgpRow, ChangeResult, ConfigText, ConsistencyRow,
+    CounterRow, DropRow, HistoryRow, LookupResult, NeighborRow, OutageRow, PortDetailRow, PortRow,
+    RateRow, RouteRow, SlaRow, VersionInfo, VifRow, VrfRow, WorkerRow,
 };
 use args::{Args, Command, StationCommand};
 use filter::Filter;
@@ -144,6 +145,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Request::ShowRates(_) => rows::<RateRow>(args, &request, out),
         Request::ShowBandwidth => rows::<BandwidthRow>(args, &request, out),
         Request::ShowVrfs => rows::<VrfRow>(args, &request, out),
+        Request::ShowAcl(_) => rows::<AclRow>(args, &request, out),
         Request::ShowRoutes(_) => rows::<RouteRow>(args, &request, out),
         Request::ShowNeighbors => rows::<NeighborRow>(args, &request, out),
         Request::ShowCounters(_) => rows::<CounterRow>(args, &request, out),

@@ -1,5 +1,6 @@
 //! What each stage looked at, in words.
 
+use super::super::acls::said;
 use super::super::drops::headers;
 use super::super::routes::{action, origin};
 use super::super::view::View;
@@ -16,6 +17,7 @@ use crate::wire::outline::Outline;
 /// What the words of the stages are made of.
 pub(super) struct Words<'a> {
     fate: &'a Fate,
+    tables: &'a Snapshot,
     vif: Option<&'a Vif>,
     vrf: String,
     pub port: String,
@@ -37,6 +39,7 @@ impl<'a> Words<'a> {
         let adjacency = fate.told.adjacency.map(|id| tables.adjacency(id));
         Words {
             fate,
+            tables,
             vif,
             vrf: vif.map_or_else(String::new, |vif| view.vrf_name(vif.vrf)),
             port: port.map_or_else(String::new, |port| port.name.to_string()),
@@ -57,6 +60,8 @@ impl<'a> Words<'a> {
             "route" => self.fate.destination.as_ref().map_or_else(String::new, in_prefix),
             "group" => self.group(),
             "source" => self.source(),
+            "acl_in" => self.acl(Direction::Rx),
+            "acl_out" => self.acl(Direction::Tx),
             "resolve" => match (self.adjacency, &self.egress) {
                 (Some(to), Some(egress)) if to.kind == AdjacencyKind::EgressDown => {
                     format!("vif {} or its port {} is down", egress.vif, egress.port)
@@ -143,6 +148,27 @@ impl<'a> Words<'a> {
             back => format!(", back by {}", back.join(" or ")),
         };
         format!("{mode}: {}{back}", in_prefix(source))
+    }
+
+    /// The rule of the access list that judges the packet.
+    fn acl(&self, direction: Direction) -> String {
+        let egress = self.adjacency.filter(|to| to.kind.is_on_vif());
+        let egress = egress.and_then(|to| self.tables.vif(to.vif));
+        let (list, vif) = match direction {
+            Direction::Rx => (self.vif.and_then(|vif| vif.acl_in.as_ref()), self.vif),
+            Direction::Tx => (egress.and_then(|vif| vif.acl_out.as_ref()), egress),
+        };
+        let name = vif.map_or("", |vif| &*vif.name);
+        let Some(list) = list else { return format!("vif {name} has no list in this direction") };
+        if self.adjacency.is_some_and(|to| to.kind == AdjacencyKind::Local) {
+            return "lists do not judge what is for the router itself".into();
+        }
+        let place = list.place(self.l3);
+        let number = match place < list.unmatched() {
+            true => format!("rule {}, ", place + 1),
+            false => String::new(),
+        };
+        format!("list {} of vif {name}: {number}{}", list.name, said(list, place))
     }
 
     fn rewrite(&self) -> String {

@@ -56,6 +56,12 @@ fn facts() -> Facts {
         vifs: vec![(serde_json::from_value(vif).unwrap(), [("no_route".to_owned(), 3)].into())],
         bandwidths: vec![serde_json::from_value(bandwidth).unwrap()],
         vrfs: vec![serde_json::from_value(vrf).unwrap()],
+        acls: vec![AclRow {
+            name: "web".into(),
+            vifs_in: vec!["a".into()],
+            denied_in: 7,
+            ..AclRow::default()
+        }],
         workers: vec![serde_json::from_value(worker).unwrap()],
         sessions: Some(vec![serde_json::from_value(session).unwrap()]),
         punted: vec![("local", 4)],

@@ -120,6 +120,8 @@ fn tables(vifs: u16) -> Snapshot {
         vrf: VrfId(0),
         mtu: 1500,
         source_check: SourceCheck::Off,
+        acl_in: None,
+        acl_out: None,
         pcp: Pcp::Preserve,
         metered: [false; 2],
         addresses: [].into(),

@@ -18,6 +18,7 @@ mod acls;
 mod billing;
 mod capture;
 mod counters;
+mod drain;
 mod events;
 mod explain;
 mod lookup;
@@ -39,6 +40,7 @@ pub use acls::AclFilter;
 pub use billing::BillingFilter;
 pub use capture::{CaptureRequest, Direction, Filter, Judged};
 pub use counters::{CounterFilter, DropFilter};
+pub use drain::{DrainRequest, DrainScope, DrainTarget};
 pub use events::{EventFilter, Since};
 pub use explain::{ExplainRequest, MAX_FRAMES, PacketSpec};
 pub use lookup::LookupRequest;
@@ -107,6 +109,8 @@ pub enum Request {
     ShowOutages(Period),
     /// How available VIFs were ([`crate::admin::rows::SlaRow`]).
     ShowSla(Period),
+    /// What is drained, and what still passes there ([`crate::admin::rows::DrainRow`]).
+    ShowDrains,
     /// What is billed ([`crate::admin::rows::BillingRow`]).
     ShowBilling(BillingFilter),
     /// Copies of frames, as they pass ([`crate::admin::rows::CaptureRow`]). The answer goes on until the client
@@ -149,6 +153,10 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         peer: Option<IpAddr>,
     },
+    /// Takes a VIF, a port or the station out of service without loss, where there are other ways.
+    Drain(DrainRequest),
+    /// Puts it back.
+    Undrain(DrainTarget),
     /// Sets all counters to zero, as seen by clients.
     ClearCounters,
     /// Reads the configuration file again.

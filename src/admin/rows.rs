@@ -7,6 +7,7 @@ mod bgp;
 mod billing;
 mod capture;
 mod changes;
+mod drain;
 mod drops;
 mod events;
 mod explain;
@@ -24,6 +25,7 @@ pub use bgp::{BgpRouteRow, BgpRow};
 pub use billing::{BillingBinRow, BillingRow};
 pub use capture::{CaptureEnd, CaptureRow, CapturedFrame};
 pub use changes::{ChangeResult, ConfigText, HistoryRow, Routing, RoutingState};
+pub use drain::{DrainFlow, DrainRow};
 pub use drops::{DropRow, DroppedFrame, FrameHeaders};
 pub use events::EventsInfo;
 pub use explain::{ExplainRow, ExplainedEgress, ExplainedRoute, ExplainedStage};
@@ -114,6 +116,9 @@ pub struct PortRow {
     /// Administratively up.
     #[serde(default)]
     pub admin_up: bool,
+    /// Empty; `draining` or `quiet` where it or the station is drained, as `show drains` has it.
+    #[serde(default)]
+    pub drain: String,
     /// `native` or `generic`, as granted.
     pub xdp_mode: String,
     /// Zero-copy, as granted.
@@ -182,6 +187,9 @@ pub struct VifRow {
     /// Frames and octets.
     #[serde(flatten)]
     pub traffic: Traffic,
+    /// Empty; `draining` or `quiet` where it, its port or the station is drained, as `show drains` has it.
+    #[serde(default)]
+    pub drain: String,
     /// Frames that entered here and were forwarded.
     pub forwarded: u64,
     /// Frames that entered here and went to the slow path.
@@ -217,7 +225,7 @@ pub struct Member {
     pub next_hop: Option<IpAddr>,
     /// Its MAC, once known.
     pub mac: Option<String>,
-    /// `reachable`, `unresolved`, `silent` (BFD or BGP says that it is not reached), or `down` (its VIF
+    /// `reachable`, `drained` (used where there is no other way), `unresolved`, `silent` (BFD or BGP says that it is not reached), or `down` (its VIF
     /// or port is down).
     pub state: String,
     /// Its share; 0 for a backup.
@@ -364,7 +372,7 @@ sum! {
         Port(PortRow), Vif(VifRow), Vrf(VrfRow), Route(RouteRow), Neighbor(NeighborRow),
         Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow), Drop(DropRow),
         History(HistoryRow), Capture(CaptureRow), Rate(RateRow), Event(Record), Explain(Box<ExplainRow>),
-        Ping(PingRow), PortDetail(Box<PortDetailRow>), Billing(BillingRow), BillingBin(BillingBinRow), Bandwidth(BandwidthRow),
+        Ping(PingRow), PortDetail(Box<PortDetailRow>), Drain(DrainRow), Billing(BillingRow), BillingBin(BillingBinRow), Bandwidth(BandwidthRow),
         Acl(Box<AclRow>),
     }
 }

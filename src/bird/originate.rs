@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::policy::owner;
+use super::policy::{GRACEFUL_SHUTDOWN, add, owner};
 use super::render::{Domain, word};
 use super::rendered::Ways;
 use super::session::{digit, family};
@@ -70,18 +70,19 @@ impl Domain<'_> {
     /// to are a protocol, which is disabled while none of the ports has a link: what it costs to say so
     /// depends neither on the number of sessions nor on that of routes of others.
     pub(super) fn originated(&self, out: &mut String, table: &str, ways: &mut Ways) {
-        let mut routes: BTreeMap<IpNet, (PortRole, Ports)> = BTreeMap::new();
+        let mut routes: BTreeMap<IpNet, (PortRole, Ports, bool)> = BTreeMap::new();
         for (net, vif) in self.connected().filter(|(_, vif)| vif.up) {
             let ports = BTreeSet::from([vif.port.clone()]);
-            routes.insert(net, (self.role_of(&vif.name), Some(ports)));
+            let drained = self.drained.has(vif);
+            routes.insert(net, (self.role_of(&vif.name), Some(ports), drained));
         }
         for route in self.config.routes.iter().filter(|route| *route.vrf == *self.vrf) {
             let way = match &route.action {
                 RouteAction::Via(hops) => match self.ports(hops) {
                     ports if ports.is_empty() => continue,
-                    ports => (self.owner(hops), Some(ports)),
+                    ports => (self.owner(hops), Some(ports), self.all_drained(hops)),
                 },
-                _ => (PortRole::Core, None),
+                _ => (PortRole::Core, None, false),
             };
             routes.extend(self.has(&route.prefix).then_some((route.prefix, way)));
         }
@@ -89,16 +90,19 @@ impl Domain<'_> {
             let hops = self.hops(list);
             let ports = self.ports(hops);
             if !ports.is_empty() {
-                let way = (self.owner(hops), Some(ports));
+                let way = (self.owner(hops), Some(ports), self.all_drained(hops));
                 let prefixes = list.prefixes.iter().filter(|net| self.has(net));
                 routes.extend(prefixes.map(|net| (*net, way.clone())));
             }
         }
         let mut protocols: BTreeMap<Ports, String> = BTreeMap::new();
-        for (net, (role, ports)) in routes {
+        for (net, (role, ports, drained)) in routes {
             let from = owner(role);
             let text = protocols.entry(ports).or_default();
-            let _ = writeln!(text, "  route {net} blackhole {{ station_from = {from}; }};");
+            // Only drained VIFs lead there: who has another station takes that.
+            let shut =
+                if drained { format!(" {};", add(&GRACEFUL_SHUTDOWN)) } else { String::new() };
+            let _ = writeln!(text, "  route {net} blackhole {{ station_from = {from};{shut} }};");
         }
         let (digit, word) = (digit(self.family), word(self.family));
         for (ports, routes) in protocols {
@@ -124,6 +128,12 @@ impl Domain<'_> {
     fn ports(&self, hops: &[NextHop]) -> BTreeSet<Arc<str>> {
         let vif = |hop: &NextHop| self.config.vifs.iter().find(|vif| vif.name == hop.vif);
         hops.iter().filter_map(vif).filter(|vif| vif.up).map(|vif| vif.port.clone()).collect()
+    }
+
+    /// Whether all next hops whose VIFs are up are on drained ones.
+    fn all_drained(&self, hops: &[NextHop]) -> bool {
+        let vif = |hop: &NextHop| self.config.vifs.iter().find(|vif| vif.name == hop.vif);
+        hops.iter().filter_map(vif).filter(|vif| vif.up).all(|vif| self.drained.has(vif))
     }
 
     /// Whose prefix a route's is: the provider's where all of its next hops are.

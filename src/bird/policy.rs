@@ -49,6 +49,9 @@ const BOGONS6: &[&str] = &[
     "fc00::/7",
 ];
 
+/// GRACEFUL_SHUTDOWN (RFC 8326): who announces a route with it is about to take that way out of service.
+pub(super) const GRACEFUL_SHUTDOWN: Community = Community::Standard(65535, 0);
+
 /// Whose a route is: the value of `station_from`.
 pub(super) const fn owner(role: PortRole) -> u32 {
     match role {
@@ -82,6 +85,8 @@ pub(super) struct Place<'a> {
     /// Communities that mean something in this VRF: a customer may set these of our AS, and no
     /// others.
     pub known: &'a [Community],
+    /// The VIF is drained.
+    pub drained: bool,
 }
 
 /// A rule of a filter: what it refuses keeps the cause's number.
@@ -144,8 +149,16 @@ pub(super) fn import(out: &mut String, session: &BgpConfig, place: &Place<'_>) {
     for (community, preference) in &session.preference {
         let _ = writeln!(out, "  if {} then bgp_local_pref = {preference};", carries(community));
     }
+    // RFC 8326 4.1: the receiver's part, unless the operator says otherwise.
+    if !session.preference.iter().any(|(community, _)| *community == GRACEFUL_SHUTDOWN) {
+        let _ = writeln!(out, "  if {} then bgp_local_pref = 0;", carries(&GRACEFUL_SHUTDOWN));
+    }
     if place.role == PortRole::Customer {
         scrub(out, session.local_as, place.known);
+    }
+    if place.drained {
+        // RFC 8326 4.2: the initiator's part, for what comes in. Others hear of it with the route.
+        let _ = writeln!(out, "  {};\n  bgp_local_pref = 0;", add(&GRACEFUL_SHUTDOWN));
     }
     let _ = writeln!(out, "  station_from = {};\n  accept;", owner(place.role));
 }
@@ -212,6 +225,10 @@ pub(super) fn export(out: &mut String, session: &BgpConfig, place: &Place<'_>) {
     for community in &session.tag {
         let _ = writeln!(out, "  {};", add(community));
     }
+    if place.drained {
+        // RFC 8326 4.2: the initiator's part, for what goes out.
+        let _ = writeln!(out, "  {};", add(&GRACEFUL_SHUTDOWN));
+    }
     for _ in 0..session.prepend {
         let _ = writeln!(out, "  bgp_path.prepend({});", session.local_as);
     }
@@ -248,7 +265,8 @@ fn carries(community: &Community) -> String {
     }
 }
 
-fn add(community: &Community) -> String {
+/// The statement that adds a community, without its end.
+pub(super) fn add(community: &Community) -> String {
     match community {
         Community::Standard(a, b) => format!("bgp_community.add(({a}, {b}))"),
         Community::Large(a, b, c) => format!("bgp_large_community.add(({a}, {b}, {c}))"),

@@ -16,6 +16,7 @@ use super::rendered::{Rendered, Ways};
 use super::session::{digit, family, protocol, table, tap};
 use crate::admin::protocol::Family;
 use crate::config::model::{AtMax, BgpConfig, Community, Config, VifConfig};
+use crate::control::Drained;
 use crate::control::kernel::{alternates_table, best_table};
 use crate::tables::{Password, PortRole, VrfId, VrfKind};
 
@@ -33,6 +34,8 @@ pub struct Surroundings<'a> {
     pub vrfs: &'a HashMap<Arc<str>, VrfId>,
     /// BIRD's directory.
     pub directory: &'a Path,
+    /// What is drained.
+    pub drained: &'a Drained,
 }
 
 /// BIRD's configuration, or `None` where no VIF needs BIRD. The text holds passwords.
@@ -88,6 +91,7 @@ pub(super) struct Domain<'a> {
     id: VrfId,
     pub family: Family,
     pub public: bool,
+    pub drained: &'a Drained,
     known: Vec<Community>,
 }
 
@@ -110,7 +114,7 @@ impl<'a> Domain<'a> {
         known.sort_unstable();
         known.dedup();
         let id = around.vrfs.get(vrf).copied().unwrap_or_default();
-        Domain { config, roles, vrf, id, family, public, known }
+        Domain { config, roles, vrf, id, family, public, drained: around.drained, known }
     }
 
     fn render(&self, out: &mut String, vifs: &[&VifConfig], ways: &mut Ways) {
@@ -163,6 +167,7 @@ impl<'a> Domain<'a> {
                 own: (!own.is_empty()).then_some(&*own_set),
                 provider: (!provider.is_empty()).then_some((&*provider_set, &provider)),
                 known: &self.known,
+                drained: self.drained.has(vif),
             };
             for bgp in sessions() {
                 self.session(out, vif, &tap, bgp, &place);

@@ -34,8 +34,8 @@ type Update = (IpNet, Option<u32>);
 
 /// What a candidate is compiled against: the engine's state at a moment.
 pub struct Base {
-    state: State,
-    config: Option<Arc<Config>>,
+    pub(super) state: State,
+    pub(super) config: Option<Arc<Config>>,
     moves: u64,
 }
 
@@ -55,7 +55,7 @@ pub struct Candidate {
 /// A commit that is under way.
 pub(super) struct Commit {
     pub next: State,
-    config: Arc<Config>,
+    pub config: Arc<Config>,
     diff: Diff,
     updates: Vec<VrfUpdates>,
     /// VRFs that the FIB has because of it.

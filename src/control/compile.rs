@@ -34,6 +34,7 @@ pub(super) fn compile(
     state.tables.flow_keys = FlowKeys::new(&config.station.name, config.station.router_id);
     vrfs(&mut state, config)?;
     vifs(&mut state, running, config, facts)?;
+    state.find_drained(config);
     ports(&mut state, config, facts)?;
     neighbors(&mut state, config)?;
     state.tables.keys = keys(old, &state, config).into();

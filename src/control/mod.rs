@@ -5,6 +5,7 @@ mod addresses;
 mod candidate;
 mod commit;
 mod compile;
+mod drain;
 mod ids;
 pub mod kernel;
 mod keys;
@@ -20,6 +21,7 @@ mod vifs;
 
 pub use candidate::{Base, Candidate, difference};
 pub use commit::{CommitError, Engine, Limits, PortFacts, Publish};
+pub use drain::{Dark, Drained};
 pub use learn::{Learning, MAX_NEXT_HOPS};
 pub use query::Route;
 pub use rib::Source;

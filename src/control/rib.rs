@@ -46,7 +46,7 @@ pub(super) struct List {
 }
 
 impl List {
-    fn group(&self, prefix: IpNet) -> Option<GroupId> {
+    pub fn group(&self, prefix: IpNet) -> Option<GroupId> {
         if matches!(prefix, IpNet::V4(_)) { self.group4 } else { self.group6 }
     }
 

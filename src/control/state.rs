@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::commit::{CommitError, Limits};
+use super::drain::Drained;
 use super::ids::Ids;
 use super::meters;
 use super::rib::Rib;
@@ -52,11 +53,13 @@ pub(super) type Members = Arc<[Share]>;
 
 /// What is known of packets that leave by an adjacency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Prospect {
+pub(super) enum Prospect {
     /// They go nowhere: the VIF or its port is down.
     Down,
     /// The neighbor has no MAC yet or no more, or a routing protocol says that it is not reached.
     Unknown,
+    /// They arrive, but the VIF is drained.
+    Drained,
     /// They arrive, as far as is known.
     Good,
 }
@@ -85,6 +88,9 @@ pub(super) struct State {
     /// Neighbors that a routing protocol says are not reached. Nothing is sent there while a group
     /// has another way.
     pub silent: BTreeSet<(VifId, IpAddr)>,
+    /// What is drained, by name, and the ids of the VIFs that this is.
+    pub drains: Arc<Drained>,
+    pub drained: BTreeSet<VifId>,
     /// VIFs whose MTU their port's interface no longer has, with what it has. Nothing leaves there.
     pub misfits: BTreeMap<VifId, u16>,
     /// The limits that the meters hold.
@@ -107,6 +113,8 @@ impl State {
             neighbors: BTreeMap::new(),
             stuck: BTreeMap::new(),
             silent: BTreeSet::new(),
+            drains: Arc::default(),
+            drained: BTreeSet::new(),
             misfits: BTreeMap::new(),
             limits: meters::Limits::new(),
             workers: limits.workers,
@@ -287,14 +295,15 @@ impl State {
     }
 
     /// What is known of packets that leave there.
-    fn prospect(&self, id: AdjacencyId) -> Prospect {
+    pub(super) fn prospect(&self, id: AdjacencyId) -> Prospect {
         let adjacency = self.tables.adjacency(id);
         match adjacency.kind {
             AdjacencyKind::EgressDown => Prospect::Down,
             AdjacencyKind::Forward
                 if !self.silent.contains(&(adjacency.vif, adjacency.address)) =>
             {
-                Prospect::Good
+                let drained = self.drained.contains(&adjacency.vif);
+                if drained { Prospect::Drained } else { Prospect::Good }
             }
             _ => Prospect::Unknown,
         }

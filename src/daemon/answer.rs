@@ -68,6 +68,7 @@ pub(super) fn port_rows(control: &Control) -> Vec<PortRow> {
             mtu: state.facts.mtu.into(),
             link: state.link().into(),
             admin_up: config.up,
+            drain: control.drains.state_of_port(&config.name).to_owned(),
             xdp_mode: match state.mode() {
                 Some(Attached::Native) => "native",
                 Some(Attached::Generic) => "generic",
@@ -243,6 +244,7 @@ impl Control {
             AdjacencyKind::Forward if self.engine.is_silent(adjacency.vif, adjacency.address) => {
                 "silent"
             }
+            AdjacencyKind::Forward if self.engine.is_drained(adjacency.vif) => "drained",
             AdjacencyKind::Forward | AdjacencyKind::Local => "reachable",
             AdjacencyKind::Unresolved | AdjacencyKind::Glean => "unresolved",
             AdjacencyKind::EgressDown => "down",

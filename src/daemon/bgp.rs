@@ -17,7 +17,7 @@ use crate::admin::rows::BgpRow;
 use crate::bird::{self, ClientError, Following, ProcessError, Rendered, Session, Surroundings};
 use crate::clock::now_ns;
 use crate::config::model::{Config, StationConfig};
-use crate::control::CommitError;
+use crate::control::{CommitError, Drained};
 use crate::tables::{KeyFault, Keys, VrfId};
 
 /// Where BIRD has its files: beside the admin socket.
@@ -29,7 +29,8 @@ pub(super) fn directory(station: &StationConfig) -> PathBuf {
 pub(super) fn check(config: &Config) -> Result<(), bird::ProcessError> {
     let vrfs: HashMap<Arc<str>, VrfId> =
         config.vrfs.iter().map(|vrf| vrf.name.clone()).zip((0..).map(VrfId)).collect();
-    let around = Surroundings { vrfs: &vrfs, directory: &directory(&config.station) };
+    let (directory, drained) = (&directory(&config.station), &Drained::default());
+    let around = Surroundings { vrfs: &vrfs, directory, drained };
     match bird::render(config, &around) {
         Some(rendered) => bird::check(&config.station.bird, &rendered),
         None => Ok(()),
@@ -43,8 +44,9 @@ pub(super) fn prepare(
     config: &Config,
     vrfs: &HashMap<Arc<str>, VrfId>,
     running: Option<&Rendered>,
+    drained: &Drained,
 ) -> Result<Option<Rendered>, CommitError> {
-    let around = Surroundings { vrfs, directory: &directory(&config.station) };
+    let around = Surroundings { vrfs, directory: &directory(&config.station), drained };
     let rendered = bird::render(config, &around);
     if let Some(new) = rendered.as_ref().filter(|new| Some(*new) != running) {
         match bird::check(&config.station.bird, new) {

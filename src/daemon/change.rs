@@ -34,7 +34,7 @@ use crate::events::Reporter;
 use crate::history::{Author, Confirm, Replaced, replace};
 
 /// How long the answer to a change waits for BIRD.
-const FOLLOWED: Duration = Duration::from_secs(10);
+pub(super) const FOLLOWED: Duration = Duration::from_secs(10);
 /// Attempts to commit what another change of the interfaces makes stale.
 const ATTEMPTS: usize = 5;
 
@@ -114,8 +114,10 @@ impl Changes {
     }
 
     fn answer(&mut self, order: &Order) -> Answer {
-        match order.request {
-            Request::Stop { keep_sessions } => {
+        match &order.request {
+            Request::Drain(request) => self.drain(order, request).unwrap_or_else(Answer::Refused),
+            Request::Undrain(target) => self.undrain(order, target).unwrap_or_else(Answer::Refused),
+            &Request::Stop { keep_sessions } => {
                 self.stop(keep_sessions, order).unwrap_or_else(Answer::Refused)
             }
             Request::ConfigConfirm => {
@@ -283,12 +285,14 @@ impl Changes {
         next.share_lists(&running);
         drop(running);
         let next = Arc::new(next);
-        let (base, facts, bird) = self.ask(|control| {
-            (control.engine.base(), control.datapath.facts(), control.bgp.clone())
+        let (base, facts, bird, drained) = self.ask(|control| {
+            let drained = control.drains.names();
+            (control.engine.base(), control.datapath.facts(), control.bgp.clone(), drained)
         })?;
         let candidate = base.compile(next.clone(), &facts).map_err(|error| refusal(&error))?;
         let vrfs = candidate.vrf_ids();
-        let bird = bgp::prepare(&next, &vrfs, bird.as_ref()).map_err(|error| refusal(&error))?;
+        let bird = bgp::prepare(&next, &vrfs, bird.as_ref(), &drained);
+        let bird = bird.map_err(|error| refusal(&error))?;
         Ok(Checked { config: next, diff, vrfs, bird })
     }
 
@@ -377,7 +381,7 @@ pub(super) fn stopping() -> Refusal {
     Refusal::new(ErrorKind::Internal, "the station is stopping")
 }
 
-fn refusal(error: &CommitError) -> Refusal {
+pub(super) fn refusal(error: &CommitError) -> Refusal {
     let kind = match error {
         CommitError::NeedsRestart(_) | CommitError::Full(_) | CommitError::Stale => {
             ErrorKind::Conflict

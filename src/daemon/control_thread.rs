@@ -15,6 +15,7 @@ use super::billing::{self, Billing};
 use super::change::{Job, Order};
 use super::datapath::Datapath;
 use super::desk::{Desk, Pause};
+use super::drain::{self, Drains};
 use super::events::{Event, Events};
 use super::failover::{self, Failover};
 use super::heartbeat::Heartbeat;
@@ -51,6 +52,7 @@ pub(super) struct Control {
     pub rates: RateBook,
     pub details: DetailBook,
     pub billing: Billing,
+    pub drains: Drains,
     /// The configuration file, and its text and number as it runs.
     pub file: PathBuf,
     pub text: Arc<str>,
@@ -236,6 +238,7 @@ impl Control {
         let following = self.apply_bgp(bird);
         self.counters.adopt(self.engine.tables());
         self.billing.commit(self.engine.tables(), &self.config);
+        self.watch_drains();
         for (vif, mtu, limit) in self.engine.misfits() {
             warn!(%vif, mtu, limit, "the VIF is down: its MTU no longer fits its port's interface");
         }
@@ -287,6 +290,7 @@ impl Control {
             Request::ShowBgp { vif } => bgp::show(self, vif.as_deref()),
             Request::ShowBgpRoutes { vif, direction } => bgp::routes(self, vif, *direction),
             Request::BgpReset { vif, peer } => bgp::reset(self, vif, *peer, terms.yes),
+            Request::ShowDrains => drain::show(self),
             Request::ShowBilling(filter) => billing::show(self, filter),
             Request::Capture(request) => captures::start(self, request),
             Request::Events(filter) => event_stream::show(self, filter),

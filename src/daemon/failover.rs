@@ -243,6 +243,9 @@ impl Control {
         if !vif.up {
             faults.insert(Cause::Admin, None);
         }
+        if self.engine.vif(&vif.name).is_some_and(|id| self.engine.is_drained(id)) {
+            faults.insert(Cause::Drain, None);
+        }
         let latched = &self.failover.latched;
         if misfit || !self.is_port_up(vif.port) || latched.ports.contains(&vif.port) {
             faults.insert(Cause::Link, None);

@@ -18,6 +18,7 @@ mod datapath;
 mod descriptors;
 mod desk;
 mod draft;
+mod drain;
 mod drops;
 mod event_stream;
 mod events;

@@ -12,7 +12,7 @@ use crate::admin::protocol::Period;
 use crate::admin::rows::{OutageRow, SlaRow};
 use crate::clock::now_ms;
 use crate::events::{Event, Reporter};
-use crate::ledger::{Keeper, Ledger, Outage};
+use crate::ledger::{Cause, Keeper, Ledger, Outage};
 
 /// Opens the ledger and starts its thread. Each of its entries is an event.
 pub(super) fn open_ledger(
@@ -96,7 +96,12 @@ fn sla_row(ledger: &Ledger, name: &str, since: u64, until: u64) -> SlaRow {
     let availability = ledger.availability(name, since, until);
     SlaRow {
         vif: name.to_owned(),
-        state: if ledger.is_out(name) { "out" } else { "up" }.to_owned(),
+        state: match ledger.out(name) {
+            None => "up",
+            Some(Cause::Drain) => "drained",
+            Some(_) => "out",
+        }
+        .to_owned(),
         since_ms: availability.since_ms,
         until_ms: availability.until_ms,
         availability: availability.ratio(),

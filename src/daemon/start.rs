@@ -17,6 +17,7 @@ use super::control_thread::{Control, End};
 use super::cpus::Urgency;
 use super::datapath::{self, Datapath, Told};
 use super::desk::Desk;
+use super::drain::Drains;
 use super::events::Events;
 use super::failover::{self, Failover};
 use super::heartbeat::Heartbeat;
@@ -85,8 +86,12 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let (billing, billing_thread) =
         Billing::start(&config.station.state, datapath.counters.clone(), report.clone())
             .map_err(StationError::Thread)?;
+    let drains = Drains::start(&config.station.state, datapath.counters.clone(), report.clone())
+        .map_err(StationError::Thread)?;
     let limits = Limits { workers, ..Limits::for_vifs(config.station.max_vifs) };
-    let engine = Engine::new(fib, publisher, limits);
+    let mut engine = Engine::new(fib, publisher, limits);
+    // What forwards first knows of it.
+    engine.drain(drains.names());
     let counters = Counters::new(datapath.counters.clone(), datapath.slow_counters.clone());
     let (sender, peers) = unbounded();
     let (program, directory) = (config.station.bird.clone(), bgp::directory(&config.station));
@@ -114,6 +119,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         rates: rates.clone(),
         details: details.clone(),
         billing,
+        drains,
         file,
         text: text.into(),
         configuration,
@@ -136,7 +142,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         end: None,
     };
     let vrfs = control.engine.vrf_ids(&config);
-    let rendered = bgp::prepare(&config, &vrfs, None)?;
+    let rendered = bgp::prepare(&config, &vrfs, None, &control.drains.names())?;
     control.commit(&config, rendered)?;
     if let Err(error) = book.settle() {
         error!(error, "the configuration runs");

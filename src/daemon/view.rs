@@ -80,11 +80,13 @@ pub(super) fn vrfs(tables: &Snapshot) -> impl Iterator<Item = (VrfId, &Vrf)> {
 /// `show vifs`.
 pub(super) fn show_vifs(control: &Control) -> Answer {
     let (view, config) = (View::of(control), control.config().clone());
+    let drains = control.drains.states(&config);
     Answer::later(move || {
         let labels = labels_of(&config);
-        Answer::rows(
-            view.rows(move |view, id, vif| vif_row(view, vif, &view.counters.vif(id), &labels)),
-        )
+        Answer::rows(view.rows(move |view, id, vif| VifRow {
+            drain: drains.get(&vif.name).copied().unwrap_or_default().to_owned(),
+            ..vif_row(view, vif, &view.counters.vif(id), &labels)
+        }))
     })
 }
 
@@ -123,6 +125,7 @@ pub(super) fn vif_row(
             tx_frames: totals.tx_frames,
             tx_octets: totals.tx_octets,
         },
+        drain: String::new(),
         forwarded: totals.forwarded,
         punted: totals.punted.iter().sum(),
         dropped: totals.drops.iter().sum(),

@@ -315,6 +315,47 @@ events! {
         /// Frames lost, as counted; null where the station did not count.
         frames_lost: Option<u64>,
     }
+    /// An operator takes a VIF, a port or the station out of service: own traffic goes other ways, and peers are told (RFC 8326).
+    DrainBegin = "drain_begin", Notice, "bf3c1c11bda442cc903565f9004e4a06" {
+        /// `vif`, `port` or `station`.
+        scope: String,
+        /// Name of the VIF or port; null for the station.
+        name: Option<String>,
+        /// Prefixes to which no other way leads: more than 0 only where the operator wanted it anyway.
+        dark_prefixes: u64,
+        /// The user who asked.
+        uid: Option<u32>,
+        /// The user who logged in; null where that is not known.
+        login_uid: Option<u32>,
+        /// The user who called sudo; null where nobody did.
+        sudo_user: Option<String>,
+        /// What they said of it.
+        comment: Option<String>,
+    }
+    /// Nothing of others' traffic passed for three seconds where it is drained: it is safe to unplug. Told once a drain, and once more after a start.
+    DrainQuiet = "drain_quiet", Notice, "3102f578d45e40c4a1f485be32b7c5a9" {
+        /// `vif`, `port` or `station`.
+        scope: String,
+        /// Name of the VIF or port; null for the station.
+        name: Option<String>,
+        /// Milliseconds since the drain began.
+        after_ms: u64,
+    }
+    /// What was drained is in service again.
+    DrainEnd = "drain_end", Notice, "0e9dd40f5fdf41fd92c74dc4f647e599" {
+        /// `vif`, `port` or `station`.
+        scope: String,
+        /// Name of the VIF or port; null for the station.
+        name: Option<String>,
+        /// Milliseconds since the drain began.
+        after_ms: u64,
+        /// The user who asked.
+        uid: Option<u32>,
+        /// The user who logged in; null where that is not known.
+        login_uid: Option<u32>,
+        /// The user who called sudo; null where nobody did.
+        sudo_user: Option<String>,
+    }
     /// The daemon before ended without writing its open bin of the billing series (a crash, or a loss of power): what it had counted in it is in no bin.
     BillingLost = "billing_lost", Warning, "5f00f1bc771e4c5aa47415cd51ca9d79" {
         /// When the last bin that was written ends: what was counted after it is lost.

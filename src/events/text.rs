@@ -20,7 +20,7 @@ impl Event {
             | Event::Security { vif, .. }
             | Event::OutageBegin { vif, .. }
             | Event::OutageEnd { vif: Some(vif), .. } => Some(vif),
-            _ => None,
+            _ => self.drained("vif"),
         }
     }
 
@@ -32,6 +32,16 @@ impl Event {
             | Event::PortRepair { port, .. }
             | Event::VifUp { port, .. }
             | Event::VifDown { port, .. } => Some(port),
+            _ => self.drained("port"),
+        }
+    }
+
+    /// What a drain of this scope names.
+    fn drained(&self, of: &str) -> Option<&str> {
+        match self {
+            Event::DrainBegin { scope, name, .. }
+            | Event::DrainQuiet { scope, name, .. }
+            | Event::DrainEnd { scope, name, .. } => name.as_deref().filter(|_| scope == of),
             _ => None,
         }
     }
@@ -43,6 +53,9 @@ impl Event {
             Event::StationStart { .. }
                 | Event::StationStop { .. }
                 | Event::OutageEnd { vif: None, .. }
+                | Event::DrainBegin { name: None, .. }
+                | Event::DrainQuiet { name: None, .. }
+                | Event::DrainEnd { name: None, .. }
                 | Event::Lost { .. }
         )
     }
@@ -64,6 +77,18 @@ impl fmt::Display for By<'_> {
             (None, None) => {}
         }
         comment.iter().try_for_each(|comment| write!(f, ": {comment}"))
+    }
+}
+
+/// `vif a`, `the station`.
+struct Target<'a>(&'a str, &'a Option<String>);
+
+impl fmt::Display for Target<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            Some(name) => write!(f, "{} {name}", self.0),
+            None => f.write_str("the station"),
+        }
     }
 }
 
@@ -199,6 +224,29 @@ impl fmt::Display for Event {
                 }
                 write!(f, "{}, {duration_ms} ms", cause.word())?;
                 frames_lost.iter().try_for_each(|lost| write!(f, ", {lost} frames lost"))
+            }
+            Event::DrainBegin {
+                scope,
+                name,
+                dark_prefixes,
+                uid,
+                login_uid,
+                sudo_user,
+                comment,
+            } => {
+                write!(f, "drain of {} begins", Target(scope, name))?;
+                if *dark_prefixes > 0 {
+                    write!(f, ", no other way to {dark_prefixes} prefixes")?;
+                }
+                write!(f, "{}", By(*uid, *login_uid, sudo_user, comment))
+            }
+            Event::DrainQuiet { scope, name, after_ms } => {
+                let target = Target(scope, name);
+                write!(f, "drain of {target}: quiet after {after_ms} ms, safe to unplug")
+            }
+            Event::DrainEnd { scope, name, after_ms, uid, login_uid, sudo_user } => {
+                let by = By(*uid, *login_uid, sudo_user, &None);
+                write!(f, "drain of {} over after {after_ms} ms{by}", Target(scope, name))
             }
             Event::BillingLost { .. } => {
                 f.write_str("billing: what the daemon before counted after its last bin is lost")

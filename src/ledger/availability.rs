@@ -50,14 +50,19 @@ impl Ledger {
             planned_ms: 0,
             frames_lost: 0,
         };
-        let mut reached = since_ms;
+        let (mut reached, mut planned) = (since_ms, since_ms);
         for outage in self.outages(Some(vif), since_ms, until_ms) {
             let end = outage.end_ms.unwrap_or(until_ms).min(until_ms);
             // The station's outages and the VIF's own may overlap where the clock was set.
             let length = end.saturating_sub(outage.start_ms.max(reached));
             reached = reached.max(end);
             if outage.cause.is_planned() {
+                planned = planned.max(end);
                 availability.planned_ms += length;
+                continue;
+            }
+            // Within what was planned, a restart for example.
+            if end <= planned && length == 0 {
                 continue;
             }
             availability.outages += 1;

@@ -33,6 +33,8 @@ const REMEMBERED: usize = 256;
 pub enum Cause {
     /// The operator set it down.
     Admin,
+    /// The operator drained it: nothing is to depend on it, whether packets still pass or not.
+    Drain,
     /// Its port has no link, or the interface no longer fits.
     Link,
     /// BFD does not reach its peer.
@@ -54,6 +56,7 @@ impl Cause {
     pub const fn word(self) -> &'static str {
         match self {
             Cause::Admin => "admin",
+            Cause::Drain => "drain",
             Cause::Link => "link",
             Cause::Bfd => "bfd",
             Cause::Bgp => "bgp",
@@ -66,7 +69,7 @@ impl Cause {
 
     /// Whether somebody meant it: it does not count against availability.
     pub const fn is_planned(self) -> bool {
-        matches!(self, Cause::Admin)
+        matches!(self, Cause::Admin | Cause::Drain)
     }
 }
 
@@ -117,6 +120,16 @@ struct Open {
     counted: u64,
 }
 
+impl Open {
+    /// It was planned, and of what stands now nothing is; or it was not, and now everything is.
+    fn is_over(&self, faults: &Faults) -> bool {
+        match self.outage.cause.is_planned() {
+            true => !faults.keys().any(|cause| cause.is_planned()),
+            false => faults.keys().all(|cause| cause.is_planned()),
+        }
+    }
+}
+
 /// Who is told of each entry: of an outage of a VIF when it begins and when it ends, of one of the station
 /// once it is over. The function must not wait.
 pub type Told = Box<dyn FnMut(&Outage) + Send>;
@@ -160,8 +173,9 @@ impl Ledger {
             _ => None,
         };
         if let Some((start_ms, cause)) = down {
-            // What stood when the station went is the station's outage from then on.
-            for name in self.open.keys().cloned().collect::<Vec<_>>() {
+            // What stood when the station went is the station's outage from then on; what was planned is so still.
+            let stood = self.open.iter().filter(|(_, open)| !open.outage.cause.is_planned());
+            for name in stood.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
                 self.close(&name, start_ms, None);
             }
             let start_ms = start_ms.min(now_ms);
@@ -205,18 +219,13 @@ impl Ledger {
         }
         match (self.open.get_mut(vif), faults.first_key_value()) {
             (None, None) => {}
-            (None, Some((&cause, &detection_ms))) => {
-                let outage = Outage {
-                    vif: Some(vif.to_owned()),
-                    cause,
-                    also: faults.keys().copied().skip(1).collect(),
-                    start_ms: now_ms,
-                    end_ms: None,
-                    detection_ms,
-                    frames_lost: None,
-                };
-                self.write(&Line::Begin(outage.clone()));
-                self.open.insert(vif.to_owned(), Open { outage, counted: counted() });
+            (None, Some(_)) => self.begin(vif, faults, now_ms, counted()),
+            (Some(open), Some(_)) if open.is_over(faults) => {
+                // What stands on is of the other kind.
+                let counted = counted();
+                let lost = counted.saturating_sub(open.counted);
+                self.close(vif, now_ms, Some(lost));
+                self.begin(vif, faults, now_ms, counted);
             }
             (Some(open), Some(_)) => {
                 let Open { outage, .. } = open;
@@ -231,6 +240,21 @@ impl Ledger {
         }
     }
 
+    fn begin(&mut self, vif: &str, faults: &Faults, now_ms: u64, counted: u64) {
+        let Some((&cause, &detection_ms)) = faults.first_key_value() else { return };
+        let outage = Outage {
+            vif: Some(vif.to_owned()),
+            cause,
+            also: faults.keys().copied().skip(1).collect(),
+            start_ms: now_ms,
+            end_ms: None,
+            detection_ms,
+            frames_lost: None,
+        };
+        self.write(&Line::Begin(outage.clone()));
+        self.open.insert(vif.to_owned(), Open { outage, counted });
+    }
+
     /// VIFs that are no more: their outages end.
     pub fn retain(&mut self, is_there: impl Fn(&str) -> bool, now_ms: u64) {
         let gone = self.open.keys().filter(|name| !is_there(name));
@@ -239,9 +263,9 @@ impl Ledger {
         }
     }
 
-    /// Whether a VIF is out.
-    pub fn is_out(&self, vif: &str) -> bool {
-        self.open.contains_key(vif)
+    /// Why a VIF is out; none where it is not.
+    pub fn out(&self, vif: &str) -> Option<Cause> {
+        self.open.get(vif).map(|open| open.outage.cause)
     }
 
     /// A thread that all VIFs need did not run from one moment to another. What several threads say of

@@ -21,7 +21,7 @@ fn an_outage_lasts_from_the_first_fault_to_the_end_of_the_last() {
     ledger.update("a", &[(Cause::Bfd, Some(150))].into(), 2000, || 7);
     ledger.update("a", &faults(&[Cause::Bfd, Cause::Bgp]), 2100, || 9);
     ledger.update("a", &faults(&[Cause::Bgp]), 2500, || 11);
-    assert!(ledger.is_out("a"));
+    assert!(ledger.out("a").is_some());
     ledger.update("a", &faults(&[]), 3000, || 17);
     let expected = Outage {
         vif: Some("a".into()),
@@ -177,13 +177,13 @@ fn the_keeper_takes_notes_in_order_and_answers() {
         |causes: &[Cause], counted| Entry { vif: "a".into(), faults: faults(causes), counted };
     keeper.update(vec![entry(&[], 0)], 0);
     keeper.update(vec![entry(&[Cause::Link], 3)], 100);
-    assert_eq!(keeper.ask(|ledger| ledger.is_out("a")), Some(true));
+    assert_eq!(keeper.ask(|ledger| ledger.out("a").is_some()), Some(true));
     keeper.update(vec![entry(&[], 10)], 150);
     let lost = keeper.ask(|ledger| ledger.outages(Some("a"), 0, u64::MAX)[0].frames_lost);
     assert_eq!(lost, Some(Some(7)));
     keeper.stop(200);
     thread.join().unwrap();
-    assert_eq!(keeper.ask(|ledger| ledger.is_out("a")), None, "it has ended");
+    assert_eq!(keeper.ask(|ledger| ledger.out("a").is_some()), None, "it has ended");
 }
 
 #[test]
@@ -253,4 +253,58 @@ fn a_period_that_is_over_counts_what_lies_in_it() {
     };
     assert_eq!(starts(2500, 6000), [2000, 3900, 6000]);
     assert_eq!((starts(2501, 5999), starts(0, 10_000)), (vec![3900], vec![2000, 3900, 6000, 9000]));
+}
+
+#[test]
+fn what_stands_when_a_planned_time_is_over_is_an_outage_of_its_own() {
+    let mut ledger = Ledger::default();
+    ledger.update("a", &faults(&[]), 0, || 0);
+    ledger.update("a", &faults(&[Cause::Drain]), 100, || 0);
+    assert_eq!(ledger.out("a"), Some(Cause::Drain));
+    ledger.update("a", &faults(&[Cause::Drain, Cause::Link]), 200, || 3);
+    // In service again, and the link is not back.
+    ledger.update("a", &faults(&[Cause::Link]), 500, || 5);
+    assert_eq!(ledger.out("a"), Some(Cause::Link));
+    ledger.update("a", &faults(&[]), 700, || 9);
+    let outages = ledger.outages(Some("a"), 0, u64::MAX);
+    let rows: Vec<_> =
+        outages.iter().map(|o| (o.cause, o.start_ms, o.end_ms, o.frames_lost)).collect();
+    let (drain, link) =
+        ((Cause::Drain, 100, Some(500), Some(5)), (Cause::Link, 500, Some(700), Some(4)));
+    assert_eq!(rows, [drain, link]);
+    assert_eq!(outages[0].also, [Cause::Link]);
+    let availability = ledger.availability("a", 0, 1000);
+    let Availability { planned_ms, down_ms, outages, frames_lost, .. } = availability;
+    assert_eq!((planned_ms, down_ms, outages, frames_lost), (400, 200, 1, 4));
+    // A fault that stood before is none of the operator's, until it is mended.
+    ledger.update("b", &faults(&[Cause::Link]), 100, || 0);
+    ledger.update("b", &faults(&[Cause::Drain, Cause::Link]), 200, || 0);
+    ledger.update("b", &faults(&[Cause::Drain]), 500, || 0);
+    ledger.update("b", &faults(&[]), 900, || 0);
+    let b = ledger.availability("b", 0, 1000);
+    assert_eq!((b.planned_ms, b.down_ms, b.outages), (400, 400, 1));
+}
+
+#[test]
+fn a_planned_time_goes_on_over_the_stations_absence() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut ledger = started(directory.path(), 1000);
+    ledger.update("a", &faults(&[Cause::Drain]), 1000, || 0);
+    ledger.update("b", &faults(&[Cause::Link]), 1000, || 0);
+    ledger.stop(2000);
+    drop(ledger);
+    let mut ledger = started(directory.path(), 3000);
+    ledger.update("a", &faults(&[Cause::Drain]), 3100, || 0);
+    ledger.update("b", &faults(&[]), 3100, || 0);
+    ledger.update("a", &faults(&[]), 4000, || 2);
+    let of = |name, cause| -> Vec<_> {
+        let outages = ledger.outages(Some(name), 0, u64::MAX).into_iter();
+        outages.filter(|o| o.cause == cause).map(|o| (o.start_ms, o.end_ms)).collect()
+    };
+    assert_eq!(of("a", Cause::Drain), [(1000, Some(4000))]);
+    assert_eq!(of("b", Cause::Link), [(1000, Some(2000))]);
+    let a = ledger.availability("a", 0, 5000);
+    assert_eq!((a.planned_ms, a.down_ms, a.outages), (3000, 0, 0), "the restart was within it");
+    let b = ledger.availability("b", 0, 5000);
+    assert_eq!((b.planned_ms, b.down_ms, b.outages), (0, 2000, 2));
 }

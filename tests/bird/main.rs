@@ -14,6 +14,7 @@ use std::sync::Arc;
 use station::bird::{self, ProcessError, Surroundings};
 use station::config::model::Config;
 use station::config::parse;
+use station::control::Drained;
 use station::tables::VrfId;
 
 const CONFIG: &str = include_str!("station.toml");
@@ -25,9 +26,13 @@ fn config(text: &str) -> Config {
 }
 
 fn render_with(config: &Config, directory: &Path) -> Option<bird::Rendered> {
+    render_drained(config, directory, &Drained::default())
+}
+
+fn render_drained(config: &Config, directory: &Path, drained: &Drained) -> Option<bird::Rendered> {
     let vrfs: HashMap<Arc<str>, VrfId> =
         config.vrfs.iter().map(|vrf| vrf.name.clone()).zip((0..).map(VrfId)).collect();
-    bird::render(config, &Surroundings { vrfs: &vrfs, directory })
+    bird::render(config, &Surroundings { vrfs: &vrfs, directory, drained })
 }
 
 fn render(text: &str) -> String {
@@ -64,6 +69,76 @@ fn the_rendering_is_as_it_was_reviewed() {
         panic!("not tests/bird/bird.conf: compare it with {}", path.display());
     }
     accepted(&render_with(&config(CONFIG), at()).unwrap());
+}
+
+/// The lines that one text has and the other has not, both ways, trimmed.
+fn changed<'a>(old: &'a str, new: &'a str) -> (Vec<&'a str>, Vec<&'a str>) {
+    let (mut gone, mut come): (Vec<&str>, Vec<&str>) = (old.lines().collect(), Vec::new());
+    for line in new.lines() {
+        match gone.iter().position(|known| *known == line) {
+            Some(at) => drop(gone.remove(at)),
+            None => come.push(line.trim()),
+        }
+    }
+    (gone.into_iter().map(str::trim).collect(), come)
+}
+
+#[test]
+fn peers_on_a_drained_vif_are_told_and_come_last() {
+    let config = config(CONFIG);
+    let text = render(CONFIG);
+    let vif = config.vifs.iter().find(|vif| !vif.bgp.is_empty()).unwrap();
+    let drained = Drained { vifs: [vif.name.clone()].into(), ..Drained::default() };
+    let rendered = render_drained(&config, at(), &drained).unwrap();
+    accepted(&rendered);
+    let add = "bgp_community.add((65535, 0));";
+    let (gone, come) = changed(&text, rendered.text());
+    // RFC 8326 4.2: what is announced has the community, what comes in has it too and comes last.
+    let sessions = vif.bgp.len();
+    assert_eq!(come.iter().filter(|line| **line == add).count(), 2 * sessions, "{come:#?}");
+    assert_eq!(come.iter().filter(|line| **line == "bgp_local_pref = 0;").count(), sessions);
+    // So has what the station originates and only this VIF leads to.
+    let routes: Vec<_> = come.iter().filter(|line| line.starts_with("route ")).collect();
+    assert!(!routes.is_empty() && routes.iter().all(|line| line.contains(add)), "{come:#?}");
+    assert_eq!(gone.len(), routes.len(), "{gone:#?}");
+    assert_eq!(come.len(), 3 * sessions + routes.len(), "nothing else: {come:#?}");
+    for session in bird::sessions(&config).iter().filter(|session| session.vif == vif.name) {
+        let block = protocol(rendered.text(), &format!("protocol bgp '{}'", session.protocol));
+        let (import, export) = block.split_once("export filter").unwrap();
+        assert!(import.contains(&format!("  {add}\n  bgp_local_pref = 0;\n")), "{import}");
+        assert!(export.contains(add), "{export}");
+    }
+    // By its port, and with all of the station, the same.
+    let port = Drained { ports: [vif.port.clone()].into(), ..Drained::default() };
+    assert!(render_drained(&config, at(), &port).unwrap().text().len() >= rendered.text().len());
+    let all = render_drained(&config, at(), &Drained { station: true, ..port }).unwrap();
+    assert_eq!(all.text().matches("\n  bgp_local_pref = 0;\n").count(), 6);
+    accepted(&all);
+}
+
+#[test]
+fn what_a_peer_is_about_to_take_away_comes_last() {
+    let text = render(CONFIG);
+    let rule = "  if (65535, 0) ~ bgp_community then bgp_local_pref = 0;\n";
+    assert_eq!(text.matches(rule).count(), 6, "RFC 8326 4.1: of every session");
+    // After whatever else sets it.
+    for block in text.split("import filter {").skip(1).filter(|block| block.contains(rule)) {
+        let (before, after) = block.split_once(rule).unwrap();
+        let after = after.split("export filter").next().unwrap();
+        assert!(
+            before.contains("bgp_local_pref = ") && !after.contains("bgp_local_pref"),
+            "{block}"
+        );
+    }
+    // The operator knows better.
+    let own = CONFIG.replacen(
+        "graceful_restart_s = 0",
+        "graceful_restart_s = 0\npreference = [{ community = \"65535:0\", local_preference = 50 }]",
+        1,
+    );
+    let text = render(&own);
+    assert_eq!(text.matches(rule).count(), 5);
+    assert!(text.contains("if (65535, 0) ~ bgp_community then bgp_local_pref = 50;"));
 }
 
 #[test]

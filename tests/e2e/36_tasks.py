@@ -155,6 +155,13 @@ def down_and_up(kind, name):
     return check
 
 
+def unplugged(commands):
+    require("quiet: it is safe to unplug port cust1" in run(commands[0]), "safe to unplug")
+    expect([row["name"] for row in station.ctl("show", "drains")], ["cust1"], "drains")
+    run(commands[1])
+    expect(station.ctl("show", "drains"), [], "drains")
+
+
 def new_customer(commands):
     run(*commands)
     require("newco" in run("stationctl show vifs --customer Newco"), "the new VIF")
@@ -187,6 +194,7 @@ CHECKS = {
     "Try a change that takes itself back": trial,
     "A customer needs more prefixes": limit,
     "A VIF is out of service for a while": down_and_up("vif", "e"),
+    "A port is to be unplugged, though it is the only way of its customers": unplugged,
     "A port is out of service for a while": down_and_up("port", "cust1"),
     "A new customer": new_customer,
     "When a VIF was out, and why": shows(r"e .*admin"),

@@ -54,6 +54,7 @@ impl Request {
                 | Request::ShowConsistency
                 | Request::ShowOutages(_)
                 | Request::ShowSla(_)
+                | Request::ShowDrains
                 | Request::ShowBilling(_)
                 | Request::Capture(_)
                 | Request::Events(_)

@@ -6,29 +6,25 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
-use ipnet::IpNet;
 
-use super::acls::AclArgs;
 use super::bandwidth::MeterGroup;
 use super::bgp::Bgp;
 use super::billing::BillingArgs;
 use super::capture::CaptureArgs;
 use super::config::Config;
-use super::drops::DropArgs;
+use super::drain::{DrainArgs, UndrainArgs};
 use super::edits::{Edit, Port, Route, TermsArgs, Vif, Vrf, Yes};
 use super::events::EventArgs;
 use super::explain::ExplainArgs;
 use super::failover::OutageArgs;
-use super::filter::{InState, OfPort};
 use super::json_help::JSON_HELP;
 use super::ping::{PingArgs, TraceArgs};
 use super::port_details::PortArgs;
 use super::rates::RateArgs;
+use super::show::Show;
 use super::table::Look;
 use super::top::TopArgs;
-use crate::admin::protocol::{
-    BgpDirection, CounterFilter, Family, LookupRequest, RateScope, Request, RouteFilter, Terms,
-};
+use crate::admin::protocol::{LookupRequest, Request, Terms};
 
 /// The admin socket of a station that names no other.
 pub(super) const SOCKET: &str = "/run/station/stationd.sock";
@@ -65,6 +61,7 @@ impl Args {
             Show::Ports(PortArgs { rate: RateArgs { of, state, .. }, .. })
             | Show::Vifs(RateArgs { of, state, .. }) => (Some(of), Some(state)),
             Show::Bandwidth { of } => (Some(of), None),
+            Show::Drains { state } => (None, Some(state)),
             Show::Neighbors { of, state } | Show::Bgp { of, state, .. } => (Some(of), Some(state)),
             Show::Outages(OutageArgs { of, .. }) => (Some(of), None),
             Show::Sla { outages: OutageArgs { of, .. }, state } => (Some(of), Some(state)),
@@ -152,6 +149,8 @@ pub(super) enum StationCommand {
     Capture(CaptureArgs),
     Events(EventArgs),
     Billing(BillingArgs),
+    Drain(DrainArgs),
+    Undrain(UndrainArgs),
     /// Set counters to zero
     #[command(subcommand)]
     Clear(Clear),
@@ -178,111 +177,6 @@ pub(super) enum StationCommand {
     /// Also the network namespace of TAPs and BIRD, and lines of the log that were lost; with --json how the
     /// stream of events stands, and how long the control thread did one thing at most.
     Version,
-}
-
-#[derive(Subcommand, Debug)]
-pub(super) enum Show {
-    /// NICs: link, XDP mode, traffic and drops
-    ///
-    /// And the trouble of a port that is closed, with the command that helps. Rates as `show vifs` has them.
-    Ports(PortArgs),
-    /// VIFs: where they are, their state and traffic
-    ///
-    /// Rates: how much passes a second in each direction, over 1, 10 and 60 seconds. Bits are those of the
-    /// octets as they are counted: from the destination MAC to the end of the payload, tags included, without
-    /// FCS. What a NIC adds to frames shorter than 60 octets is not counted. The counters are read once a
-    /// second, beside the packet path, and kept for a minute. OVER is the true time between two readings, by
-    /// which the numbers are divided: shorter than the window where the station or the VIF is young, longer
-    /// where the station stood still. A VIF that is new has no rate for its first second or two; `clear
-    /// counters` changes none.
-    Vifs(RateArgs),
-    /// What ports, meter groups and VIFs may receive and send, and what passes
-    ///
-    /// rx is what the station receives there, tx what it sends. Rates are over the last 10 seconds, of octets as the limits
-    /// count them (station-bandwidth(7)): OFFERED is PASSED and EXCEEDED together, and PEAK the most that was
-    /// offered in a second of the last minute. A VIF without a RATE of its own is limited by its meter group or its
-    /// port.
-    Bandwidth {
-        #[command(flatten)]
-        of: OfPort,
-    },
-    /// VRFs and how many routes they have
-    Vrfs,
-    Acl(AclArgs),
-    /// The routes of a VRF
-    Routes {
-        /// Name of the VRF
-        #[arg(long, value_name = "NAME")]
-        vrf: String,
-        /// IPv4 only
-        #[arg(short = '4', long, conflicts_with = "ipv6")]
-        ipv4: bool,
-        /// IPv6 only
-        #[arg(short = '6', long)]
-        ipv6: bool,
-        /// Only this prefix and those within it
-        prefix: Option<IpNet>,
-    },
-    /// Next hops and their MACs
-    Neighbors {
-        #[command(flatten)]
-        of: OfPort,
-        #[command(flatten)]
-        state: InState,
-    },
-    /// Counters by name, what they mean, and whether every frame is accounted for
-    Counters {
-        /// Only those of this VIF
-        #[arg(long, value_name = "NAME", conflicts_with = "port")]
-        vif: Option<String>,
-        /// Only those of this port
-        #[arg(long, value_name = "NAME")]
-        port: Option<String>,
-        /// Those that are zero too
-        #[arg(long)]
-        all: bool,
-    },
-    Drops(DropArgs),
-    /// Packet threads: how busy they are
-    Workers,
-    /// Whether the FIB is what the routing daemon gave the kernel, and what had to be put right
-    Consistency,
-    /// When VIFs were out, why, and what was lost
-    ///
-    /// In a period: all outages that lie in it at least in part.
-    Outages(OutageArgs),
-    /// How available VIFs were
-    ///
-    /// In a period: of an outage counts what lies in it. It begins when the VIF was first seen at the earliest,
-    /// and ends now at the latest. A time in which the daemon was stopped or had no CPU is an outage of all
-    /// VIFs, with the cause `stall`.
-    Sla {
-        #[command(flatten)]
-        outages: OutageArgs,
-        #[command(flatten)]
-        state: InState,
-    },
-    /// BGP sessions: state, last error, and how many prefixes are accepted, rejected, advertised
-    ///
-    /// An answer about several VIFs lists at most some 20,000 rejected prefixes: those of the sessions with
-    /// most are `not_counted`, and `show bgp VIF` says their causes.
-    Bgp {
-        /// Only those of this VIF
-        vif: Option<String>,
-        /// `routes`: the routes instead, each with its attributes and, where it was rejected or is withheld, why
-        #[arg(value_parser = ["routes"], requires = "direction", value_name = "routes")]
-        what: Option<String>,
-        /// From or to the VIF's peers; or withheld from them, though the VRF has these routes
-        #[arg(value_parser = words(&[
-            ("received", BgpDirection::Received), ("advertised", BgpDirection::Advertised),
-            ("withheld", BgpDirection::Withheld),
-        ]))]
-        direction: Option<BgpDirection>,
-        #[command(flatten)]
-        of: OfPort,
-        #[command(flatten)]
-        state: InState,
-    },
 }
 
 #[derive(Subcommand, Debug)]
@@ -325,6 +219,8 @@ impl StationCommand {
             StationCommand::Capture(capture) => capture.request(),
             StationCommand::Events(events) => events.request(),
             StationCommand::Billing(billing) => billing.request(),
+            StationCommand::Drain(drain) => drain.request(),
+            StationCommand::Undrain(undrain) => undrain.request(),
             StationCommand::Clear(Clear::Counters) => Request::ClearCounters,
             StationCommand::Reload { dry_run, .. } => Request::Reload { dry_run: *dry_run },
             StationCommand::Stop { keep_sessions, .. } => {
@@ -348,39 +244,8 @@ impl StationCommand {
             StationCommand::Reload { terms, .. } => terms.terms(),
             StationCommand::Stop { yes, .. } => yes.terms(),
             StationCommand::Bgp(bgp) => bgp.terms(),
+            StationCommand::Undrain(undrain) => undrain.terms(),
             _ => Terms::default(),
-        }
-    }
-}
-
-impl Show {
-    fn request(&self) -> Request {
-        match self {
-            Show::Ports(args) => args.request(),
-            Show::Vifs(rate) => rate.or(Request::ShowVifs, RateScope::Vifs),
-            Show::Bandwidth { .. } => Request::ShowBandwidth,
-            Show::Vrfs => Request::ShowVrfs,
-            Show::Acl(acl) => acl.request(),
-            Show::Routes { vrf, ipv4, ipv6, prefix } => Request::ShowRoutes(RouteFilter {
-                vrf: vrf.clone(),
-                family: ipv4.then_some(Family::Ipv4).or(ipv6.then_some(Family::Ipv6)),
-                prefix: *prefix,
-            }),
-            Show::Neighbors { .. } => Request::ShowNeighbors,
-            Show::Counters { vif, port, all } => Request::ShowCounters(CounterFilter {
-                vif: vif.clone(),
-                port: port.clone(),
-                all: *all,
-            }),
-            Show::Drops(of) => of.request(),
-            Show::Workers => Request::ShowWorkers,
-            Show::Consistency => Request::ShowConsistency,
-            Show::Outages(of) => Request::ShowOutages(of.period()),
-            Show::Sla { outages, .. } => Request::ShowSla(outages.period()),
-            Show::Bgp { vif: Some(vif), direction: Some(direction), .. } => {
-                Request::ShowBgpRoutes { vif: vif.clone(), direction: *direction }
-            }
-            Show::Bgp { vif, .. } => Request::ShowBgp { vif: vif.clone() },
         }
     }
 }

@@ -7,12 +7,12 @@ line; a single answer is {\"version\":1,\"time\":...,\"result\":{...}}; an error
 `version` is that of this form, `time` when the answer was begun (RFC 3339, UTC). `events` streams: an object a
 line, and no envelope. Names are stable; fields may be added.
 Octets count from the destination MAC to the end of the payload; *_s are seconds, *_ms milliseconds.
-  ports      name customer description circuit interface role mac mtu link admin_up xdp_mode zero_copy queues trouble repairs
+  ports      name customer description circuit interface role mac mtu link admin_up drain xdp_mode zero_copy queues trouble repairs
              carrier_changes rx_frames rx_octets tx_frames tx_octets drops{reason} kernel{rx_dropped rx_ring_full rx_invalid_descs
              tx_invalid_descs fill_ring_empty tx_ring_empty refused_descriptors} xdp{to_kernel no_socket
              malformed bypassed}
   vifs       name customer description circuit port vlan service_tag kind vrf mtu state addresses[]
-             source_check rx_frames rx_octets tx_frames tx_octets forwarded punted dropped
+             source_check rx_frames rx_octets tx_frames tx_octets drain forwarded punted dropped
   vifs, ports --rate  scope name port age_ms windows[{window_s measured_s rx_frames_per_s rx_bits_per_s
              tx_frames_per_s tx_bits_per_s; with --l1 rx_l1_bits_per_s tx_l1_bits_per_s}]
   ports --detail  name customer description circuit interface link age_ms down_reason speed_mbps duplex
@@ -41,6 +41,9 @@ Octets count from the destination MAC to the end of the payload; *_s are seconds
              communities[]
   consistency  vrf family kernel_routes learned_routes dumped_s audits mismatches repaired resyncs resynced
              overflows refused no_room last_error ok
+  drains     scope name state since_ms quiet_ms vifs rx_frames_per_s tx_frames_per_s at_most
+             flows[{vif rx_frames_per_s tx_frames_per_s}] uid login_uid sudo_user comment
+  drain      change{as any change} drain{as show drains; absent with --no-wait}
   outages    vif cause also[] start_ms end_ms duration_ms detection_ms frames_lost
   sla        vif state since_ms until_ms availability outages down_ms longest_ms planned_ms frames_lost
   billing    scope name customer since_ms until_ms bins missing_bins incomplete_bins rx_frames rx_octets tx_frames tx_octets

@@ -9,6 +9,7 @@ mod billing;
 mod capture;
 mod complete;
 mod config;
+mod drain;
 mod drops;
 mod edits;
 mod events;
@@ -25,6 +26,7 @@ mod period;
 mod ping;
 mod port_details;
 mod rates;
+mod show;
 mod table;
 mod tables;
 mod top;
@@ -41,8 +43,8 @@ use crate::admin::client::{self, Client};
 use crate::admin::protocol::{ErrorKind, Refusal, Request, Terms};
 use crate::admin::rows::{
     AclRow, BandwidthRow, BgpRouteRow, BgpRow, ChangeResult, ConfigText, ConsistencyRow,
-    CounterRow, DropRow, HistoryRow, LookupResult, NeighborRow, OutageRow, PortDetailRow, PortRow,
-    RateRow, RouteRow, SlaRow, VersionInfo, VifRow, VrfRow, WorkerRow,
+    CounterRow, DrainRow, DropRow, HistoryRow, LookupResult, NeighborRow, OutageRow, PortDetailRow,
+    PortRow, RateRow, RouteRow, SlaRow, VersionInfo, VifRow, VrfRow, WorkerRow,
 };
 use args::{Args, Command, StationCommand};
 use filter::Filter;
@@ -58,6 +60,8 @@ enum Failure {
     Output(io::Error),
     /// It is not asked.
     Usage(String),
+    /// Packets still pass where it is drained.
+    Flows(String),
     /// Nobody answers an echo request.
     NoReply(String),
 }
@@ -79,7 +83,7 @@ impl From<io::Error> for Failure {
 }
 
 /// Runs the command line and gives the exit code: 0 done, 1 refused by the station, 2 wrong usage
-/// (given by the argument parser), 3 the station cannot be reached.
+/// (given by the argument parser), 3 the station cannot be reached, 4 drained and not quiet in time.
 pub fn run() -> ExitCode {
     complete::answer_shell();
     let args = match Args::try_parse() {
@@ -99,6 +103,7 @@ pub fn run() -> ExitCode {
         }
         Err(Failure::Input(error)) => (1, "input".to_owned(), error.to_string()),
         Err(Failure::Usage(message)) => (2, "usage".to_owned(), message),
+        Err(Failure::Flows(message)) => (4, "not_quiet".to_owned(), message),
         Err(Failure::NoReply(message)) => (1, "no_reply".to_owned(), message),
         Err(Failure::Output(error)) => (1, "output".to_owned(), format!("cannot write: {error}")),
         Err(Failure::Answer(failure)) => match &failure {
@@ -131,6 +136,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         }
         Command::Station(StationCommand::Capture(capture)) => return capture.run(args, out),
         Command::Station(StationCommand::Events(events)) => return events.run(args, out),
+        Command::Station(StationCommand::Drain(drain)) => return drain.run(args, out),
         Command::Station(StationCommand::Billing(billing)) => return billing.run(args, out),
         Command::Station(StationCommand::Explain(explain)) => return explain.run(args, out),
         Command::Station(StationCommand::Ping(ping)) => return ping.run(args, out),
@@ -155,6 +161,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Request::ShowBgpRoutes { .. } => rows::<BgpRouteRow>(args, &request, out),
         Request::ShowConsistency => rows::<ConsistencyRow>(args, &request, out),
         Request::ShowOutages(_) => rows::<OutageRow>(args, &request, out),
+        Request::ShowDrains => rows::<DrainRow>(args, &request, out),
         Request::ShowSla(_) => rows::<SlaRow>(args, &request, out),
         Request::Lookup(_) => result::<LookupResult>(args, &request, out),
         Request::Version => result::<VersionInfo>(args, &request, out),

@@ -132,7 +132,9 @@ fn color(state: &str) -> Option<Color> {
         "up" | "established" | "reachable" | "running" | "yes" => Some(Color::Green),
         "down" | "out" | "shut" | "damaged" | "NO" => Some(Color::Red),
         "idle" | "connect" | "active" | "opensent" | "openconfirm" | "close" | "passive"
-        | "port-down" | "unresolved" | "unconfirmed" | "rejected" => Some(Color::Yellow),
+        | "port-down" | "draining" | "drained" | "unresolved" | "unconfirmed" | "rejected" => {
+            Some(Color::Yellow)
+        }
         _ => None,
     }
 }

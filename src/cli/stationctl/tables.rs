@@ -46,7 +46,7 @@ impl Show for PortRow {
     }
 
     fn state(&self) -> Option<&str> {
-        Some(&self.link)
+        Some(self.state_word())
     }
 
     fn show(rows: &[Self], look: &Look, out: &mut impl Write) -> io::Result<()> {
@@ -73,7 +73,7 @@ impl Show for PortRow {
                 port.name.clone(),
                 port.interface.clone(),
                 word(port.role),
-                if port.admin_up { port.link.clone() } else { format!("{} (set down)", port.link) },
+                port.state_words(),
                 port.mac.clone(),
                 port.mtu.to_string(),
                 port.xdp_mode.clone(),
@@ -99,7 +99,7 @@ impl Show for VifRow {
     }
 
     fn state(&self) -> Option<&str> {
-        Some(&self.state)
+        Some(self.state_word())
     }
 
     fn show(rows: &[Self], look: &Look, out: &mut impl Write) -> io::Result<()> {
@@ -128,7 +128,7 @@ impl Show for VifRow {
                 format!("{}{}", vif.vlan, if vif.service_tag { " (802.1ad)" } else { "" }),
                 or_dash(vif.kind.map(word)),
                 vif.vrf.clone(),
-                vif.state.clone(),
+                vif.state_word().to_owned(),
                 vif.mtu.to_string(),
                 count(vif.traffic.rx_frames),
                 octets(vif.traffic.rx_octets),

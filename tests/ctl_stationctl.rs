@@ -474,7 +474,7 @@ fn json_has_the_documented_shape() {
         json!([{
             "name": "cust0", "customer": null, "description": null, "circuit": null,
             "interface": "eth1", "role": "customer", "mac": "02:00:00:00:00:01",
-            "mtu": 1500, "link": "up", "carrier_changes": 1, "admin_up": true, "xdp_mode": "native", "zero_copy": false, "queues": 1,
+            "mtu": 1500, "link": "up", "carrier_changes": 1, "admin_up": true, "drain": "", "xdp_mode": "native", "zero_copy": false, "queues": 1,
             "trouble": "eth1 has 4 receive and 1 transmit queues", "repairs": 2,
             "rx_frames": 1_234_567, "rx_octets": 98_765_432, "tx_frames": 12, "tx_octets": 900,
             "drops": {"unknown_vlan": 3},
@@ -488,7 +488,7 @@ fn json_has_the_documented_shape() {
         station.json("show vifs"),
         json!([{
             "name": "a", "customer": "acme", "description": null, "circuit": "DX-7", "port": "cust0", "vlan": "100.200", "service_tag": false,
-            "kind": "private", "vrf": "vpc-a", "mtu": 1500, "state": "port-down",
+            "kind": "private", "vrf": "vpc-a", "mtu": 1500, "state": "port-down", "drain": "",
             "addresses": ["169.254.100.1/30"], "source_check": "strict",
             "rx_frames": 1_234_567, "rx_octets": 98_765_432, "tx_frames": 12, "tx_octets": 900,
             "forwarded": 10, "punted": 20, "dropped": 30,

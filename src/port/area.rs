@@ -25,6 +25,8 @@ const HUGE_PAGE: usize = 2 << 20;
 pub const FRONT: usize = 22;
 /// What [`Editor::octets`] gives: that, and the shortest payload behind it. Octets.
 pub const AROUND: usize = FRONT + 46;
+/// What [`Editor::before`] gives: room for a longer header in front of that one. Octets.
+pub const BEFORE: usize = FRONT + 56;
 /// What may be read of each received frame at once, from its first octet on, however short it is: the longest
 /// Ethernet header with its tags, and [`Area::columns`] behind it.
 pub(super) const READ: u32 = 64;
@@ -329,72 +331,22 @@ impl Editor<'_> {
         // a burst, so the kernel does not touch them; `&mut self` makes this the only reference.
         Some(unsafe { self.base.add(around.0 as usize).cast().as_mut() })
     }
+
+    /// The octets in front of a place in the area, to write headers there; `None` where they are not all of that place's
+    /// frame. The place must be in a packet of the caller's burst.
+    #[inline(always)]
+    pub fn before(&mut self, place: u32) -> Option<&mut [u8; BEFORE]> {
+        let within = place & (self.frame_size - 1) >= BEFORE as u32;
+        if !within || place > self.last + AROUND as u32 {
+            return None;
+        }
+        // SAFETY: `place` is at most the mapping's end, and at least `BEFORE` behind the start of a frame, so
+        // that all octets are in the mapping and of that frame; they are initialised, and the area is borrowed for as
+        // long as the editor lives. The frame is in a burst, so the kernel does not touch it; `&mut self` makes this
+        // the only reference.
+        Some(unsafe { self.base.add(place as usize - BEFORE).cast().as_mut() })
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::Pool;
-    use super::*;
-
-    #[test]
-    fn a_packet_gets_another_header() {
-        let mut pool = Pool::new(2, FrameSize::Small).unwrap();
-        let packet: Vec<u8> = (0..64).collect();
-        let frame = pool.take_with(&packet).unwrap();
-        let place = frame.addr + 18;
-        let mut editor = pool.editor();
-        let around = editor.octets(editor.locate(place)).unwrap();
-        assert_eq!(around[FRONT - 18..], packet[..AROUND - FRONT + 18]);
-        around[FRONT - 22..FRONT - 18].fill(7);
-        let frame = frame.with_packet(place - 22, 62);
-        assert_eq!(pool.area().packet(&frame), [&[7; 4], &packet[..58]].concat());
-        pool.give(frame);
-        assert_eq!(pool.free(), pool.total());
-    }
-
-    #[test]
-    fn what_is_around_a_place_is_of_one_frame_of_the_area() {
-        let mut pool = Pool::new(2, FrameSize::Small).unwrap();
-        let end = pool.area().len() as u32;
-        let mut editor = pool.editor();
-        for inside in [22, 2048 - 46, 2048 + 22, 4096 - 46, end - 46] {
-            assert!(editor.octets(editor.locate(inside)).is_some(), "{inside}");
-        }
-        for across in [0, 21, 2048 - 45, 2048, 2048 + 21, 4096 - 45, end - 45] {
-            assert_eq!(editor.locate(across), Around::NONE, "{across}");
-        }
-        for outside in [Around::NONE, editor.locate(end + 22), editor.locate(u32::MAX - 1000)] {
-            assert!(editor.octets(outside).is_none(), "{outside:?}");
-        }
-    }
-
-    /// A descriptor at a frame's end, however short its packet: the path reads more than the packet at once.
-    #[test]
-    fn what_is_read_at_once_is_of_one_frame() {
-        for size in [FrameSize::Small, FrameSize::Large] {
-            let octets = size.octets() as u64;
-            assert!(size.has_room(3 * octets + 256, size.capacity() as u32));
-            assert!(!size.has_room(3 * octets + 256, size.capacity() as u32 + 1));
-            assert!(size.has_room(octets - 64, 64) && size.has_room(octets - 64, 1));
-            assert!(!size.has_room(octets - 63, 1) && !size.has_room(octets - 1, 1));
-            assert!(!size.has_room(0, u32::MAX));
-        }
-    }
-
-    #[test]
-    fn areas_are_told_apart_also_those_that_are_no_more() {
-        let area = || Area::new(1, FrameSize::Small).unwrap();
-        let (first, second) = (area(), area());
-        assert_ne!(first.id(), second.id());
-        let gone = second.id();
-        drop(second);
-        assert_ne!(area().id(), gone, "even where it is mapped at the same address");
-    }
-
-    #[test]
-    #[should_panic(expected = "another area")]
-    fn a_packet_beyond_the_area_is_not_shown() {
-        let area = Area::new(1, FrameSize::Small).unwrap();
-        let _ = area.packet(&Frame::from_descriptor(area.len() as u64 - 10, 11));
-    }
-}
+mod tests;

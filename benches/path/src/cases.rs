@@ -25,7 +25,8 @@ const fn case(
     pattern: &'static str,
     part_of: &[Part],
 ) -> Case {
-    let (mut quick, mut rival, mut guard, mut metered) = (false, false, false, false);
+    let (mut quick, mut rival, mut guard) = (false, false, false);
+    let (mut metered, mut tunnels) = (false, false);
     let mut i = 0;
     while i < part_of.len() {
         match part_of[i] {
@@ -33,10 +34,11 @@ const fn case(
             Rival => rival = true,
             Guard => guard = true,
             Metered => metered = true,
+            Tunnels => tunnels = true,
         }
         i += 1;
     }
-    let shape = Shape { vrfs, vifs, qinq, metered, acl: None };
+    let shape = Shape { vrfs, vifs, qinq, metered, tunnels, acl: None };
     Case { shape, families, pattern, quick, rival, guard }
 }
 
@@ -54,14 +56,16 @@ enum Part {
     Guard,
     /// Customers' VIFs have a bandwidth.
     Metered,
+    /// Packets leave in tunnels.
+    Tunnels,
 }
 
 use Families::{Mixed, V4, V6};
-use Part::{Guard, Metered, Quick, Rival};
+use Part::{Guard, Metered, Quick, Rival, Tunnels};
 use Vrfs::{Full, Small};
 
 /// Cases of one shape follow each other: its station is built once.
-pub const CASES: [Case; 27] = [
+pub const CASES: [Case; 28] = [
     case(Full, 100, false, V4, "inside", &[Quick, Rival, Guard]),
     case(Full, 100, false, V4, "zipf", &[Quick, Rival]),
     case(Full, 100, false, V6, "inside", &[Quick, Rival, Guard]),
@@ -73,6 +77,7 @@ pub const CASES: [Case; 27] = [
     case(Full, 4000, false, V4, "inside", &[Quick]),
     case(Full, 4000, false, V6, "inside", &[]),
     case(Full, 100, false, V4, "inside", &[Quick, Guard, Metered]),
+    case(Full, 100, false, V4, "inside", &[Quick, Guard, Tunnels]),
     case(Small, 1, false, V4, "inside", &[Quick]),
     case(Small, 100, true, Mixed, "inside", &[Guard]),
     case(Small, 4000, false, V4, "inside", &[Quick]),
@@ -94,17 +99,18 @@ pub const CASES: [Case; 27] = [
 impl Case {
     /// What the case is called in reports.
     pub fn name(&self) -> String {
-        let Shape { vrfs, vifs, qinq, metered, acl } = self.shape;
+        let Shape { vrfs, vifs, qinq, metered, tunnels, acl } = self.shape;
         let routes = match vrfs {
             Full => "full table",
             Small => "small VRFs",
         };
         let tags = if qinq { "QinQ" } else { "tagged" };
         let metered = if metered { ", policed" } else { "" };
+        let tunnels = if tunnels { ", into tunnels" } else { "" };
         let acl = acl.map_or_else(String::new, |(kind, rules)| {
             format!(", access list of {rules} rules {}", kind.name())
         });
-        format!("{routes}, {vifs} VIFs, {tags} {}{metered}{acl}", self.traffic())
+        format!("{routes}, {vifs} VIFs, {tags} {}{metered}{tunnels}{acl}", self.traffic())
     }
 
     /// The packets and where they go.

@@ -47,7 +47,14 @@ pub fn run(options: &Options) -> Result<(), String> {
         most(&[10, 100, 1_000, 10_000, 100_000, 1_000_000], &[10, 1_000, 100_000, 1_000_000]);
     let points = counts.into_iter().map(|count| {
         let table = [part_of(&families[0], count), none(&families[1])];
-        let shape = Shape { vrfs: Vrfs::Full, vifs: 100, qinq: false, metered: false, acl: None };
+        let shape = Shape {
+            vrfs: Vrfs::Full,
+            vifs: 100,
+            qinq: false,
+            metered: false,
+            tunnels: false,
+            acl: None,
+        };
         let routes = table[0].routes.len();
         point(
             format!("{routes} routes, 100 VIFs, tagged IPv4"),
@@ -60,8 +67,14 @@ pub fn run(options: &Options) -> Result<(), String> {
     series("routes", points.collect())?;
 
     let points = most(&[1, 10, 100, 1_000, 4_000], &[1, 100, 4_000]).into_iter().map(|vifs| {
-        let shape =
-            Shape { vrfs: Vrfs::Full, vifs: vifs as u16, qinq: false, metered: false, acl: None };
+        let shape = Shape {
+            vrfs: Vrfs::Full,
+            vifs: vifs as u16,
+            qinq: false,
+            metered: false,
+            tunnels: false,
+            acl: None,
+        };
         point(format!("full table, {vifs} VIFs, tagged IPv4"), ("VIFs", vifs), shape, &families, 1)
     });
     series("VIFs", points.collect())?;
@@ -74,6 +87,7 @@ pub fn run(options: &Options) -> Result<(), String> {
                 vifs: vrfs as u16,
                 qinq: true,
                 metered: false,
+                tunnels: false,
                 acl: None,
             };
             point(
@@ -179,7 +193,14 @@ fn measure(mut points: Vec<Point>, rounds: usize) -> Result<Vec<Row>, String> {
 /// One worker alone, and two at once on cores of their own. A packet's cost is the processor time of its own
 /// worker, so it grows by what the two take from each other (caches, memory), not by what others run beside.
 fn workers(families: &[Family; 2], rounds: usize) -> Result<Vec<Row>, String> {
-    let shape = Shape { vrfs: Vrfs::Full, vifs: 100, qinq: false, metered: false, acl: None };
+    let shape = Shape {
+        vrfs: Vrfs::Full,
+        vifs: 100,
+        qinq: false,
+        metered: false,
+        tunnels: false,
+        acl: None,
+    };
     let cores = measure::core() + 1;
     let Point { mut station, source, size, .. } =
         point(String::new(), ("workers", 1), shape, families, 2);

@@ -46,6 +46,8 @@ pub struct Shape {
     pub qinq: bool,
     /// Customers' VIFs have a bandwidth.
     pub metered: bool,
+    /// The upstreams are VTEPs of an IPv4 underlay, and routes lead into tunnels to them.
+    pub tunnels: bool,
     /// An access list judges what enters by customers' VIFs: its kind, and how many rules it has.
     pub acl: Option<(Rules, usize)>,
 }
@@ -97,10 +99,34 @@ impl Shape {
         }
         if self.vrfs == Vrfs::Full {
             text += "[[vrf]]\nname = \"public\"\nkind = \"public\"\n";
-            text += "[[vif]]\nname = \"internet\"\nport = \"core0\"\nvlan = 1\nvrf = \"public\"\n\
-                     addresses = [\"10.255.0.1/24\", \"fd00:ffff::1/64\"]\n";
+            let mut vif = "internet";
+            if self.tunnels {
+                text += "[[vrf]]\nname = \"fabric\"\nkind = \"underlay\"\n";
+                vif = "fabric";
+            }
+            let vrf = if self.tunnels { "fabric" } else { "public" };
+            let _ = writeln!(
+                text,
+                "[[vif]]\nname = \"{vif}\"\nport = \"core0\"\nvlan = 1\nvrf = \"{vrf}\"\n\
+                 addresses = [\"10.255.0.1/24\", \"fd00:ffff::1/64\"]"
+            );
             for n in 0..UPSTREAMS {
-                neighbors(&mut text, "internet", &upstream(n), 0x300 + n);
+                neighbors(&mut text, vif, &upstream(n), 0x300 + n);
+            }
+            if self.tunnels {
+                let remote = |n| {
+                    let [address, _] = upstream(n);
+                    format!("{{ address = \"{address}\", mac = \"02:00:00:02:00:{n:02x}\" }}")
+                };
+                let remotes: Vec<String> = (0..UPSTREAMS).map(remote).collect();
+                let _ = writeln!(
+                    text,
+                    "[[vtep]]\nname = \"vtep\"\nvrf = \"fabric\"\naddress = \"10.255.0.1\"\n\
+                     mac = \"02:00:00:02:01:00\"\n\
+                     [[vif]]\nname = \"internet\"\nvtep = \"vtep\"\nvni = 77\nvrf = \"public\"\n\
+                     addresses = [\"192.0.2.1/32\"]\nremotes = [{}]",
+                    remotes.join(", ")
+                );
             }
         }
         for vif in 0..self.vifs {
@@ -193,7 +219,7 @@ fn net(route: &Route, bits: u8) -> IpNet {
 }
 
 /// The full table as route lists, one an upstream.
-fn lists(families: &[Family; 2]) -> Vec<RouteListConfig> {
+fn lists(families: &[Family; 2], tunnels: bool) -> Vec<RouteListConfig> {
     let mut prefixes = vec![Vec::new(); usize::from(UPSTREAMS)];
     for family in families {
         for route in &family.routes {
@@ -214,7 +240,7 @@ fn lists(families: &[Family; 2]) -> Vec<RouteListConfig> {
             file: format!("upstream{n}").into(),
             prefixes: prefixes.into(),
             via4: vec![hop(&via4)],
-            via6: vec![hop(&via6)],
+            via6: vec![hop(if tunnels { &via4 } else { &via6 })],
         }
     };
     (0..).zip(prefixes).map(list).collect()
@@ -226,7 +252,7 @@ impl Station {
         let mut config = config::parse(&shape.text(), Path::new("."))
             .unwrap_or_else(|error| panic!("{}", error.report()));
         if shape.vrfs == Vrfs::Full {
-            config.route_lists = lists(families);
+            config.route_lists = lists(families, shape.tunnels);
         }
         let facts: Vec<_> = (0..2)
             .map(|port| PortFacts { mac: port_mac(port), mtu: 3500, link_up: true })

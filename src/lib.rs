@@ -28,7 +28,7 @@
 //!  explain   what the path does with a frame and why, told stage by stage
 //!  path      the way of a burst, one line per stage
 //!  stage     one packet stage per file
-//!  tables    ports, VIFs, VRFs, next-hop groups, adjacencies, meters, counters, last drops, verdicts; the rules of forwarding
+//!  tables    ports, VIFs, VRFs, next-hop groups, adjacencies, meters, tunnels, counters, last drops, verdicts; the rules of forwarding
 //!  acl       access lists: rules, what they match, and the classifier
 //!  wire, fib headers; longest-prefix match  |  port: queues of frames  |  netlink: messages by hand
 //!  optics    what transceiver modules' EEPROMs say: SFF-8472, SFF-8636, CMIS

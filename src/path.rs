@@ -3,8 +3,8 @@
 
 use crate::cpu::{Work, widest};
 use crate::stage::{
-    Burst, Context, Filtered, acl, acl_in, acl_out, classify, filter, group, ipv4, ipv6, meter,
-    mtu, police, ready, resolve, rewrite, route, routing, source, ttl,
+    Burst, Context, Filtered, acl, acl_in, acl_out, classify, decapsulate, encapsulate, filter,
+    group, ipv4, ipv6, meter, mtu, police, ready, resolve, rewrite, route, routing, source, ttl,
 };
 
 filter::filtered! {
@@ -67,6 +67,8 @@ impl<W: Watch> Work for Path<'_, '_, W> {
         }
         burst.start();
         stage!(classify); // Ethernet, tags -> VIF
+        stage!(decapsulate); // VXLAN to a VTEP -> VIF of the VNI
+        burst.sort();
         stage!(ipv4); //     RFC 1812 5.2.2
         stage!(ipv6); //     RFC 8200 3
         stage!(route); //    VRF FIB: destination and source -> next-hop groups
@@ -76,6 +78,7 @@ impl<W: Watch> Work for Path<'_, '_, W> {
         filter::run(burst, context, concerns, verdict); // the filtered stages
         stage!(meter); //    bandwidth of VIFs, meter groups and ports
         stage!(rewrite); //  MACs, tags, TTL, checksum
+        stage!(encapsulate); // VXLAN from a VTEP, by the underlay's routes
         stage!(routing); //  BGP and BFD among what is for the router
         stage!(police); //   budgets of the slow path
     }
@@ -140,6 +143,7 @@ mod tests {
             mtu: 1500,
             source_check,
             pcp: Pcp::Preserve,
+            overlay: Default::default(),
             metered: [false; 2],
             acl_in: None,
             acl_out: None,

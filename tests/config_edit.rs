@@ -114,8 +114,11 @@ fn arrays_of_inline_tables_are_edited_too() {
 fn new_vif() -> VifAdd {
     VifAdd {
         name: "n".into(),
-        port: "cust0".into(),
-        vlan: "300.4".into(),
+        port: Some("cust0".into()),
+        vlan: Some("300.4".into()),
+        vtep: None,
+        vni: None,
+        remotes: Vec::new(),
         service_tag: true,
         kind: Some(VifKind::Private),
         vrf: "vpc-a".into(),
@@ -240,8 +243,11 @@ fn a_new_table_does_not_come_between_a_vif_and_its_sessions() {
     let text = format!("{REFERENCE}\n{vif}{session}{six}");
     let new = VifAdd {
         name: "new".into(),
-        port: "core0".into(),
-        vlan: "10".into(),
+        port: Some("core0".into()),
+        vlan: Some("10".into()),
+        vtep: None,
+        vni: None,
+        remotes: Vec::new(),
         service_tag: false,
         kind: None,
         vrf: "vpc-a".into(),

@@ -678,3 +678,79 @@ fn access_lists() {
     let many = acl(&"\"deny ip\",\n".repeat(10_001));
     refused(&many, 3, "acl[0].rules", "there are 10001");
 }
+
+/// A VTEP, a VIF on it and a route into its tunnel.
+const TUNNELS: &str = r#"[[vrf]]
+name = "fabric"
+kind = "underlay"
+[[vif]]
+name = "u"
+port = "core"
+vlan = 900
+vrf = "fabric"
+addresses = ["10.254.0.1/30", "10.255.0.1/32"]
+[[vtep]]
+name = "t"
+vrf = "fabric"
+address = "10.255.0.1"
+mac = "02:00:00:00:00:01"
+[[vif]]
+name = "x"
+vtep = "t"
+vni = 5001
+vrf = "vpc-a"
+addresses = ["100.64.0.1/32"]
+remotes = [{ address = "10.255.0.2", mac = "02:00:00:00:00:02" }]
+[[route]]
+vrf = "vpc-a"
+prefix = "fd77::/32"
+via = [{ address = "10.255.0.2" }]
+"#;
+
+#[test]
+#[rustfmt::skip] // a row a line
+fn tunnels() {
+    let config = parse(&format!("{BASE}{TUNNELS}")).unwrap();
+    assert_eq!((config.vteps.len(), config.vifs.len()), (1, 5));
+    for (old, new, at, field, says) in [
+        ("\"underlay\"", "\"vpc\"", 12, "vtep[0].vrf", "vrf \"fabric\" is no underlay"),
+        ("name = \"t\"", "name = \"core\"", 11, "vtep[0].name", "\"core\" is a port"),
+        ("address = \"10.255.0.1\"", "address = \"10.255.0.3\"", 13, "vtep.address", "no VIF of vrf \"fabric\" has 10.255.0.3"),
+        ("address = \"10.255.0.1\"", "address = \"224.0.0.1\"", 13, "vtep[0].address", "multicast"),
+        ("address = \"10.255.0.1\"", "address = \"fe80::1\"", 13, "vtep[0].address", "link-local"),
+        ("\"02:00:00:00:00:01\"", "\"03:00:00:00:00:01\"", 14, "vtep[0].mac", "not the MAC of one router"),
+        ("vtep = \"t\"", "vtep = \"s\"", 17, "vif[4].vtep", "there is no vtep \"s\""),
+        ("vni = 5001", "vni = 0", 18, "vif[4].vni", "out of range"),
+        ("vni = 5001", "vni = 16777216", 18, "vif[4].vni", "out of range"),
+        ("vni = 5001\n", "", 15, "vif[4].vni", "is missing"),
+        ("vni = 5001", "vni = 5001\nvlan = 7", 19, "vif[4].vlan", "not a known field"),
+        ("vni = 5001", "vni = 5001\nport = \"core\"", 19, "vif[4].port", "not a known field"),
+        ("vni = 5001", "vni = 5001\nkind = \"private\"", 19, "vif[4].kind", "not a known field"),
+        ("vni = 5001", "vni = 5001\nbfd = {}", 19, "vif[4].bfd", "not a known field"),
+        ("vrf = \"vpc-a\"\naddresses", "vrf = \"fabric\"\naddresses", 19, "vif[4].vrf", "is an underlay"),
+        ("\"100.64.0.1/32\"", "\"100.64.0.1/30\"", 20, "vif[4].addresses", "a tunnel has no neighbors"),
+        ("remotes = [{ address = \"10.255.0.2\"", "remotes = [{ address = \"fd00::2\"", 21, "vif[4].remotes[0].address", "not of the family of 10.255.0.1"),
+        ("remotes = [{ address = \"10.255.0.2\"", "remotes = [{ address = \"10.255.0.1\"", 21, "vif[4].remotes[0].address", "is our own"),
+        ("\"02:00:00:00:00:02\"", "\"ff:ff:ff:ff:ff:ff\"", 21, "vif[4].remotes[0].mac", "not the MAC of one router"),
+        ("via = [{ address = \"10.255.0.2\"", "via = [{ address = \"10.255.0.9\"", 25, "route[1].via[0].address", "on no subnet of vrf \"vpc-a\""),
+        ("via = [{ address = \"10.255.0.2\"", "via = [{ vif = \"x\", address = \"10.255.0.9\"", 25, "route[1].via[0].address", "has no tunnel to 10.255.0.9"),
+        ("via = [{ address = \"10.255.0.2\"", "via = [{ vif = \"a\", address = \"10.255.0.2\"", 25, "route[1].via[0].address", "is on no subnet of vif \"a\""),
+    ] {
+        assert!(TUNNELS.contains(old), "{old}");
+        let text = format!("{BASE}{}", TUNNELS.replacen(old, new, 1));
+        let error = parse(&text).expect_err(new);
+        let first = &error.problems()[0];
+        assert_eq!((first.line(), first.field()), (Some(line(at)), field), "{new}\n{error:?}");
+        assert!(error.problems().iter().any(|problem| problem.message().contains(says)), "{new}\n{error:?}");
+    }
+    let no_remote = TUNNELS.replace("remotes = [{ address = \"10.255.0.2\", mac = \"02:00:00:00:00:02\" }]", "remotes = []");
+    let error = parse(&format!("{BASE}{no_remote}")).unwrap_err();
+    assert!(error.problems().iter().any(|problem| problem.message().contains("there is none")), "{error:?}");
+    let second = "[[vif]]\nname = \"y\"\nvtep = \"t\"\nvni = 5001\nvrf = \"pub\"\naddresses = [\"100.64.0.2/32\"]\n\
+                  remotes = [{ address = \"10.255.0.9\", mac = \"02:00:00:00:00:09\" }]\n";
+    refused(&format!("{TUNNELS}{second}"), 29, "vif[5].vni", "5001 is used on vtep \"t\", line");
+    let neighbor = "[[neighbor]]\nvif = \"x\"\naddress = \"10.255.0.2\"\nmac = \"02:00:00:00:00:02\"\n";
+    refused(&format!("{TUNNELS}{neighbor}"), 27, "neighbor[0].vif", "has tunnels");
+    let customer = "[[vif]]\nname = \"y\"\nport = \"cust\"\nvlan = 7\nkind = \"private\"\nvrf = \"fabric\"\naddresses = [\"10.9.0.1/30\"]\n";
+    refused(&format!("{TUNNELS}{customer}"), 30, "vif[5].kind", "is of another kind");
+}

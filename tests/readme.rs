@@ -510,6 +510,20 @@ peer = "10.0.0.2"
 peer_as = 65001
 local_as = 64512
 preference = [{ "?" = 1, community = "1:1", local_preference = 1 }]
+[[vtep]]
+"?" = 1
+name = "t"
+vrf = "a"
+address = "10.255.0.1"
+mac = "02:00:00:00:00:01"
+[[vif]]
+"?" = 1
+name = "w"
+vtep = "t"
+vni = 1
+vrf = "a"
+addresses = ["10.9.0.1/32"]
+remotes = [{ "?" = 1, address = "10.255.0.2", mac = "02:00:00:00:00:02" }]
 [[route]]
 "?" = 1
 vrf = "a"
@@ -533,11 +547,12 @@ fn fields() -> BTreeMap<String, BTreeSet<String>> {
     let mut fields: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for problem in error.problems() {
         let Some(list) = problem.help_text().strip_prefix("the fields here are ") else { continue };
-        let path = problem.field().replace("[0]", "");
+        let path = problem.field().replace("[0]", "").replace("[1]", "");
         let table = path.trim_end_matches('?').trim_end_matches('.');
         let (table, prefix) = match table {
             "vif.bfd" => ("vif", "bfd."),
             "vif.bandwidth" => ("vif", "bandwidth."),
+            "vif.remotes" => ("vif", "remotes."),
             "port.bandwidth" => ("port", "bandwidth."),
             "meter_group.bandwidth" => ("meter_group", "bandwidth."),
             "vif.bgp.preference" => ("vif.bgp", "preference."),

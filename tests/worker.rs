@@ -281,6 +281,7 @@ fn a_route_out_of_its_vrf_is_stopped() {
         acl_in: None,
         acl_out: None,
         pcp: Pcp::Preserve,
+        overlay: Default::default(),
         metered: [false; 2],
         addresses: Arc::new([]),
         peers: Arc::new([]),

@@ -49,7 +49,7 @@ pub use ping::{PingRequest, ProbePlan};
 pub use rates::{RateFilter, RateScope};
 pub use rights::Right;
 
-pub use crate::config::edit::{Action, RouteAdd, RouteDel, Via, VifAdd};
+pub use crate::config::edit::{Action, RemoteAdd, RouteAdd, RouteDel, Via, VifAdd};
 pub use crate::config::set::{Fields, Place};
 pub use with::{Apply, Terms, Upload};
 
@@ -84,6 +84,8 @@ pub enum Request {
     ShowRoutes(RouteFilter),
     /// Resolved and unresolved neighbors ([`crate::admin::rows::NeighborRow`]).
     ShowNeighbors,
+    /// Tunnels, by VIF and other end ([`crate::admin::rows::TunnelRow`]).
+    ShowTunnels,
     /// Counters by port and VIF ([`crate::admin::rows::CounterRow`]).
     ShowCounters(CounterFilter),
     /// What went no further, and the last frames of it ([`crate::admin::rows::DropRow`]).
@@ -129,18 +131,18 @@ pub enum Request {
     /// Deletes a route.
     RouteDel(RouteDel),
     /// Adds a VIF.
-    VifAdd(VifAdd),
+    VifAdd(Box<VifAdd>),
     /// Deletes a VIF.
     VifDel(VifName),
     /// Sets a VIF up.
     VifUp(VifName),
     /// Sets a VIF down.
     VifDown(VifName),
-    /// Changes fields of a port, VRF, VIF or BGP session.
+    /// Changes fields of a port, VRF, VTEP, meter group, VIF or BGP session.
     Set(Fields),
-    /// Adds a VRF or a BGP session.
+    /// Adds a VRF, a VTEP, a meter group or a BGP session.
     Add(Fields),
-    /// Deletes a VRF or a BGP session.
+    /// Deletes a VRF, a VTEP, a meter group or a BGP session.
     Del {
         /// Which.
         place: Place,

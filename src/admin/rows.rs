@@ -16,6 +16,7 @@ mod lookup;
 mod ping;
 mod port_details;
 mod rates;
+mod tunnels;
 mod workers;
 
 pub use crate::events::{Event, Kind, Record};
@@ -34,6 +35,7 @@ pub use lookup::LookupResult;
 pub use ping::{PingBegin, PingEnd, PingRow, ProbeRow};
 pub use port_details::{Alarm, FecInfo, Limits, Module, PortDetailRow, Quantity, Reading};
 pub use rates::{RateRow, RateWindow, bits_per_s, bits_per_second, rounded};
+pub use tunnels::TunnelRow;
 pub use workers::WorkerRow;
 
 use std::collections::BTreeMap;
@@ -373,7 +375,7 @@ sum! {
         Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow), Drop(DropRow),
         History(HistoryRow), Capture(CaptureRow), Rate(RateRow), Event(Record), Explain(Box<ExplainRow>),
         Ping(PingRow), PortDetail(Box<PortDetailRow>), Drain(DrainRow), Billing(BillingRow), BillingBin(BillingBinRow), Bandwidth(BandwidthRow),
-        Acl(Box<AclRow>),
+        Acl(Box<AclRow>), Tunnel(TunnelRow),
     }
 }
 

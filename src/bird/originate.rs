@@ -115,8 +115,10 @@ impl Domain<'_> {
 
     /// The suffix of protocols whose routes these ports lead to.
     fn way(&self, ports: BTreeSet<Arc<str>>, ways: &mut Ways) -> String {
+        let nics = self.config.ports.iter().map(|port| &port.name);
+        let vteps = self.config.vteps.iter().map(|vtep| &vtep.name);
         let number =
-            |port: &Arc<str>| self.config.ports.iter().position(|known| known.name == *port);
+            |port: &Arc<str>| nics.clone().chain(vteps.clone()).position(|known| known == port);
         let numbers: Vec<_> =
             ports.iter().filter_map(number).map(|number| number.to_string()).collect();
         let way = format!(":{}", numbers.join("-"));

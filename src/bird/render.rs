@@ -53,8 +53,9 @@ pub fn render(config: &Config, around: &Surroundings<'_>) -> Option<Rendered> {
             vrfs.entry((&*vif.vrf, family)).or_default().push(vif);
         }
     }
-    let roles: HashMap<&str, PortRole> =
-        config.ports.iter().map(|port| (&*port.name, port.role)).collect();
+    let ports = config.ports.iter().map(|port| (&*port.name, port.role));
+    let vteps = config.vteps.iter().map(|vtep| (&*vtep.name, PortRole::Core));
+    let roles: HashMap<&str, PortRole> = ports.chain(vteps).collect();
     for ((vrf, family), vifs) in &vrfs {
         let domain = Domain::new(config, around, &roles, vrf, *family);
         domain.render(&mut out, vifs, &mut ways);

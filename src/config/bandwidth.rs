@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::fields::{At, Fields};
-use super::labels::{Labels, labels};
+use super::labels::changes;
+use super::labels::{Labels, label_changes, labels};
 use super::model::PortConfig;
 use super::names::Named;
 use crate::tables::Direction;
@@ -217,13 +218,13 @@ impl Commitments {
         &mut self,
         fields: &Fields<'_>,
         vif: &Bandwidth,
-        port: &PortConfig,
+        port: Option<&PortConfig>,
         group: Option<&MeterGroupConfig>,
     ) {
         let span = fields.span_of("bandwidth");
         let above = [
             group.map(|group| ("meter_group", &group.name, &group.bandwidth)),
-            Some(("port", &port.name, &port.bandwidth)),
+            port.map(|port| ("port", &port.name, &port.bandwidth)),
         ];
         let mut unlimited = false;
         for direction in Direction::BOTH {
@@ -274,6 +275,12 @@ pub(super) fn bandwidth_text(bandwidth: &Bandwidth) -> String {
 /// What changes of it.
 pub(super) fn bandwidth_change(a: &Bandwidth, b: &Bandwidth) -> (&'static str, String, String) {
     ("bandwidth", bandwidth_text(a), bandwidth_text(b))
+}
+
+/// What changes of a meter group.
+pub(super) fn meter_group_change(a: &MeterGroupConfig, b: &MeterGroupConfig) -> Option<String> {
+    let [customer, description, circuit] = label_changes(&a.labels, &b.labels);
+    changes(&[bandwidth_change(&a.bandwidth, &b.bandwidth), customer, description, circuit])
 }
 
 #[cfg(test)]

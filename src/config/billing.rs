@@ -1,7 +1,7 @@
 //! `[billing]`.
 
-use super::diff::changes;
 use super::fields::Fields;
+use super::labels::changes;
 
 /// `[billing]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -43,6 +43,7 @@ pub fn cuts(old: &Config, new: &Config) -> Cuts {
     for vif in old.vifs.iter().filter(|vif| vif.up) {
         let next = after.get(&*vif.name).copied();
         let (whole, what) = fate(vif, next);
+        let what = what.or_else(|| next.and_then(|next| tunnels_lost((old, vif), (new, next))));
         if let Some(what) = what {
             cuts.vifs.push(Cut { vif: vif.name.clone(), peer: None, what });
         }
@@ -66,14 +67,31 @@ fn fate(old: &VifConfig, new: Option<&VifConfig>) -> (bool, Option<String>) {
     if !new.up {
         return (false, Some("is set down".to_owned()));
     }
-    let place = |vif: &VifConfig| (vif.port.clone(), vif.tags, vif.vrf.clone(), vif.kind);
+    let vni = |vif: &VifConfig| vif.tunnel.as_ref().map(|tunnel| tunnel.vni);
+    let place = |vif: &VifConfig| (vif.port.clone(), vif.tags, vni(vif), vif.vrf.clone(), vif.kind);
     if place(old) != place(new) {
-        let what = format!("moves to port {}, vlan {}, vrf {}", new.port, new.tags, new.vrf);
+        let what = format!("moves to {}, vrf {}", new.network(), new.vrf);
         return (false, Some(what));
     }
     let gone = old.addresses.iter().filter(|address| !new.addresses.contains(address));
     let gone: Vec<String> = gone.map(ToString::to_string).collect();
     (true, (!gone.is_empty()).then(|| format!("loses its address {}", gone.join(", "))))
+}
+
+/// What a VIF's tunnels lose.
+fn tunnels_lost(old: (&Config, &VifConfig), new: (&Config, &VifConfig)) -> Option<String> {
+    let end = |(config, vif): (&Config, &VifConfig)| {
+        let vtep = config.vteps.iter().find(|vtep| vtep.name == vif.port)?;
+        Some((vtep.vrf.clone(), vtep.address, vtep.mac))
+    };
+    let tunnel = old.1.tunnel.as_ref()?;
+    if end(old) != end(new) {
+        return Some(format!("its vtep {} becomes another", old.1.port));
+    }
+    let kept = new.1.tunnel.iter().flat_map(|tunnel| &tunnel.remotes).collect::<Vec<_>>();
+    let lost = tunnel.remotes.iter().filter(|remote| !kept.contains(remote));
+    let lost: Vec<String> = lost.map(|remote| remote.address.to_string()).collect();
+    (!lost.is_empty()).then(|| format!("loses its tunnel to {}", lost.join(", ")))
 }
 
 /// Whether the routing daemon ends a session for the change, and starts it again: not for what its filters and
@@ -130,6 +148,46 @@ mod tests {
         let session = "[[vif.bgp]]\npeer = \"fd00:100::2\"\npeer_as = 65001\nlocal_as = 64512\n";
         assert_eq!(after(session, ""), [format!("{six}: ends")]);
         assert_eq!(after("name = \"b\"\n", "name = \"c\"\n"), ["vif b: is deleted"]);
+    }
+
+    #[test]
+    fn what_tunnels_lose_is_said() {
+        const TUNNEL: &str = r#"
+[[vrf]]
+name = "fabric"
+kind = "underlay"
+[[vif]]
+name = "fabric"
+port = "core0"
+vlan = 900
+vrf = "fabric"
+addresses = ["10.254.255.1/32"]
+[[vtep]]
+name = "vtep"
+vrf = "fabric"
+address = "10.254.255.1"
+mac = "02:00:00:00:fa:01"
+[[vif]]
+name = "a-cloud"
+vtep = "vtep"
+vni = 5001
+vrf = "vpc-a"
+addresses = ["100.64.0.1/32"]
+remotes = [{ address = "10.254.255.9", mac = "02:00:00:00:fa:09" }]
+"#;
+        let config = |tunnel: &str| {
+            let text = format!("{REFERENCE}{tunnel}");
+            crate::config::parse(&text, Path::new("/nonexistent")).unwrap()
+        };
+        for (old, new, said) in [
+            ("vni = 5001", "vni = 5002", "vif a-cloud: moves to vtep vtep, vni 5002, vrf vpc-a"),
+            ("fa:01", "fa:02", "vif a-cloud: its vtep vtep becomes another"),
+            ("fa:09", "fa:08", "vif a-cloud: loses its tunnel to 10.254.255.9"),
+        ] {
+            let cuts = cuts(&config(TUNNEL), &config(&TUNNEL.replace(old, new)));
+            let cuts: Vec<String> = cuts.vifs.iter().map(ToString::to_string).collect();
+            assert_eq!(cuts, [said]);
+        }
     }
 
     #[test]

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::acls::acl_change;
-use super::bandwidth::{bandwidth_change, bandwidth_text};
-use super::labels::label_changes;
+use super::bandwidth::{bandwidth_change, bandwidth_text, meter_group_change};
+use super::labels::{changes, label_changes};
 use super::model::{
     AclConfig, AllowedPrefix, BgpConfig, Community, Config, MeterGroupConfig, NeighborConfig,
     NextHop, PortConfig, RouteAction, RouteConfig, RouteListConfig, VifConfig, VrfConfig,
+    VtepConfig,
 };
+use super::vteps::{tunnel_changes, vtep_change};
 use crate::tables::Pcp;
 
 /// What happens to a thing.
@@ -149,15 +151,18 @@ pub(crate) fn diff(old: Option<&Config>, new: &Config) -> Diff {
         },
     };
     diff.table("vrf", old.map_or(&[], |old| &old.vrfs), &new.vrfs, &vrfs);
+    let vteps = Table {
+        key: |vtep: &VtepConfig| vtep.name.clone(),
+        name: |vtep| vtep.name.to_string(),
+        detail: |vtep| format!("{} in vrf {}", vtep.address, vtep.vrf),
+        change: vtep_change,
+    };
+    diff.table("vtep", old.map_or(&[], |old| &old.vteps), &new.vteps, &vteps);
     let groups = Table {
         key: |group: &MeterGroupConfig| group.name.clone(),
         name: |group| group.name.to_string(),
         detail: |group| bandwidth_text(&group.bandwidth),
-        change: |a, b| {
-            let [customer, description, circuit] = label_changes(&a.labels, &b.labels);
-            let bandwidth = bandwidth_change(&a.bandwidth, &b.bandwidth);
-            changes(&[bandwidth, customer, description, circuit])
-        },
+        change: meter_group_change,
     };
     let before = old.map_or(&[][..], |old| &old.meter_groups);
     diff.table("meter_group", before, &new.meter_groups, &groups);
@@ -171,7 +176,7 @@ pub(crate) fn diff(old: Option<&Config>, new: &Config) -> Diff {
     let vifs = Table {
         key: |vif: &VifConfig| vif.name.clone(),
         name: |vif| vif.name.to_string(),
-        detail: |vif| format!("port {}, vlan {}, vrf {}", vif.port, vif.tags, vif.vrf),
+        detail: |vif| format!("{}, vrf {}", vif.network(), vif.vrf),
         change: vif_change,
     };
     diff.table("vif", old.map_or(&[], |old| &old.vifs), &new.vifs, &vifs);
@@ -220,16 +225,6 @@ fn up(up: bool) -> String {
     if up { "up" } else { "down" }.to_owned()
 }
 
-/// "field old -> new" of the fields that differ.
-pub(super) fn changes(fields: &[(&str, String, String)]) -> Option<String> {
-    let changed: Vec<String> = fields
-        .iter()
-        .filter(|(_, old, new)| old != new)
-        .map(|(name, old, new)| format!("{name} {old} -> {new}"))
-        .collect();
-    (!changed.is_empty()).then(|| changed.join(", "))
-}
-
 fn vif_change(a: &VifConfig, b: &VifConfig) -> Option<String> {
     if a == b {
         return None;
@@ -251,10 +246,13 @@ fn vif_change(a: &VifConfig, b: &VifConfig) -> Option<String> {
     };
     let named = |name: &Option<Arc<str>>| name.as_deref().unwrap_or("none").to_owned();
     let [customer, description, circuit] = label_changes(&a.labels, &b.labels);
+    let [vni, remotes] = tunnel_changes(a, b);
     changes(&[
         ("state", up(a.up), up(b.up)),
         ("port", a.port.to_string(), b.port.to_string()),
         ("vlan", tags(a), tags(b)),
+        vni,
+        remotes,
         ("kind", kind(a), kind(b)),
         ("vrf", a.vrf.to_string(), b.vrf.to_string()),
         ("addresses", addresses(a), addresses(b)),

@@ -78,16 +78,37 @@ pub struct RouteDel {
     pub prefix: IpNet,
 }
 
-/// A new VIF. What is not given has the configuration file's default.
+/// The other end of a tunnel as the configuration file has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoteAdd {
+    /// The VTEP's address.
+    pub address: IpAddr,
+    /// The MAC of the router there.
+    pub mac: String,
+}
+
+/// A new VIF: a VLAN of a port, or a VNI of a VTEP. What is not given has the configuration file's default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VifAdd {
     /// Its name.
     pub name: String,
     /// Name of its port.
-    pub port: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
     /// `100` or `100.200`.
-    pub vlan: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<String>,
+    /// Name of its VTEP, in place of a port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vtep: Option<String>,
+    /// VXLAN's network identifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vni: Option<u32>,
+    /// The VTEPs at the other ends of its tunnels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remotes: Vec<RemoteAdd>,
     /// The outer tag is 802.1ad.
     #[serde(default)]
     pub service_tag: bool,
@@ -188,15 +209,31 @@ pub fn vif_add(text: &str, vif: &VifAdd) -> Result<String, EditError> {
     let mut document = read(text)?;
     let mut table = Table::new();
     table["name"] = value(&vif.name);
-    let labels =
-        [("customer", &vif.customer), ("description", &vif.description), ("circuit", &vif.circuit)];
-    for (key, label) in labels {
-        if let Some(label) = label {
-            table[key] = value(label);
+    let texts = [
+        ("customer", &vif.customer),
+        ("description", &vif.description),
+        ("circuit", &vif.circuit),
+        ("port", &vif.port),
+        ("vlan", &vif.vlan),
+        ("vtep", &vif.vtep),
+    ];
+    for (key, text) in texts {
+        if let Some(text) = text {
+            table[key] = value(text);
         }
     }
-    table["port"] = value(&vif.port);
-    table["vlan"] = value(&vif.vlan);
+    if let Some(vni) = vif.vni {
+        table["vni"] = value(i64::from(vni));
+    }
+    if !vif.remotes.is_empty() {
+        let remotes = vif.remotes.iter().map(|remote| {
+            let mut table = InlineTable::new();
+            table.insert("address", remote.address.to_string().into());
+            table.insert("mac", remote.mac.as_str().into());
+            table
+        });
+        table["remotes"] = value(Array::from_iter(remotes));
+    }
     if vif.service_tag {
         table["service_tag"] = value(true);
     }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::diff::changes;
 use super::fields::Fields;
+use super::labels::changes;
 use super::station::{LONGEST_PATH, absolute_path};
 
 /// The longest name of a user (useradd(8)).

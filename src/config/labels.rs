@@ -43,6 +43,16 @@ fn label(fields: &Fields<'_>, key: &'static str) -> Option<String> {
     None
 }
 
+/// "field old -> new" of the fields that differ.
+pub(super) fn changes(fields: &[(&str, String, String)]) -> Option<String> {
+    let changed: Vec<String> = fields
+        .iter()
+        .filter(|(_, old, new)| old != new)
+        .map(|(name, old, new)| format!("{name} {old} -> {new}"))
+        .collect();
+    (!changed.is_empty()).then(|| changed.join(", "))
+}
+
 /// What changes of what a thing is called.
 pub(super) fn label_changes(a: &Labels, b: &Labels) -> [(&'static str, String, String); 3] {
     let of = |label: &Option<String>| label.clone().unwrap_or_else(|| "none".to_owned());

@@ -28,6 +28,7 @@ mod station;
 mod tags;
 mod text;
 mod vifs;
+mod vteps;
 
 use std::fs::File;
 use std::io::Read;
@@ -125,8 +126,11 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
     let vrfs = vifs::vrfs(&root);
     let groups = bandwidth::meter_groups(&root);
     let acls = acls::acls(&root);
-    let known = vifs::Known { ports: &ports, vrfs: &vrfs, groups: &groups, acls: &acls };
+    let vteps = vteps::vteps(&root, &ports, &vrfs);
+    let known =
+        vifs::Known { ports: &ports, vrfs: &vrfs, groups: &groups, acls: &acls, vteps: &vteps };
     let vifs = vifs::vifs(&root, &known, station.max_vifs);
+    vteps.check(&root, &vifs);
     let routes = routes::routes(&root, &vrfs, &vifs);
     let route_lists = routes::route_lists(&root, &vrfs, &vifs, &routes, base_dir);
     let neighbors = routes::neighbors(&root, &vifs);
@@ -137,6 +141,7 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
         billing,
         ports: ports.into_items(),
         vrfs: vrfs.into_items(),
+        vteps: vteps.named.into_items(),
         meter_groups: groups.into_items(),
         acls: acls.into_items(),
         vifs: vifs.into_items(),

@@ -6,6 +6,7 @@ pub use super::bandwidth::{Bandwidth, MeterGroupConfig, RateLimit};
 pub use super::billing::BillingConfig;
 pub use super::events::{EventsConfig, HookConfig, Journal};
 pub use super::labels::Labels;
+pub use super::vteps::{Remote, TunnelConfig, VtepConfig};
 
 use std::collections::HashMap;
 use std::fmt;
@@ -33,6 +34,8 @@ pub struct Config {
     pub ports: Vec<PortConfig>,
     /// Routing domains.
     pub vrfs: Vec<VrfConfig>,
+    /// Tunnel endpoints, whose ports follow the NICs': [`Config::vtep_id`].
+    pub vteps: Vec<VtepConfig>,
     /// Meter groups.
     pub meter_groups: Vec<MeterGroupConfig>,
     /// Access lists.
@@ -159,10 +162,12 @@ pub struct VifConfig {
     pub name: Arc<str>,
     /// Whose it is.
     pub labels: Labels,
-    /// Name of its port.
+    /// Name of its port or VTEP.
     pub port: Arc<str>,
-    /// Its VLAN tags.
+    /// Its VLAN tags on a port.
     pub tags: Tags,
+    /// Its tunnels on a VTEP.
+    pub tunnel: Option<TunnelConfig>,
     /// The product; `None` on core ports.
     pub kind: Option<VifKind>,
     /// Name of its VRF.

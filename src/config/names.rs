@@ -98,6 +98,11 @@ impl<T> Named<T> {
         None
     }
 
+    /// Whether something has this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
     pub(super) fn items(&self) -> &[T] {
         &self.items
     }

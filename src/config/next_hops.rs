@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::address;
 use super::fields::{At, Fields};
 use super::model::{NextHop, VrfConfig};
-use super::vifs::Vifs;
+use super::vifs::{Vifs, leads_to};
 use crate::tables::group::BUCKETS;
 use crate::wire::ipv6::is_link_local;
 
@@ -77,12 +77,14 @@ fn egress(
         }
         None => {
             let subnet = vifs.subnets(&vrf.name).and_then(|subnets| subnets.of(address.value));
-            if subnet.is_none() && !vifs.named.broken {
+            let at = subnet.map(|subnet| subnet.vif);
+            let at = at.or_else(|| vifs.leading_to(address.value, &vrf.name));
+            if at.is_none() && !vifs.named.broken {
                 let message = format!("{} is on no subnet of vrf {:?}", address.value, vrf.name);
-                let help = "write the address of a neighbor on a VIF of that VRF";
+                let help = "write the address of a neighbor on a VIF of that VRF, or of a VTEP that one has a tunnel to";
                 member.refuse(&address.span, "address", message, help);
             }
-            subnet?.vif
+            at?
         }
     };
     let vif = vifs.items().get(index)?;
@@ -108,6 +110,13 @@ pub(super) fn check_on_vif(
         fields.refuse(&address.span, key, message, help);
         false
     };
+    if vif.tunnel.is_some() {
+        if leads_to(vif, address.value) || vifs.named.broken {
+            return true;
+        }
+        let message = format!("vif {:?} has no tunnel to {}", vif.name, address.value);
+        return refuse(message, "write the address of one of its remotes");
+    }
     if vif.addresses.iter().any(|own| own.addr() == address.value) {
         let message = format!("{} is the router's own address", address.value);
         return refuse(message, "write the neighbor's address");

@@ -115,7 +115,9 @@ fn action(
     }
     let prefix = prefix?;
     for hop in &via {
-        if hop.value.address.is_ipv4() != prefix.addr().is_ipv4() {
+        // Through a tunnel packets of either family go, whatever the underlay's is.
+        let differs = hop.value.address.is_ipv4() != prefix.addr().is_ipv4();
+        if differs && !vifs.is_tunnel(&hop.value.vif) {
             let message = format!("{} is not of the family of {prefix}", hop.value.address);
             fields.refuse(&hop.span, "via", message, "write a next hop of the prefix's family");
         }
@@ -147,8 +149,13 @@ pub(super) fn route_lists(
         if !fields.has("via") {
             fields.missing("via", "via = [{ address = \"...\" }]");
         }
-        let (via4, via6): (Vec<_>, Vec<_>) =
-            via.into_iter().map(|hop| hop.value).partition(|hop| hop.address.is_ipv4());
+        let of_family = |v4: bool| -> Vec<_> {
+            let hops = via.iter().map(|hop| &hop.value);
+            hops.filter(|hop| hop.address.is_ipv4() == v4 || vifs.is_tunnel(&hop.vif))
+                .cloned()
+                .collect()
+        };
+        let (via4, via6) = (of_family(true), of_family(false));
         if let (Some(vrf), Some(file)) = (vrf, file) {
             let path = base_dir.join(file.value);
             match lists::read(&path) {
@@ -260,6 +267,13 @@ pub(super) fn neighbors(root: &Fields<'_>, vifs: &Vifs) -> Vec<NeighborConfig> {
         {
             let message = format!("{} is not the MAC of one host", mac.value);
             fields.refuse(&mac.span, "mac", message, "write the neighbor's own MAC address");
+        }
+        if let Some(vif) =
+            vif.and_then(|index| vifs.items().get(index)).filter(|vif| vif.tunnel.is_some())
+        {
+            let message = format!("vif {:?} has tunnels", vif.name);
+            let help = "write the MACs of the other ends in its remotes";
+            fields.refuse(&fields.span_of("vif"), "vif", message, help);
         }
         if let (Some(index), Some(address)) = (vif, &address) {
             next_hops::check_on_vif(&fields, "address", address, index, vifs);

@@ -10,11 +10,11 @@ use toml_edit::{DocumentMut, Table, Value};
 
 use super::document::{self, field};
 use super::edit::{self, EditError};
-use super::model::Config;
+use super::model::{Config, VifConfig};
 use super::secrets::is_secret;
 
 /// Fields whose values are texts, whatever they look like: a customer may be called 007.
-const TEXTS: [&str; 12] = [
+const TEXTS: [&str; 15] = [
     "customer",
     "description",
     "circuit",
@@ -27,6 +27,9 @@ const TEXTS: [&str; 12] = [
     "meter_group",
     "acl_in",
     "acl_out",
+    "vtep",
+    "address",
+    "mac",
 ];
 
 /// A table of the file.
@@ -37,6 +40,8 @@ pub enum Place {
     Port(String),
     /// The `[[vrf]]` of this name.
     Vrf(String),
+    /// The `[[vtep]]` of this name.
+    Vtep(String),
     /// The `[[meter_group]]` of this name.
     MeterGroup(String),
     /// The `[[vif]]` of this name.
@@ -66,9 +71,9 @@ pub struct Fields {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use Place::{Bgp, MeterGroup, Port, Vif, Vrf};
+        use Place::{Bgp, MeterGroup, Port, Vif, Vrf, Vtep};
         match self {
-            Port(name) | Vrf(name) | MeterGroup(name) | Vif(name) => {
+            Port(name) | Vrf(name) | Vtep(name) | MeterGroup(name) | Vif(name) => {
                 write!(f, "{} {name}", self.kind())
             }
             Bgp { vif, peer } => write!(f, "{} {vif} {peer}", self.kind()),
@@ -82,6 +87,7 @@ impl Place {
         match self {
             Place::Port(_) => "port",
             Place::Vrf(_) => "vrf",
+            Place::Vtep(_) => "vtep",
             Place::MeterGroup(_) => "meter_group",
             Place::Vif(_) => "vif",
             Place::Bgp { .. } => "bgp",
@@ -125,7 +131,7 @@ pub fn set(text: &str, fields: &Fields) -> Result<String, EditError> {
     Ok(file.to_string())
 }
 
-/// Appends a VRF or a meter group, or a BGP session to its VIF.
+/// Appends a VRF, a VTEP or a meter group, or a BGP session to its VIF.
 ///
 /// # Errors
 /// It is there already, or is another kind of thing.
@@ -137,7 +143,7 @@ pub fn add(text: &str, fields: &Fields) -> Result<String, EditError> {
     }
     let mut new = Table::new();
     match &fields.place {
-        Place::Vrf(name) | Place::MeterGroup(name) => {
+        Place::Vrf(name) | Place::Vtep(name) | Place::MeterGroup(name) => {
             document::put(&mut new, "name", name.into());
             write(&mut new, fields)?;
             document::append(&mut file, fields.place.kind(), new)?;
@@ -157,14 +163,14 @@ pub fn add(text: &str, fields: &Fields) -> Result<String, EditError> {
     Ok(file.to_string())
 }
 
-/// Deletes a VRF or a meter group that nothing uses, or a BGP session.
+/// Deletes a VRF, a VTEP or a meter group that nothing uses, or a BGP session.
 ///
 /// # Errors
 /// It is not there, is used, or is another kind of thing.
 pub fn del(text: &str, config: &Config, place: &Place) -> Result<String, EditError> {
     let mut file = document::read(text)?;
     let found = match place {
-        Place::Vrf(name) | Place::MeterGroup(name) => {
+        Place::Vrf(name) | Place::Vtep(name) | Place::MeterGroup(name) => {
             edit::refuse_used(place, &users(config, place))?;
             document::delete(&mut file, place.kind(), |table| field(table, "name") == Some(name))?
         }
@@ -182,9 +188,9 @@ pub fn del(text: &str, config: &Config, place: &Place) -> Result<String, EditErr
 }
 
 fn table<'a>(document: &'a mut DocumentMut, place: &Place) -> Result<&'a mut Table, EditError> {
-    use Place::{Bgp, MeterGroup, Port, Vif, Vrf};
+    use Place::{Bgp, MeterGroup, Port, Vif, Vrf, Vtep};
     match place {
-        Port(name) | Vrf(name) | MeterGroup(name) | Vif(name) => {
+        Port(name) | Vrf(name) | Vtep(name) | MeterGroup(name) | Vif(name) => {
             document::named(document, place.kind(), name)
         }
         Bgp { vif, peer } => {
@@ -238,19 +244,24 @@ fn parsed(key: &str, text: &str) -> Value {
     }
 }
 
-/// What of the configuration is in a VRF or a meter group.
+/// What of the configuration is in a VRF or a meter group, or on a VTEP.
 fn users(config: &Config, place: &Place) -> Vec<String> {
     let vrf = if let Place::Vrf(name) = place { Some(&**name) } else { None };
-    let group = if let Place::MeterGroup(name) = place { Some(&**name) } else { None };
-    let vifs = config.vifs.iter().filter(|vif| {
-        vrf == Some(&*vif.vrf) || group.is_some() && group == vif.meter_group.as_deref()
-    });
+    let is_in = |vif: &VifConfig| match place {
+        Place::Vrf(name) => *vif.vrf == **name,
+        Place::Vtep(name) => vif.tunnel.is_some() && *vif.port == **name,
+        Place::MeterGroup(name) => vif.meter_group.as_deref() == Some(name),
+        Place::Port(_) | Place::Vif(_) | Place::Bgp { .. } => false,
+    };
+    let vifs = config.vifs.iter().filter(|vif| is_in(vif));
     let vifs = vifs.map(|vif| format!("vif {}", vif.name));
+    let vteps = config.vteps.iter().filter(|vtep| vrf == Some(&*vtep.vrf));
+    let vteps = vteps.map(|vtep| format!("vtep {}", vtep.name));
     let routes = config.routes.iter().filter(|route| vrf == Some(&*route.vrf));
     let routes = routes.map(|route| format!("route {}", route.prefix));
     let lists = config.route_lists.iter().filter(|list| vrf == Some(&*list.vrf));
     let lists = lists.map(|list| format!("route list {}", list.file.display()));
-    vifs.chain(routes).chain(lists).collect()
+    vifs.chain(vteps).chain(routes).chain(lists).collect()
 }
 
 #[cfg(test)]

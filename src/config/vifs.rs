@@ -15,6 +15,7 @@ use super::labels::labels;
 use super::model::{AclConfig, MeterGroupConfig, PortConfig, VifConfig, VrfConfig};
 use super::names::Named;
 use super::tags::{self, TaggedVlans};
+use super::vteps::{self, Vnis, Vteps};
 use crate::tables::{Pcp, PortRole, SourceCheck, VifKind, VrfKind};
 use crate::wire::ipv6::is_link_local;
 
@@ -34,7 +35,12 @@ pub(super) fn vrfs(root: &Fields<'_>) -> Named<VrfConfig> {
         let message = format!("there are {} VRFs", tables.len());
         root.problems.add(&extra.span, "vrf", message, format!("use at most {MAX_VRFS}"));
     }
-    let kinds = [("vpc", VrfKind::Vpc), ("public", VrfKind::Public), ("transit", VrfKind::Transit)];
+    let kinds = [
+        ("vpc", VrfKind::Vpc),
+        ("public", VrfKind::Public),
+        ("transit", VrfKind::Transit),
+        ("underlay", VrfKind::Underlay),
+    ];
     for fields in tables {
         let name = vrfs.name(&fields);
         let labels = labels(&fields);
@@ -97,6 +103,17 @@ impl Vifs {
         self.named.into_items()
     }
 
+    /// The VIF in a VRF whose tunnels lead to this VTEP, by its place.
+    pub(super) fn leading_to(&self, vtep: IpAddr, vrf: &str) -> Option<usize> {
+        let leads = |vif: &VifConfig| *vif.vrf == *vrf && leads_to(vif, vtep);
+        self.items().iter().position(leads)
+    }
+
+    /// Whether a VIF of this name has tunnels.
+    pub(super) fn is_tunnel(&self, name: &str) -> bool {
+        self.items().iter().any(|vif| *vif.name == *name && vif.tunnel.is_some())
+    }
+
     /// The subnets of a VRF, if it has any.
     pub(super) fn subnets(&self, vrf: &str) -> Option<&Subnets> {
         self.subnets.get(vrf)
@@ -110,11 +127,18 @@ pub(super) struct Known<'a> {
     pub(super) vrfs: &'a Named<VrfConfig>,
     pub(super) groups: &'a Named<MeterGroupConfig>,
     pub(super) acls: &'a Named<AclConfig>,
+    pub(super) vteps: &'a Vteps,
+}
+
+/// Whether a VIF has a tunnel to this VTEP.
+pub(super) fn leads_to(vif: &VifConfig, vtep: IpAddr) -> bool {
+    let remotes = vif.tunnel.iter().flat_map(|tunnel| &tunnel.remotes);
+    remotes.into_iter().any(|remote| remote.address == vtep)
 }
 
 pub(super) fn vifs(root: &Fields<'_>, known: &Known<'_>, max_vifs: u16) -> Vifs {
     let mut vifs = Vifs { named: Named::new("vif"), subnets: HashMap::new() };
-    let (mut vlans, mut commitments) = (TaggedVlans::default(), Commitments::default());
+    let mut seen = Seen::default();
     let tables = root.tables("vif", "[{ ... }]");
     if let Some(extra) = tables.get(usize::from(max_vifs)) {
         let message = format!("there are {} VIFs", tables.len());
@@ -125,9 +149,8 @@ pub(super) fn vifs(root: &Fields<'_>, known: &Known<'_>, max_vifs: u16) -> Vifs 
         let before = fields.problems.found();
         let name = vifs.named.name(&fields);
         // Without a name the rest is read all the same, for its errors.
-        let (vlans, commitments) = (&mut vlans, &mut commitments);
-        let vif =
-            vif(&fields, name.clone().unwrap_or_default(), known, vlans, commitments, &mut vifs);
+        let of = if vteps::is_tunnel(&fields) { vteps::vif } else { vif };
+        let vif = of(&fields, name.clone().unwrap_or_default(), known, &mut seen, &mut vifs);
         fields.finish();
         vifs.named.broken |= root.problems.found() > before;
         vifs.named.add(name.as_ref(), vif);
@@ -135,25 +158,30 @@ pub(super) fn vifs(root: &Fields<'_>, known: &Known<'_>, max_vifs: u16) -> Vifs 
     vifs
 }
 
+/// What VIFs have taken so far of what each has alone or shares.
+#[derive(Default)]
+pub(super) struct Seen {
+    vlans: TaggedVlans,
+    pub(super) vnis: Vnis,
+    pub(super) commitments: Commitments,
+}
+
 fn vif(
     fields: &Fields<'_>,
     name: Arc<str>,
-    Known { ports, vrfs, groups, acls }: &Known<'_>,
-    vlans: &mut TaggedVlans,
-    commitments: &mut Commitments,
+    Known { ports, vrfs, groups, acls, .. }: &Known<'_>,
+    seen: &mut Seen,
     vifs: &mut Vifs,
 ) -> Option<VifConfig> {
     let port = ports.find(fields, "port").and_then(|index| ports.items().get(index));
     let vrf = vrfs.find(fields, "vrf").and_then(|index| vrfs.items().get(index));
     let tags = tags::read(fields);
     if let (Some(port), Some(tags)) = (port, &tags) {
-        vlans.add(fields, &port.name, tags);
+        seen.vlans.add(fields, &port.name, tags);
     }
     let kind = kind(fields, port, vrf);
     let addresses = addresses(fields);
-    let has_v6 = addresses.iter().any(|address| matches!(address.value, IpNet::V6(_)));
-    let least = if has_v6 { MTU.1 } else { MTU.0 };
-    let mtu = fields.integer("mtu", least..=MTU.2).map_or(MTU_DEFAULT, |mtu| mtu.value);
+    let mtu = mtu(fields, &addresses);
     let checks =
         [("strict", SourceCheck::Strict), ("loose", SourceCheck::Loose), ("off", SourceCheck::Off)];
     let source_check = fields.choice("source_check", &checks).map(|check| check.value);
@@ -171,7 +199,7 @@ fn vif(
     let bgp = bgp::sessions(fields, &addresses, vrf.map(|vrf| vrf.kind), kind);
     let (port, vrf, tags) = (port?, vrf?, tags?);
     connect(fields, vrf, &addresses, vifs);
-    commitments.add(fields, &bandwidth, port, meter_group);
+    seen.commitments.add(fields, &bandwidth, Some(port), meter_group);
     let default_check = match port.role {
         PortRole::Customer => SourceCheck::Strict,
         PortRole::Core => SourceCheck::Off,
@@ -181,6 +209,7 @@ fn vif(
         labels,
         port: port.name.clone(),
         tags: tags.value,
+        tunnel: None,
         kind,
         vrf: vrf.name.clone(),
         addresses: addresses.into_iter().map(|address| address.value).collect(),
@@ -198,10 +227,20 @@ fn vif(
 }
 
 /// The access list that a field names; one with an error counts as none.
-fn acl(fields: &Fields<'_>, key: &'static str, acls: &Named<AclConfig>) -> Option<Arc<str>> {
+pub(super) fn acl(
+    fields: &Fields<'_>,
+    key: &'static str,
+    acls: &Named<AclConfig>,
+) -> Option<Arc<str>> {
     let name = fields.string(key)?;
     let at = acls.find_name(fields, key, &name)?;
     acls.items().get(at).map(|acl| acl.name.clone())
+}
+
+pub(super) fn mtu(fields: &Fields<'_>, addresses: &[At<IpNet>]) -> u16 {
+    let has_v6 = addresses.iter().any(|address| matches!(address.value, IpNet::V6(_)));
+    let least = if has_v6 { MTU.1 } else { MTU.0 };
+    fields.integer("mtu", least..=MTU.2).map_or(MTU_DEFAULT, |mtu| mtu.value)
 }
 
 /// The kind, which has to fit the port's role and the VRF's kind.
@@ -236,7 +275,7 @@ fn kind(
     Some(kind.value)
 }
 
-fn addresses(fields: &Fields<'_>) -> Vec<At<IpNet>> {
+pub(super) fn addresses(fields: &Fields<'_>) -> Vec<At<IpNet>> {
     const EXAMPLE: &str = "[\"169.254.100.1/30\"]";
     let texts = fields.strings("addresses", EXAMPLE);
     let span = fields.span_of("addresses");
@@ -282,7 +321,12 @@ const LINK_LOCAL_64: IpNet =
     IpNet::V6(ipnet::Ipv6Net::new_assert(std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 64));
 
 /// Adds a VIF's subnets to its VRF's. Link-local subnets are the VIF's own.
-fn connect(fields: &Fields<'_>, vrf: &VrfConfig, addresses: &[At<IpNet>], vifs: &mut Vifs) {
+pub(super) fn connect(
+    fields: &Fields<'_>,
+    vrf: &VrfConfig,
+    addresses: &[At<IpNet>],
+    vifs: &mut Vifs,
+) {
     let subnets = vifs.subnets.entry(vrf.name.clone()).or_default();
     for At { value, span } in addresses {
         if is_link_local(value.addr()) {

@@ -15,7 +15,9 @@ use super::state::{Egress, Neighbor, State};
 use super::vifs::vifs;
 use crate::config::model::{Config, NextHop, RouteAction};
 use crate::tables::rules::{FlowKeys, broadcast, reserved, subnet_router_anycast};
-use crate::tables::{AdjacencyId, AdjacencyKind, GroupId, Port, VifId, Vrf, VrfId};
+use crate::tables::{
+    AdjacencyId, AdjacencyKind, Exit, GroupId, Ingress, Port, PortRole, Tunnels, VifId, Vrf, VrfId,
+};
 use crate::wire::ipv6::is_link_local;
 
 /// Compiles `config`. What `old` has and `config` has not is unwanted in the result, but still
@@ -36,6 +38,7 @@ pub(super) fn compile(
     vifs(&mut state, running, config, facts)?;
     state.find_drained(config);
     ports(&mut state, config, facts)?;
+    tunnels(&mut state, config);
     neighbors(&mut state, config)?;
     state.tables.keys = keys(old, &state, config).into();
 
@@ -113,11 +116,15 @@ fn ports(state: &mut State, config: &Config, facts: &[PortFacts]) -> Result<(), 
         .collect();
     for (id, vif) in (0..).zip(state.tables.vifs.iter()) {
         if let Some(vif) = vif
+            && vif.tunnel().is_none()
             && !ports[vif.port.index()].insert(VifId(id), vif)
         {
             return Err(CommitError::Twice("the VLAN id of VIF", vif.name.clone()));
         }
     }
+    ports.extend(
+        config.vteps.iter().map(|vtep| Port::new(vtep.name.clone(), vtep.mac, PortRole::Core)),
+    );
     let old = &state.tables.ports;
     state.tables.ports = ports
         .into_iter()
@@ -130,14 +137,30 @@ fn ports(state: &mut State, config: &Config, facts: &[PortFacts]) -> Result<(), 
     Ok(())
 }
 
-/// Static neighbors.
+/// Where tunnels end.
+fn tunnels(state: &mut State, config: &Config) {
+    let vifs = (0..).map(VifId).zip(state.tables.vifs.iter());
+    let ends = vifs.filter_map(|(id, vif)| {
+        let vif = vif.as_ref()?;
+        let mac = state.tables.ports.get(vif.port.index())?.mac;
+        Some((vif.tunnel()?, Exit { ingress: Ingress::of(id, vif), mac }))
+    });
+    state.tables.tunnels = Arc::new(Tunnels::new(config.vtep_id(0), ends));
+}
+
+/// Static neighbors, and the routers at the other ends of tunnels.
 fn neighbors(state: &mut State, config: &Config) -> Result<(), CommitError> {
     state.neighbors = BTreeMap::new();
-    for neighbor in &config.neighbors {
-        let vif = vif_named(state, &neighbor.vif)?;
-        let known = Neighbor { mac: neighbor.mac, configured: true };
-        let first = state.neighbors.insert((vif, neighbor.address), known).is_none();
-        if let Some(egress) = state.next_hop(vif, neighbor.address).filter(|_| first) {
+    let configured = config.neighbors.iter().map(|known| (&known.vif, known.address, known.mac));
+    let remotes = config.vifs.iter().flat_map(|vif| {
+        let remotes = vif.tunnel.iter().flat_map(|tunnel| &tunnel.remotes);
+        remotes.map(|remote| (&vif.name, remote.address, remote.mac))
+    });
+    for (vif, address, mac) in configured.chain(remotes) {
+        let vif = vif_named(state, vif)?;
+        let known = Neighbor { mac, configured: true };
+        let first = state.neighbors.insert((vif, address), known).is_none();
+        if let Some(egress) = state.next_hop(vif, address).filter(|_| first) {
             state.want_adjacency(egress)?;
         }
     }
@@ -262,6 +285,7 @@ impl Compiler {
     fn hosts(&mut self) -> Result<(), CommitError> {
         let mut all = std::mem::take(&mut self.hosts);
         all.extend(self.state.neighbors.keys());
+        all.extend(self.state.remotes_on_link());
         for (vif, address) in all {
             self.host(vif, address, true)?;
         }

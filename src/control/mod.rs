@@ -17,6 +17,7 @@ mod neighbor;
 mod query;
 mod rib;
 mod state;
+mod underlay;
 mod vifs;
 
 pub use candidate::{Base, Candidate, difference};

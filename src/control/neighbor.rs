@@ -69,6 +69,7 @@ impl<P: Publish> Engine<P> {
         self.state.render_groups(&touched.groups);
         touched.adjacencies.sort_unstable();
         self.state.render_groups_of(&touched.adjacencies);
+        self.state.follow_underlay();
         self.publish();
         if !touched.groups.is_empty() {
             // A longer route may keep the FIB from leading there now; the next route that does so expects
@@ -157,6 +158,7 @@ impl<P: Publish> Engine<P> {
         if !touched.is_empty() {
             touched.sort_unstable();
             self.state.render_groups_of(&touched);
+            self.state.follow_underlay();
             self.publish();
         }
     }
@@ -297,6 +299,7 @@ impl State {
         let adjacencies: Vec<_> = adjacencies.map(|(id, _)| AdjacencyId(id)).collect();
         self.render_adjacencies(&adjacencies);
         self.render_groups_of(&adjacencies);
+        self.follow_underlay();
         true
     }
 
@@ -305,6 +308,7 @@ impl State {
         if same_place(now, self, peer.0) {
             let touched = self.set_peer(peer, !now.silent.contains(&peer));
             self.render_groups_of(touched.as_slice());
+            self.follow_underlay();
         }
     }
 

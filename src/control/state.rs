@@ -211,8 +211,19 @@ impl State {
         Some(Egress { kind: AdjacencyKind::Forward, vrf, vif: id, address })
     }
 
-    /// Writes wanted adjacencies into the table, from what is known of VIFs, ports and neighbors.
+    /// Writes wanted adjacencies into the table, from what is known of VIFs, ports and neighbors. Those of tunnels come
+    /// last: they are what the others' are.
     pub fn render_adjacencies(&mut self, ids: &[AdjacencyId]) {
+        let is_tunnel = |id: &&AdjacencyId| self.tunnel_of(**id).is_some();
+        let (tunnels, others): (Vec<AdjacencyId>, Vec<AdjacencyId>) =
+            ids.iter().partition(is_tunnel);
+        self.render_some(&others);
+        if !tunnels.is_empty() {
+            self.render_some(&tunnels);
+        }
+    }
+
+    fn render_some(&mut self, ids: &[AdjacencyId]) {
         let mut table = self.tables.adjacencies.to_vec();
         let none = Adjacency::special(AdjacencyKind::NoRoute, VrfId(0));
         table.resize(self.adjacencies.len().max(1), none);
@@ -248,7 +259,10 @@ impl State {
             None if kind == Forward => Adjacency::on_vif(Unresolved, id, vif, address),
             _ => Adjacency::on_vif(kind, id, vif, address),
         };
-        let usable = vif.up && port.up && !self.misfits.contains_key(&id);
+        let usable = vif.up
+            && port.up
+            && !self.misfits.contains_key(&id)
+            && vif.tunnel().is_none_or(|tunnel| self.is_reached(tunnel, address));
         if matches!(kind, Forward | Glean) && !usable {
             adjacency.kind = EgressDown;
         }

@@ -9,9 +9,9 @@ use super::compile::{put, vif_id, vrf_id};
 use super::lists::{lists, named};
 use super::meters::Planner;
 use super::state::State;
-use crate::config::model::{Config, VifConfig};
+use crate::config::model::{Config, VifConfig, VtepConfig};
 use crate::config::same_hardware;
-use crate::tables::{AccessLists, Meters, PortId, Vif};
+use crate::tables::{AccessLists, Meters, Overlay, PortId, Tunnel, Vif, VrfId, VrfKind};
 
 /// Gives each VIF its id and its place in the tables. `running` is what the state was made of.
 pub(super) fn vifs(
@@ -26,13 +26,15 @@ pub(super) fn vifs(
         .map(|vif| (&*vif.name, vif))
         .collect();
     state.misfits.clear();
-    let ports: HashMap<&str, (PortId, PortFacts)> = config
-        .ports
-        .iter()
-        .zip(facts)
-        .zip(0..)
-        .map(|((port, facts), id)| (&*port.name, (PortId(id), *facts)))
-        .collect();
+    let nics = config.ports.iter().zip(facts).zip(0..);
+    let nics = nics.map(|((port, facts), id)| (&*port.name, (PortId(id), *facts)));
+    // How long packets in tunnels may be is the underlay's matter.
+    let vteps = config.vteps.iter().enumerate().map(|(place, vtep)| {
+        let facts = PortFacts { mac: vtep.mac, mtu: u16::MAX, link_up: true };
+        (&*vtep.name, (config.vtep_id(place), facts))
+    });
+    let ports: HashMap<&str, (PortId, PortFacts)> = nics.chain(vteps).collect();
+    let overlays = Overlays::of(state, config);
     let (next_hops, lists) = (NextHops::of(config), lists(state, config)?);
     let old_limits = std::mem::take(&mut state.limits);
     let mut planner = Planner::new(config, &old_limits);
@@ -78,14 +80,18 @@ pub(super) fn vifs(
             kind: vif.kind,
             port,
             tags: vif.tags,
+            overlay: overlays.overlay(vif),
             vrf: vrf_id(vrf),
-            mtu: vif.mtu,
+            mtu: vif.mtu.min(overlays.most(vif)),
             source_check: vif.source_check,
             pcp: vif.pcp,
             metered,
             acl_in: named(&lists, vif.acl_in.as_ref())?,
             acl_out: named(&lists, vif.acl_out.as_ref())?,
-            addresses: addresses(vif, facts.mac),
+            addresses: match vif.tunnel {
+                Some(_) => vif.addresses.clone().into(),
+                None => addresses(vif, facts.mac),
+            },
             peers: next_hops.peers(vif),
         };
         put(&mut table, id, built);
@@ -95,6 +101,54 @@ pub(super) fn vifs(
     state.tables.vifs = table.into();
     state.tables.acls = Arc::new(AccessLists::new(lists, &state.tables.vifs));
     Ok(())
+}
+
+/// What VIFs have to do with tunnels.
+struct Overlays<'a> {
+    vteps: HashMap<&'a str, (&'a VtepConfig, VrfId)>,
+    /// The underlays, and the longest packet that all of the VIFs of each carry.
+    underlays: HashMap<&'a str, u16>,
+}
+
+impl<'a> Overlays<'a> {
+    fn of(state: &State, config: &'a Config) -> Overlays<'a> {
+        let vteps = config.vteps.iter().filter_map(|vtep| {
+            let underlay = vrf_id(state.vrfs.get(&*vtep.vrf)?);
+            Some((&*vtep.name, (vtep, underlay)))
+        });
+        let underlays = config.vrfs.iter().filter(|vrf| vrf.kind == VrfKind::Underlay);
+        let mut underlays: HashMap<&str, u16> =
+            underlays.map(|vrf| (&*vrf.name, u16::MAX)).collect();
+        for vif in &config.vifs {
+            if let Some(most) = underlays.get_mut(&*vif.vrf) {
+                *most = vif.mtu.min(*most);
+            }
+        }
+        Overlays { vteps: vteps.collect(), underlays }
+    }
+
+    fn overlay(&self, vif: &VifConfig) -> Overlay {
+        match (&vif.tunnel, self.vteps.get(&*vif.port)) {
+            (Some(tunnel), Some((vtep, underlay))) => Overlay::Within(Tunnel {
+                vni: tunnel.vni,
+                underlay: *underlay,
+                local: vtep.address,
+                remotes: tunnel.remotes.iter().map(|remote| remote.address).collect(),
+            }),
+            _ if self.underlays.contains_key(&*vif.vrf) => Overlay::Underlay,
+            _ => Overlay::Apart,
+        }
+    }
+
+    /// The longest packet that fits a VIF's tunnels.
+    fn most(&self, vif: &VifConfig) -> u16 {
+        let of_vtep = |(vtep, _): &(&VtepConfig, VrfId)| {
+            let most = self.underlays.get(&*vtep.vrf).copied()?;
+            Some(most.saturating_sub(Tunnel::overhead(vtep.address)))
+        };
+        let vtep = self.vteps.get(&*vif.port).filter(|_| vif.tunnel.is_some());
+        vtep.and_then(of_vtep).unwrap_or(u16::MAX)
+    }
 }
 
 fn same_port(running: &Config, config: &Config, name: &str) -> bool {

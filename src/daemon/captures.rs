@@ -12,6 +12,7 @@ use super::worker_thread::{Order, Orders};
 use crate::admin::answer::{Answer, Piece};
 use crate::admin::protocol::{CaptureRequest, Direction, ErrorKind, Judged, Refusal};
 use crate::admin::rows::{CaptureEnd, CaptureRow, CapturedFrame};
+use crate::tables::tunnel::VXLAN_PORT;
 use crate::tables::{DropReason, PortId, PuntReason, Snapshot, Tags, Verdict, VifId};
 use crate::worker::bpf::Program;
 use crate::worker::capture::{MAX_CAPTURES, Mark, Tap, Verdicts, Wanted};
@@ -88,6 +89,13 @@ struct OfVif {
 /// What the workers are to copy, or what is wrong with the request.
 fn wanted(control: &Control, request: &CaptureRequest) -> Result<(Wanted, Option<OfVif>), Refusal> {
     let (port, vif) = control.place(request.port.as_deref(), request.vif.as_deref())?;
+    if let Some((_, vif)) = vif.filter(|(_, vif)| vif.tunnel().is_some()) {
+        let message = format!(
+            "frames of vif {} come and go in tunnels: capture a port of its underlay, with --filter 'udp port {VXLAN_PORT}'",
+            vif.name
+        );
+        return Err(invalid(message));
+    }
     let vif = vif.map(|(id, vif)| OfVif { id, name: vif.name.clone(), tags: vif.tags });
     let verdicts = verdicts(request)?;
     let (inbound, outbound) = match request.direction {

@@ -25,7 +25,7 @@ use super::port_thread::Done;
 use super::rates::{self, RateBook};
 use super::{
     acls, answer, bandwidth, bgp, captures, change, counters, drops, event_stream, explain,
-    history, outages, ping, routes, view,
+    history, outages, ping, routes, tunnels, view,
 };
 use crate::admin::protocol::Request;
 use crate::admin::rows::ChangeResult;
@@ -281,6 +281,7 @@ impl Control {
             Request::ShowAcl(filter) => acls::show(self, filter),
             Request::ShowRoutes(filter) => routes::show(self, filter),
             Request::ShowNeighbors => view::show_neighbors(self),
+            Request::ShowTunnels => tunnels::show(self),
             Request::ShowCounters(filter) => counters::show(self, filter),
             Request::ShowDrops(filter) => drops::show(self, filter),
             Request::ShowWorkers => answer::workers(self),

@@ -15,8 +15,8 @@ use crate::admin::answer::Answer;
 use crate::admin::protocol::{ErrorKind, ExplainRequest, MAX_FRAMES, Refusal};
 use crate::admin::rows::{ExplainRow, ExplainedRoute, ExplainedStage, Member};
 use crate::control::Route;
-use crate::explain::{Explainer, Explanation, LONGEST, Lookup, Synthetic};
-use crate::tables::{PortId, Snapshot, VifId};
+use crate::explain::{Explainer, Explanation, LONGEST, Lookup, Synthetic, framed};
+use crate::tables::{PortId, Snapshot, Tunnel, VifId};
 use words::Words;
 
 /// Explains frames.
@@ -29,8 +29,8 @@ pub(super) fn explain(control: &Control, request: &ExplainRequest) -> Answer {
     let vifs = usize::from(control.config().station.max_vifs);
     let request = request.clone();
     Answer::later(move || {
-        let frames = match frames(&view.tables, &request, port, vif) {
-            Ok(frames) => frames,
+        let (port, frames) = match frames(&view.tables, &request, port, vif) {
+            Ok(found) => found,
             Err(refusal) => return Answer::Refused(refusal),
         };
         // What is allocated, is allocated and freed here.
@@ -50,17 +50,17 @@ pub(super) fn explain(control: &Control, request: &ExplainRequest) -> Answer {
     })
 }
 
-/// The frames that are asked about.
+/// The frames that are asked about, and the port that they enter by.
 fn frames(
     tables: &Snapshot,
     request: &ExplainRequest,
-    port: PortId,
+    id: PortId,
     vif: Option<VifId>,
-) -> Result<Vec<Vec<u8>>, Refusal> {
+) -> Result<(PortId, Vec<Vec<u8>>), Refusal> {
     match (&request.packet, &request.frames[..]) {
         (Some(packet), []) => {
             let vif = vif.and_then(|id| tables.vif(id));
-            let (Some(vif), Some(port)) = (vif, tables.ports.get(port.index())) else {
+            let (Some(vif), Some(port)) = (vif, tables.ports.get(id.index())) else {
                 return Err(invalid("a packet needs a vif, whose tags it has"));
             };
             let packet = Synthetic {
@@ -72,14 +72,37 @@ fn frames(
                 ttl: packet.ttl,
                 length: packet.length,
             };
-            Ok(vec![packet.frame(port, vif).map_err(|error| invalid(error.to_string()))?])
+            let frame = packet.frame(port, vif).map_err(|error| invalid(error.to_string()))?;
+            match vif.tunnel() {
+                Some(tunnel) => tunnelled(tables, tunnel, &frame),
+                None => Ok((id, vec![frame])),
+            }
+        }
+        (None, [_, ..]) if vif.and_then(|id| tables.vif(id)?.tunnel()).is_some() => {
+            Err(invalid("name the port that the frames of the tunnel come by"))
         }
         (None, frames @ [_, ..]) if frames.len() <= MAX_FRAMES => {
-            (1..).zip(frames).map(|(number, text)| frame(number, text)).collect()
+            let frames = (1..).zip(frames).map(|(number, text)| frame(number, text));
+            Ok((id, frames.collect::<Result<_, _>>()?))
         }
         (None, [_, ..]) => Err(invalid(format!("a request has at most {MAX_FRAMES} frames"))),
         _ => Err(invalid("give exactly one of packet and frames")),
     }
+}
+
+/// A frame as it comes in a tunnel from the first of the VTEPs at its other ends, by a VIF of the underlay.
+fn tunnelled(
+    tables: &Snapshot,
+    tunnel: &Tunnel,
+    inner: &[u8],
+) -> Result<(PortId, Vec<Vec<u8>>), Refusal> {
+    let underlay = tables.vifs.iter().flatten().find(|vif| vif.vrf == tunnel.underlay && vif.up);
+    let port = underlay.and_then(|vif| Some((vif, tables.ports.get(vif.port.index())?)));
+    let (Some((vif, port)), Some(remote)) = (port, tunnel.remotes.first()) else {
+        return Err(invalid("no VIF of the tunnel's underlay is up"));
+    };
+    let outer = tunnel.received(*remote, inner);
+    Ok((vif.port, vec![framed(port, vif, remote.is_ipv4(), &outer)]))
 }
 
 /// A frame from pairs of hexadecimal digits.

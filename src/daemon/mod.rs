@@ -42,6 +42,7 @@ mod start;
 mod stop;
 mod tap_threads;
 mod trial;
+mod tunnels;
 mod view;
 mod watch_thread;
 mod worker_thread;

@@ -40,9 +40,9 @@ impl View {
         (0..=u8::MAX).map(PortId).zip(self.ports.iter().map(|(name, _)| &**name))
     }
 
-    /// A port's name; empty where there is none of this id.
+    /// A port's name, or a VTEP's; empty where there is none of this id.
     pub fn port_name(&self, id: PortId) -> &str {
-        self.ports.get(id.index()).map_or("", |(name, _)| &**name)
+        self.tables.ports.get(id.index()).map_or("", |port| &*port.name)
     }
 
     /// All VIFs.
@@ -101,12 +101,13 @@ pub(super) fn vif_row(
     totals: &VifTotals,
     labels: &HashMap<Arc<str>, Labels>,
 ) -> VifRow {
-    let link_up = view.ports.get(vif.port.index()).is_some_and(|(_, link_up)| *link_up);
+    let link = view.ports.get(vif.port.index());
+    let link_up = link.map_or(vif.tunnel().is_some(), |(_, link_up)| *link_up);
     VifRow {
         name: vif.name.to_string(),
         labels: labels.get(&vif.name).cloned().unwrap_or_default(),
         port: view.port_name(vif.port).to_owned(),
-        vlan: vif.tags.to_string(),
+        vlan: vif.network(),
         service_tag: vif.tags.service,
         kind: vif.kind,
         vrf: view.vrf_name(vif.vrf),

@@ -6,7 +6,7 @@ mod packet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-pub use packet::{PacketError, Synthetic};
+pub use packet::{PacketError, Synthetic, framed};
 
 use crate::fib::FibReader;
 use crate::path::{self, Watch};
@@ -51,6 +51,8 @@ pub struct Lookup {
 pub struct Explanation {
     /// The VIF by which it entered, if it got that far.
     pub vif: Option<VifId>,
+    /// Where its packet begins: behind the headers of its tunnel, where it came out of one.
+    pub l3: usize,
     /// The path's verdict.
     pub verdict: Verdict,
     /// The stages that looked at it, in their order.
@@ -129,8 +131,14 @@ impl Explainer {
         self.pool.give(frame);
         let Notes { steps, destination, source, adjacency, flow } = notes;
         let vif = burst.vif(LANE);
-        Some(Explanation { vif, verdict, steps, destination, source, adjacency, flow, sent })
+        let l3 = burst.l3[LANE] as usize;
+        Some(Explanation { vif, l3, verdict, steps, destination, source, adjacency, flow, sent })
     }
+}
+
+/// Whether frames of a VIF come and go in tunnels.
+fn is_in_tunnel(tables: &Snapshot, id: VifId) -> bool {
+    tables.vif(id).is_some_and(|vif| vif.tunnel().is_some())
 }
 
 /// The verdict, once there is one.
@@ -193,6 +201,11 @@ impl Watch for &mut Notes {
             "ipv4" => burst.v4.has(LANE),
             "ipv6" => burst.v6.has(LANE),
             "acl" | "routing" | "police" => false,
+            "decapsulate" => burst.vif(LANE).is_some_and(|id| is_in_tunnel(c.tables, id)),
+            "encapsulate" => {
+                let to = c.tables.adjacency(AdjacencyId(burst.adjacency[LANE]));
+                verdict.is_none() && is_in_tunnel(c.tables, to.vif)
+            }
             "meter" => {
                 let to = burst.to_rules[LANE] & Facts::METERED;
                 burst.rules[LANE] & Ingress::METERED | to != 0

@@ -6,7 +6,9 @@ use etherparse::{IpNumber, Ipv4Header, Ipv6Header, PacketBuilder, PacketBuilderS
 
 use super::LONGEST;
 use crate::tables::{Port, Vif};
-use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, MIN_PAYLOAD, Mac};
+use crate::wire::ethernet::{
+    ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER_LEN, MIN_PAYLOAD, Mac, TAG_LEN,
+};
 use crate::wire::ipv4::{ICMP, TCP, UDP};
 use crate::wire::ipv6::ICMPV6;
 
@@ -51,6 +53,20 @@ pub enum PacketError {
     Unwritable(String),
 }
 
+/// The frame in which a neighbor on the VIF would send a packet.
+pub fn framed(port: &Port, vif: &Vif, is_v4: bool, packet: &[u8]) -> Vec<u8> {
+    let ethertype = if is_v4 { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
+    let mut frame = [port.mac.0, SENDER.0].concat();
+    for (tpid, vid) in vif.tags.iter() {
+        frame.extend([tpid, vid].iter().flat_map(|word| word.to_be_bytes()));
+    }
+    frame.extend(ethertype.to_be_bytes());
+    let head = frame.len();
+    frame.extend(packet);
+    frame.resize(frame.len().max(head + MIN_PAYLOAD), 0);
+    frame
+}
+
 impl Synthetic {
     /// The frame that a neighbor on the VIF would send.
     ///
@@ -62,15 +78,8 @@ impl Synthetic {
             (IpAddr::V6(from), IpAddr::V6(to)) => self.v6(from, to)?,
             (from, to) => return Err(PacketError::Families(from, to)),
         };
-        let ethertype = if self.from.is_ipv4() { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
-        let mut frame = [port.mac.0, SENDER.0].concat();
-        for (tpid, vid) in vif.tags.iter() {
-            frame.extend([tpid, vid].iter().flat_map(|word| word.to_be_bytes()));
-        }
-        frame.extend(ethertype.to_be_bytes());
-        let head = frame.len();
-        frame.extend(packet);
-        frame.resize(frame.len().max(head + MIN_PAYLOAD), 0);
+        let frame = framed(port, vif, self.from.is_ipv4(), &packet);
+        let head = HEADER_LEN + TAG_LEN * vif.tags.iter().count();
         match self.length {
             Some(length) if frame.len() > LONGEST => Err(PacketError::Long(LONGEST - head, length)),
             _ => Ok(frame),
@@ -184,6 +193,7 @@ mod tests {
             acl_in: None,
             acl_out: None,
             pcp: Pcp::Preserve,
+            overlay: Default::default(),
             metered: [false; 2],
             addresses: Arc::new([]),
             peers: Arc::new([]),

@@ -132,8 +132,7 @@ impl Reading {
                     }
                 }
             }
-            for (id, sum) in (0..=u8::MAX).map(PortId).zip(&mut ports) {
-                let counted = worker.port(id);
+            for (counted, sum) in worker.ports().iter().zip(&mut ports) {
                 let frames = [counted.rx_frames.get(), counted.tx_frames.get()];
                 sum.add(frames, [counted.rx_octets.get(), counted.tx_octets.get()]);
             }

@@ -198,13 +198,16 @@ impl MemoryStation {
                 return Err(format!("vif {}: {punted} punted, {outcomes} outcomes", name()));
             }
             match vif {
+                // Its port's VIF in the underlay has received it too.
+                Some(vif) if vif.tunnel().is_some() => {}
                 Some(vif) => by_port[vif.port.index()] += received,
                 None => by_deleted += received,
             }
         }
         let mut unexplained = 0;
-        for ((id, port), by_vifs) in (0..=u8::MAX).map(PortId).zip(&*tables.ports).zip(by_port) {
-            let counters = self.counters.port(id);
+        for ((counters, port), by_vifs) in
+            self.counters.ports().iter().zip(&*tables.ports).zip(by_port)
+        {
             let received = counters.rx_frames.get();
             let dropped: u64 = counters.drops.iter().map(|c| c.get()).sum();
             let Some(rest) = received.checked_sub(by_vifs + dropped) else {

@@ -105,8 +105,8 @@ fn reply(from: &Ingress<'_>, asked: &ArpEthIpv4Packet, out: &mut Vec<Output>) ->
         target_mac: asked.sender_mac,
         target_ipv4: asked.sender_ipv4,
     };
-    let to = Mac(asked.sender_mac);
+    let (to, neighbor) = (Mac(asked.sender_mac), (from.id, asked.sender_ipv4.into()));
     let bytes = packet.to_bytes();
-    transmit(from.view.snapshot, from.id, to, ETHERTYPE_ARP, &bytes, from.priority, out);
+    transmit(from.view, neighbor, to, ETHERTYPE_ARP, &bytes, from.priority, out);
     SlowOutcome::Answered
 }

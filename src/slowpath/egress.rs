@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::neighbor::{Action, Key, Lookup, Waiting};
 use super::packet::Packet;
-use super::{Output, SlowPath, View, fragment};
+use super::{Output, SlowPath, View, fragment, tunnel};
 use crate::tables::{
     Adjacency, AdjacencyKind, Choice, DropReason, Port, PuntReason, SlowOutcome, Snapshot, Verdict,
     Vif, VifId, rules,
@@ -108,18 +108,18 @@ pub fn live(snapshot: &Snapshot, id: VifId) -> Option<(&Vif, &Port)> {
     Some((vif, port))
 }
 
-/// One Ethernet frame with the VIF's tags, padded with zeros to the shortest that Ethernet carries. Does nothing where
-/// the VIF is down.
+/// One Ethernet frame to a neighbor, with the VIF's tags or in its tunnel, padded with zeros to the shortest that
+/// Ethernet carries. Does nothing where the VIF is down, or its tunnel has no way.
 pub fn transmit(
-    snapshot: &Snapshot,
-    id: VifId,
+    view: &View<'_>,
+    (id, neighbor): Key,
     to: Mac,
     ethertype: u16,
     payload: &[u8],
     priority: u8,
     out: &mut Vec<Output>,
 ) {
-    let Some((vif, port)) = live(snapshot, id) else { return };
+    let Some((vif, port)) = live(view.snapshot, id) else { return };
     let head = Adjacency::forward(id, vif, IpAddr::from([0; 4]), to, port.mac);
     let mut frame = Vec::with_capacity(usize::from(head.l2_len) + payload.len());
     frame.extend_from_slice(head.l2());
@@ -131,31 +131,35 @@ pub fn transmit(
     frame.extend_from_slice(&ethertype.to_be_bytes());
     frame.extend_from_slice(payload);
     frame.resize(frame.len().max(usize::from(head.l2_len) + MIN_PAYLOAD), 0);
-    out.push(Output::Transmit { vif: id, port: vif.port, frame });
+    let sent = match vif.tunnel() {
+        Some(tunnel) => tunnel::wrap(view, tunnel, neighbor, &frame, priority),
+        None => Some((vif.port, frame)),
+    };
+    out.extend(sent.map(|(port, frame)| Output::Transmit { vif: id, port, frame }));
 }
 
 /// Sends a finished IP packet to a neighbor, in fragments where it is IPv4 and too long. Returns
 /// whether it could.
 pub fn transmit_ip(
-    snapshot: &Snapshot,
-    egress: VifId,
+    view: &View<'_>,
+    key: Key,
     to: Mac,
     packet: &[u8],
     priority: u8,
     out: &mut Vec<Output>,
 ) -> bool {
-    let Some((vif, _)) = live(snapshot, egress) else { return false };
+    let Some((vif, _)) = live(view.snapshot, key.0) else { return false };
     let v4 = packet.first().is_some_and(|first| first >> 4 == 4);
     let ethertype = if v4 { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
+    let sent = out.len();
     if packet.len() <= usize::from(vif.mtu) {
-        transmit(snapshot, egress, to, ethertype, packet, priority, out);
-        return true;
+        transmit(view, key, to, ethertype, packet, priority, out);
+    } else if v4 {
+        for fragment in &fragment::fragment(packet, vif.mtu.into()) {
+            transmit(view, key, to, ethertype, fragment, priority, out);
+        }
     }
-    let fragments = if v4 { fragment::fragment(packet, vif.mtu.into()) } else { Vec::new() };
-    for fragment in &fragments {
-        transmit(snapshot, egress, to, ethertype, fragment, priority, out);
-    }
-    !fragments.is_empty()
+    out.len() > sent
 }
 
 impl SlowPath {
@@ -184,7 +188,7 @@ impl SlowPath {
     pub(super) fn act(&mut self, view: &View<'_>, actions: Vec<Action>, out: &mut Vec<Output>) {
         for action in actions {
             match action {
-                Action::Ask(key, at) => ask(view.snapshot, key, at, out),
+                Action::Ask(key, at) => ask(view, key, at, out),
                 Action::Event(event) => out.push(Output::Neighbor(event)),
                 Action::Send(key, mac, packet) => self.send_waiting(view, key, mac, &packet, out),
                 Action::GiveUp(packet) => self.give_up(view, &packet, out),
@@ -205,18 +209,18 @@ pub fn static_mac(snapshot: &Snapshot, key: Key) -> Option<Mac> {
     adjacency.next_hop().filter(|_| adjacency.static_neighbor)
 }
 
-fn ask(snapshot: &Snapshot, (id, target): Key, at: Option<Mac>, out: &mut Vec<Output>) {
-    let Some((vif, port)) = live(snapshot, id) else { return };
-    match target {
+fn ask(view: &View<'_>, key: Key, at: Option<Mac>, out: &mut Vec<Output>) {
+    let Some((vif, port)) = live(view.snapshot, key.0) else { return };
+    match key.1 {
         IpAddr::V4(target) => {
             if let Some(arp) = super::arp::request(vif, port.mac, target) {
                 let to = at.unwrap_or(Mac::BROADCAST);
-                transmit(snapshot, id, to, crate::wire::ethernet::ETHERTYPE_ARP, &arp, 0, out);
+                transmit(view, key, to, crate::wire::ethernet::ETHERTYPE_ARP, &arp, 0, out);
             }
         }
         IpAddr::V6(target) => {
             if let Some((to, packet)) = super::nd::solicitation(vif, port.mac, target, at) {
-                transmit(snapshot, id, to, ETHERTYPE_IPV6, &packet, 0, out);
+                transmit(view, key, to, ETHERTYPE_IPV6, &packet, 0, out);
             }
         }
     }

@@ -63,8 +63,7 @@ impl SlowPath {
             Waiting { ingress: from.id, priority: from.priority, forward: true, packet: original };
         match self.lookup(from.view, key, table, waiting, out) {
             Lookup::Known(mac, _) => {
-                let sent =
-                    transmit_ip(from.view.snapshot, key.0, mac, &finished, from.priority, out);
+                let sent = transmit_ip(from.view, key, mac, &finished, from.priority, out);
                 if sent { SlowOutcome::Forwarded } else { SlowOutcome::IcmpNotAllowed }
             }
             Lookup::Failed(_) => {
@@ -111,8 +110,7 @@ impl SlowPath {
         let waiting = Waiting { ingress: from.id, priority: from.priority, forward: false, packet };
         match self.lookup(from.view, key, table, waiting, out) {
             Lookup::Known(mac, answer) => {
-                let snapshot = from.view.snapshot;
-                let sent = transmit_ip(snapshot, key.0, mac, &answer.packet, from.priority, out);
+                let sent = transmit_ip(from.view, key, mac, &answer.packet, from.priority, out);
                 if sent { SlowOutcome::Answered } else { SlowOutcome::NoEgress }
             }
             Lookup::Queued => SlowOutcome::Queued,
@@ -138,7 +136,7 @@ impl SlowPath {
             let Ok(finished) = finish(&packet, egress, view.now_ns) else { return };
             bytes = std::borrow::Cow::Owned(finished);
         }
-        transmit_ip(view.snapshot, key.0, mac, &bytes, waiting.priority, out);
+        transmit_ip(view, key, mac, &bytes, waiting.priority, out);
     }
 
     /// The neighbor that a packet waited for did not answer.

@@ -79,9 +79,10 @@ impl SlowPath {
         let priority = packet.dscp() >> 3 << 1;
         let waiting =
             Waiting { ingress: id, priority, forward: false, packet: packet.bytes.to_vec() };
-        match self.lookup(view, (id, packet.destination), None, waiting, out) {
+        let peer = (id, packet.destination);
+        match self.lookup(view, peer, None, waiting, out) {
             Lookup::Known(mac, waiting) => {
-                transmit_ip(view.snapshot, id, mac, &waiting.packet, priority, out);
+                transmit_ip(view, peer, mac, &waiting.packet, priority, out);
                 TapEvent::Sent
             }
             Lookup::Queued | Lookup::Replaced => TapEvent::Queued,

@@ -24,6 +24,7 @@ mod probe;
 mod signature;
 #[cfg(test)]
 mod testing;
+mod tunnel;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -214,9 +215,11 @@ impl SlowPath {
         let Some((vif, _)) = egress::live(view.snapshot, p.vif) else {
             return SlowOutcome::NoEgress;
         };
-        let Some(priority) = packet::priority_if_from(vif, p.port, p.frame, p.l3) else {
-            return SlowOutcome::NoEgress;
+        let priority = match vif.tunnel() {
+            Some(tunnel) => tunnel::priority_if_from(tunnel, p.frame, p.l3),
+            None => packet::priority_if_from(vif, p.port, p.frame, p.l3),
         };
+        let Some(priority) = priority else { return SlowOutcome::NoEgress };
         let [group, .., a, b, c, d, e, f] = p.frame[..12] else { return SlowOutcome::NoEgress };
         let from = Ingress {
             view,
@@ -235,6 +238,10 @@ impl SlowPath {
         let Some(packet) = Packet::parse(l3) else { return SlowOutcome::IcmpNotAllowed };
         let from = &from;
         match p.reason {
+            // Tunnels are links between routers that know each other: nobody is asked for, nothing is learned.
+            PuntReason::NeighborDiscovery | PuntReason::LinkLocal if vif.tunnel().is_some() => {
+                SlowOutcome::NotForUs
+            }
             PuntReason::Arp => SlowOutcome::BadArp,
             PuntReason::NeighborDiscovery => self.neighbor_discovery(from, &packet, out),
             PuntReason::Bfd | PuntReason::Bgp | PuntReason::Local => self.local(from, &packet, out),

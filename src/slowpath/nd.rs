@@ -234,8 +234,7 @@ fn advertise(
     solicited: u8,
     out: &mut Vec<Output>,
 ) -> SlowOutcome {
-    let snapshot = from.view.snapshot;
-    let Some((_, port)) = live(snapshot, from.id) else { return SlowOutcome::NoEgress };
+    let Some((_, port)) = live(from.view.snapshot, from.id) else { return SlowOutcome::NoEgress };
     let body = [&target.octets()[..], &[TARGET_LINK_LAYER, 1], &port.mac.0].concat();
     let is_unicast = is_ours(from.vif, target.into());
     let source =
@@ -247,6 +246,6 @@ fn advertise(
     let Some(bytes) = build(source, to.into(), HOP_LIMIT, (0, 0), message) else {
         return SlowOutcome::NoEgress;
     };
-    transmit(snapshot, from.id, mac, ETHERTYPE_IPV6, &bytes, from.priority, out);
+    transmit(from.view, (from.id, to.into()), mac, ETHERTYPE_IPV6, &bytes, from.priority, out);
     SlowOutcome::Answered
 }

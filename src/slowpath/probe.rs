@@ -167,7 +167,7 @@ impl SlowPath {
         let waiting = Waiting { ingress: probe.vif, priority: 0, forward: false, packet };
         match self.lookup(view, next_hop, table, waiting, out) {
             Lookup::Known(mac, waiting) => {
-                let sent = transmit_ip(view.snapshot, next_hop.0, mac, &waiting.packet, 0, out);
+                let sent = transmit_ip(view, next_hop, mac, &waiting.packet, 0, out);
                 if !sent {
                     return Err(Unsent::Route(Verdict::Drop(DropReason::EgressDown)));
                 }

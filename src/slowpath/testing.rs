@@ -20,6 +20,7 @@ pub fn vif(addresses: &[&str]) -> Vif {
         acl_in: None,
         acl_out: None,
         pcp: Pcp::Preserve,
+        overlay: Default::default(),
         metered: [false; 2],
         addresses: addresses.iter().map(|net| net.parse().unwrap()).collect(),
         peers: [].into(),

@@ -183,12 +183,13 @@ impl Burst {
     }
 
     /// Puts the lanes of either family, which are the live ones, together, so that each family's stages find their lanes
-    /// side by side. The frames stay in their order.
+    /// side by side. The frames stay in their order. Then finds out what holds of some lane.
     #[inline(always)]
     pub fn sort(&mut self) {
         if self.v6 != Lanes(0) && self.v6.span().start < self.v4.span().end {
             self.sort_mixed();
         }
+        self.note_rules();
     }
 
     #[inline(never)]
@@ -265,7 +266,7 @@ impl Burst {
     /// Finds out whether the source of some lane is checked, whether some lane is policed, and whether an access list
     /// judges some lane.
     #[inline(always)]
-    pub fn note_rules(&mut self) {
+    fn note_rules(&mut self) {
         let rules = self.rules[self.v4.or(self.v6).span()].iter();
         let rules = rules.fold(0, |all, rules| all | rules);
         self.checked = rules & Ingress::CHECKED != 0;
@@ -308,10 +309,11 @@ impl Burst {
         self.all().without(self.live)
     }
 
-    /// The packet of a lane from its IP header on.
+    /// The packet of a lane from its IP header on, up to the end of its frame or of its tunnel's packet.
     #[inline(always)]
     pub fn l3<'a>(&self, area: &'a Area, lane: usize) -> &'a [u8] {
-        match self.packet(area, lane).get(self.l3[lane] as usize..) {
+        let within = self.l3[lane] as usize..self.octets[lane] as usize;
+        match self.packet(area, lane).get(within) {
             Some(packet) => packet,
             None => nothing(),
         }

@@ -26,8 +26,6 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     counters.rx_frames.add(frames as u64);
     counters.rx_octets.add(octets.map(|&octets| u64::from(octets)).sum());
     counters.to_vif.add(burst.known.count() as u64);
-    burst.sort();
-    burst.note_rules();
 }
 
 /// The longest header: MACs, two tags of a VIF, a priority tag, ethertype. Octets.

@@ -36,7 +36,7 @@ const WHOLE: Lanes = Lanes::first(BURST);
 
 /// Of these lanes, those that have the flag.
 #[inline(always)]
-fn marked(lanes: Lanes, rules: &[u32; WIDTH], flag: u32) -> Lanes {
+pub(super) fn marked(lanes: Lanes, rules: &[u32; WIDTH], flag: u32) -> Lanes {
     // Mostly all of a full burst.
     if lanes == WHOLE && rules[..BURST].iter().fold(flag, |all, rules| all & rules) != 0 {
         return WHOLE;

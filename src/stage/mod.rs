@@ -8,6 +8,8 @@ pub mod acl_in;
 pub mod acl_out;
 mod burst;
 pub mod classify;
+pub mod decapsulate;
+pub mod encapsulate;
 pub mod filter;
 pub mod group;
 pub mod ipv4;

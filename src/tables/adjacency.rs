@@ -207,6 +207,12 @@ impl Facts {
         PortId((rules >> Facts::PORT) as u8)
     }
 
+    /// The same rules by another port.
+    #[inline(always)]
+    pub const fn by_port(rules: u32, port: PortId) -> u32 {
+        rules & !(0xff << Facts::PORT) | (port.0 as u32) << Facts::PORT
+    }
+
     /// Octets of the L2 header.
     #[inline(always)]
     pub const fn l2_len(rules: u32) -> u32 {

@@ -248,6 +248,11 @@ impl WorkerCounters {
         &self.ports[id.index()]
     }
 
+    /// The counters of all ports. VTEPs have none: what passes them, passes ports too.
+    pub fn ports(&self) -> &[PortCounters] {
+        &self.ports
+    }
+
     /// The counters of a VIF.
     #[inline(always)]
     pub fn vif(&self, id: VifId) -> &VifCounters {

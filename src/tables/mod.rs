@@ -13,6 +13,7 @@ pub mod meter;
 pub mod port;
 pub mod rules;
 mod snapshot;
+pub mod tunnel;
 pub mod verdict;
 pub mod vif;
 
@@ -26,5 +27,6 @@ pub use meter::{Direction, Meters};
 pub use port::{Port, PortRole, VlanSlot};
 pub use rules::Choice;
 pub use snapshot::{Snapshot, Vrf, VrfKind};
+pub use tunnel::{Exit, NoExit, Overlay, Tunnel, Tunnels};
 pub use verdict::{DropReason, PuntClass, PuntReason, SlowOutcome, TapEvent, Urgency, Verdict};
 pub use vif::{Ingress, NOWHERE, Pcp, Routing, SourceCheck, Tags, Vif, VifKind, place_vif};

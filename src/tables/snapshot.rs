@@ -14,6 +14,7 @@ use super::keys::Keys;
 use super::meter::Meters;
 use super::port::{Port, VlanSlot};
 use super::rules::FlowKeys;
+use super::tunnel::Tunnels;
 use super::vif::{Tags, Vif};
 
 /// What a routing domain is for.
@@ -26,6 +27,8 @@ pub enum VrfKind {
     Public,
     /// One tenant's transit gateways.
     Transit,
+    /// The fabric that carries tunnels. No customer's VIF is in it.
+    Underlay,
 }
 
 /// One routing domain.
@@ -61,6 +64,8 @@ pub struct Snapshot {
     pub adjacencies: Arc<AdjacencyTable>,
     /// What polices VIFs.
     pub meters: Arc<Meters>,
+    /// Where tunnels end.
+    pub tunnels: Arc<Tunnels>,
     /// The adjacency of each next hop, for the slow path.
     pub neighbors: Arc<HashMap<(VifId, IpAddr), AdjacencyId>>,
     /// The keys of BGP sessions, for the slow path.
@@ -79,6 +84,7 @@ impl Default for Snapshot {
             flow_keys: FlowKeys::default(),
             adjacencies: Arc::default(),
             meters: Arc::default(),
+            tunnels: Arc::default(),
             neighbors: Arc::default(),
             keys: Arc::default(),
         }

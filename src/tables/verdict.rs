@@ -54,6 +54,11 @@ reasons! {
         LoopedBack = "looped_back", "The station's own frame came back (the source MAC is the port's): the circuit or the customer's switch loops.";
         VifDown = "vif_down", "The VIF is administratively down.";
         UnknownEthertype = "unknown_ethertype", "Neither IPv4, IPv6 nor ARP (for example PPPoE or MPLS).";
+        BadTunnel = "bad_tunnel", "Sent to a VTEP of the station's, and no sound VXLAN (RFC 7348): a header cut short, lengths that do not fit, no VNI, a fragment, or marked for congestion around a packet that cannot be (RFC 6040).";
+        UnknownVni = "unknown_vni", "VXLAN of a VNI that no VIF of the VTEP has: a typo here or at the sender.";
+        UnknownVtep = "unknown_vtep", "SECURITY: VXLAN from an address that is none of the VIF's remote VTEPs: somebody in the underlay pretends to be one, or a VTEP is missing here.";
+        NotRouterMac = "not_router_mac", "The inner frame is not for the VTEP's MAC: the sender bridges instead of routing, or knows another MAC.";
+        InnerEthertype = "inner_ethertype", "The inner frame is neither IPv4 nor IPv6, or is tagged: tunnels carry routed packets, and no ARP.";
         UnicastInGroupMac = "unicast_in_group_mac", "A unicast IP packet in a broadcast or multicast frame (RFC 1122 3.3.6).";
         FrameTooLong = "frame_too_long", "The IP packet is longer than the VIF's MTU: the customer's MTU is larger than the VIF's.";
         BadVersion = "bad_version", "The IP version and the ethertype differ.";
@@ -75,7 +80,7 @@ reasons! {
         PeerIsolation = "peer_isolation", "One customer's VIF tried to reach another's through a public VRF.";
         DirectedBroadcast = "directed_broadcast", "Sent to a subnet's broadcast address (RFC 2644).";
         Blackhole = "blackhole", "The best route is a blackhole.";
-        EgressDown = "egress_down", "The route leads to a VIF or port that is down.";
+        EgressDown = "egress_down", "The route leads to a VIF or port that is down, or into a tunnel to a VTEP that the underlay does not reach.";
         VrfMismatch = "vrf_mismatch", "BUG: a route led out of its VRF; the isolation guard stopped the frame. Report it.";
         BandwidthExceeded = "bandwidth_exceeded", "More than the bandwidth of the VIF that it came by, its meter group or its port has: the sender sends more than was bought.";
         EgressBandwidthExceeded = "egress_bandwidth_exceeded", "More than the bandwidth of the VIF that it was to leave by, its meter group or its port has: what is sent to that customer is more than was bought.";

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::acl::AccessList;
 use super::ids::{PortId, VifId, VrfId};
 use super::meter::Direction;
+use super::tunnel::{Overlay, Tunnel};
 use crate::wire::ethernet::{ETHERTYPE_SERVICE_TAG, ETHERTYPE_VLAN, VID_MASK};
 use crate::wire::ipv4::{TCP, UDP};
 
@@ -57,7 +58,7 @@ impl Pcp {
 /// The tags of a VIF, outermost first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tags {
-    /// Outer VID, 1-4094.
+    /// Outer VID, 1-4094; 0 in [`Tags::NONE`].
     pub outer: u16,
     /// Inner VID of a double-tagged VIF.
     pub inner: Option<u16>,
@@ -66,11 +67,14 @@ pub struct Tags {
 }
 
 impl Tags {
+    /// Those of a VIF whose frames come and go in tunnels: there are none.
+    pub const NONE: Tags = Tags { outer: 0, inner: None, service: false };
+
     /// (TPID, VID) of each tag, outermost first.
     pub fn iter(&self) -> impl Iterator<Item = (u16, u16)> {
-        let outer = if self.service { ETHERTYPE_SERVICE_TAG } else { ETHERTYPE_VLAN };
-        std::iter::once((outer, self.outer & VID_MASK))
-            .chain(self.inner.map(|vid| (ETHERTYPE_VLAN, vid & VID_MASK)))
+        let tpid = if self.service { ETHERTYPE_SERVICE_TAG } else { ETHERTYPE_VLAN };
+        let outer = (*self != Tags::NONE).then_some((tpid, self.outer & VID_MASK));
+        outer.into_iter().chain(self.inner.map(|vid| (ETHERTYPE_VLAN, vid & VID_MASK)))
     }
 }
 
@@ -92,10 +96,12 @@ pub struct Vif {
     pub up: bool,
     /// The product, on customer ports; `None` on core ports.
     pub kind: Option<VifKind>,
-    /// Where its frames come from and go to.
+    /// Where its frames come from and go to: a NIC, or a VTEP.
     pub port: PortId,
-    /// What tells its frames from others on the port.
+    /// What tells its frames from others on a NIC.
     pub tags: Tags,
+    /// What it has to do with tunnels.
+    pub overlay: Overlay,
     /// The one routing domain its frames enter.
     pub vrf: VrfId,
     /// Longest IP packet in either direction, in octets, without L2 header.
@@ -115,6 +121,24 @@ pub struct Vif {
     /// The routing peers: neighbors whose BGP and BFD go to the kernel. Where there are any, the VIF
     /// has a TAP.
     pub peers: Arc<[IpAddr]>,
+}
+
+impl Vif {
+    /// The tunnels that its frames come and go in, if they do.
+    pub const fn tunnel(&self) -> Option<&Tunnel> {
+        match &self.overlay {
+            Overlay::Within(tunnel) => Some(tunnel),
+            Overlay::Apart | Overlay::Underlay => None,
+        }
+    }
+
+    /// Where its frames are: a VLAN of its port, or a VNI of its VTEP.
+    pub fn network(&self) -> String {
+        match self.tunnel() {
+            Some(tunnel) => format!("vni {}", tunnel.vni),
+            None => self.tags.to_string(),
+        }
+    }
 }
 
 /// What every packet that enters by a VIF needs of it, in two words: those of a burst are compared in columns.
@@ -161,6 +185,8 @@ impl Ingress {
     pub const METERED: u32 = 1 << 25;
     /// Flag: an access list judges what enters.
     pub const ACL: u32 = 1 << 24;
+    /// Flag: the VIF is in an underlay.
+    pub const UNDERLAY: u32 = 1 << 23;
 
     /// That of no VIF.
     pub const NONE: Ingress = Ingress { place: NOWHERE, rules: 0 };
@@ -175,6 +201,7 @@ impl Ingress {
             (Ingress::SERVICE, vif.tags.service),
             (Ingress::METERED, vif.metered[Direction::Rx as usize]),
             (Ingress::ACL, vif.acl_in.is_some()),
+            (Ingress::UNDERLAY, vif.overlay == Overlay::Underlay),
         ];
         let flags = flags.iter().filter(|(_, set)| *set).fold(0, |all, (flag, _)| all | flag);
         Ingress { place: place(id, vif.vrf), rules: u32::from(vif.mtu) | flags }

@@ -14,6 +14,7 @@ mod ipv6;
 mod layer2;
 mod neighbors;
 mod pools;
+mod tunnels;
 
 use common::A;
 use common::packets::{frame, packet};
@@ -35,13 +36,14 @@ fn on_cust0(tags: &[(u16, u16)], ethertype: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The tests, and what they assert by.
-const HERE: [&str; 7] = [
+const HERE: [&str; 8] = [
     include_str!("acl.rs"),
     include_str!("layer2.rs"),
     include_str!("ipv4.rs"),
     include_str!("ipv6.rs"),
     include_str!("neighbors.rs"),
     include_str!("control_plane.rs"),
+    include_str!("tunnels.rs"),
     include_str!("../common/mod.rs"),
 ];
 

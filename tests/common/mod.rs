@@ -168,8 +168,7 @@ impl Lab {
                 all.insert(name, n);
             }
         };
-        for (id, port) in (0..).map(PortId).zip(&*tables.ports) {
-            let counters = self.station.counters().port(id);
+        for (counters, port) in self.station.counters().ports().iter().zip(&*tables.ports) {
             for &reason in DropReason::ALL {
                 let name = format!("port {} drop {}", port.name, reason.name());
                 count(name, counters.drops[reason.index()].get());

@@ -14,6 +14,7 @@ pub const REQUESTS: &[(&str, Right)] = &[
     (r#""request":"show_bandwidth""#, Right::Ask),
     (r#""request":"show_port_details""#, Right::Ask),
     (r#""request":"show_neighbors""#, Right::Ask),
+    (r#""request":"show_tunnels""#, Right::Ask),
     (r#""request":"show_counters""#, Right::Ask),
     (r#""request":"show_drops","last":1"#, Right::Ask),
     (r#""request":"show_workers""#, Right::Ask),

@@ -84,6 +84,7 @@ fn vif(name: &str, port: u8, tags: (u16, Option<u16>), vrf: VrfId, addresses: &[
         acl_in: None,
         acl_out: None,
         pcp: Pcp::Preserve,
+        overlay: Default::default(),
         metered: [false; 2],
         addresses: addresses.iter().map(|net| net.parse().unwrap()).collect(),
         peers: [].into(),

@@ -46,6 +46,7 @@ impl Request {
                 | Request::ShowAcl(_)
                 | Request::ShowRoutes(_)
                 | Request::ShowNeighbors
+                | Request::ShowTunnels
                 | Request::ShowCounters(_)
                 | Request::ShowDrops(_)
                 | Request::ShowWorkers

@@ -16,14 +16,12 @@ use super::drain::{DrainArgs, UndrainArgs};
 use super::edits::{Edit, Port, Route, TermsArgs, Vif, Vrf, Yes};
 use super::events::EventArgs;
 use super::explain::ExplainArgs;
-use super::failover::OutageArgs;
 use super::json_help::JSON_HELP;
 use super::ping::{PingArgs, TraceArgs};
-use super::port_details::PortArgs;
-use super::rates::RateArgs;
 use super::show::Show;
 use super::table::Look;
 use super::top::TopArgs;
+use super::tunnels::Vtep;
 use crate::admin::protocol::{LookupRequest, Request, Terms};
 
 /// The admin socket of a station that names no other.
@@ -57,16 +55,7 @@ impl Args {
         let Command::Station(StationCommand::Show { what, .. }) = &self.command else {
             return (None, None);
         };
-        let (port, state) = match what {
-            Show::Ports(PortArgs { rate: RateArgs { of, state, .. }, .. })
-            | Show::Vifs(RateArgs { of, state, .. }) => (Some(of), Some(state)),
-            Show::Bandwidth { of } => (Some(of), None),
-            Show::Drains { state } => (None, Some(state)),
-            Show::Neighbors { of, state } | Show::Bgp { of, state, .. } => (Some(of), Some(state)),
-            Show::Outages(OutageArgs { of, .. }) => (Some(of), None),
-            Show::Sla { outages: OutageArgs { of, .. }, state } => (Some(of), Some(state)),
-            _ => (None, None),
-        };
+        let (port, state) = what.of_and_state();
         (
             port.and_then(|of| of.port.as_deref()),
             state.and_then(|in_state| in_state.state.as_deref()),
@@ -121,6 +110,8 @@ pub(super) enum StationCommand {
     Vif(Edit<Vif>),
     /// Add or delete a VRF, or change its fields
     Vrf(Edit<Vrf>),
+    /// Add or delete a VTEP, or change its fields
+    Vtep(Edit<Vtep>),
     /// Set a port up or down, or change its fields
     Port(Edit<Port>),
     /// Add or delete a meter group, or change its fields
@@ -205,6 +196,7 @@ impl StationCommand {
             StationCommand::Config(config) => config.request(),
             StationCommand::Vif(edit) => edit.command.request(),
             StationCommand::Vrf(edit) => edit.command.request(),
+            StationCommand::Vtep(edit) => edit.command.request(),
             StationCommand::MeterGroup(edit) => edit.command.request(),
             StationCommand::Port(edit) => edit.command.request(),
             StationCommand::Bgp(bgp) => bgp.request(),
@@ -238,6 +230,7 @@ impl StationCommand {
             StationCommand::Route(edit) => edit.terms.terms(),
             StationCommand::Vif(edit) => edit.terms.terms(),
             StationCommand::Vrf(edit) => edit.terms.terms(),
+            StationCommand::Vtep(edit) => edit.terms.terms(),
             StationCommand::MeterGroup(edit) => edit.terms.terms(),
             StationCommand::Port(edit) => edit.terms.terms(),
             StationCommand::Config(config) => config.terms(),

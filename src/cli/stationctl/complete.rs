@@ -59,6 +59,7 @@ fn with_names(command: Command, of: &str) -> Command {
             "port" => Request::ShowPorts,
             "meter-group" => Request::ShowBandwidth,
             "acl" => Request::ShowAcl(AclFilter::default()),
+            "vtep" => Request::ShowTunnels,
             _ => return arg,
         };
         arg.add(ArgValueCompleter::new(move |current: &OsStr| candidates(current, &request)))

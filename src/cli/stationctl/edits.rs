@@ -6,8 +6,9 @@ use clap::{Args, Subcommand};
 use ipnet::IpNet;
 
 use super::args::words;
+use super::tunnels::remote;
 use crate::admin::protocol::{
-    Action, Fields, Place, Request, RouteAdd, RouteDel, Terms, Via, VifAdd, VifName,
+    Action, Fields, Place, RemoteAdd, Request, RouteAdd, RouteDel, Terms, Via, VifAdd, VifName,
 };
 use crate::tables::{SourceCheck, VifKind};
 
@@ -122,7 +123,7 @@ pub(super) enum Vrf {
         /// Its name
         name: String,
         /// What it is for
-        #[arg(long, value_parser = ["vpc", "public", "transit"])]
+        #[arg(long, value_parser = ["vpc", "public", "transit", "underlay"])]
         kind: String,
         /// More of its fields, as station.toml(5) names them
         #[arg(value_name = "FIELD=VALUE", value_parser = assignment)]
@@ -225,11 +226,20 @@ pub(super) struct NewVif {
     /// Its name
     name: String,
     /// Name of its port
-    #[arg(long, value_name = "NAME")]
-    port: String,
+    #[arg(long, value_name = "NAME", required_unless_present = "vtep", conflicts_with = "vtep")]
+    port: Option<String>,
     /// Its VLAN id, or OUTER.INNER
-    #[arg(long)]
-    vlan: String,
+    #[arg(long, required_unless_present = "vtep", conflicts_with = "vtep")]
+    vlan: Option<String>,
+    /// Name of its VTEP, where its frames come and go in tunnels (station-vxlan(7))
+    #[arg(long, value_name = "NAME", requires = "vni", requires = "remotes")]
+    vtep: Option<String>,
+    /// VXLAN's network identifier
+    #[arg(long, requires = "vtep")]
+    vni: Option<u32>,
+    /// A VTEP at the other end, and the MAC of the router there; may be repeated
+    #[arg(long = "remote", value_name = "ADDRESS,MAC", value_parser = remote, requires = "vtep")]
+    remotes: Vec<RemoteAdd>,
     /// The outer tag is 802.1ad (0x88a8)
     #[arg(long)]
     service_tag: bool,
@@ -305,10 +315,13 @@ impl Vif {
     pub(super) fn request(&self) -> Request {
         let named = |name: &String| VifName { name: name.clone() };
         match self {
-            Vif::Add(vif) => Request::VifAdd(VifAdd {
+            Vif::Add(vif) => Request::VifAdd(Box::new(VifAdd {
                 name: vif.name.clone(),
                 port: vif.port.clone(),
                 vlan: vif.vlan.clone(),
+                vtep: vif.vtep.clone(),
+                vni: vif.vni,
+                remotes: vif.remotes.clone(),
                 service_tag: vif.service_tag,
                 kind: vif.kind,
                 vrf: vif.vrf.clone(),
@@ -320,7 +333,7 @@ impl Vif {
                 customer: vif.customer.clone(),
                 description: vif.description.clone(),
                 circuit: vif.circuit.clone(),
-            }),
+            })),
             Vif::Del { name } => Request::VifDel(named(name)),
             Vif::Up { name } => Request::VifUp(named(name)),
             Vif::Down { name } => Request::VifDown(named(name)),

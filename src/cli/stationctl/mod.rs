@@ -30,6 +30,7 @@ mod show;
 mod table;
 mod tables;
 mod top;
+mod tunnels;
 mod units;
 
 use std::io::{self, IsTerminal, Write};
@@ -44,7 +45,7 @@ use crate::admin::protocol::{ErrorKind, Refusal, Request, Terms};
 use crate::admin::rows::{
     AclRow, BandwidthRow, BgpRouteRow, BgpRow, ChangeResult, ConfigText, ConsistencyRow,
     CounterRow, DrainRow, DropRow, HistoryRow, LookupResult, NeighborRow, OutageRow, PortDetailRow,
-    PortRow, RateRow, RouteRow, SlaRow, VersionInfo, VifRow, VrfRow, WorkerRow,
+    PortRow, RateRow, RouteRow, SlaRow, TunnelRow, VersionInfo, VifRow, VrfRow, WorkerRow,
 };
 use args::{Args, Command, StationCommand};
 use filter::Filter;
@@ -154,6 +155,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Request::ShowAcl(_) => rows::<AclRow>(args, &request, out),
         Request::ShowRoutes(_) => rows::<RouteRow>(args, &request, out),
         Request::ShowNeighbors => rows::<NeighborRow>(args, &request, out),
+        Request::ShowTunnels => rows::<TunnelRow>(args, &request, out),
         Request::ShowCounters(_) => rows::<CounterRow>(args, &request, out),
         Request::ShowDrops(_) => rows::<DropRow>(args, &request, out),
         Request::ShowWorkers => rows::<WorkerRow>(args, &request, out),

@@ -1,4 +1,4 @@
-//! `show`: what it shows, and of what.
+//! `stationctl show`: what there is to see.
 
 use clap::Subcommand;
 use ipnet::IpNet;
@@ -59,6 +59,13 @@ pub(super) enum Show {
     },
     /// Next hops and their MACs
     Neighbors {
+        #[command(flatten)]
+        of: OfPort,
+        #[command(flatten)]
+        state: InState,
+    },
+    /// Tunnels: who is at the other end, and whether the underlay leads there
+    Tunnels {
         #[command(flatten)]
         of: OfPort,
         #[command(flatten)]
@@ -127,6 +134,22 @@ pub(super) enum Show {
 }
 
 impl Show {
+    /// The arguments by which rows are wanted alone.
+    pub(super) fn of_and_state(&self) -> (Option<&OfPort>, Option<&InState>) {
+        match self {
+            Show::Ports(PortArgs { rate: RateArgs { of, state, .. }, .. })
+            | Show::Vifs(RateArgs { of, state, .. }) => (Some(of), Some(state)),
+            Show::Bandwidth { of } => (Some(of), None),
+            Show::Drains { state } => (None, Some(state)),
+            Show::Neighbors { of, state }
+            | Show::Tunnels { of, state }
+            | Show::Bgp { of, state, .. } => (Some(of), Some(state)),
+            Show::Outages(OutageArgs { of, .. }) => (Some(of), None),
+            Show::Sla { outages: OutageArgs { of, .. }, state } => (Some(of), Some(state)),
+            _ => (None, None),
+        }
+    }
+
     /// What goes to the station.
     pub(super) fn request(&self) -> Request {
         match self {
@@ -141,6 +164,7 @@ impl Show {
                 prefix: *prefix,
             }),
             Show::Neighbors { .. } => Request::ShowNeighbors,
+            Show::Tunnels { .. } => Request::ShowTunnels,
             Show::Counters { vif, port, all } => Request::ShowCounters(CounterFilter {
                 vif: vif.clone(),
                 port: port.clone(),

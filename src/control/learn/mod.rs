@@ -117,6 +117,10 @@ impl<P: Publish> Engine<P> {
             learning.last_error = Some(error.to_string());
         }
         batch.wanted.iter().for_each(|&group| self.state.release_group(group));
+        let underlay = changes.iter().any(|change| self.state.is_underlay(change.vrf));
+        if underlay && self.state.follow_underlay() {
+            self.publish();
+        }
         self.synchronize();
         self.clean_up();
     }

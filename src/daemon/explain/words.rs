@@ -9,9 +9,9 @@ use crate::admin::rows::{ExplainedEgress, FrameHeaders};
 use crate::config::rate_text;
 use crate::explain::{Explanation, Lookup};
 use crate::tables::{
-    Adjacency, AdjacencyKind, Direction, PortId, Snapshot, SourceCheck, Vif, VifId,
+    Adjacency, AdjacencyKind, Direction, Port, PortId, Snapshot, SourceCheck, Vif, VifId,
 };
-use crate::wire::ethernet::Mac;
+use crate::wire::ethernet::{HEADER_LEN, Mac};
 use crate::wire::outline::Outline;
 
 /// What the words of the stages are made of.
@@ -22,11 +22,15 @@ pub(super) struct Words<'a> {
     vrf: String,
     pub port: String,
     port_mac: Mac,
-    /// The frame from its network header on.
+    /// The frame from its network header on, behind those of its tunnel.
     l3: &'a [u8],
     pub headers: FrameHeaders,
+    /// Those of the frame in the tunnel, where it came in one.
+    inner: FrameHeaders,
     adjacency: Option<&'a Adjacency>,
     pub egress: Option<ExplainedEgress>,
+    /// The VTEP that it leaves by, if it does.
+    vtep: Option<&'a Port>,
     /// The limits that it counts against.
     bandwidth: String,
 }
@@ -37,6 +41,9 @@ impl<'a> Words<'a> {
         let vif = fate.told.vif.and_then(|id| tables.vif(id));
         let port = tables.ports.get(port.index());
         let adjacency = fate.told.adjacency.map(|id| tables.adjacency(id));
+        let in_tunnel = vif.is_some_and(|vif| vif.tunnel().is_some());
+        let inner = if in_tunnel { fate.told.l3.saturating_sub(HEADER_LEN) } else { 0 };
+        let inner = fate.frame.get(inner..).unwrap_or_default();
         Words {
             fate,
             tables,
@@ -44,10 +51,15 @@ impl<'a> Words<'a> {
             vrf: vif.map_or_else(String::new, |vif| view.vrf_name(vif.vrf)),
             port: port.map_or_else(String::new, |port| port.name.to_string()),
             port_mac: port.map_or_else(Mac::default, |port| port.mac),
-            l3: fate.frame.get(Outline::of(&fate.frame).l3..).unwrap_or_default(),
+            l3: inner.get(Outline::of(inner).l3..).unwrap_or_default(),
             headers: headers(&fate.frame),
+            inner: headers(inner),
             adjacency,
             egress: adjacency.and_then(|adjacency| egress(tables, &fate.told, adjacency)),
+            vtep: adjacency.and_then(|to| {
+                let vif = tables.vif(to.vif).filter(|vif| vif.tunnel().is_some())?;
+                tables.ports.get(vif.port.index()).map(|port| &**port)
+            }),
             bandwidth: bandwidth(tables, fate.told.vif, adjacency.map(|to| to.vif)),
         }
     }
@@ -56,6 +68,13 @@ impl<'a> Words<'a> {
     pub fn detail(&self, stage: &str) -> String {
         match stage {
             "classify" => self.classify(),
+            "decapsulate" => match self.vif {
+                Some(vif) => {
+                    format!("{}: vif {} in vrf {}", vif.network(), vif.name, self.vrf)
+                }
+                None => String::new(),
+            },
+            "encapsulate" => self.encapsulate(),
             "ipv4" | "ipv6" => self.addresses(),
             "route" => self.fate.destination.as_ref().map_or_else(String::new, in_prefix),
             "group" => self.group(),
@@ -63,6 +82,15 @@ impl<'a> Words<'a> {
             "acl_in" => self.acl(Direction::Rx),
             "acl_out" => self.acl(Direction::Tx),
             "resolve" => match (self.adjacency, &self.egress) {
+                (Some(to), Some(egress))
+                    if to.kind == AdjacencyKind::EgressDown && self.vtep.is_some() =>
+                {
+                    format!(
+                        "vif {} is down, or its underlay leads to no {}",
+                        egress.vif,
+                        self.hop()
+                    )
+                }
                 (Some(to), Some(egress)) if to.kind == AdjacencyKind::EgressDown => {
                     format!("vif {} or its port {} is down", egress.vif, egress.port)
                 }
@@ -111,7 +139,7 @@ impl<'a> Words<'a> {
     }
 
     fn addresses(&self) -> String {
-        match (self.headers.source, self.headers.destination, self.packet_len(), self.vif) {
+        match (self.inner.source, self.inner.destination, self.packet_len(), self.vif) {
             (Some(source), Some(destination), Some(octets), Some(vif)) => {
                 let (name, mtu) = (&vif.name, vif.mtu);
                 format!("{source} > {destination}, {octets} octets, and vif {name} carries {mtu}")
@@ -171,8 +199,23 @@ impl<'a> Words<'a> {
         format!("list {} of vif {name}: {number}{}", list.name, said(list, place))
     }
 
+    /// The tunnel that it leaves in.
+    fn encapsulate(&self) -> String {
+        let (Some(egress), Some((_, octets))) = (&self.egress, &self.fate.told.sent) else {
+            return String::new();
+        };
+        let FrameHeaders { source, destination, source_port, .. } = headers(octets);
+        let (Some(from), Some(to), Some(port)) = (source, destination, source_port) else {
+            return String::new();
+        };
+        format!("{}: {} octets from {from} port {port} to {to}", egress.vlan, octets.len())
+    }
+
     fn rewrite(&self) -> String {
         let Some((_, octets)) = &self.fate.told.sent else { return String::new() };
+        if let (Some(vtep), Some(to)) = (self.vtep, self.adjacency.and_then(Adjacency::next_hop)) {
+            return format!("in the tunnel from {} to {to}", vtep.mac);
+        }
         let headers = headers(octets);
         let mac = |mac: Option<String>| mac.unwrap_or_default();
         let (to, from) = (mac(headers.destination_mac), mac(headers.source_mac));
@@ -186,16 +229,16 @@ impl<'a> Words<'a> {
     /// The neighbor that it goes to.
     fn hop(&self) -> String {
         let next_hop = self.egress.as_ref().and_then(|egress| egress.next_hop);
-        next_hop.or(self.headers.destination).map_or_else(String::new, |hop| hop.to_string())
+        next_hop.or(self.inner.destination).map_or_else(String::new, |hop| hop.to_string())
     }
 
     fn hops(&self) -> Option<u8> {
-        let at = if self.headers.source?.is_ipv4() { 8 } else { 7 };
+        let at = if self.inner.source?.is_ipv4() { 8 } else { 7 };
         self.l3.get(at).copied()
     }
 
     fn packet_len(&self) -> Option<u32> {
-        let (at, more) = if self.headers.source?.is_ipv4() { (2, 0) } else { (4, 40) };
+        let (at, more) = if self.inner.source?.is_ipv4() { (2, 0) } else { (4, 40) };
         let [high, low] = *self.l3.get(at..)?.first_chunk()?;
         Some(u32::from(u16::from_be_bytes([high, low])) + more)
     }
@@ -226,7 +269,7 @@ fn egress(tables: &Snapshot, told: &Explanation, to: &Adjacency) -> Option<Expla
     Some(ExplainedEgress {
         port: tables.ports.get(vif.port.index())?.name.to_string(),
         vif: vif.name.to_string(),
-        vlan: vif.tags.to_string(),
+        vlan: vif.network(),
         next_hop: (to.kind != AdjacencyKind::Glean).then_some(to.address),
         mac: to.next_hop().map(|mac| mac.to_string()),
         mtu: to.mtu,

@@ -123,6 +123,7 @@ fn tables(vifs: u16) -> Snapshot {
         acl_in: None,
         acl_out: None,
         pcp: Pcp::Preserve,
+        overlay: Default::default(),
         metered: [false; 2],
         addresses: [].into(),
         peers: [].into(),

@@ -1,0 +1,317 @@
+"""VXLAN: VPCs behind tunnels to the Linux kernel's `vxlan` devices, in an IPv4 and in an IPv6 underlay, and a hostile underlay.
+
+The hosts vpc-a and vpc-b are VTEPs here, each in its own VLAN of the core port: VPC A is VNI 5001 of an IPv4 underlay, VPC B
+VNI 5002 of an IPv6 one. The station's underlay is one VRF."""
+
+import re
+import struct
+import subprocess
+import time
+
+import case
+import frames
+import lab
+import station
+import traffic
+from case import HOSTS, answered, expect, refused, require, wait_until
+
+A, B, VPC_A, VPC_B, PUB = (HOSTS[name] for name in ("a", "b", "vpc-a", "vpc-b", "pub"))
+ROUTER_MAC = "02:0a:00:00:00:01"
+ADDRESS = {"vpc-a": ("100.64.0.1", "fd64:a::1"), "vpc-b": ("100.64.0.1", "fd64:a::1")}  # of the station in each VRF
+VTEP = {"vpc-a": "10.255.0.1", "vpc-b": "fd00:255::1"}  # the station's
+REMOTE = {"vpc-a": "10.255.1.2", "vpc-b": "fd00:255:1::2"}  # the hosts'
+LINK = {"vpc-a": ("10.254.1.1", "10.254.1.2"), "vpc-b": ("fd00:254::1", "fd00:254::2")}  # the station's and the host's
+MAC = {"vpc-a": "02:0a:00:00:00:0a", "vpc-b": "02:0a:00:00:00:0b"}  # of the routers in the VPCs
+VNI = {"vpc-a": 5001, "vpc-b": 5002}
+
+UNDERLAY = f"""
+[[vrf]]
+name = "fabric"
+kind = "underlay"
+[[vif]]
+name = "fabric-a"
+port = "core0"
+vlan = "1100"
+vrf = "fabric"
+mtu = 1570
+addresses = ["{LINK['vpc-a'][0]}/30", "{VTEP['vpc-a']}/32"]
+[[vif]]
+name = "fabric-b"
+port = "core0"
+vlan = "1200"
+vrf = "fabric"
+mtu = 1570
+addresses = ["{LINK['vpc-b'][0]}/64", "{VTEP['vpc-b']}/128"]
+[[route]]
+vrf = "fabric"
+prefix = "{REMOTE['vpc-a']}/32"
+via = [{{ address = "{LINK['vpc-a'][1]}" }}]
+[[route]]
+vrf = "fabric"
+prefix = "{REMOTE['vpc-b']}/128"
+via = [{{ address = "{LINK['vpc-b'][1]}" }}]
+[[vtep]]
+name = "vtep4"
+vrf = "fabric"
+address = "{VTEP['vpc-a']}"
+mac = "{ROUTER_MAC}"
+[[vtep]]
+name = "vtep6"
+vrf = "fabric"
+address = "{VTEP['vpc-b']}"
+mac = "{ROUTER_MAC}"
+"""
+
+
+def tunnelled(name, vtep):
+    """The VIF that a VPC is behind now, and its routes."""
+    vif = f"""
+[[vif]]
+name = "{name}"
+vtep = "{vtep}"
+vni = {VNI[name]}
+vrf = "{name}"
+addresses = ["{ADDRESS[name][0]}/32", "{ADDRESS[name][1]}/128"]
+remotes = [{{ address = "{REMOTE[name]}", mac = "{MAC[name]}" }}]
+"""
+    for prefix in ("10.2.0.0/16", "fd10:2::/48"):
+        vif += f'\n[[route]]\nvrf = "{name}"\nprefix = "{prefix}"\nvia = [{{ address = "{REMOTE[name]}" }}]\n'
+    return vif
+
+
+def config():
+    """The lab's, with the hand-offs of the two VPCs replaced by tunnels."""
+    text = case.lab_config()
+    for name in ("vpc-a", "vpc-b"):
+        text, vifs = re.subn(rf'\[\[vif\]\]\nname = "{name}"\n(?:[^\[\n].*\n)*', "", text)
+        text, routes = re.subn(rf'\[\[route\]\]\nvrf = "{name}"\nprefix = "(?:10\.2|fd10:2):?.*\n.*\n', "", text)
+        expect((vifs, routes), (1, 2), f"tables of {name} replaced")
+    return text + UNDERLAY + tunnelled("vpc-a", "vtep4") + tunnelled("vpc-b", "vtep6")
+
+
+def tunnel_end(host):
+    """Makes a host a VTEP: its VPC is behind a vxlan device, and all else is the underlay."""
+    name = host.name
+    six = ":" in LINK[name][1]
+    length, host_length = ("64", "128") if six else ("30", "32")
+    gateways = ADDRESS[name]
+    lab.ip(host.ns, "link set eth0 mtu 1576",
+           f"addr add {LINK[name][1]}/{length} dev eth0 {'nodad' if six else ''}",
+           f"addr add {REMOTE[name]}/{host_length} dev lo {'nodad' if six else ''}",
+           f"route add {VTEP[name]}/{host_length} via {LINK[name][0]} src {REMOTE[name]}",
+           f"link add vx0 address {MAC[name]} mtu 1500 type vxlan id {VNI[name]} local {REMOTE[name]} remote {VTEP[name]} "
+           "dstport 4789 ttl 64 nolearning",
+           "link set vx0 up",
+           *[f"neigh replace {gateway} lladdr {ROUTER_MAC} dev vx0 nud permanent" for gateway in gateways],
+           f"route replace default via {gateways[0]} dev vx0 onlink src {host.addr4}",
+           f"route replace default via {gateways[1]} dev vx0 onlink src {host.addr6}")
+
+
+def begin():
+    for host in (VPC_A, VPC_B):
+        tunnel_end(host)
+    station.stop()
+    station.write_config(config())
+    station.start()
+    case.learn()
+    wait_until(lambda: [row["state"] for row in station.ctl("show", "tunnels")] == ["up", "up"], 10, "both tunnels are up")
+
+
+def end():
+    station.stop()
+    for host in (VPC_A, VPC_B):
+        lab.ip(host.ns, "link del vx0", "link set eth0 mtu 1500")
+        for at, length in ((LINK[host.name][1], "64" if ":" in REMOTE[host.name] else "30"),):
+            lab.run("ip", "-n", host.ns, "addr", "del", f"{at}/{length}", "dev", "eth0")
+        lab.run("ip", "-n", host.ns, "addr", "del", REMOTE[host.name], "dev", "lo")
+        lab.default_routes(host)
+
+
+def drops(vif):
+    row = next(row for row in station.ctl("show", "counters", "--vif", vif))
+    return {entry["name"]: entry["value"] for entry in row["counters"] if entry["group"] == "drop"}
+
+
+def test_packets_of_both_families_pass_both_tunnels():
+    for site, vpc in ((A, VPC_A), (B, VPC_B)):
+        for source, target in ((site, vpc), (vpc, site)):
+            answered(source, target.addr4, f"{source.name} to {target.name}")
+            answered(source, target.addr6, f"{source.name} to {target.name}, IPv6")
+            answered(source, target.addr4, f"{source.name} to {target.name}, 1500 octets", size=1472, df=True)
+
+
+def test_tcp_passes_whole_both_ways():
+    for source, target, address in ((A, VPC_A, VPC_A.addr4), (VPC_A, A, A.addr6), (VPC_B, B, B.addr4), (B, VPC_B, VPC_B.addr6)):
+        intact, rate = traffic.transfer(source, target, address, octets=10_000_000)
+        require(intact, f"{source.name} to {target.name}: whole ({rate:.0f} Mbit/s)")
+
+
+def test_the_router_answers_from_the_vrfs_own_address():
+    expect(traffic.traceroute(VPC_A, A.addr4)[0], ADDRESS["vpc-a"][0], "the first hop from the VPC")
+    expect(traffic.traceroute(A, VPC_A.addr4)[-1], VPC_A.addr4, "the last hop to the VPC")
+    answered(VPC_A, ADDRESS["vpc-a"][0], "the router, through the tunnel")
+    answered(VPC_A, ADDRESS["vpc-a"][1], "the router, through the tunnel, IPv6")
+    rows = station.ctl("ping", "--vif", "vpc-a", VPC_A.addr4, "--count", 2, "--interval", 0.02)
+    require(len(rows) > 0, f"the router pings through the tunnel: {rows}")
+
+
+def test_tenants_stay_apart():
+    # What only the other tenant's VPC has, and what both have.
+    for source, address in ((A, "10.2.2.2"), (B, "10.2.1.1"), (VPC_A, "10.1.2.2"), (VPC_B, "10.1.1.1"),
+                            (A, REMOTE["vpc-a"]), (A, VTEP["vpc-a"]), (A, REMOTE["vpc-b"]), (PUB, VTEP["vpc-a"]),
+                            (VPC_A, REMOTE["vpc-b"])):
+        expect(traffic.ping(source, address, count=2, wait=0.3), 0, f"replies to {source.name} from {address}")
+
+
+def vxlan(inner, *, vni, flags=8):
+    return struct.pack("!BBHI", flags, 0, 0, vni << 8) + inner
+
+
+def underlay_frame(host, payload, *, source=None, target=None, dport=4789):
+    """A frame of the underlay from a host, to the station's VTEP."""
+    source, target = source or REMOTE[host.name], target or VTEP[host.name]
+    body = frames.packet(source, target, frames.UDP, frames.udp(source, target, payload, dport=dport))
+    return frames.eth(host.port_mac, host.mac, frames.ethertype(source), body)
+
+
+def marked(host, source, target):
+    """An inner frame with a datagram that the receiver counts as the host's."""
+    return frames.eth(ROUTER_MAC, MAC[host.name], frames.ETH_IPV4,
+                      frames.packet(source, target, frames.UDP, frames.udp(source, target, lab.MARK + bytes([host.index]) + bytes(20))))
+
+
+def test_a_hostile_underlay_enters_no_vrf():
+    """What B's VTEP, or somebody beside it, writes into VNI 5001, and broken tunnels: one named drop each."""
+    good = marked(VPC_A, "10.2.0.10", A.addr4)
+    arp = frames.eth(ROUTER_MAC, MAC["vpc-a"], frames.ETH_ARP, bytes(28))
+    tagged = frames.eth(ROUTER_MAC, MAC["vpc-a"], frames.ETH_IPV4, good[14:], tags=(100,))
+    foreign = frames.eth("02:0a:00:00:00:99", MAC["vpc-a"], frames.ETH_IPV4, good[14:])
+    whole = vxlan(good, vni=5001)
+    attacks = [
+        ("fabric-a", "unknown_vtep", underlay_frame(VPC_A, whole, source="10.255.1.3")),
+        ("fabric-a", "unknown_vtep", underlay_frame(VPC_A, whole, source=VTEP["vpc-a"])),
+        ("fabric-b", "unknown_vni", underlay_frame(VPC_B, whole)),
+        ("fabric-a", "unknown_vni", underlay_frame(VPC_A, vxlan(good, vni=5002))),
+        ("fabric-a", "bad_tunnel", underlay_frame(VPC_A, vxlan(good, vni=5001, flags=0))),
+        ("fabric-a", "bad_tunnel", underlay_frame(VPC_A, whole[:14])),
+        ("vpc-a", "inner_ethertype", underlay_frame(VPC_A, vxlan(arp, vni=5001))),
+        ("vpc-a", "inner_ethertype", underlay_frame(VPC_A, vxlan(tagged, vni=5001))),
+        ("vpc-a", "not_router_mac", underlay_frame(VPC_A, vxlan(foreign, vni=5001))),
+    ]
+    with frames.Raw(VPC_A.ns) as of_a, frames.Raw(VPC_B.ns) as of_b:
+        for vif, reason, frame in attacks:
+            before, arrived = drops(vif).get(reason, 0), case.ledger.host_counts(A)["from vpc-a"]
+            (of_b if vif == "fabric-b" else of_a).send(frame, 10)
+            wait_until(lambda: drops(vif).get(reason, 0) == before + 10, 3, f"ten of {reason} on {vif}")
+            expect(case.ledger.host_counts(A)["from vpc-a"], arrived, f"frames that reached a by {reason}")
+        arrived = case.ledger.host_counts(A)["from vpc-a"]
+        of_a.send(underlay_frame(VPC_A, whole), 10)
+        wait_until(lambda: case.ledger.host_counts(A)["from vpc-a"] == arrived + 10, 3, "ten that are as they should be")
+
+
+def test_tcpdump_reads_the_outer_headers():
+    with lab.inside("st-wire"):
+        tcpdump = subprocess.Popen(["tcpdump", "-i", "core0", "-nn", "-vv", "-c", "4", "-Q", "in", "udp", "port", "4789", "or", "vlan",
+                                    "and", "udp", "port", "4789"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        time.sleep(0.5)
+        answered(A, VPC_A.addr4, "a to vpc-a")
+        answered(B, VPC_B.addr6, "b to vpc-b")
+        text, _ = tcpdump.communicate(timeout=10)
+    finally:
+        tcpdump.kill()
+        tcpdump.wait()
+    require("VXLAN, flags [I] (0x08), vni 5001" in text, f"tcpdump sees VNI 5001:\n{text}")
+    require("bad" not in text and "trunc" not in text, f"tcpdump finds nothing wrong:\n{text}")
+
+
+def test_the_path_mtu_is_the_underlays_less_the_headers():
+    rows = {row["vif"]: row for row in station.ctl("show", "tunnels")}
+    # 1,570 less 50, and less 70; no more than the VIFs' own 1,500.
+    expect([rows[name]["mtu"] for name in ("vpc-a", "vpc-b")], [1500, 1500], "MTU of the tunnels")
+    station.ctl("vif", "set", "fabric-a", "mtu=1500")
+    try:
+        rows = {row["vif"]: row for row in station.ctl("show", "tunnels")}
+        expect([rows[name]["mtu"] for name in ("vpc-a", "vpc-b")], [1450, 1430], "MTU with an underlay of 1,500")
+        expect(traffic.ping(A, VPC_A.addr4, size=1423, df=True, count=1, wait=0.3), 0, "replies to 1,451 octets")
+        told = lab.run("ip", "-n", A.ns, "route", "get", VPC_A.addr4)
+        require("mtu 1450" in told, f"the sender was told 1450: {told}")
+        answered(A, VPC_A.addr4, "1,450 octets", size=1422, df=True)
+    finally:
+        station.ctl("vif", "set", "fabric-a", "mtu=1570")
+        lab.run("ip", "-n", A.ns, "route", "flush", "cache")
+
+
+def test_a_tunnel_follows_its_underlay():
+    states = lambda: {(row["vif"], row["remote"]): row["state"] for row in station.ctl("show", "tunnels")}
+    expect(states(), {("vpc-a", REMOTE["vpc-a"]): "up", ("vpc-b", REMOTE["vpc-b"]): "up"}, "tunnels")
+    station.ctl("vif", "down", "fabric-a")
+    try:
+        expect(states()["vpc-a", REMOTE["vpc-a"]], "down", "the tunnel while its underlay's VIF is down")
+        expect(traffic.ping(A, VPC_A.addr4, count=1, wait=0.3), 0, "replies meanwhile")
+        answered(B, VPC_B.addr4, "b to vpc-b meanwhile")
+    finally:
+        station.ctl("vif", "up", "fabric-a")
+    wait_until(lambda: states()["vpc-a", REMOTE["vpc-a"]] == "up", 5, "the tunnel is up again")
+    answered(A, VPC_A.addr4, "a to vpc-a afterwards")
+    lab.ip("st-wire", "link set core0 down")
+    try:
+        wait_until(lambda: set(states().values()) == {"down"}, 5, "both tunnels are down without a link")
+    finally:
+        lab.ip("st-wire", "link set core0 up")
+    wait_until(lambda: set(states().values()) == {"up"}, 10, "both tunnels are up with the link")
+    answered(VPC_A, A.addr4, "vpc-a to a with the link")
+    station.ctl("route", "del", "--vrf", "fabric", f"{REMOTE['vpc-a']}/32")
+    expect(states()["vpc-a", REMOTE["vpc-a"]], "down", "the tunnel without a route")
+    station.ctl("route", "add", "--vrf", "fabric", f"{REMOTE['vpc-a']}/32", "--via", LINK["vpc-a"][1])
+    wait_until(lambda: states()["vpc-a", REMOTE["vpc-a"]] == "up", 5, "the tunnel is up with its route")
+    answered(A, VPC_A.addr4, "a to vpc-a with the route")
+
+
+def test_explain_tells_of_tunnels():
+    [row] = station.ctl("explain", "--vif", "a", "--from", A.addr4, "--to", VPC_A.addr4)
+    details = {stage["stage"]: stage["detail"] for stage in row["stages"]}
+    require(details["encapsulate"].startswith("vni 5001: ") and REMOTE["vpc-a"] in details["encapsulate"], f"out: {details}")
+    [row] = station.ctl("explain", "--vif", "vpc-b", "--from", VPC_B.addr4, "--to", B.addr4)
+    details = {stage["stage"]: stage["detail"] for stage in row["stages"]}
+    expect((row["verdict"], details["decapsulate"]), ("forward", "vni 5002: vif vpc-b in vrf vpc-b"), f"in: {row['stages']}")
+    require(f"{VPC_B.addr4} > {B.addr4}" in details["ipv4"], f"the inner packet: {details}")
+    require("tunnels" in refused("capture", "--vif", "vpc-a", "--count", "1"), "a capture of the VIF is refused with what helps")
+
+
+def test_tunnels_are_made_and_deleted_by_verbs():
+    station.ctl("vtep", "add", "spare", "--address", LINK["vpc-a"][0], "vrf=fabric", "mac=02:0a:00:00:00:77")
+    station.ctl("vif", "add", "vpc-a-2", "--vtep", "spare", "--vni", "7001", "--remote", f"{REMOTE['vpc-a']},02:0a:00:00:00:78",
+                "--vrf", "vpc-a", "--address", "100.64.9.1/32")
+    expect([row["vif"] for row in station.ctl("show", "tunnels", "--port", "core0")], [], "tunnels by a NIC")
+    expect(sorted(row["vif"] for row in station.ctl("show", "tunnels")), ["vpc-a", "vpc-a-2", "vpc-b"], "tunnels")
+    require("still used by vif vpc-a-2" in refused("vtep", "del", "spare"), "a VTEP with a VIF stays")
+    require("still used" in refused("vrf", "del", "fabric"), "an underlay with VTEPs stays")
+    answered(A, VPC_A.addr4, "a to vpc-a beside them")
+    station.ctl("vif", "del", "vpc-a-2")
+    station.ctl("vtep", "set", "spare", "mac=02:0a:00:00:00:79")
+    station.ctl("vtep", "del", "spare")
+    expect(len(station.ctl("show", "tunnels")), 2, "tunnels")
+
+
+def test_a_restart_keeps_the_tunnels():
+    station.stop()
+    station.start()
+    wait_until(lambda: [row["state"] for row in station.ctl("show", "tunnels")] == ["up", "up"], 10, "both tunnels are up")
+    answered(A, VPC_A.addr4, "a to vpc-a after a restart")
+    answered(VPC_B, B.addr6, "vpc-b to b after a restart")
+
+
+def test_wrong_tunnels_are_refused():
+    file = lab.RUN / "candidate.toml"
+    for old, new, says in [
+        ('kind = "underlay"', 'kind = "vpc"', "is no underlay"),
+        (f'address = "{VTEP["vpc-a"]}"', 'address = "10.255.0.77"', "no VIF of vrf \"fabric\" has 10.255.0.77"),
+        ("vni = 5001", "vni = 0", "out of range"),
+        (f'remotes = [{{ address = "{REMOTE["vpc-a"]}"', f'remotes = [{{ address = "{REMOTE["vpc-b"]}"', "is not of the family"),
+        ('vtep = "vtep4"', 'vtep = "nobody"', "there is no vtep"),
+        ('addresses = ["100.64.0.1/32", "fd64:a::1/128"]', 'addresses = ["100.64.0.1/30"]', "a tunnel has no neighbors"),
+    ]:
+        file.write_text(case.replaced(config(), (old, new)))
+        code, output = station.check(file)
+        require(code != 0 and says in output, f"{new}: {output}")

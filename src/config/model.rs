@@ -351,7 +351,7 @@ pub struct RouteListConfig {
 }
 
 impl Config {
-    /// The prefixes in [`RESERVED`] that routes and imports name, by VRF.
+    /// The prefixes in [`crate::tables::rules::RESERVED`] that routes and imports name, by VRF.
     pub(crate) fn named_of_reserved(&self) -> HashMap<&str, Vec<Ipv4Net>> {
         let imports = self.vifs.iter().flat_map(|vif| {
             let all = vif.bgp.iter().flat_map(|bgp| bgp.import.iter().flatten());

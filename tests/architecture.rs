@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// here and a decision; what none of its files uses any more goes.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("wire", &[]),
-    ("acl", &["wire"]),
+    ("acl", &["wire", "cpu"]),
     ("fib", &[]),
     ("netlink", &[]),
     ("netns", &[]),
@@ -23,7 +23,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("disk", &[]),
     ("shares", &[]),
     ("log", &["limit", "clock"]),
-    ("tables", &["wire", "acl"]),
+    // `cpu` for tables that eight lanes are looked up in at once.
+    ("tables", &["wire", "acl", "cpu"]),
     // `port` for the frames themselves, which a stage reads and rewrites in place.
     ("stage", &["wire", "acl", "fib", "tables", "port", "limit", "shares", "cpu"]),
     ("path", &["stage", "cpu"]),
@@ -74,7 +75,8 @@ const UNSAFE: &[(&str, &str)] = &[
     ("fib/raw/kernels.rs", "calls of the processor's variants"),
     ("fib/raw/avx512.rs", "gathers"),
     ("fib/raw/race.rs", "clock_gettime(2): a thread's processor time"),
-    ("cpu.rs", "instructions of the processor's own"),
+    ("cpu/mod.rs", "instructions of the processor's own"),
+    ("cpu/eights.rs", "the same, and gathers"),
     ("port/area.rs", "the memory that the kernel, or a NIC, writes frames into"),
     ("port/af_xdp/ring.rs", "rings shared with the kernel"),
     ("port/af_xdp/socket.rs", "system calls of AF_XDP"),

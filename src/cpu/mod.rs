@@ -3,6 +3,8 @@
 
 #![allow(unsafe_code)]
 
+pub mod eights;
+
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::OnceLock;

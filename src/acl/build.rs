@@ -4,393 +4,278 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use ipnet::IpNet;
-
 use super::TABLES;
-use super::classes::{Cuts, Kinds, Map};
-use super::classifier::{
-    BLOCK, Classifier, Destination, PairTables, Rest, Source, Tables, Tries, Vectors,
-};
-use super::rows::{Columns, EMPTY, Rows, TooLarge, by_block};
-use super::rule::{Beyond, Family, Rule};
-use super::trie::{Key, Prefix, Prefixes, Trie};
+use super::asked::Asked;
+use super::cells::{Cells, Line, Lots};
+use super::classes::Map;
+use super::classifier::{Classifier, Rest, Tries};
+use super::rule::{Family, Rule};
+use super::tables::{CELL, Group, Groups, Tables};
+use super::trie::{Prefixes, Trie};
+use super::vectors::{Field, Vectors};
+use crate::cpu::eights::{Halves, Words};
 
-/// The most cells of a table while it is made.
-const CELLS: usize = 16 << 20;
-/// The most cells that are painted for a list: its time.
-const PAINTED: usize = 64 << 20;
+/// Too large for the limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooLarge;
 
-/// The prefixes of one family that rules name, and the rules that are about it.
-struct Sides<K> {
-    rules: Vec<Rectangle>,
-    sources: Prefixes<K>,
-    destinations: Prefixes<K>,
+/// What a list's tables may still take while they are made.
+pub(super) struct Limits {
+    /// Steps, most of them of a few instructions: its time.
+    steps: usize,
+    /// Cells: its memory.
+    cells: usize,
 }
 
-/// A rule, and the numbers of the prefixes that it covers.
+impl Limits {
+    const NEW: Limits = Limits { steps: 64 << 20, cells: 4 << 20 };
+
+    /// Takes steps.
+    pub fn take(&mut self, steps: usize) -> Result<(), TooLarge> {
+        self.steps = self.steps.checked_sub(steps).ok_or(TooLarge)?;
+        Ok(())
+    }
+
+    /// Takes cells.
+    pub fn take_cells(&mut self, cells: usize) -> Result<(), TooLarge> {
+        self.cells = self.cells.checked_sub(cells).ok_or(TooLarge)?;
+        Ok(())
+    }
+}
+
+/// A rule, and the classes of addresses that it covers.
 struct Rectangle {
     rule: u16,
     source: Range<usize>,
     destination: Range<usize>,
 }
 
-/// The bits of a prefix of a family; none where it is the other's.
-trait Bits: Key {
-    fn of(net: IpNet) -> Option<Prefix<Self>>;
+/// The prefixes of one family that rules name, and the rules that are about it.
+struct Sides {
+    rules: Vec<Rectangle>,
+    sources: Prefixes,
+    destinations: Prefixes,
 }
 
-impl Bits for u32 {
-    fn of(net: IpNet) -> Option<Prefix<u32>> {
-        match net {
-            IpNet::V4(net) => Some((net.network().to_bits(), net.prefix_len())),
-            IpNet::V6(_) => None,
-        }
-    }
-}
-
-impl Bits for u128 {
-    fn of(net: IpNet) -> Option<Prefix<u128>> {
-        match net {
-            IpNet::V6(net) => Some((net.network().to_bits(), net.prefix_len())),
-            IpNet::V4(_) => None,
-        }
-    }
-}
-
-impl<K: Bits> Sides<K> {
-    fn new(rules: &[Rule], family: Family) -> Sides<K> {
+impl Sides {
+    fn new(rules: &[Rule], family: Family) -> Sides {
         let of_family = || {
             let is = |rule: &Rule| rule.only_family().is_none_or(|only| only == family);
             (0u16..).zip(rules).filter(move |(_, rule)| is(rule))
         };
-        let of = |net: Option<IpNet>| net.and_then(K::of);
-        let sources = Prefixes::new(of_family().filter_map(|(_, rule)| of(rule.source)));
-        let destinations = Prefixes::new(of_family().filter_map(|(_, rule)| of(rule.destination)));
+        let sources = Prefixes::new(of_family().filter_map(|(_, rule)| rule.source), family);
+        let destinations =
+            Prefixes::new(of_family().filter_map(|(_, rule)| rule.destination), family);
         let rectangle = |(number, rule): (u16, &Rule)| Rectangle {
             rule: number,
-            source: sources.within(of(rule.source)),
-            destination: destinations.within(of(rule.destination)),
+            source: sources.within(rule.source),
+            destination: destinations.within(rule.destination),
         };
         let rules = of_family().map(rectangle).collect();
         Sides { rules, sources, destinations }
     }
 
-    fn tries(&self) -> Tries<K> {
+    fn tries(&self) -> Tries {
         Tries { source: Trie::new(&self.sources), destination: Trie::new(&self.destinations) }
-    }
-}
-
-/// What rules ask for besides addresses.
-struct Asked {
-    /// Without duplicates.
-    all: Vec<Beyond>,
-    /// That of each rule, by its place in `all`.
-    of: Vec<usize>,
-    first: Cuts,
-    second: Cuts,
-    kinds: Kinds,
-}
-
-impl Asked {
-    fn new(rules: &[Rule]) -> Asked {
-        let mut known: HashMap<Beyond, usize> = HashMap::new();
-        let (mut all, mut of) = (Vec::new(), Vec::with_capacity(rules.len()));
-        for rule in rules {
-            let beyond = rule.beyond();
-            of.push(*known.entry(beyond).or_insert_with(|| {
-                all.push(beyond);
-                all.len() - 1
-            }));
-        }
-        let first = Cuts::new(all.iter().map(|asked| asked.first));
-        let second = Cuts::new(all.iter().map(|asked| asked.second));
-        let kinds = Kinds::new(&all);
-        Asked { all, of, first, second, kinds }
-    }
-
-    /// The cells of a box of intervals and kinds, in runs of one first and second interval.
-    fn cells(&self, asked: &Beyond, each: &mut impl FnMut(usize)) {
-        let kinds = self.kinds.admitted(asked);
-        let kinds: Vec<usize> = (0..kinds.len()).filter(|&kind| kinds[kind]).collect();
-        let second = self.second.of(asked.second);
-        for first in self.first.of(asked.first) {
-            for second in second.clone() {
-                let at = (first * self.second.count() + second) * self.kinds.count();
-                kinds.iter().for_each(|kind| each(at + kind));
-            }
-        }
-    }
-
-    /// How many cells that box has at most.
-    fn size(&self, asked: &Beyond) -> usize {
-        let (first, second) = (self.first.of(asked.first), self.second.of(asked.second));
-        first.len() * second.len() * self.kinds.count()
-    }
-
-    /// The column of each cell, and for each of `all` the columns that admit it.
-    fn columns(&self) -> Result<(Vec<u32>, Vec<Columns>, usize), TooLarge> {
-        let count = self.first.count() * self.second.count() * self.kinds.count();
-        let painted: usize = self.all.iter().map(|asked| self.size(asked)).sum();
-        if count > CELLS / 4 || painted > PAINTED {
-            return Err(TooLarge);
-        }
-        let mut cells = vec![0u32; count];
-        let mut made = 1;
-        for asked in &self.all {
-            let mut split: HashMap<u32, u32> = HashMap::new();
-            let mut last = (u32::MAX, 0);
-            self.cells(asked, &mut |at| {
-                let old = cells[at];
-                if last.0 != old {
-                    let new = *split.entry(old).or_insert_with(|| {
-                        made += 1;
-                        made - 1
-                    });
-                    last = (old, new);
-                }
-                cells[at] = last.1;
-            });
-        }
-        // Many have no cell any more.
-        let mut dense = vec![u32::MAX; made as usize];
-        let mut count = 0;
-        let mut cell_of = Vec::new();
-        for (at, cell) in cells.iter_mut().enumerate() {
-            let column = &mut dense[*cell as usize];
-            if *column == u32::MAX {
-                *column = count;
-                count += 1;
-                cell_of.push(at);
-            }
-            *cell = *column;
-        }
-        let mut is_first = vec![false; cells.len()];
-        cell_of.iter().for_each(|&at| is_first[at] = true);
-        let mut admitted = Vec::with_capacity(self.all.len());
-        for asked in &self.all {
-            let mut columns = Vec::new();
-            self.cells(asked, &mut |at| {
-                if is_first[at] {
-                    columns.push(cells[at]);
-                }
-            });
-            admitted.push(by_block(columns));
-        }
-        Ok((cells, admitted, count as usize))
     }
 }
 
 /// Compiles rules.
 pub(super) fn compile(rules: &[Rule]) -> Classifier {
-    compile_by(rules, tables)
+    compile_by(rules, Limits::NEW)
 }
 
 /// The same to bit vectors, whether or not tables would do.
 #[cfg(test)]
 pub(super) fn compile_vectors(rules: &[Rule]) -> Classifier {
-    compile_by(rules, |_, _, _, _| Err(TooLarge))
+    compile_by(rules, Limits { steps: 0, cells: 0 })
 }
 
-fn compile_by(
-    rules: &[Rule],
-    tables: impl Fn(usize, &Asked, &Sides<u32>, &Sides<u128>) -> Result<Tables, TooLarge>,
-) -> Classifier {
+#[expect(clippy::cast_possible_truncation, reason = "a list has 10,000 rules at most")]
+fn compile_by(rules: &[Rule], limits: Limits) -> Classifier {
     let asked = Asked::new(rules);
-    let (v4, v6) = (Sides::<u32>::new(rules, Family::V4), Sides::<u128>::new(rules, Family::V6));
-    let (rest, factors) = match tables(rules.len(), &asked, &v4, &v6) {
+    let sides = [Family::V4, Family::V6].map(|family| Sides::new(rules, family));
+    let none = rules.len() as u16;
+    let (rest, factors) = match tables(none, &asked, &sides, limits) {
         Ok(tables) => {
             let kinds = asked.kinds.count();
-            (Rest::Tables(Box::new(tables)), [asked.second.count() * kinds, kinds])
+            (Rest::Tables(Box::new(tables)), [kinds, asked.first.count() * kinds])
         }
-        Err(TooLarge) => (Rest::Vectors(Box::new(vectors(rules, &asked, &v4, &v6))), [1, 1]),
+        Err(TooLarge) => (Rest::Vectors(Box::new(vectors(rules, &asked, &sides))), [1, 1]),
     };
+    let [v4, v6] = sides.map(|sides| sides.tries());
     Classifier {
-        rules: rules.len(),
-        v4: v4.tries(),
-        v6: v6.tries(),
+        rules: none,
+        v4,
+        v6,
         first: Map::new(&asked.first, factors[0]),
         second: Map::new(&asked.second, factors[1]),
-        kinds: asked.kinds,
+        kinds: asked.kinds.table(),
         rest,
     }
 }
 
 fn tables(
-    rules: usize,
+    none: u16,
     asked: &Asked,
-    v4: &Sides<u32>,
-    v6: &Sides<u128>,
+    sides: &[Sides; 2],
+    mut limits: Limits,
 ) -> Result<Tables, TooLarge> {
-    let (columns, admitted, width) = asked.columns()?;
-    let none = u16::try_from(rules).map_err(|_| TooLarge)?;
-    let mut rows = Rows::new(width, none);
-    let mut painted = PAINTED;
-    let cells4 = Cells::paint(v4, asked, &admitted, &mut rows, &mut painted)?;
-    let cells6 = Cells::paint(v6, asked, &admitted, &mut rows, &mut painted)?;
-    let packed = rows.pack();
+    let columns = asked.columns(&mut limits)?;
+    let mut lots = Lots::new(asked, &columns, none);
+    let [v4, v6] = sides;
+    let (v4, v6) = (groups(v4, &mut lots, &mut limits)?, groups(v6, &mut lots, &mut limits)?);
+    let Lots { low, shapes, blocks, rules, .. } = lots;
     let tables = Tables {
-        v4: cells4.finish(&packed.at),
-        v6: cells6.finish(&packed.at),
-        columns: columns.into(),
-        rows: packed.rows.into(),
-        firsts: packed.blocks.into(),
+        v4,
+        v6,
+        low,
+        shapes: Words::new(shapes),
+        blocks: Halves::new(blocks),
+        rules: Halves::new(rules),
+        none: none.into(),
+        columns: Words::new(columns.of),
     };
     if tables.bytes() > TABLES { Err(TooLarge) } else { Ok(tables) }
 }
 
-/// The cells of one family: of each source prefix, of each destination prefix, and of pairs in blocks.
-struct Cells {
-    sources: Vec<u32>,
-    destinations: Vec<u32>,
-    /// For each source the block of each sixteen destinations.
-    index: Vec<u32>,
-    /// Blocks for each source.
-    per_source: usize,
-    pairs: Vec<u32>,
+/// Classes of which so many are all the same whether they are told apart.
+const FEW: usize = 16;
+/// A prefix is wide that has more than one of so many classes of addresses.
+const WIDE: usize = 64;
+
+fn is_wide(range: &Range<usize>, all: usize) -> bool {
+    all <= FEW || range.len() > FEW.max(all / WIDE)
 }
 
-impl Cells {
-    fn paint<K: Bits>(
-        sides: &Sides<K>,
-        asked: &Asked,
-        admitted: &[Columns],
-        rows: &mut Rows,
-        painted: &mut usize,
-    ) -> Result<Cells, TooLarge> {
-        let (sources, destinations) = (sides.sources.numbers(), sides.destinations.numbers());
-        let per_source = destinations.div_ceil(BLOCK);
-        if sources * per_source > CELLS / 2 {
-            return Err(TooLarge);
-        }
-        let mut cells = Cells {
-            sources: rows.cells(sources),
-            destinations: rows.cells(destinations),
-            index: vec![0; sources * per_source],
-            per_source,
-            pairs: rows.cells(BLOCK),
+fn groups(sides: &Sides, lots: &mut Lots<'_>, limits: &mut Limits) -> Result<Groups, TooLarge> {
+    let all = [sides.sources.classes(), sides.destinations.classes()];
+    let mut groups = Vec::new();
+    for wide in [[true, true], [true, false], [false, true], [false, false]] {
+        let is = |rule: &&Rectangle| {
+            [is_wide(&rule.source, all[0]), is_wide(&rule.destination, all[1])] == wide
         };
-        for Rectangle { rule, source, destination } in &sides.rules {
-            let columns = &admitted[asked.of[usize::from(*rule)]];
-            let (all_sources, all_destinations) =
-                (source.len() == sources, destination.len() == destinations);
-            let size = match (all_sources, all_destinations) {
-                (_, true) => source.len(),
-                (true, false) => destination.len(),
-                (false, false) => source.len() * destination.len().next_multiple_of(BLOCK),
-            };
-            *painted = painted.checked_sub(size + columns.len()).ok_or(TooLarge)?;
-            if all_destinations {
-                rows.paint(&mut cells.sources, std::slice::from_ref(source), *rule, columns)?;
-            } else if all_sources {
-                rows.paint(
-                    &mut cells.destinations,
-                    std::slice::from_ref(destination),
-                    *rule,
-                    columns,
-                )?;
-            } else {
-                let parts = cells.open(source, destination)?;
-                rows.paint(&mut cells.pairs, &parts, *rule, columns)?;
-            }
-        }
-        Ok(cells)
-    }
-
-    /// The cells of a rectangle of pairs, in blocks that are made where there are none.
-    #[expect(clippy::cast_possible_truncation, reason = "cells are limited")]
-    fn open(
-        &mut self,
-        source: &Range<usize>,
-        destination: &Range<usize>,
-    ) -> Result<Vec<Range<usize>>, TooLarge> {
-        let mut parts = Vec::new();
-        for source in source.clone() {
-            for block in destination.start / BLOCK..destination.end.div_ceil(BLOCK) {
-                let at = &mut self.index[source * self.per_source + block];
-                if *at == 0 {
-                    if self.pairs.len() >= CELLS {
-                        return Err(TooLarge);
-                    }
-                    *at = (self.pairs.len() / BLOCK) as u32;
-                    self.pairs.resize(self.pairs.len() + BLOCK, EMPTY);
-                }
-                let start = *at as usize * BLOCK;
-                let from = destination.start.saturating_sub(block * BLOCK);
-                let to = (destination.end - block * BLOCK).min(BLOCK);
-                parts.push(start + from..start + to);
-            }
-        }
-        Ok(parts)
-    }
-
-    /// The tables, with rows where they are in memory; equal blocks and sources shared.
-    #[expect(clippy::cast_possible_truncation, reason = "cells are limited")]
-    fn finish(self, at: &[u32]) -> PairTables {
-        let row = |cell: &u32| at[*cell as usize];
-        let mut known: HashMap<[u32; BLOCK], u32> = HashMap::new();
-        let mut blocks: Vec<[u32; BLOCK]> = Vec::new();
-        let mut packed = Vec::with_capacity(self.pairs.len() / BLOCK);
-        for block in self.pairs.as_chunks::<BLOCK>().0 {
-            let block: [u32; BLOCK] = std::array::from_fn(|i| row(&block[i]));
-            packed.push(*known.entry(block).or_insert_with(|| {
-                blocks.push(block);
-                blocks.len() as u32 - 1
-            }));
-        }
-        let mut known: HashMap<Vec<u32>, u32> = HashMap::new();
-        let mut index = Vec::new();
-        let sources = self.sources.iter().zip(self.index.chunks_exact(self.per_source));
-        let sources = sources.map(|(cell, line)| {
-            let line: Vec<u32> = line.iter().map(|&block| packed[block as usize]).collect();
-            let blocks = *known.entry(line).or_insert_with_key(|line| {
-                index.extend_from_slice(line);
-                (index.len() - line.len()) as u32
-            });
-            Source { row: row(cell), blocks }
-        });
-        let sources = sources.collect();
-        let destinations =
-            (0..).zip(&self.destinations).map(|(pair, cell)| Destination { row: row(cell), pair });
-        PairTables {
-            sources,
-            destinations: destinations.collect(),
-            index: index.into(),
-            blocks: blocks.into(),
+        let rules: Vec<&Rectangle> = sides.rules.iter().filter(is).collect();
+        if !rules.is_empty() {
+            groups.push(group(&rules, all, lots, limits)?);
         }
     }
+    Ok(groups.into())
 }
 
-fn vectors(rules: &[Rule], asked: &Asked, v4: &Sides<u32>, v6: &Sides<u128>) -> Vectors {
-    let words = rules.len().div_ceil(64);
-    let set = |vectors: &mut [u64], class: usize, rule: usize| {
-        vectors[class * words + rule / 64] |= 1 << (rule % 64);
-    };
-    let addresses = |rectangles: &[Rectangle], numbers: [usize; 2]| {
-        let [mut sources, mut destinations] = numbers.map(|count| vec![0; count * words]);
-        for Rectangle { rule, source, destination } in rectangles {
-            source.clone().for_each(|class| set(&mut sources, class, (*rule).into()));
-            destination.clone().for_each(|class| set(&mut destinations, class, (*rule).into()));
+/// The table of some rules: a line for each set of rules that sources tell apart, in it a cell for each interval of
+/// destinations that some of them have.
+fn group(
+    rules: &[&Rectangle],
+    [sources, destinations]: [usize; 2],
+    lots: &mut Lots<'_>,
+    limits: &mut Limits,
+) -> Result<Group, TooLarge> {
+    // Destinations that no rule of these tells apart have one place.
+    let mut places = vec![0u32; destinations];
+    for rule in rules {
+        for end in [rule.destination.start, rule.destination.end] {
+            if let Some(begins) = places.get_mut(end) {
+                *begins = CELL;
+            }
         }
-        [sources.into(), destinations.into()]
-    };
-    let mut first = vec![0; asked.first.count() * words];
-    let mut second = vec![0; asked.second.count() * words];
-    let mut kinds = vec![0; asked.kinds.count() * words];
+    }
+    places[0] = 0;
+    for at in 1..destinations {
+        places[at] += places[at - 1];
+    }
+    let mut lines: Vec<Line> = vec![Line::new()];
+    let mut known: HashMap<Vec<u16>, usize> = HashMap::from([(Vec::new(), 0)]);
+    let mut line_of = vec![0; sources];
+    let by_rule: HashMap<u16, &Rectangle> = rules.iter().map(|rule| (rule.rule, *rule)).collect();
+    sweep(rules.iter().map(|rule| (rule.source.clone(), rule.rule)), |range, of| {
+        limits.take(of.len() + range.len())?;
+        let line = match known.get(of) {
+            Some(line) => *line,
+            None => {
+                let mut line = Line::new();
+                let ranges = of.iter().map(|rule| (by_rule[rule].destination.clone(), *rule));
+                sweep(ranges, |range, of| {
+                    limits.take(of.len())?;
+                    let lot = lots.lot(of, limits)?;
+                    let (first, last) = (places[range.start], places[range.end - 1]);
+                    limits.take_cells(((last - first) / CELL) as usize + 1)?;
+                    line.extend((first..=last).step_by(CELL as usize).map(|at| (at / CELL, lot)));
+                    Ok(())
+                })?;
+                lines.push(line);
+                known.insert(of.to_vec(), lines.len() - 1);
+                lines.len() - 1
+            }
+        };
+        line_of[range].fill(line);
+        Ok(())
+    })?;
+    // The longest lines first, which find room least easily.
+    let mut order: Vec<usize> = (0..lines.len()).collect();
+    order.sort_by_key(|&line| std::cmp::Reverse(lines[line].len()));
+    let mut cells = Cells::new();
+    let mut begins = vec![Cells::EMPTY; lines.len()];
+    for line in order {
+        begins[line] = cells.put(&lines[line]);
+    }
+    Ok(Group {
+        lines: Words::new(line_of.into_iter().map(|line| begins[line]).collect()),
+        places: Words::new(places),
+        cells: cells.finish(),
+    })
+}
+
+/// Goes over intervals that begin and end where ranges do: each that some ranges have, and their rules in their order.
+fn sweep(
+    ranges: impl Iterator<Item = (Range<usize>, u16)>,
+    mut each: impl FnMut(Range<usize>, &[u16]) -> Result<(), TooLarge>,
+) -> Result<(), TooLarge> {
+    let mut ends: Vec<(usize, bool, u16)> = Vec::new();
+    for (range, rule) in ranges.filter(|(range, _)| !range.is_empty()) {
+        ends.extend([(range.start, true, rule), (range.end, false, rule)]);
+    }
+    ends.sort_unstable();
+    let mut open: Vec<u16> = Vec::new();
+    let mut at = 0;
+    for here in ends.chunk_by(|a, b| a.0 == b.0) {
+        let end = here[0].0;
+        if !open.is_empty() {
+            each(at..end, &open)?;
+        }
+        for &(_, begins, rule) in here {
+            match (begins, open.binary_search(&rule)) {
+                (true, Err(place)) => open.insert(place, rule),
+                (false, Ok(place)) => drop(open.remove(place)),
+                // A rule has one range.
+                _ => {}
+            }
+        }
+        at = end;
+    }
+    Ok(())
+}
+
+fn vectors(rules: &[Rule], asked: &Asked, sides: &[Sides; 2]) -> Vectors {
+    let count = rules.len();
+    let addresses = sides.each_ref().map(|Sides { rules, sources, destinations }| {
+        let mut fields = [sources, destinations].map(|of| Field::new(count, of.classes()));
+        for Rectangle { rule, source, destination } in rules {
+            for (field, classes) in fields.iter_mut().zip([source, destination]) {
+                classes.clone().for_each(|class| field.set(count, class, (*rule).into()));
+            }
+        }
+        fields
+    });
+    let classes = [asked.first.count(), asked.second.count(), asked.kinds.count()];
+    let mut upper = classes.map(|classes| Field::new(count, classes));
+    let [first, second, kinds] = &mut upper;
     for (rule, &at) in asked.of.iter().enumerate() {
         let beyond = &asked.all[at];
-        asked.first.of(beyond.first).for_each(|class| set(&mut first, class, rule));
-        asked.second.of(beyond.second).for_each(|class| set(&mut second, class, rule));
+        asked.first.of(beyond.first).for_each(|class| first.set(count, class, rule));
+        asked.second.of(beyond.second).for_each(|class| second.set(count, class, rule));
         let admitted = asked.kinds.admitted(beyond).into_iter().enumerate();
-        admitted.filter(|(_, is)| *is).for_each(|(class, _)| set(&mut kinds, class, rule));
+        admitted.filter(|(_, is)| *is).for_each(|(class, _)| kinds.set(count, class, rule));
     }
-    Vectors {
-        words,
-        addresses: [
-            addresses(&v4.rules, [v4.sources.numbers(), v4.destinations.numbers()]),
-            addresses(&v6.rules, [v6.sources.numbers(), v6.destinations.numbers()]),
-        ],
-        first: first.into(),
-        second: second.into(),
-        kinds: kinds.into(),
-    }
+    Vectors::new(u16::try_from(count).unwrap_or(u16::MAX), addresses, upper)
 }

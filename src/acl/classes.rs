@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::rule::{Beyond, Span};
+use crate::cpu::eights::{Eights, Words};
 use crate::wire::ipv4::TCP;
 
 /// Numbers of 16 bits, cut where a list tells them apart.
@@ -36,8 +37,9 @@ impl Cuts {
 /// From a number of 16 bits to its interval: a block of 256 for each high octet, equal ones shared.
 #[derive(Debug)]
 pub(super) struct Map {
-    block: Box<[u16; 256]>,
-    blocks: Box<[[u32; 256]]>,
+    /// Where the block of each high octet begins.
+    starts: Words,
+    blocks: Words,
 }
 
 impl Map {
@@ -47,58 +49,68 @@ impl Map {
         reason = "256 blocks; the product is that of a table"
     )]
     pub fn new(cuts: &Cuts, factor: usize) -> Map {
-        let mut known: HashMap<[u32; 256], u16> = HashMap::new();
-        let (mut block, mut blocks) = (Box::new([0; 256]), Vec::new());
-        for (high, block) in (0u32..).zip(block.iter_mut()) {
+        let mut known: HashMap<[u32; 256], u32> = HashMap::new();
+        let (mut starts, mut blocks) = (Vec::with_capacity(256), Vec::new());
+        for high in 0..256 {
             let of = |low: usize| {
                 let number = high << 8 | low as u32;
                 let at = cuts.0.partition_point(|&start| start <= number);
                 (at.saturating_sub(1) * factor) as u32
             };
             let made: [u32; 256] = std::array::from_fn(of);
-            *block = *known.entry(made).or_insert_with(|| {
-                blocks.push(made);
-                (blocks.len() - 1) as u16
-            });
+            starts.push(*known.entry(made).or_insert_with(|| {
+                blocks.extend(made);
+                (blocks.len() - made.len()) as u32
+            }));
         }
-        Map { block, blocks: blocks.into() }
+        Map { starts: Words::new(starts), blocks: Words::new(blocks) }
     }
 
-    /// What a number's interval says.
+    /// What the intervals of eight numbers say.
     #[inline(always)]
-    pub fn get(&self, number: u16) -> usize {
-        let [high, low] = number.to_be_bytes();
-        let block = self.block[usize::from(high)];
-        self.blocks[usize::from(block)][usize::from(low)] as usize
+    pub fn find<E: Eights>(&self, e: E, numbers: E::V) -> E::V {
+        let start = e.words(&self.starts, e.right(numbers, 8));
+        e.words(&self.blocks, e.add(start, e.and(numbers, e.splat(255))))
     }
 
     /// Octets.
     pub fn bytes(&self) -> usize {
-        size_of_val(&*self.block) + size_of_val(&*self.blocks)
+        self.starts.bytes() + self.blocks.bytes()
     }
 }
 
-/// Places: each protocol whole or as a first fragment, each as a later fragment, each octet of TCP flags.
-const PLACES: usize = 768;
-const LATER: usize = 256;
-const TCP_FLAGS: usize = 512;
+/// Kinds: each protocol whole or as a first fragment, each as a later fragment, each octet of TCP flags.
+const KINDS: u32 = 768;
+const LATER: u32 = 256;
+const TCP_FLAGS: u32 = 512;
 
-/// From protocol, flags and fragmentation to a class.
+/// The kind of a packet that is whole or a first fragment, by its protocol and, of TCP, its flags.
+#[inline(always)]
+pub fn kind(protocol: u32, flags: u32) -> u32 {
+    if protocol == u32::from(TCP) { TCP_FLAGS + flags } else { protocol }
+}
+
+/// The kind of a fragment other than the first.
+pub(super) fn later(protocol: u8) -> u32 {
+    LATER + u32::from(protocol)
+}
+
+/// From a kind to the class of those that a list does not tell apart.
 #[derive(Debug)]
 pub(super) struct Kinds {
-    class: Box<[u16; PLACES]>,
+    class: Box<[u32]>,
     count: usize,
 }
 
 impl Kinds {
     /// The classes that these ask for.
     pub fn new(beyond: &[Beyond]) -> Kinds {
-        let mut class = Box::new([0; PLACES]);
+        let mut class = vec![0; KINDS as usize];
         let mut count = 1;
         for asked in beyond {
-            let mut split: HashMap<u16, u16> = HashMap::new();
-            for (place, class) in class.iter_mut().enumerate() {
-                if admits(asked, place) {
+            let mut split: HashMap<u32, u32> = HashMap::new();
+            for (kind, class) in (0..).zip(&mut class) {
+                if admits(asked, kind) {
                     *class = *split.entry(*class).or_insert_with(|| {
                         count += 1;
                         count - 1
@@ -106,13 +118,16 @@ impl Kinds {
                 }
             }
         }
-        // Many have no place any more.
-        let mut dense: HashMap<u16, u16> = HashMap::new();
-        for class in class.iter_mut() {
-            let next = u16::try_from(dense.len()).unwrap_or(u16::MAX);
-            *class = *dense.entry(*class).or_insert(next);
+        // Many have no kind any more.
+        let mut dense: HashMap<u32, u32> = HashMap::new();
+        let mut next = 0;
+        for class in &mut class {
+            *class = *dense.entry(*class).or_insert_with(|| {
+                next += 1;
+                next - 1
+            });
         }
-        Kinds { class, count: dense.len() }
+        Kinds { class: class.into(), count: dense.len() }
     }
 
     /// How many classes there are.
@@ -123,32 +138,26 @@ impl Kinds {
     /// For each class whether what it has is admitted.
     pub fn admitted(&self, asked: &Beyond) -> Vec<bool> {
         let mut found = vec![false; self.count];
-        for (place, class) in self.class.iter().enumerate() {
-            found[usize::from(*class)] |= admits(asked, place);
+        for (kind, class) in (0..).zip(&*self.class) {
+            found[*class as usize] |= admits(asked, kind);
         }
         found
     }
 
-    /// The class of a packet; `flags`: `None` in fragments other than the first.
-    #[inline(always)]
-    pub fn get(&self, protocol: u8, flags: Option<u8>) -> usize {
-        let place = match flags {
-            None => LATER + usize::from(protocol),
-            Some(flags) if protocol == TCP => TCP_FLAGS + usize::from(flags),
-            Some(_) => usize::from(protocol),
-        };
-        usize::from(self.class[place])
+    /// The class of each kind.
+    pub fn table(&self) -> Words {
+        Words::new(self.class.to_vec())
     }
 }
 
-/// Whether what has this place is admitted. TCP has its flags' places instead of its own.
+/// Whether what is of this kind is admitted. TCP has its flags' kinds instead of its own.
 #[expect(clippy::cast_possible_truncation, reason = "octets")]
-fn admits(asked: &Beyond, place: usize) -> bool {
-    match place {
-        TCP_FLAGS.. => asked.admits(TCP, Some((place - TCP_FLAGS) as u8)),
-        LATER.. => asked.admits((place - LATER) as u8, None),
+fn admits(asked: &Beyond, kind: u32) -> bool {
+    match kind {
+        TCP_FLAGS.. => asked.admits(TCP, Some((kind - TCP_FLAGS) as u8)),
+        LATER.. => asked.admits((kind - LATER) as u8, None),
         // Nothing looks there.
-        _ if place == usize::from(TCP) => false,
-        _ => asked.admits(place as u8, Some(0)),
+        _ if kind == u32::from(TCP) => false,
+        _ => asked.admits(kind as u8, Some(0)),
     }
 }

@@ -1,17 +1,19 @@
-//! A compiled list: what it is looked up in.
+//! A compiled list: what it is looked up in, for eight packets at once.
 
-use super::classes::{Kinds, Map};
-use super::packet::{Addresses, Fields, Upper};
-use super::rows::{Block, COLUMNS};
+use super::classes::{self, Map};
+use super::packet::{Addresses, Fields};
 use super::rule::Rule;
-use super::trie::{Key, Trie};
+use super::tables::{Group, Tables};
+use super::trie::Trie;
+use super::vectors::Vectors;
+use crate::cpu::eights::{Eight, EightWork, Eights, Words, in_eights};
 
 /// What a list was compiled to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Tables: the time of a lookup does not depend on the number of rules.
+    /// Tables: the steps of a lookup do not depend on the number of rules.
     Tables,
-    /// Bit vectors: the tables would have been too large. The time of a lookup grows with the number of rules.
+    /// Bit vectors: the tables would have been too large. The steps of a lookup grow with the number of rules.
     Vectors,
 }
 
@@ -25,63 +27,6 @@ impl Kind {
     }
 }
 
-/// Cells of a block of pairs.
-pub(super) const BLOCK: usize = 16;
-
-/// What a source prefix leads to.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Source {
-    /// The row of the rules with any destination.
-    pub row: u32,
-    /// The first of its blocks of pairs.
-    pub blocks: u32,
-}
-
-/// What a destination prefix leads to.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Destination {
-    /// The row of the rules with any source.
-    pub row: u32,
-    /// Its place among pairs.
-    pub pair: u32,
-}
-
-/// One family's addresses in tables.
-#[derive(Debug)]
-pub(super) struct PairTables {
-    pub sources: Box<[Source]>,
-    pub destinations: Box<[Destination]>,
-    /// The block of each source's sixteen destinations.
-    pub index: Box<[u32]>,
-    /// The row of each pair.
-    pub blocks: Box<[[u32; BLOCK]]>,
-}
-
-/// Tables.
-#[derive(Debug)]
-pub(super) struct Tables {
-    pub v4: PairTables,
-    pub v6: PairTables,
-    /// The column of each first word, second word and kind.
-    pub columns: Box<[u32]>,
-    /// The blocks of columns that each row is made of.
-    pub rows: Box<[u32]>,
-    /// The first rule of each column of a block.
-    pub firsts: Box<[Block]>,
-}
-
-/// Bit vectors: for each class of a field the rules that it may match, 64 in a word.
-#[derive(Debug)]
-pub(super) struct Vectors {
-    /// Words of a vector.
-    pub words: usize,
-    /// By family, source and destination.
-    pub addresses: [[Box<[u64]>; 2]; 2],
-    pub first: Box<[u64]>,
-    pub second: Box<[u64]>,
-    pub kinds: Box<[u64]>,
-}
-
 #[derive(Debug)]
 pub(super) enum Rest {
     Tables(Box<Tables>),
@@ -90,99 +35,99 @@ pub(super) enum Rest {
 
 /// The tries of one family.
 #[derive(Debug)]
-pub(super) struct Tries<K> {
-    pub source: Trie<K>,
-    pub destination: Trie<K>,
+pub(super) struct Tries {
+    pub source: Trie,
+    pub destination: Trie,
 }
 
 /// A compiled list.
 #[derive(Debug)]
 pub struct Classifier {
-    pub(super) rules: usize,
-    pub(super) v4: Tries<u32>,
-    pub(super) v6: Tries<u128>,
+    pub(super) rules: u16,
+    pub(super) v4: Tries,
+    pub(super) v6: Tries,
     pub(super) first: Map,
     pub(super) second: Map,
-    pub(super) kinds: Kinds,
+    pub(super) kinds: Words,
     pub(super) rest: Rest,
 }
 
-/// The addresses of a packet as classes.
-pub(super) struct Ends {
-    source: usize,
-    destination: usize,
+/// What a list looks at in packets of one family, a packet a place: whole ones, and first fragments. All have eight from
+/// any place on that is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Packets<'a, A> {
+    /// Where they come from.
+    pub sources: &'a [A],
+    /// Where they go.
+    pub destinations: &'a [A],
+    /// The source ports, or ICMP's types and codes.
+    pub first: &'a [u32],
+    /// The destination ports.
+    pub second: &'a [u32],
+    /// What [`classes::kind`] says.
+    pub kinds: &'a [u32],
 }
 
-impl<K: Key> Tries<K> {
+/// Eight from a place on; the first eight where there are none.
+#[inline(always)]
+fn eight<T: Copy + Default>(of: &[T], from: usize) -> [T; 8] {
+    of.get(from..).and_then(|of| of.first_chunk().copied()).unwrap_or_default()
+}
+
+impl<A: Copy + Default> Packets<'_, A> {
     #[inline(always)]
-    fn ends(&self, source: K, destination: K) -> Ends {
-        Ends { source: self.source.find(source), destination: self.destination.find(destination) }
-    }
-
-    fn bytes(&self) -> usize {
-        self.source.bytes() + self.destination.bytes()
+    fn upper<E: Eights>(&self, e: E, from: usize) -> [E::V; 3] {
+        let (first, second, kinds) =
+            (eight(self.first, from), eight(self.second, from), eight(self.kinds, from));
+        [e.load(&first), e.load(&second), e.load(&kinds)]
     }
 }
 
-impl PairTables {
-    /// The first rule among those of a column.
+/// The words of IPv6 addresses, the most significant of each first.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "words are taken apart")]
+fn words<E: Eights>(e: E, addresses: &[u128; 8]) -> [E::V; 4] {
+    let mut words = [[0; 8]; 4];
+    for (at, address) in addresses.iter().enumerate() {
+        words[0][at] = (address >> 96) as u32;
+        words[1][at] = (address >> 64) as u32;
+        words[2][at] = (address >> 32) as u32;
+        words[3][at] = *address as u32;
+    }
+    [e.load(&words[0]), e.load(&words[1]), e.load(&words[2]), e.load(&words[3])]
+}
+
+/// An address of a family.
+pub trait Address: Copy + Default {
+    /// See [`Classifier::find_eight`].
+    fn find<E: Eights>(list: &Classifier, e: E, packets: &Packets<'_, Self>, from: usize) -> Eight;
+}
+
+impl Address for u32 {
     #[inline(always)]
-    fn first(&self, tables: &Tables, ends: &Ends, column: usize) -> usize {
-        let (source, destination) =
-            (self.sources[ends.source], self.destinations[ends.destination]);
-        let pair = destination.pair as usize;
-        let block = self.index[source.blocks as usize + pair / BLOCK];
-        let row = self.blocks[block as usize][pair % BLOCK];
-        let of = |row: u32| {
-            let block = tables.rows[row as usize + column / COLUMNS];
-            tables.firsts[block as usize][column % COLUMNS]
+    fn find<E: Eights>(list: &Classifier, e: E, packets: &Packets<'_, u32>, from: usize) -> Eight {
+        let source = [e.load(&eight(packets.sources, from))];
+        let destination = [e.load(&eight(packets.destinations, from))];
+        let upper = packets.upper(e, from);
+        let groups = match &list.rest {
+            Rest::Tables(tables) => &*tables.v4,
+            Rest::Vectors(_) => &[],
         };
-        of(source.row).min(of(destination.row)).min(of(row)).into()
-    }
-
-    fn bytes(&self) -> usize {
-        size_of_val(&*self.sources)
-            + size_of_val(&*self.destinations)
-            + size_of_val(&*self.index)
-            + size_of_val(&*self.blocks)
+        list.first(e, &list.v4, groups, (source, destination), upper)
     }
 }
 
-impl Tables {
-    pub(super) fn bytes(&self) -> usize {
-        self.v4.bytes()
-            + self.v6.bytes()
-            + size_of_val(&*self.columns)
-            + size_of_val(&*self.rows)
-            + size_of_val(&*self.firsts)
-    }
-}
-
-impl Vectors {
-    /// The first rule that all vectors have.
-    fn first(&self, family: usize, ends: &Ends, upper: [usize; 3]) -> Option<usize> {
-        let of = |vectors: &'_ [u64], class: usize| -> std::ops::Range<usize> {
-            let start = class * self.words;
-            start..(start + self.words).min(vectors.len())
+impl Address for u128 {
+    #[inline(always)]
+    fn find<E: Eights>(list: &Classifier, e: E, packets: &Packets<'_, u128>, from: usize) -> Eight {
+        let source = words(e, &eight(packets.sources, from));
+        let destination = words(e, &eight(packets.destinations, from));
+        let upper = packets.upper(e, from);
+        let groups = match &list.rest {
+            Rest::Tables(tables) => &*tables.v6,
+            Rest::Vectors(_) => &[],
         };
-        let [sources, destinations] = &self.addresses[family];
-        let source = &sources[of(sources, ends.source)];
-        let destination = &destinations[of(destinations, ends.destination)];
-        let first = &self.first[of(&self.first, upper[0])];
-        let second = &self.second[of(&self.second, upper[1])];
-        let kinds = &self.kinds[of(&self.kinds, upper[2])];
-        let all = source.iter().zip(destination).zip(first).zip(second).zip(kinds);
-        let mut words = all.map(|((((a, b), c), d), e)| a & b & c & d & e).enumerate();
-        let (at, word) = words.find(|(_, word)| *word != 0)?;
-        Some(at * 64 + word.trailing_zeros() as usize)
-    }
-
-    fn bytes(&self) -> usize {
-        let addresses = self.addresses.iter().flatten().map(|vectors| size_of_val(&**vectors));
-        addresses.sum::<usize>()
-            + size_of_val(&*self.first)
-            + size_of_val(&*self.second)
-            + size_of_val(&*self.kinds)
+        list.first(e, &list.v6, groups, (source, destination), upper)
     }
 }
 
@@ -194,7 +139,7 @@ impl Classifier {
 
     /// How many rules there are.
     pub fn rules(&self) -> usize {
-        self.rules
+        self.rules.into()
     }
 
     /// What it was compiled to.
@@ -211,78 +156,83 @@ impl Classifier {
             Rest::Tables(tables) => tables.bytes(),
             Rest::Vectors(vectors) => vectors.bytes(),
         };
-        let maps = self.first.bytes() + self.second.bytes() + size_of::<Kinds>();
-        self.v4.bytes() + self.v6.bytes() + maps + rest
+        let tries =
+            [&self.v4, &self.v6].map(|tries| tries.source.bytes() + tries.destination.bytes());
+        let maps = self.first.bytes() + self.second.bytes() + self.kinds.bytes();
+        tries.iter().sum::<usize>() + maps + rest
     }
 
     /// The place of the first rule that matches; that behind the last rule where none does.
     pub fn find(&self, packet: &Fields) -> usize {
-        match packet.addresses {
+        in_eights(One(self, packet)) as usize
+    }
+
+    /// The same of eight packets from a place on.
+    #[inline(always)]
+    pub fn find_eight<E: Eights, A: Address>(
+        &self,
+        e: E,
+        packets: &Packets<'_, A>,
+        from: usize,
+    ) -> Eight {
+        A::find(self, e, packets, from)
+    }
+
+    #[inline(always)]
+    fn first<E: Eights, const N: usize>(
+        &self,
+        e: E,
+        tries: &Tries,
+        groups: &[Group],
+        (source, destination): ([E::V; N], [E::V; N]),
+        [first, second, kind]: [E::V; 3],
+    ) -> Eight {
+        let source = tries.source.find(e, source);
+        let destination = tries.destination.find(e, destination);
+        let (first, second) = (self.first.find(e, first), self.second.find(e, second));
+        let kind = e.words(&self.kinds, kind);
+        match &self.rest {
+            Rest::Tables(tables) => {
+                let cell = e.add(e.add(second, first), kind);
+                e.store(tables.first(e, groups, source, destination, cell))
+            }
+            Rest::Vectors(vectors) => {
+                let addresses = [e.store(source), e.store(destination)];
+                let upper = [e.store(first), e.store(second), e.store(kind)];
+                vectors.first(N == 1, &addresses, &upper)
+            }
+        }
+    }
+}
+
+/// One packet.
+struct One<'a>(&'a Classifier, &'a Fields);
+
+impl EightWork for One<'_> {
+    type Answer = u32;
+
+    #[inline(always)]
+    fn run<E: Eights>(self, e: E) -> u32 {
+        let One(classifier, packet) = self;
+        let kind = match packet.upper {
+            Some(upper) => classes::kind(packet.protocol.into(), upper.flags.into()),
+            None => classes::later(packet.protocol),
+        };
+        let upper = packet.upper.unwrap_or_default();
+        let (first, second, kinds) =
+            (&[upper.first.into(); 8], &[upper.second.into(); 8], &[kind; 8]);
+        let [found, ..] = match packet.addresses {
             Addresses::V4 { source, destination } => {
-                self.find4(source, destination, packet.protocol, packet.upper)
+                let (sources, destinations) = (&[source; 8], &[destination; 8]);
+                let packets = Packets { sources, destinations, first, second, kinds };
+                classifier.find_eight(e, &packets, 0)
             }
             Addresses::V6 { source, destination } => {
-                self.find6(source, destination, packet.protocol, packet.upper)
+                let (sources, destinations) = (&[source; 8], &[destination; 8]);
+                let packets = Packets { sources, destinations, first, second, kinds };
+                classifier.find_eight(e, &packets, 0)
             }
-        }
-    }
-
-    /// As [`Classifier::find`], for IPv4.
-    #[inline(always)]
-    pub fn find4(
-        &self,
-        source: u32,
-        destination: u32,
-        protocol: u8,
-        upper: Option<Upper>,
-    ) -> usize {
-        let ends = self.v4.ends(source, destination);
-        match &self.rest {
-            Rest::Tables(tables) => {
-                tables.v4.first(tables, &ends, self.column(tables, protocol, upper))
-            }
-            Rest::Vectors(vectors) => self.scan(vectors, 0, &ends, protocol, upper),
-        }
-    }
-
-    /// As [`Classifier::find`], for IPv6.
-    #[inline(always)]
-    pub fn find6(
-        &self,
-        source: u128,
-        destination: u128,
-        protocol: u8,
-        upper: Option<Upper>,
-    ) -> usize {
-        let ends = self.v6.ends(source, destination);
-        match &self.rest {
-            Rest::Tables(tables) => {
-                tables.v6.first(tables, &ends, self.column(tables, protocol, upper))
-            }
-            Rest::Vectors(vectors) => self.scan(vectors, 1, &ends, protocol, upper),
-        }
-    }
-
-    /// The column of what stands behind the IP header.
-    #[inline(always)]
-    fn column(&self, tables: &Tables, protocol: u8, upper: Option<Upper>) -> usize {
-        let kind = self.kinds.get(protocol, upper.map(|upper| upper.flags));
-        let upper = upper.unwrap_or_default();
-        tables.columns[self.first.get(upper.first) + self.second.get(upper.second) + kind] as usize
-    }
-
-    #[inline(never)]
-    fn scan(
-        &self,
-        vectors: &Vectors,
-        family: usize,
-        ends: &Ends,
-        protocol: u8,
-        upper: Option<Upper>,
-    ) -> usize {
-        let kind = self.kinds.get(protocol, upper.map(|upper| upper.flags));
-        let upper = upper.unwrap_or_default();
-        let (first, second) = (self.first.get(upper.first), self.second.get(upper.second));
-        vectors.first(family, ends, [first, second, kind]).unwrap_or(self.rules)
+        };
+        found
     }
 }

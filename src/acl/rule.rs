@@ -110,6 +110,11 @@ impl Beyond {
         (self.first, self.second, self.flags) != (Span::ALL, Span::ALL, Flags::default())
     }
 
+    /// Whether every packet meets it.
+    pub fn is_nothing(&self) -> bool {
+        self.protocol.is_none() && !self.fragment && !self.needs_upper()
+    }
+
     /// Whether it is met by a packet of this protocol and these TCP flags, ports apart. `None`: a fragment other than the
     /// first.
     pub fn admits(&self, protocol: u8, flags: Option<u8>) -> bool {

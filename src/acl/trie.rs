@@ -1,108 +1,54 @@
-//! Longest-prefix match in a list's own prefixes: a trie whose nodes skip the bits that all prefixes below share, and
-//! branch by as many as they need.
+//! Longest-prefix match in a list's own prefixes, for eight addresses at once: a trie of as many levels for each address
+//! as the longest prefix needs, whatever the number of prefixes.
 
-/// An address as a number, the first bit the highest.
-pub(super) trait Key: Copy + Ord + std::fmt::Debug {
-    /// How many bits it has.
-    const BITS: u8;
-    /// All bits are set.
-    const ONES: Self;
+use std::ops::Range;
 
-    /// The first bits.
-    fn first(self, bits: u8) -> Self;
-    /// How many bits both begin with.
-    fn common(self, other: Self) -> u8;
-    /// Whether they differ in one of the bits of `mask`.
-    fn differs(self, other: Self, mask: Self) -> bool;
-    /// The last bits once `shift` are cut off, as many as `mask` has.
-    fn window(self, shift: u8, mask: u32) -> u32;
+use ipnet::IpNet;
+
+use super::rule::Family;
+use crate::cpu::eights::{Eights, Words};
+
+/// A prefix: its bits, of IPv4 in front of 96 others, and how many of them count.
+pub(super) type Prefix = (u128, u8);
+
+/// The first `len` bits.
+fn first(bits: u128, len: u8) -> u128 {
+    if len == 0 { 0 } else { bits & u128::MAX << (128 - len) }
 }
 
-macro_rules! key {
-    ($type:ty) => {
-        impl Key for $type {
-            #[expect(clippy::cast_possible_truncation, reason = "128 at most")]
-            const BITS: u8 = <$type>::BITS as u8;
-            const ONES: Self = <$type>::MAX;
-
-            #[inline(always)]
-            fn first(self, bits: u8) -> Self {
-                if bits == 0 { 0 } else { self & <$type>::MAX << (<Self as Key>::BITS - bits) }
-            }
-
-            #[expect(clippy::cast_possible_truncation, reason = "128 at most")]
-            fn common(self, other: Self) -> u8 {
-                (self ^ other).leading_zeros() as u8
-            }
-
-            #[inline(always)]
-            fn differs(self, other: Self, mask: Self) -> bool {
-                (self ^ other) & mask != 0
-            }
-
-            #[inline(always)]
-            #[allow(clippy::cast_possible_truncation, clippy::unnecessary_cast)] // cut off by the mask
-            fn window(self, shift: u8, mask: u32) -> u32 {
-                (self >> (shift & (<Self as Key>::BITS - 1))) as u32 & mask
-            }
+/// The bits of a prefix of a family; none where it is the other's.
+fn prefix(net: IpNet, family: Family) -> Option<Prefix> {
+    match (net, family) {
+        (IpNet::V4(net), Family::V4) => {
+            Some((u128::from(net.network().to_bits()) << 96, net.prefix_len()))
         }
-    };
-}
-key!(u32);
-key!(u128);
-
-/// A prefix: its bits, and how many of them count.
-pub(super) type Prefix<K> = (K, u8);
-
-/// The most bits that a node branches by.
-const WIDEST: u8 = 16;
-/// A node has room for so many times its prefixes, as a power of two.
-const ROOM: u32 = 4;
-/// The bit of an entry that is no node: the rest is the answer.
-const LEAF: u32 = 1 << 31;
-
-/// A node: the bits that it asks for, and those by which it branches.
-#[derive(Debug)]
-struct Node<K> {
-    value: K,
-    mask: K,
-    /// The first of its entries.
-    first: u32,
-    /// The bits of the number of an entry.
-    window: u32,
-    shift: u8,
-    /// The answer for what differs from `value`.
-    miss: u32,
+        (IpNet::V6(net), Family::V6) => Some((net.network().to_bits(), net.prefix_len())),
+        _ => None,
+    }
 }
 
-/// From an address to the deepest prefix that has it, by number; 0 for none.
+/// Prefixes of one family in order: each before those within it. The one of all addresses is not among them.
 #[derive(Debug)]
-pub(super) struct Trie<K> {
-    nodes: Box<[Node<K>]>,
-    entries: Box<[u32]>,
-    root: u32,
-}
-
-/// The prefixes of a trie in order: each before those within it.
-#[derive(Debug)]
-pub(super) struct Prefixes<K> {
-    sorted: Vec<Prefix<K>>,
+pub(super) struct Prefixes {
+    family: Family,
+    sorted: Vec<Prefix>,
     /// For each the place behind the last one within it.
     ends: Vec<usize>,
 }
 
-impl<K: Key> Prefixes<K> {
-    /// Those prefixes, without duplicates and without the one of all addresses.
-    pub fn new(prefixes: impl Iterator<Item = Prefix<K>>) -> Prefixes<K> {
-        let mut sorted: Vec<Prefix<K>> = prefixes.filter(|(_, bits)| *bits > 0).collect();
+impl Prefixes {
+    /// Those of the family, without duplicates.
+    pub fn new(nets: impl Iterator<Item = IpNet>, family: Family) -> Prefixes {
+        let mut sorted: Vec<Prefix> =
+            nets.filter_map(|net| prefix(net, family)).filter(|(_, len)| *len > 0).collect();
         sorted.sort_unstable();
         sorted.dedup();
         let mut ends = vec![sorted.len(); sorted.len()];
         let mut open: Vec<usize> = Vec::new();
-        for (at, (value, _)) in sorted.iter().enumerate() {
+        for (at, (bits, _)) in sorted.iter().enumerate() {
             while let Some(&last) = open.last() {
-                let (outer, bits) = sorted[last];
-                if value.first(bits) == outer {
+                let (outer, len) = sorted[last];
+                if first(*bits, len) == outer {
                     break;
                 }
                 ends[last] = at;
@@ -110,107 +56,122 @@ impl<K: Key> Prefixes<K> {
             }
             open.push(at);
         }
-        Prefixes { sorted, ends }
+        Prefixes { family, sorted, ends }
     }
 
-    /// How many numbers there are: one for each prefix, and 0.
-    pub fn numbers(&self) -> usize {
+    /// How many classes of addresses there are: those of each prefix that are in none within it, and the others, class 0.
+    pub fn classes(&self) -> usize {
         self.sorted.len() + 1
     }
 
-    /// The numbers of a prefix and of those within it; all, where there is none.
-    pub fn within(&self, prefix: Option<Prefix<K>>) -> std::ops::Range<usize> {
-        let at = prefix.filter(|(_, bits)| *bits > 0);
-        match at.and_then(|prefix| self.sorted.binary_search(&prefix).ok()) {
+    /// The classes of what has a prefix; all, where there is none.
+    pub fn within(&self, net: Option<IpNet>) -> Range<usize> {
+        let known = net.and_then(|net| prefix(net, self.family));
+        match known.and_then(|prefix| self.sorted.binary_search(&prefix).ok()) {
             Some(at) => at + 1..self.ends[at] + 1,
-            None => 0..self.numbers(),
+            None => 0..self.classes(),
         }
     }
 }
 
-impl<K: Key> Trie<K> {
+/// Bits of a level.
+const LEVEL: u8 = 5;
+/// Bits of the first level, where there are few prefixes and where there are many, and of the first in each further
+/// word: what is left of 32 are whole levels.
+const FEW: u8 = 7;
+const MANY: u8 = 12;
+/// So many prefixes are many.
+const CROWD: usize = 256;
+/// The bit of an entry that is an answer, no block.
+const ANSWER: u32 = 1 << 31;
+
+/// From an address to the class of the longest prefix that has it. An address is looked at in words of 32 bits.
+#[derive(Debug)]
+pub(super) struct Trie {
+    /// Blocks of entries: one for the bits of the first level, and below it those that prefixes need.
+    entries: Words,
+    /// Bits of the first level of the first word.
+    root: u8,
+    /// Levels in each word; the first of them has `root` or [`FEW`] bits.
+    levels: [u8; 4],
+}
+
+impl Trie {
     /// The trie of these prefixes.
-    pub fn new(prefixes: &Prefixes<K>) -> Trie<K> {
-        let numbered: Vec<(Prefix<K>, u32)> = prefixes.sorted.iter().copied().zip(1..).collect();
-        let (mut nodes, mut entries) = (Vec::new(), Vec::new());
-        let root = grow(&numbered, 0, &mut nodes, &mut entries);
-        Trie { nodes: nodes.into(), entries: entries.into(), root }
+    pub fn new(prefixes: &Prefixes) -> Trie {
+        let sorted = &prefixes.sorted;
+        let longest = sorted.iter().map(|(_, len)| *len).max().unwrap_or(0);
+        let root = if sorted.len() < CROWD { FEW } else { MANY };
+        let (mut levels, mut bits, mut widths) = ([0; 4], 0, Vec::new());
+        while bits < longest {
+            let width = match bits {
+                0 => root,
+                _ if bits.is_multiple_of(32) => FEW,
+                _ => LEVEL,
+            };
+            levels[usize::from(bits / 32)] += 1;
+            widths.push(width);
+            bits += width;
+        }
+        let mut entries = match widths.first() {
+            Some(width) => vec![ANSWER; 1 << width],
+            None => Vec::new(),
+        };
+        for (class, prefix) in (1..).zip(sorted) {
+            insert(&mut entries, &widths, *prefix, class);
+        }
+        Trie { entries: Words::new(entries), root, levels }
     }
 
-    /// The number of the deepest prefix that has the address.
+    /// The classes of eight addresses, the most significant word of each first.
     #[inline(always)]
-    pub fn find(&self, address: K) -> usize {
-        let mut entry = self.root;
-        while entry & LEAF == 0 {
-            let node = &self.nodes[entry as usize];
-            if address.differs(node.value, node.mask) {
-                return node.miss as usize;
+    pub fn find<E: Eights, const N: usize>(&self, e: E, address: [E::V; N]) -> E::V {
+        let mut at = e.splat(0);
+        for (word, bits) in address.into_iter().enumerate() {
+            let Some(more) = self.levels[word].checked_sub(1) else { break };
+            let width = u32::from(if word == 0 { self.root } else { FEW });
+            at = self.below(e, at, e.right(bits, 32 - width));
+            let mut rest = e.left(bits, width);
+            for _ in 0..more {
+                at = self.below(e, at, e.right(rest, 32 - u32::from(LEVEL)));
+                rest = e.left(rest, LEVEL.into());
             }
-            entry = self.entries[(node.first + address.window(node.shift, node.window)) as usize];
         }
-        (entry & !LEAF) as usize
+        e.and(at, e.splat(!ANSWER))
+    }
+
+    /// What entries of blocks lead to; answers stay.
+    #[inline(always)]
+    fn below<E: Eights>(&self, e: E, at: E::V, digit: E::V) -> E::V {
+        e.highest_or(at, e.words(&self.entries, e.add(at, digit)))
     }
 
     /// Octets.
     pub fn bytes(&self) -> usize {
-        size_of_val(&*self.nodes) + size_of_val(&*self.entries)
+        self.entries.bytes()
     }
 }
 
-/// Makes the nodes of prefixes, which lie within one whose number is `outer`; the entry that leads to them.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "at most 10,000 prefixes, and 16 times their entries"
-)]
-fn grow<K: Key>(
-    mut prefixes: &[(Prefix<K>, u32)],
-    outer: u32,
-    nodes: &mut Vec<Node<K>>,
-    entries: &mut Vec<u32>,
-) -> u32 {
-    let (Some(((value, _), _)), Some(((last, _), _))) = (prefixes.first(), prefixes.last()) else {
-        return outer | LEAF;
-    };
-    let shortest = prefixes.iter().map(|((_, bits), _)| *bits).min().unwrap_or(0);
-    let skipped = value.common(*last).min(shortest);
-    let value = value.first(skipped);
-    let mut inner = outer;
-    // The first is the one that has all others, if there is one.
-    if let [((_, bits), number), rest @ ..] = prefixes
-        && *bits == skipped
-    {
-        (inner, prefixes) = (*number, rest);
-    }
-    let longest = prefixes.iter().map(|((_, bits), _)| *bits).max().unwrap_or(skipped);
-    let wanted = prefixes.len().next_power_of_two().trailing_zeros() + ROOM;
-    let width = (longest - skipped).min(WIDEST).min(wanted as u8);
-    let shift = K::BITS - skipped - width;
-    let window = (1u32 << width) - 1;
-    let (at, first) = (nodes.len(), entries.len());
-    let mask = K::ONES.first(skipped);
-    // Where nothing is shifted out, the window is empty, and any shift will do.
-    let node =
-        Node { value, mask, first: first as u32, window, shift: shift % K::BITS, miss: outer };
-    nodes.push(node);
-    entries.resize(first + window as usize + 1, inner | LEAF);
-    let slot = |value: K| value.window(shift % K::BITS, window) as usize;
-    let mut rest = prefixes;
-    while let Some(&((value, bits), number)) = rest.first() {
-        if bits <= skipped + width {
-            let many = 1usize << (skipped + width - bits);
-            entries[first + slot(value)..][..many].fill(number | LEAF);
-            rest = &rest[1..];
-            continue;
+/// Puts a prefix in, all that are around it being there already, and none that are within it.
+#[expect(clippy::cast_possible_truncation, reason = "20,000 prefixes need less than 2^31 entries")]
+fn insert(entries: &mut Vec<u32>, widths: &[u8], (bits, len): Prefix, class: u32) {
+    let (mut block, mut above) = (0, 0);
+    for (level, width) in widths.iter().enumerate() {
+        let digit = (bits << above >> (128 - width)) as usize;
+        let below = above + width;
+        if len <= below {
+            entries[block + digit..][..1 << (below - len)].fill(class | ANSWER);
+            return;
         }
-        let of = slot(value);
-        let same = rest
-            .iter()
-            .take_while(|((value, bits), _)| *bits > skipped + width && slot(*value) == of);
-        let (below, others) = rest.split_at(same.count());
-        let around = entries[first + of] & !LEAF;
-        let entry = grow(below, around, nodes, entries);
-        entries[first + of] = entry;
-        rest = others;
+        let entry = entries[block + digit];
+        if entry & ANSWER == 0 {
+            block = entry as usize;
+        } else {
+            let next = widths.get(level + 1).copied().unwrap_or(LEVEL);
+            entries[block + digit] = entries.len() as u32;
+            block = entries.len();
+            entries.resize(block + (1 << next), entry);
+        }
+        above = below;
     }
-    at as u32
 }

@@ -180,7 +180,6 @@ struct Avx2(());
 macro_rules! avx2 {
     ($($name:ident($($arg:ident: $type:ty),*) $body:expr;)*) => {$(
         #[inline(always)]
-        #[expect(clippy::cast_possible_wrap, reason = "bits are what matters")]
         fn $name(self, $($arg: $type),*) -> x86::__m256i {
             // SAFETY: `self` is only where the processor has AVX2.
             unsafe { $body }
@@ -207,13 +206,13 @@ impl Eights for Avx2 {
     }
 
     avx2! {
-        splat(n: u32) x86::_mm256_set1_epi32(n as i32);
+        splat(n: u32) x86::_mm256_set1_epi32(n.cast_signed());
         add(a: x86::__m256i, b: x86::__m256i) x86::_mm256_add_epi32(a, b);
         and(a: x86::__m256i, b: x86::__m256i) x86::_mm256_and_si256(a, b);
         least(a: x86::__m256i, b: x86::__m256i) x86::_mm256_min_epu32(a, b);
         equal(a: x86::__m256i, b: x86::__m256i) x86::_mm256_cmpeq_epi32(a, b);
-        right(a: x86::__m256i, bits: u32) x86::_mm256_srl_epi32(a, x86::_mm_cvtsi32_si128(bits as i32));
-        left(a: x86::__m256i, bits: u32) x86::_mm256_sll_epi32(a, x86::_mm_cvtsi32_si128(bits as i32));
+        right(a: x86::__m256i, bits: u32) x86::_mm256_srl_epi32(a, x86::_mm_cvtsi32_si128(bits.cast_signed()));
+        left(a: x86::__m256i, bits: u32) x86::_mm256_sll_epi32(a, x86::_mm_cvtsi32_si128(bits.cast_signed()));
         highest_or(a: x86::__m256i, b: x86::__m256i) x86::_mm256_castps_si256(x86::_mm256_blendv_ps(
             x86::_mm256_castsi256_ps(b), x86::_mm256_castsi256_ps(a), x86::_mm256_castsi256_ps(a)
         ));

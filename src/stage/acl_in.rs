@@ -18,7 +18,7 @@ pub fn concerns(burst: &Burst, lane: usize) -> u32 {
 pub fn verdict(burst: &Burst, c: &Context<'_>, lane: usize) -> Result<(), Verdict> {
     let flags = burst.flags(lane);
     if !flags.has(Flags::UNJUDGED) {
-        return acl::settled(burst, lane, Flags::DENIED_IN);
+        return acl::settled(burst, lane, Direction::Rx);
     }
     let adjacency = c.tables.adjacency(AdjacencyId(burst.adjacency[lane]));
     // An IPv6 packet with a link-local address is the router's, or is answered: it goes nowhere else.

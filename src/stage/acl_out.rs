@@ -16,7 +16,7 @@ pub fn concerns(burst: &Burst, lane: usize) -> u32 {
 /// The lane's verdict.
 pub fn verdict(burst: &Burst, c: &Context<'_>, lane: usize) -> Result<(), Verdict> {
     if !burst.flags(lane).has(Flags::UNJUDGED) {
-        return acl::settled(burst, lane, Flags::DENIED_OUT);
+        return acl::settled(burst, lane, Direction::Tx);
     }
     let adjacency = c.tables.adjacency(AdjacencyId(burst.adjacency[lane]));
     acl::judge_one(burst, c, lane, adjacency.vif, Direction::Tx)

@@ -31,7 +31,7 @@ use crate::port::Pool;
 use crate::tables::counters::WorkerCounters;
 use crate::tables::{PortId, Snapshot};
 
-pub use burst::{Burst, Column, WIDTH};
+pub use burst::{Addresses, Burst, Column, WIDTH};
 pub use filter::Filtered;
 pub use lanes::Lanes;
 

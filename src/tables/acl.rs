@@ -11,6 +11,7 @@ use super::ids::VifId;
 use super::meter::Direction;
 use super::vif::Vif;
 use crate::acl::{Action, Fields, List, Rule, Unreadable};
+use crate::cpu::eights::Words;
 
 /// Hits in each direction.
 pub type Hits = [u64; 2];
@@ -39,6 +40,24 @@ impl Tally {
             let at = 2 * place + direction as usize;
             self.0.iter().map(|lines| lines[at / LINE].0[at % LINE].get()).sum()
         })
+    }
+}
+
+/// Hits of one direction that one worker notes.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerHits<'a> {
+    lines: &'a [Line],
+    direction: Direction,
+}
+
+impl WorkerHits<'_> {
+    /// Notes a hit. Only the worker itself may call it.
+    #[inline(always)]
+    pub fn note(&self, place: usize) {
+        let at = 2 * place + self.direction as usize;
+        if let Some(line) = self.lines.get(at / LINE) {
+            line.0[at % LINE].add(1);
+        }
     }
 }
 
@@ -75,6 +94,8 @@ pub struct AccessList {
     /// Its rules, compiled.
     pub list: Arc<List>,
     tally: Arc<Tally>,
+    /// By place.
+    actions: Box<[Action]>,
     /// What the same rules had counted in lists before `before`.
     base: Box<[Hits]>,
     before: Option<Before>,
@@ -97,7 +118,9 @@ impl AccessList {
         let base = (0..places).map(base).collect();
         let tally = Arc::new(Tally::new(workers, places));
         let zero = (0..places).map(|_| Default::default()).collect();
-        AccessList { name, list, tally, base, before, zero }
+        let actions = list.rules().iter().map(|rule| rule.action).chain([Action::Deny; 2]);
+        let actions = actions.collect();
+        AccessList { name, list, tally, actions, base, before, zero }
     }
 
     /// Hits in lists before this one.
@@ -119,16 +142,13 @@ impl AccessList {
     /// What becomes of a packet of a place.
     #[inline(always)]
     pub fn action(&self, place: usize) -> Action {
-        self.list.rules().get(place).map_or(Action::Deny, |rule| rule.action)
+        self.actions.get(place).copied().unwrap_or(Action::Deny)
     }
 
-    /// Notes a hit. Only the worker of this number may call it; nothing is noted for one that the list has no room for.
+    /// What a worker notes hits of a direction in. Nothing is noted by one that the list has no room for.
     #[inline(always)]
-    pub fn hit(&self, worker: usize, place: usize, direction: Direction) {
-        let at = 2 * place + direction as usize;
-        if let Some(line) = self.tally.0.get(worker).and_then(|lines| lines.get(at / LINE)) {
-            line.0[at % LINE].add(1);
-        }
+    pub fn of_worker(&self, worker: usize, direction: Direction) -> WorkerHits<'_> {
+        WorkerHits { lines: self.tally.0.get(worker).map_or(&[], |lines| lines), direction }
     }
 
     /// The place of a packet, from its IP header on.
@@ -173,51 +193,72 @@ fn same_rules(old: &[Rule], new: &[Rule]) -> Box<[Option<usize>]> {
     rules.chain([Some(old.len()), Some(old.len() + 1)]).collect()
 }
 
-/// No list.
-const NONE: u16 = u16::MAX;
-
 /// All lists, and which one judges what.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct AccessLists {
     /// By name; those that no VIF uses too.
     pub named: Arc<BTreeMap<Arc<str>, Arc<AccessList>>>,
     used: Box<[Arc<AccessList>]>,
-    /// By VIF the place in `used` of the list of each direction.
-    by_vif: Box<[[u16; 2]]>,
+    /// By direction, for each VIF the number of its list, and [`AccessLists::NONE`] behind the last.
+    numbers: [Arc<Words>; 2],
     /// Some VIF has a list for what leaves there.
     pub leaving: bool,
 }
 
+impl Default for AccessLists {
+    fn default() -> AccessLists {
+        AccessLists::new(Arc::default(), &[])
+    }
+}
+
 impl AccessLists {
+    /// The number of no list.
+    pub const NONE: u32 = u32::MAX;
+
     /// The lists of these VIFs, and others that have names.
     pub fn new(
         named: Arc<BTreeMap<Arc<str>, Arc<AccessList>>>,
         vifs: &[Option<Vif>],
     ) -> AccessLists {
         let mut used: Vec<Arc<AccessList>> = Vec::new();
-        let mut known: HashMap<*const AccessList, u16> = HashMap::new();
-        let mut place = |list: &Option<Arc<AccessList>>| {
-            list.as_ref().map_or(NONE, |list| {
+        let mut known: HashMap<*const AccessList, u32> = HashMap::new();
+        let mut number = |list: Option<&Arc<AccessList>>| {
+            list.map_or(AccessLists::NONE, |list| {
                 *known.entry(Arc::as_ptr(list)).or_insert_with(|| {
                     used.push(list.clone());
-                    u16::try_from(used.len() - 1).unwrap_or(NONE)
+                    u32::try_from(used.len() - 1).unwrap_or(AccessLists::NONE)
                 })
             })
         };
-        let by_vif = vifs.iter().map(|vif| match vif {
-            Some(vif) => [place(&vif.acl_in), place(&vif.acl_out)],
-            None => [NONE; 2],
+        let [entering, leaving] = Direction::BOTH.map(|direction| {
+            let of = |vif: &'_ Vif| match direction {
+                Direction::Rx => vif.acl_in.clone(),
+                Direction::Tx => vif.acl_out.clone(),
+            };
+            let numbers = vifs.iter().map(|vif| number(vif.as_ref().and_then(of).as_ref()));
+            numbers.chain([AccessLists::NONE]).collect::<Vec<u32>>()
         });
-        let by_vif: Box<[[u16; 2]]> = by_vif.collect();
-        let leaving = by_vif.iter().any(|lists| lists[Direction::Tx as usize] != NONE);
-        AccessLists { named, used: used.into(), by_vif, leaving }
+        let is_leaving = leaving.iter().any(|number| *number != AccessLists::NONE);
+        let numbers = [entering, leaving].map(|numbers| Arc::new(Words::new(numbers)));
+        AccessLists { named, used: used.into(), numbers, leaving: is_leaving }
+    }
+
+    /// The numbers of the lists of all VIFs.
+    #[inline(always)]
+    pub fn numbers(&self, direction: Direction) -> &Words {
+        &self.numbers[direction as usize]
+    }
+
+    /// The list of a number.
+    #[inline(always)]
+    pub fn list(&self, number: u32) -> Option<&AccessList> {
+        self.used.get(number as usize).map(Deref::deref)
     }
 
     /// The list that judges a VIF's packets.
     #[inline(always)]
     pub fn of(&self, vif: VifId, direction: Direction) -> Option<&AccessList> {
-        let at = self.by_vif.get(vif.index())?[direction as usize];
-        self.used.get(usize::from(at)).map(Deref::deref)
+        self.list(self.numbers(direction).get(vif.0.into()))
     }
 }
 
@@ -235,23 +276,23 @@ mod tests {
             AccessList::new("a".into(), list(rules), 2, old)
         };
         let first = of(&["permit tcp", "deny udp", "deny udp"], None);
-        first.hit(0, 0, Direction::Rx);
-        first.hit(1, 1, Direction::Rx);
-        first.hit(1, 2, Direction::Tx);
-        first.hit(7, 0, Direction::Rx);
+        first.of_worker(0, Direction::Rx).note(0);
+        first.of_worker(1, Direction::Rx).note(1);
+        first.of_worker(1, Direction::Tx).note(2);
+        first.of_worker(7, Direction::Rx).note(0);
         assert!(first.hits().eq([[1, 0], [1, 0], [0, 1], [0, 0], [0, 0]]));
         let second = of(&["deny udp", "permit icmp", "permit tcp"], Some(&first));
         // A worker may go on with the old list for a burst.
-        first.hit(0, 1, Direction::Rx);
-        first.hit(0, 3, Direction::Rx);
-        second.hit(1, 2, Direction::Rx);
+        first.of_worker(0, Direction::Rx).note(1);
+        first.of_worker(0, Direction::Rx).note(3);
+        second.of_worker(1, Direction::Rx).note(2);
         assert!(second.hits().eq([[2, 0], [0, 0], [2, 0], [1, 0], [0, 0]]));
         second.clear();
         assert!(second.hits().all(|hits| hits == [0; 2]));
-        second.hit(0, 0, Direction::Tx);
+        second.of_worker(0, Direction::Tx).note(0);
         let third = of(&["permit tcp", "deny udp"], Some(&second));
-        second.hit(0, 2, Direction::Rx);
-        third.hit(0, 0, Direction::Rx);
+        second.of_worker(0, Direction::Rx).note(2);
+        third.of_worker(0, Direction::Rx).note(0);
         assert!(third.hits().eq([[2, 0], [0, 1], [0, 0], [0, 0]]));
         // A clear while a list is replaced holds for both.
         let fourth = of(&["deny udp"], Some(&third));

@@ -80,6 +80,35 @@ fn what_would_leave_and_is_denied_stays() {
 }
 
 #[test]
+fn each_packet_of_a_burst_is_judged_by_the_list_of_its_vif() {
+    let list =
+        |name: &str, rules: &[&str]| format!("\n[[acl]]\nname = \"{name}\"\nrules = {rules:?}\n");
+    let mut text = CONFIG.to_owned();
+    for (vif, name) in [("a-core", "core"), ("a-small", "small")] {
+        let head = format!("name = \"{vif}\"\n");
+        text = text.replace(&head, &format!("{head}acl_out = \"{name}\"\n"));
+    }
+    text += &list("core", &["deny udp to any port 1-9", "permit ip"]);
+    text += &list("small", &["permit udp to any port 1-5", "deny ip"]);
+    let ports = (0..3).map(|_| MemoryPort::new(64)).collect();
+    let mut rig = Rig::new(&text, ports, 256, 64);
+    let to = |n: u16| (n.is_multiple_of(3), 1 + n % 12);
+    let frames = (0..64).map(|n| {
+        let (is_small, port) = to(n);
+        let destination = if is_small { "10.65.0.1" } else { "10.64.0.1" };
+        A.frame(&udp_flow("10.1.0.9", destination, (7, port), 100))
+    });
+    let frames: Vec<Vec<u8>> = frames.collect();
+    let verdicts = rig.burst(SECOND, PortId(0), &frames);
+    for (n, (_, verdict)) in (0..).zip(verdicts) {
+        let (is_small, port) = to(n);
+        let passes = if is_small { port <= 5 } else { port > 9 };
+        let expected = if passes { "forward" } else { "drop(acl_denied_out)" };
+        assert_eq!(verdict.to_string(), expected, "{n}");
+    }
+}
+
+#[test]
 fn a_rejected_packet_is_answered_once() {
     let rules = ["reject udp to any port 5000", "permit ip"];
     for (entering, leaving) in [(&rules[..], &[][..]), (&[][..], &rules[..])] {

@@ -8,6 +8,9 @@
 mod acl;
 #[path = "../../path/src/callgrind.rs"]
 mod callgrind;
+#[path = "../../../src/cpu/mod.rs"]
+#[allow(dead_code, unused_imports)]
+mod cpu;
 #[cfg(dpdk)]
 mod dpdk;
 mod lists;
@@ -18,7 +21,8 @@ mod wire;
 use std::hint::black_box;
 use std::time::Instant;
 
-use acl::{Addresses, Classifier, Fields, Rule, Upper, first_match};
+use acl::{Addresses, Classifier, Fields, Packets, Rule, Upper, first_match};
+use cpu::eights::{EightWork, Eights, in_eights};
 use ipnet::IpNet;
 use lists::Rules;
 
@@ -70,15 +74,46 @@ fn packets(rules: &[Rule], random: &mut Random) -> Vec<Fields> {
     (0..PACKETS).map(|_| packet()).collect()
 }
 
-#[inline(never)]
-fn ours(classifier: &Classifier, packets: &[Fields]) -> u64 {
-    let mut sum = 0;
-    for packet in packets {
-        if let Addresses::V4 { source, destination } = packet.addresses {
-            sum += classifier.find4(source, destination, packet.protocol, packet.upper) as u64;
+/// The packets in columns, as a burst has them.
+struct Columns([Vec<u32>; 5]);
+
+impl Columns {
+    fn new(packets: &[Fields]) -> Columns {
+        let mut columns = [const { Vec::new() }; 5];
+        for packet in packets {
+            let Addresses::V4 { source, destination } = packet.addresses else { continue };
+            let upper = packet.upper.unwrap_or_default();
+            let kind = acl::kind(packet.protocol.into(), upper.flags.into());
+            let all = [source, destination, upper.first.into(), upper.second.into(), kind];
+            columns.iter_mut().zip(all).for_each(|(column, number)| column.push(number));
         }
+        Columns(columns)
     }
-    sum
+}
+
+/// All packets, eight at a time.
+struct Ours<'a>(&'a Classifier, &'a Columns);
+
+impl EightWork for Ours<'_> {
+    type Answer = u64;
+
+    #[inline(always)]
+    fn run<E: Eights>(self, e: E) -> u64 {
+        let Ours(classifier, Columns([sources, destinations, first, second, kinds])) = self;
+        let packets = Packets { sources, destinations, first, second, kinds };
+        let mut sum = 0;
+        for from in (0..PACKETS).step_by(8) {
+            for rule in classifier.find_eight(e, &packets, from) {
+                sum += u64::from(rule);
+            }
+        }
+        sum
+    }
+}
+
+#[inline(never)]
+fn ours(classifier: &Classifier, packets: &Columns) -> u64 {
+    in_eights(Ours(classifier, packets))
 }
 
 #[inline(never)]
@@ -124,11 +159,12 @@ fn main() {
                 let found = first_match(&rules, packet).unwrap_or(rules.len());
                 assert_eq!(classifier.find(packet), found, "{packet:?}");
             }
+            let columns = Columns::new(&packets);
             if only_count {
                 let name = format!("{} {count}", kind.name());
                 let name = std::ffi::CString::new(name).unwrap_or_default();
                 callgrind::count(&name, || {
-                    black_box(ours(&classifier, &packets));
+                    black_box(ours(&classifier, &columns));
                 });
                 continue;
             }
@@ -143,7 +179,7 @@ fn main() {
                 rival.check(&classifier, &packets, &theirs);
             }
             for _ in 0..ROUNDS {
-                times[0].push(ns(PACKETS, || ours(&classifier, &packets)));
+                times[0].push(ns(PACKETS, || ours(&classifier, &columns)));
                 times[1].push(ns(some.len(), || scan(&rules, some)));
                 #[cfg(dpdk)]
                 if let Some(rival) = &rival {

@@ -41,6 +41,8 @@
 //!    worker k's socket. With no live socket it is dropped: the station fails closed.
 //! 2. [`worker::Worker::turn`] receives up to 64 frames from each port and runs them through
 //!    [`path::run`], the page to read next.
+//!    A frame that comes in a tunnel is one of its VNI's VIF from the second stage on; one that is to leave in a
+//!    tunnel gets its outer headers behind the rewrite ([`tables::tunnel`]).
 //! 3. Each frame ends with one [`tables::Verdict`]: forwarded to an adjacency's port, punted to the
 //!    slow path, or dropped with a reason. One reason is one counter of one VIF (or of the port, while no
 //!    VIF is known), so that received = forwarded + punted + drops, exactly.

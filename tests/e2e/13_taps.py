@@ -78,7 +78,7 @@ def test_what_is_ours_here_is_the_peer_there():
            f"addr add {OWN4}/30 dev eth0", f"addr add {OWN6}/64 dev eth0 nodad")
     try:
         station.write_config(f'{head}name = "b"\n{vif}[[route]]{routes}# ---- public services{rest}')
-        station.ctl("reload")
+        station.ctl("reload", "--no-wait")
         case.wait_until(lambda: f"{PEER4}/30" in taps()["v0.200"] and f"{PEER6}/64" in taps()["v0.200"], 5, "b's addresses")
         for active in (False, True):
             for six, (own, peer) in [(False, (PEER4, OWN4)), (True, (PEER6, OWN6))]:
@@ -92,7 +92,7 @@ def test_what_is_ours_here_is_the_peer_there():
                f"route replace default via {B.gw4} src {B.addr4} mtu 1500",
                f"route replace default via {B.gw6} src {B.addr6} mtu 1500")
         station.write_config(config())
-        station.ctl("reload")
+        station.ctl("reload", "--no-wait")
         case.wait_until(lambda: f"{OWN4}/30" in taps()["v0.200"], 5, "b's addresses are back")
 
 
@@ -246,10 +246,10 @@ def test_the_tag_says_what_the_packet_says():
 
 
 def test_the_carrier_follows_the_vif_and_the_link():
-    station.ctl("vif", "down", "b")
+    station.ctl("vif", "down", "b", "--no-wait")
     case.wait_until(lambda: "NO-CARRIER" in link("v0.200")["flags"], 2, "b's carrier goes")
     expect("LOWER_UP" in link("v0.100")["flags"], True, "a keeps its carrier")
-    station.ctl("vif", "up", "b")
+    station.ctl("vif", "up", "b", "--no-wait")
     case.wait_until(lambda: ready("v0.200"), 2, "b's carrier is back")
     watches = [subprocess.Popen(["nsenter", f"--net=/run/netns/{ns}", "ip", "-ts", "monitor", "link"],
                                 stdout=subprocess.PIPE, text=True) for ns in ("st-station", lab.TAPS_NS)]
@@ -306,14 +306,14 @@ def test_leftovers_go_and_strangers_stay():
         expect(sorted(taps()), ["v0.100", "v0.300", "v1.500.10"], "interfaces")
         station.write_config(config(b=None, c=("192.0.2.2",)).replace(
             "192.0.2.2\", peer_as = 65001, local_as = 64512 }", "192.0.2.2\", peer_as = 65001, local_as = 64512, import = [], export = [] }"))
-        station.ctl("reload")
+        station.ctl("reload", "--no-wait")
         case.wait_until(lambda: "remove it" in station.tail(station.LOG, 50), 5, "the log says that the name is taken")
         expect(taps()["v0.300"], set(), "addresses of another's interface")
         lab.run("ip", "-n", lab.TAPS_NS, "link", "del", "v0.300")
         case.wait_until(lambda: "192.0.2.1/30" in taps().get("v0.300", ()), 5, "it is tried again")
     finally:
         station.write_config(config())
-        station.ctl("reload")
+        station.ctl("reload", "--no-wait")
     case.wait_until(lambda: ready("v0.200") and "v0.300" not in taps(), 5, "b's TAP is back")
 
 

@@ -1,9 +1,6 @@
 """Access lists with real frames: permit and deny, both directions and families; a sender that is told; BGP that no list
 cuts; hits that are what was sent; and two lists in turns under load, of which each drops a marker of its own."""
 
-import subprocess
-import time
-
 import case
 import frames
 import lab

@@ -74,7 +74,7 @@ def test_what_is_ours_here_is_the_peer_there():
     mine, rest = tail.split("# ---- public services")
     vif, routes = mine.split("[[route]]", 1)
     routes = routes.replace('"169.254.0.2"', '"169.254.0.1"').replace('"fd00:a::2"', '"fd00:a::1"')
-    lab.ip(B.ns, "addr flush dev eth0 scope link", f"addr flush dev eth0 to {PEER4}", f"addr flush dev eth0 to {PEER6}",
+    lab.ip(B.ns, f"addr flush dev eth0 to {PEER4}", f"addr flush dev eth0 to {PEER6}",
            f"addr add {OWN4}/30 dev eth0", f"addr add {OWN6}/64 dev eth0 nodad")
     try:
         station.write_config(f'{head}name = "b"\n{vif}[[route]]{routes}# ---- public services{rest}')

@@ -221,7 +221,7 @@ def test_tcp_has_most_of_its_rate():
     alone(1.0)
     station.write_config(limited(a='bandwidth = "200M"'))
     station.ctl("reload")
-    # Of a frame of 1,518 octets 1,448 are TCP's. One connection had 92 to 100 % of the rate here, and a quarter where the burst
+    # Of a frame of 1,518 octets 1,448 are TCP's. One connection had 90 to 100 % of that here, and a quarter where the burst
     # is too small for it.
     wanted = 0.85 * 200 * 1448 / 1518
     for reverse in (False, True):

@@ -127,8 +127,8 @@ fn new_vif() -> VifAdd {
         source_check: Some(SourceCheck::Loose),
         pcp: Some(5),
         down: true,
-        customer: Some("acme \"x\"".into()),
-        description: None,
+        customer: Some("acme".into()),
+        description: Some("acme \"x\"".into()),
         circuit: Some("DX-9".into()),
     }
 }
@@ -141,7 +141,7 @@ fn a_vif_comes_goes_and_comes_up() {
     assert_eq!((&*vif.name, vif.mtu, vif.up, vif.pcp), ("n", 1400, false, Pcp::Set(5)));
     assert_eq!((vif.tags.inner, vif.tags.service), (Some(4), true));
     assert_eq!((vif.source_check, vif.addresses.len()), (SourceCheck::Loose, 2));
-    let labels = (vif.labels.customer.as_deref(), vif.labels.circuit.as_deref());
+    let labels = (vif.labels.description.as_deref(), vif.labels.circuit.as_deref());
     assert_eq!(labels, (Some("acme \"x\""), Some("DX-9")));
     let up = edit::vif_set_up(&text, "n", true).unwrap();
     assert_eq!(up, text.replace("up = false", "up = true"));

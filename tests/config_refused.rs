@@ -582,6 +582,68 @@ fn bird_and_router_id() {
     }
 }
 
+/// VIFs of a tenant's VRF are all of one customer, whether the VRF names it or not; those that name none are no way round.
+#[test]
+fn owners() {
+    let vrf = |kind: &str, customer: &str| {
+        format!("[[vrf]]\nname = \"x\"\nkind = \"{kind}\"\n{customer}\n")
+    };
+    let vif = |port: &str, vlan: u16, customer: &str| {
+        let kind = if port == "cust" { "private" } else { "" };
+        let kind = if kind.is_empty() { String::new() } else { format!("kind = \"{kind}\"") };
+        format!(
+            "[[vif]]\nname = \"x{vlan}\"\nport = \"{port}\"\nvlan = {vlan}\n{kind}\nvrf = \"x\"\n\
+             addresses = [\"10.9.{vlan}.1/24\"]\n{customer}\n"
+        )
+    };
+    let (acme, other, none) = ("customer = \"acme\"", "customer = \"other\"", "");
+    for (texts, at, field, says) in [
+        (
+            [vrf("vpc", acme), vif("cust", 7, other), vif("core", 8, none)],
+            12,
+            "vif[3]",
+            "vrf \"x\"",
+        ),
+        (
+            [vrf("vpc", acme), vif("cust", 7, none), vif("core", 8, other)],
+            20,
+            "vif[4]",
+            "vrf \"x\"",
+        ),
+        (
+            [vrf("vpc", none), vif("cust", 7, acme), vif("cust", 8, other)],
+            20,
+            "vif[4]",
+            "vif \"x7\"",
+        ),
+        (
+            [vrf("transit", none), vif("core", 7, acme), vif("core", 8, other)],
+            20,
+            "vif[4]",
+            "vif \"x7\"",
+        ),
+    ] {
+        let line = if says.contains("vrf") { line(4) } else { line(12) };
+        let says =
+            if says.contains("vif") { format!("{says} in vrf \"x\"") } else { says.to_owned() };
+        let says = format!("is \"other\", and {says} is of customer \"acme\" by line {line}");
+        refused(&texts.concat(), at, &format!("{field}.customer"), &says);
+    }
+    for texts in [
+        [vrf("vpc", acme), vif("cust", 7, acme), vif("core", 8, none)],
+        [vrf("vpc", none), vif("cust", 7, none), vif("core", 8, acme)],
+        [vrf("public", acme), vif("core", 7, acme), vif("core", 8, other)],
+    ] {
+        parse(&format!("{BASE}{}", texts.concat())).unwrap();
+    }
+    // A VIF in a tunnel is in its VRF as one on a port is.
+    let text = TUNNELS.replace("vni = 5001\n", "vni = 5001\ncustomer = \"other\"\n");
+    assert_ne!(text, TUNNELS);
+    let base = BASE.replace("kind = \"private\"\n", "kind = \"private\"\ncustomer = \"acme\"\n");
+    let error = parse(&format!("{base}{text}")).unwrap_err();
+    assert!(error.problems()[0].message().contains("vif \"a\" in vrf \"vpc-a\""), "{error:?}");
+}
+
 #[test]
 #[rustfmt::skip] // a row a line
 fn bandwidths() {

@@ -5,8 +5,8 @@ use super::fields::Fields;
 /// The longest of each, in characters: a line of a table.
 const LONGEST: usize = 100;
 
-/// Whose a port, VRF or VIF is, and what it is for: words for people and their other systems. Nothing is
-/// forwarded, refused or counted by them.
+/// Whose a port, VRF or VIF is, and what it is for: words for people and their other systems. Packets are not forwarded
+/// or counted by them; a configuration is refused that puts VIFs of two customers into one VRF of a tenant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Labels {
     /// The customer whose it is.

@@ -20,6 +20,7 @@ mod metrics;
 pub mod model;
 mod names;
 mod next_hops;
+mod owners;
 mod restart;
 mod routes;
 mod secrets;
@@ -123,13 +124,13 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
     let events = events::events(root.table("events"));
     let billing = billing::billing(root.table("billing"));
     let ports = station::ports(&root);
-    let vrfs = vifs::vrfs(&root);
+    let (vrfs, owners) = vifs::vrfs(&root);
     let groups = bandwidth::meter_groups(&root);
     let acls = acls::acls(&root);
     let vteps = vteps::vteps(&root, &ports, &vrfs);
     let known =
         vifs::Known { ports: &ports, vrfs: &vrfs, groups: &groups, acls: &acls, vteps: &vteps };
-    let vifs = vifs::vifs(&root, &known, station.max_vifs);
+    let vifs = vifs::vifs(&root, &known, owners, station.max_vifs);
     vteps.check(&root, &vifs);
     let routes = routes::routes(&root, &vrfs, &vifs);
     let route_lists = routes::route_lists(&root, &vrfs, &vifs, &routes, base_dir);

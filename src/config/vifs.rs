@@ -14,6 +14,7 @@ use super::fields::{At, Fields};
 use super::labels::labels;
 use super::model::{AclConfig, MeterGroupConfig, PortConfig, VifConfig, VrfConfig};
 use super::names::Named;
+use super::owners::Owners;
 use super::tags::{self, TaggedVlans};
 use super::vteps::{self, Vnis, Vteps};
 use crate::tables::{Pcp, PortRole, SourceCheck, VifKind, VrfKind};
@@ -28,8 +29,8 @@ const MAX_ADDRESSES: usize = 16;
 const MTU: (u16, u16, u16) = (576, 1280, 9216);
 const MTU_DEFAULT: u16 = 1500;
 
-pub(super) fn vrfs(root: &Fields<'_>) -> Named<VrfConfig> {
-    let mut vrfs = Named::new("vrf");
+pub(super) fn vrfs(root: &Fields<'_>) -> (Named<VrfConfig>, Owners) {
+    let (mut vrfs, mut owners) = (Named::new("vrf"), Owners::default());
     let tables = root.tables("vrf", "[{ ... }]");
     if let Some(extra) = tables.get(MAX_VRFS) {
         let message = format!("there are {} VRFs", tables.len());
@@ -47,10 +48,13 @@ pub(super) fn vrfs(root: &Fields<'_>) -> Named<VrfConfig> {
         let kind = fields.need_choice("kind", &kinds);
         let vrf =
             name.clone().zip(kind).map(|(name, kind)| VrfConfig { name, labels, kind: kind.value });
+        if let Some(vrf) = &vrf {
+            owners.join(&fields, vrf, None, vrf.labels.customer.as_deref());
+        }
         vrfs.add(name.as_ref(), vrf);
         fields.finish();
     }
-    vrfs
+    (vrfs, owners)
 }
 
 /// A subnet that a VRF is connected to.
@@ -92,6 +96,7 @@ pub(super) struct Vifs {
     pub(super) named: Named<VifConfig>,
     /// By VRF name.
     subnets: HashMap<Arc<str>, Subnets>,
+    pub(super) owners: Owners,
 }
 
 impl Vifs {
@@ -136,8 +141,8 @@ pub(super) fn leads_to(vif: &VifConfig, vtep: IpAddr) -> bool {
     remotes.into_iter().any(|remote| remote.address == vtep)
 }
 
-pub(super) fn vifs(root: &Fields<'_>, known: &Known<'_>, max_vifs: u16) -> Vifs {
-    let mut vifs = Vifs { named: Named::new("vif"), subnets: HashMap::new() };
+pub(super) fn vifs(root: &Fields<'_>, known: &Known<'_>, owners: Owners, max_vifs: u16) -> Vifs {
+    let mut vifs = Vifs { named: Named::new("vif"), subnets: HashMap::new(), owners };
     let mut seen = Seen::default();
     let tables = root.tables("vif", "[{ ... }]");
     if let Some(extra) = tables.get(usize::from(max_vifs)) {
@@ -198,6 +203,7 @@ fn vif(
     let bfd = bgp::bfd(fields);
     let bgp = bgp::sessions(fields, &addresses, vrf.map(|vrf| vrf.kind), kind);
     let (port, vrf, tags) = (port?, vrf?, tags?);
+    vifs.owners.join(fields, vrf, Some(&name), labels.customer.as_deref());
     connect(fields, vrf, &addresses, vifs);
     seen.commitments.add(fields, &bandwidth, Some(port), meter_group);
     let default_check = match port.role {

@@ -213,6 +213,7 @@ pub(super) fn vif(
     let meter_group = group_of(fields, groups, labels.customer.as_deref());
     let [acl_in, acl_out] = ["acl_in", "acl_out"].map(|key| vifs::acl(fields, key, acls));
     let (vrf, (vtep, tunnel)) = (vrf?, tunnel?);
+    all.owners.join(fields, vrf, Some(&name), labels.customer.as_deref());
     vifs::connect(fields, vrf, &addresses, all);
     seen.commitments.add(fields, &bandwidth, None, meter_group);
     Some(VifConfig {

@@ -63,7 +63,10 @@ fn the_references_sessions_mean_what_they_say() {
     assert_eq!(six.local.to_string(), "fd00:100::1");
     assert_eq!((six.hold_s, six.keepalive_s, six.connect_retry_s), (90, 30, 10));
     assert_eq!((six.max_prefixes, six.at_max, six.graceful_restart_s), (100, AtMax::Shut, 120));
-    assert_eq!((six.passive, six.ttl_security, six.prepend), (false, false, 0));
+    assert_eq!(
+        (six.passive, six.ttl_security, six.no_export, six.prepend),
+        (false, false, false, 0)
+    );
     assert_eq!((&six.password, &six.import, &six.export), (&None, &None, &None));
     assert_eq!((six.local_preference, six.preference.len(), six.tag.len()), (100, 0, 0));
     assert_eq!(config.station.router_id.to_string(), "192.0.2.255");

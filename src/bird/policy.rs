@@ -52,6 +52,9 @@ const BOGONS6: &[&str] = &[
 /// GRACEFUL_SHUTDOWN (RFC 8326): who announces a route with it is about to take that way out of service.
 pub(super) const GRACEFUL_SHUTDOWN: Community = Community::Standard(65535, 0);
 
+/// NO_EXPORT (RFC 1997): who is told a route with it keeps it within its AS.
+const NO_EXPORT: Community = Community::Standard(65535, 65281);
+
 /// Whose a route is: the value of `station_from`.
 pub(super) const fn owner(role: PortRole) -> u32 {
     match role {
@@ -224,6 +227,9 @@ pub(super) fn export(out: &mut String, session: &BgpConfig, place: &Place<'_>) {
     }
     for community in &session.tag {
         let _ = writeln!(out, "  {};", add(community));
+    }
+    if session.no_export {
+        let _ = writeln!(out, "  {};", add(&NO_EXPORT));
     }
     if place.drained {
         // RFC 8326 4.2: the initiator's part, for what goes out.

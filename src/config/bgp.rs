@@ -108,11 +108,12 @@ fn session(
         preferences(fields),
         communities(fields, "suppress"),
         communities(fields, "tag"),
+        fields.boolean("no_export", explicit),
         fields.integer("prepend", 0..=10_u8).map_or(0, |prepend| prepend.value),
         fields.boolean("passive", false),
         fields.boolean("ttl_security", false),
     );
-    let (password, preferences, suppress, tag, prepend, passive, ttl_security) = session;
+    let (password, preferences, suppress, tag, no_export, prepend, passive, ttl_security) = session;
     let ((peer, local), peer_as, local_as) = (peer?, peer_as?, local_as?);
     Some(BgpConfig {
         peer,
@@ -134,6 +135,7 @@ fn session(
         preference: preferences,
         suppress,
         tag,
+        no_export,
         prepend,
     })
 }

@@ -106,6 +106,7 @@ fn restarts(old: &BgpConfig, new: &BgpConfig) -> bool {
         preference: old.preference.clone(),
         suppress: old.suppress.clone(),
         tag: old.tag.clone(),
+        no_export: old.no_export,
         prepend: old.prepend,
         ..new.clone()
     };

@@ -316,6 +316,7 @@ fn session_change(a: &BgpConfig, b: &BgpConfig) -> Option<String> {
         field("preference", &preference),
         field("suppress", &|s| list(&s.suppress)),
         field("tag", &|s| list(&s.tag)),
+        field("no_export", &|s| s.no_export.to_string()),
         field("prepend", &|s| number(s.prepend.into())),
     ]);
     // A secret is not shown, but that it changed is.

@@ -247,6 +247,8 @@ pub struct BgpConfig {
     pub suppress: Vec<Community>,
     /// Communities added to what is advertised.
     pub tag: Vec<Community>,
+    /// The peer is asked to keep what is advertised within its AS (NO_EXPORT, RFC 1997).
+    pub no_export: bool,
     /// How often our AS is repeated in what is advertised.
     pub prepend: u8,
 }

@@ -250,11 +250,11 @@ action = "blackhole"
     let [only] = &advertised[..] else { panic!("{advertised:?}") };
     assert_eq!(only.prefix.to_string(), "203.0.113.0/24");
     assert_eq!(only.as_path, ["64512", "64512"]);
-    assert_eq!(only.communities, ["64512:8100"]);
+    assert_eq!(only.communities, ["64512:8100", "65535:65281"]);
     assert_eq!(only.next_hop.unwrap().to_string(), "192.0.2.1");
     wait(Duration::from_secs(10), || {
         let learned = wire.router_says("show route all table t1v4 protocol b1v4");
-        let attributes = ["BGP.as_path: 64512 64512", "BGP.community: (64512,8100)"];
+        let attributes = ["BGP.as_path: 64512 64512", "BGP.community: (64512,8100) (65535,65281)"];
         if attributes.iter().all(|a| learned.contains(a)) { Ok(()) } else { Err(learned) }
     });
 }

@@ -191,6 +191,24 @@ fn customers_of_a_public_vrf_learn_only_what_is_the_providers() {
     assert!(own("0").contains("route 192.0.2.0/30 blackhole { station_from = 1; };"));
 }
 
+/// A customer who passed the provider's prefixes on would be transit for it (RFC 1997).
+#[test]
+fn what_customers_of_a_public_vrf_are_told_stays_with_them() {
+    let add = "bgp_community.add((65535, 65281));";
+    let tells = |text: &str, name: &str| {
+        let block = protocol(text, &format!("protocol bgp '{name}'"));
+        block.split("export filter").nth(1).unwrap().contains(add)
+    };
+    let text = render(CONFIG);
+    assert!(tells(&text, "b.v0.300.192.0.2.2") && tells(&text, "b.v0.301.192.0.2.6"));
+    assert!(!tells(&text, "b.v0.100.169.254.0.2") && !tells(&text, "b.v1.1100.7.10.255.1.2"));
+    let mut other = config(CONFIG);
+    let sessions = other.vifs.iter_mut().flat_map(|vif| &mut vif.bgp);
+    sessions.for_each(|session| session.no_export = !session.no_export);
+    let text = render_with(&other, at()).unwrap().text().to_owned();
+    assert!(!tells(&text, "b.v0.300.192.0.2.2") && tells(&text, "b.v0.100.169.254.0.2"));
+}
+
 #[test]
 fn alternates_exist_where_two_peers_do() {
     let text = render(CONFIG);

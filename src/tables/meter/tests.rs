@@ -68,6 +68,10 @@ fn the_sum_of_all_workers_obeys_the_rate() {
     for rate in [10_000_000_u64, 100_000_000, 1_000_000_000] {
         for (count, times) in [(1, 2), (1, 10), (2, 2), (2, 10), (4, 10)] {
             for octets in [64, 590, 1518, 9018] {
+                // Short frames at high rates are many: one case has them.
+                if rate / octets > 1_000_000 && (count, times) != (2, 2) {
+                    continue;
+                }
                 let plan = own(rate, default_burst(rate));
                 let pace = octets * 8 * SECOND * count / (rate * times);
                 let mut workers: Vec<_> =

@@ -228,6 +228,11 @@ fn metrics() -> String {
         ),
         (Per::PortLimit, "OF MODULES' LIMITS", "One series for each limit that a module has."),
         (Per::Vif, "OF VIFS", "One series for each VIF."),
+        (
+            Per::VifOut,
+            "OF VIFS OUT OF SERVICE",
+            "One series for each VIF that is drained, or in a failover drill.",
+        ),
         (Per::VifReason, "OF VIFS, BY REASON", "One series for each VIF and reason that happened."),
         (
             Per::Limited,

@@ -19,6 +19,7 @@ mod billing;
 mod capture;
 mod counters;
 mod drain;
+mod drill;
 mod events;
 mod explain;
 mod lookup;
@@ -41,6 +42,7 @@ pub use billing::BillingFilter;
 pub use capture::{CaptureRequest, Direction, Filter, Judged};
 pub use counters::{CounterFilter, DropFilter};
 pub use drain::{DrainRequest, DrainScope, DrainTarget};
+pub use drill::DrillRequest;
 pub use events::{EventFilter, Since};
 pub use explain::{ExplainRequest, MAX_FRAMES, PacketSpec};
 pub use lookup::LookupRequest;
@@ -113,6 +115,12 @@ pub enum Request {
     ShowSla(Period),
     /// What is drained, and what still passes there ([`crate::admin::rows::DrainRow`]).
     ShowDrains,
+    /// Drills that run, or those that are over too ([`crate::admin::rows::DrillRow`]), oldest first.
+    ShowDrills {
+        /// Those that are over too.
+        #[serde(default)]
+        over: bool,
+    },
     /// What is billed ([`crate::admin::rows::BillingRow`]).
     ShowBilling(BillingFilter),
     /// Copies of frames, as they pass ([`crate::admin::rows::CaptureRow`]). The answer goes on until the client
@@ -159,6 +167,10 @@ pub enum Request {
     Drain(DrainRequest),
     /// Puts it back.
     Undrain(DrainTarget),
+    /// Takes BGP sessions of a VIF down for a time.
+    DrillStart(DrillRequest),
+    /// Ends the drill of a VIF before its time.
+    DrillStop(VifName),
     /// Sets all counters to zero, as seen by clients.
     ClearCounters,
     /// Reads the configuration file again.

@@ -8,6 +8,7 @@ mod billing;
 mod capture;
 mod changes;
 mod drain;
+mod drill;
 mod drops;
 mod events;
 mod explain;
@@ -27,6 +28,7 @@ pub use billing::{BillingBinRow, BillingRow};
 pub use capture::{CaptureEnd, CaptureRow, CapturedFrame};
 pub use changes::{ChangeResult, ConfigText, HistoryRow, Routing, RoutingState};
 pub use drain::{DrainFlow, DrainRow};
+pub use drill::{DrillFlow, DrillRow};
 pub use drops::{DropRow, DroppedFrame, FrameHeaders};
 pub use events::EventsInfo;
 pub use explain::{ExplainRow, ExplainedEgress, ExplainedRoute, ExplainedStage};
@@ -374,7 +376,7 @@ sum! {
         Port(PortRow), Vif(VifRow), Vrf(VrfRow), Route(RouteRow), Neighbor(NeighborRow),
         Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow), Drop(DropRow),
         History(HistoryRow), Capture(CaptureRow), Rate(RateRow), Event(Record), Explain(Box<ExplainRow>),
-        Ping(PingRow), PortDetail(Box<PortDetailRow>), Drain(DrainRow), Billing(BillingRow), BillingBin(BillingBinRow), Bandwidth(BandwidthRow),
+        Ping(PingRow), PortDetail(Box<PortDetailRow>), Drain(DrainRow), Drill(Box<DrillRow>), Billing(BillingRow), BillingBin(BillingBinRow), Bandwidth(BandwidthRow),
         Acl(Box<AclRow>), Tunnel(TunnelRow),
     }
 }

@@ -1,6 +1,6 @@
 //! The control thread's end of BIRD: leaves orders, and never waits.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use super::supervise::{GOODBYE, Supervisor};
 use super::{Rendered, Session};
 use crate::events::Reporter;
 
-/// How long an operator's reset may wait for what is being done.
+/// How long an operator's reset or drill may wait for what is being done.
 const RESET: Duration = Duration::from_secs(10);
 
 /// What the supervisor is told.
@@ -37,6 +37,8 @@ pub(super) enum Order {
     Wake(String),
     /// A limit has shut this session.
     Shut(String),
+    /// Drills have these sessions down, and no others: the words for each far end. Nobody waits at the start.
+    Drill(BTreeMap<String, String>, Option<Sender<Result<(), ClientError>>>),
     /// An operator wants these sessions started anew.
     Reset(Vec<String>, Sender<Result<(), ClientError>>),
     /// The connection with this number has ended. `hung`: BIRD is there, but does nothing.
@@ -112,20 +114,42 @@ impl Bird {
     /// What starts sessions anew, also those that were shut, and waits for that.
     pub fn reset(&self, sessions: &[Session]) -> impl FnOnce() -> Result<(), ClientError> + use<> {
         let protocols = sessions.iter().map(|session| session.protocol.clone()).collect();
-        let orders = self.orders.clone();
-        move || {
-            let (sender, done) = bounded(1);
-            let sent = orders.send(Order::Reset(protocols, sender));
-            match sent.is_ok().then(|| done.recv_timeout(RESET)) {
-                Some(Ok(result)) => result,
-                _ => Err(ClientError::Busy),
-            }
-        }
+        self.asked(move |done| Order::Reset(protocols, done))
     }
 
     /// Leaves BIRD and its sessions as they are, as a kill does: the next station takes them over.
     pub fn leave(&self) {
         self.stop(false);
+    }
+
+    /// Drills have these sessions down, and no others, whatever is configured: protocols, and the words that each far
+    /// end is told (RFC 9003). Returns at once.
+    pub fn drilled(&self, sessions: BTreeMap<String, String>) {
+        drop(self.orders.send(Order::Drill(sessions, None)));
+    }
+
+    /// The same of another drill: what has it begin, and waits for that. Where BIRD does not answer, nothing changes.
+    pub fn drill(
+        &self,
+        sessions: BTreeMap<String, String>,
+    ) -> impl FnOnce() -> Result<(), ClientError> + use<> {
+        self.asked(move |done| Order::Drill(sessions, Some(done)))
+    }
+
+    /// What leaves an order, and waits until it is carried out.
+    fn asked<O: FnOnce(Sender<Result<(), ClientError>>) -> Order>(
+        &self,
+        order: O,
+    ) -> impl FnOnce() -> Result<(), ClientError> + use<O> {
+        let orders = self.orders.clone();
+        move || {
+            let (sender, done) = bounded(1);
+            let sent = orders.send(order(sender));
+            match sent.is_ok().then(|| done.recv_timeout(RESET)) {
+                Some(Ok(result)) => result,
+                _ => Err(ClientError::Busy),
+            }
+        }
     }
 
     fn stop(&self, ends: bool) {

@@ -2,6 +2,7 @@
 //! station left, reconfigures it, starts it again where it died or hangs, and ends it with the station. All
 //! in a thread of its own: the control thread only leaves orders.
 
+mod drills;
 mod reconfigure;
 mod watch;
 
@@ -66,6 +67,8 @@ pub(super) struct Supervisor {
     /// Sessions that a limit shut until an operator resets them. BIRD itself would start them with the
     /// next `configure`.
     shut: BTreeSet<String>,
+    /// Sessions that drills have down, and what their far ends are told.
+    drilled: BTreeMap<String, String>,
     links: Damping,
     /// Of what the station originates, the protocols that are disabled in BIRD: suffixes of their names.
     dead_ways: BTreeSet<String>,
@@ -123,6 +126,7 @@ impl Supervisor {
             backoff: BACKOFF.0,
             taps_ready: false,
             asleep: BTreeMap::new(),
+            drilled: BTreeMap::new(),
             links: Damping::default(),
             dead_ways: BTreeSet::new(),
         }
@@ -203,6 +207,7 @@ impl Supervisor {
                     self.change_shut(|shut| shut.extend([protocol]));
                 }
             }
+            Order::Drill(drilled, done) => self.drill(drilled, done),
             Order::Reset(protocols, done) => {
                 self.change_shut(|shut| shut.retain(|each| !protocols.contains(each)));
                 let _ = done.send(self.client().and_then(|mut client| client.reset(&protocols)));

@@ -1,6 +1,8 @@
-//! VIFs that are drained: packets leave by them only where there is no other way, and which prefixes have none.
+//! VIFs that are drained: packets leave by them only where there is no other way. And which prefixes would have no way
+//! without some VIFs and peers.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -11,7 +13,7 @@ use super::compile::vif_id;
 use super::rib::{Rib, Source};
 use super::state::{Prospect, State};
 use crate::config::model::{Config, VifConfig};
-use crate::tables::{AdjacencyId, GroupId, VifId};
+use crate::tables::{Adjacency, AdjacencyId, GroupId, VifId};
 
 /// What is drained, by name: names outlive configurations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +30,34 @@ impl Drained {
     /// Whether a VIF is.
     pub fn has(&self, vif: &VifConfig) -> bool {
         self.station || self.ports.contains(&vif.port) || self.vifs.contains(&vif.name)
+    }
+}
+
+/// What packets are to leave by no more, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gone {
+    /// VIFs.
+    pub drained: Drained,
+    /// BGP peers whose sessions end, by VIF and address. A route of the configuration that leads to one of them alone
+    /// still does: what is in doubt is better than nothing.
+    pub peers: BTreeSet<(Arc<str>, IpAddr)>,
+}
+
+/// The same, by id.
+struct GoneIds {
+    vifs: BTreeSet<VifId>,
+    peers: BTreeSet<(VifId, IpAddr)>,
+}
+
+impl GoneIds {
+    /// What becomes of what leaves by an adjacency that is a way now.
+    fn fate(&self, adjacency: &Adjacency) -> Fate {
+        let peer = (adjacency.vif, adjacency.address);
+        match (self.vifs.contains(&adjacency.vif), self.peers.contains(&peer)) {
+            (true, _) => Fate::Dark,
+            (false, true) => Fate::InDoubt,
+            (false, false) => Fate::Stays,
+        }
     }
 }
 
@@ -89,41 +119,46 @@ impl State {
         drained.filter_map(|vif| self.vifs.get(&vif.name).map(vif_id)).collect()
     }
 
-    fn fate(&self, id: GroupId, gone: &BTreeSet<VifId>) -> Fate {
-        let mut fate = Fate::Nowhere;
-        for share in self.groups.key(id.0).map_or(&[][..], |members| members) {
-            if self.prospect(share.adjacency) < Prospect::Drained {
-                continue;
-            }
-            if !gone.contains(&self.tables.adjacency(share.adjacency).vif) {
-                return Fate::Stays;
-            }
-            fate = Fate::Dark;
+    fn gone(&self, config: &Config, gone: &Gone) -> GoneIds {
+        let peers = gone.peers.iter();
+        let peer =
+            |(vif, address): &(Arc<str>, IpAddr)| Some((self.vifs.get(vif).map(vif_id)?, *address));
+        GoneIds {
+            vifs: self.ids_of(config, &gone.drained),
+            peers: peers.filter_map(peer).collect(),
         }
-        fate
+    }
+
+    fn fate(&self, id: GroupId, gone: &GoneIds) -> Fate {
+        let members = self.groups.key(id.0).map_or(&[][..], |members| members).iter();
+        let ways = members.filter(|share| self.prospect(share.adjacency) >= Prospect::Drained);
+        let fates = ways.map(|share| gone.fate(self.tables.adjacency(share.adjacency)));
+        fates.max().unwrap_or(Fate::Nowhere)
     }
 }
 
-/// What becomes of packets that a group leads somewhere.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What becomes of packets that a group leads somewhere: the best of what its members say.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Fate {
-    /// They still have a way.
-    Stays,
+    /// They have no way now, or never leave.
+    Nowhere,
     /// They have one now, and none then.
     Dark,
-    /// They have none now, or never leave.
-    Nowhere,
+    /// They have one to peers whose sessions end: a learned route goes with the last of them.
+    InDoubt,
+    /// They still have a way.
+    Stays,
 }
 
 impl Base {
-    /// The prefixes that have a way now and would have none without the VIFs that are drained then. Subnets of the VIFs
+    /// The prefixes that have a way now and would have none without what is gone then. Subnets of the VIFs
     /// themselves, and what answers in them, are none of these: they go with the VIF.
     ///
     /// A learned route goes with its last way, and then a shorter one counts; a route of the configuration stays.
-    pub fn dark(&self, then: &Drained) -> BTreeSet<Dark> {
+    pub fn dark(&self, then: &Gone) -> BTreeSet<Dark> {
         let (state, mut dark) = (&self.state, BTreeSet::new());
         let Some(config) = &self.config else { return dark };
-        let gone = state.ids_of(config, then);
+        let gone = state.gone(config, then);
         let fates: HashMap<GroupId, Fate> = state
             .groups
             .wanted()
@@ -133,7 +168,7 @@ impl Base {
         let fate = |group: GroupId| fates.get(&group).copied().unwrap_or(Fate::Nowhere);
         for (&vrf, rib) in &state.ribs {
             let name = state.vrf_name(vrf);
-            let found = prefixes_to(rib, &|group| fate(group) == Fate::Dark);
+            let found = prefixes_to(rib, &fate);
             let found = found.into_iter().filter(|prefix| goes_dark(rib, *prefix, &fate));
             dark.extend(found.map(|prefix| Dark { vrf: name.clone(), prefix }));
         }
@@ -141,8 +176,9 @@ impl Base {
     }
 }
 
-/// The prefixes whose routes lead to these groups, but for those of VIFs' own subnets.
-fn prefixes_to(rib: &Rib, of: &impl Fn(GroupId) -> bool) -> Vec<IpNet> {
+/// The prefixes whose routes end or lead nowhere then, but for those of VIFs' own subnets.
+fn prefixes_to(rib: &Rib, fate: &impl Fn(GroupId) -> Fate) -> Vec<IpNet> {
+    let of = |group| fate(group) == Fate::Dark;
     let own = rib.own.iter().filter(|(_, (source, group))| *source == Source::Static && of(*group));
     let mut found: Vec<IpNet> = own.map(|(prefix, _)| *prefix).collect();
     for list in &rib.lists {
@@ -152,7 +188,8 @@ fn prefixes_to(rib: &Rib, of: &impl Fn(GroupId) -> bool) -> Vec<IpNet> {
     }
     let families = [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())];
     for (prefix, group) in families.into_iter().flat_map(|all| rib.learned.range(all, None)) {
-        if of(group) && matches!(rib.best(prefix), Some((Source::Bgp, _))) {
+        let ends = matches!(fate(group), Fate::Dark | Fate::InDoubt);
+        if ends && matches!(rib.best(prefix), Some((Source::Bgp, _))) {
             found.push(prefix);
         }
     }
@@ -166,7 +203,7 @@ fn goes_dark(rib: &Rib, prefix: IpNet, fate: &impl Fn(GroupId) -> Fate) -> bool 
             Some((_, group)) if fate(group) == Fate::Stays => return false,
             // It is withdrawn with its last next hop.
             None | Some((Source::Bgp, _)) => {}
-            Some(_) => return true,
+            Some((_, group)) => return fate(group) != Fate::InDoubt,
         }
     }
     true

@@ -22,7 +22,7 @@ mod vifs;
 
 pub use candidate::{Base, Candidate, difference};
 pub use commit::{CommitError, Engine, Limits, PortFacts, Publish};
-pub use drain::{Dark, Drained};
+pub use drain::{Dark, Drained, Gone};
 pub use learn::{Learning, MAX_NEXT_HOPS};
 pub use query::Route;
 pub use rib::Source;

@@ -11,6 +11,7 @@ use tracing::warn;
 use super::answer::no_such;
 use super::consent;
 use super::control_thread::Control;
+use super::drill::Drilled;
 use crate::admin::answer::Answer;
 use crate::admin::protocol::{BgpDirection, ErrorKind, Refusal};
 use crate::admin::rows::BgpRow;
@@ -64,6 +65,7 @@ impl Control {
     /// Gives BIRD what it is to run. Where that is another thing than before, it is to follow.
     pub(super) fn apply_bgp(&mut self, rendered: Option<Rendered>) -> Option<Following> {
         self.refresh_bgp();
+        self.follow_drills();
         let changes = rendered != self.bgp;
         if !changes && rendered.is_some() {
             return None;
@@ -81,7 +83,11 @@ impl Control {
     }
 
     /// The sessions of a VIF, and of one peer on it.
-    fn sessions(&self, vif: &str, peer: Option<IpAddr>) -> Result<Vec<Session>, Refusal> {
+    pub(super) fn sessions(
+        &self,
+        vif: &str,
+        peer: Option<IpAddr>,
+    ) -> Result<Vec<Session>, Refusal> {
         if !self.config().vifs.iter().any(|known| *known.name == *vif) {
             return Err(no_such("vif", vif));
         }
@@ -106,24 +112,26 @@ pub(super) fn show(control: &Control, vif: Option<&str>) -> Answer {
             Err(refusal) => return Answer::Refused(refusal),
         },
     };
-    let (questions, keys) = (control.bird.questions(), KeyFaults::of(control));
+    let (questions, remarks) = (control.bird.questions(), Remarks::of(control));
     Answer::later(move || match questions.summary(&sessions) {
-        Ok(rows) => Answer::rows(keys.added_to(rows)),
+        Ok(rows) => Answer::rows(remarks.added_to(rows)),
         Err(error) => refused(&error),
     })
 }
 
-/// What peers' SYNs say of their sessions' keys.
-pub(super) struct KeyFaults {
+/// What the station knows of sessions and BIRD does not: what peers' SYNs say of their keys, and drills.
+pub(super) struct Remarks {
     keys: Arc<Keys>,
+    drilled: Drilled,
     /// When the slow path's time began: nanoseconds since 1970.
     epoch_ns: u64,
 }
 
-impl KeyFaults {
-    pub(super) fn of(control: &Control) -> KeyFaults {
-        KeyFaults {
+impl Remarks {
+    pub(super) fn of(control: &Control) -> Remarks {
+        Remarks {
             keys: control.engine.tables().keys.clone(),
+            drilled: control.drills.drilled(),
             epoch_ns: control.datapath.epoch_ns(),
         }
     }
@@ -143,6 +151,7 @@ impl KeyFaults {
                     format!("{} ({} ago)", fault.help(), humantime::format_duration(age));
             }
         }
+        self.drilled.added_to(&mut rows);
         rows
     }
 }
@@ -169,6 +178,12 @@ pub(super) fn reset(control: &Control, vif: &str, peer: Option<IpAddr>, yes: boo
     if control.config().vifs.iter().any(|known| *known.name == *vif && !known.up) {
         let message =
             format!("vif \"{vif}\" is down: `stationctl vif up {vif}` starts its sessions");
+        return Answer::refused(ErrorKind::Conflict, message);
+    }
+    if sessions.iter().any(|session| control.drills.has(session)) {
+        let message = format!(
+            "a failover drill has vif \"{vif}\" down: `stationctl drill stop {vif}` starts its sessions"
+        );
         return Answer::refused(ErrorKind::Conflict, message);
     }
     let (reset, questions) = (control.bird.reset(&sessions), control.bird.questions());

@@ -17,6 +17,7 @@ use super::book::{self, Book, Made};
 use super::control_thread::{Control, Prepared};
 use super::desk::Desk;
 use super::draft::Draft;
+use super::drill::Measures;
 use super::rates::RateBook;
 use super::trial::Trial;
 use super::{bgp, consent};
@@ -75,7 +76,8 @@ pub(super) fn spawn(
     rates: RateBook,
     jobs: Receiver<Job>,
 ) -> std::io::Result<()> {
-    let mut changes = Changes { file, desk, report, book, rates, trial: None };
+    let measures = Measures::at_once();
+    let mut changes = Changes { file, desk, report, book, rates, trial: None, measures };
     let work = move || while changes.turn(&jobs) {};
     std::thread::Builder::new().name("changes".into()).spawn(work)?;
     Ok(())
@@ -89,13 +91,15 @@ pub(super) struct Changes {
     pub(super) book: Book,
     pub(super) rates: RateBook,
     pub(super) trial: Option<Trial>,
+    pub(super) measures: Measures,
 }
 
 impl Changes {
-    /// Does what is wanted next, or takes back what nobody confirmed; false where the station has ended.
+    /// Does what is wanted next, takes back what nobody confirmed, and ends drills; false where the station has ended.
     fn turn(&mut self, jobs: &Receiver<Job>) -> bool {
-        let job = match &self.trial {
-            Some(trial) => jobs.recv_deadline(trial.at),
+        let trial = self.trial.as_ref().map(|trial| trial.at);
+        let job = match trial.into_iter().chain(self.measures.at).min() {
+            Some(at) => jobs.recv_deadline(at),
             None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match job {
@@ -110,6 +114,7 @@ impl Changes {
             Err(RecvTimeoutError::Disconnected) => return false,
         }
         self.expire();
+        self.tend_drills();
         true
     }
 
@@ -117,6 +122,12 @@ impl Changes {
         match &order.request {
             Request::Drain(request) => self.drain(order, request).unwrap_or_else(Answer::Refused),
             Request::Undrain(target) => self.undrain(order, target).unwrap_or_else(Answer::Refused),
+            Request::DrillStart(request) => {
+                self.drill_start(order, request).unwrap_or_else(Answer::Refused)
+            }
+            Request::DrillStop(vif) => {
+                self.drill_stop(order, &vif.name).unwrap_or_else(Answer::Refused)
+            }
             &Request::Stop { keep_sessions } => {
                 self.stop(keep_sessions, order).unwrap_or_else(Answer::Refused)
             }
@@ -364,13 +375,6 @@ struct Checked {
     /// The ids of its VRFs that BIRD's configuration was made for.
     vrfs: std::collections::HashMap<Arc<str>, crate::tables::VrfId>,
     bird: Option<crate::bird::Rendered>,
-}
-
-/// Makes all counters count from zero.
-pub(super) fn clear_counters(control: &mut Control) -> Answer {
-    control.counters.clear(control.datapath.ports.len());
-    control.engine.tables().acls.named.values().for_each(|list| list.clear());
-    Answer::result(control.unchanged_result(Vec::new()))
 }
 
 pub(super) fn internal(message: String) -> Refusal {

@@ -16,6 +16,7 @@ use super::change::{Job, Order};
 use super::datapath::Datapath;
 use super::desk::{Desk, Pause};
 use super::drain::{self, Drains};
+use super::drill::{self, Drills};
 use super::events::{Event, Events};
 use super::failover::{self, Failover};
 use super::heartbeat::Heartbeat;
@@ -24,8 +25,8 @@ use super::port_details::{self, DetailBook};
 use super::port_thread::Done;
 use super::rates::{self, RateBook};
 use super::{
-    acls, answer, bandwidth, bgp, captures, change, counters, drops, event_stream, explain,
-    history, outages, ping, routes, tunnels, view,
+    acls, answer, bandwidth, bgp, captures, counters, drops, event_stream, explain, history,
+    outages, ping, routes, tunnels, view,
 };
 use crate::admin::protocol::Request;
 use crate::admin::rows::ChangeResult;
@@ -53,6 +54,7 @@ pub(super) struct Control {
     pub details: DetailBook,
     pub billing: Billing,
     pub drains: Drains,
+    pub drills: Drills,
     /// The configuration file, and its text and number as it runs.
     pub file: PathBuf,
     pub text: Arc<str>,
@@ -292,13 +294,14 @@ impl Control {
             Request::ShowBgpRoutes { vif, direction } => bgp::routes(self, vif, *direction),
             Request::BgpReset { vif, peer } => bgp::reset(self, vif, *peer, terms.yes),
             Request::ShowDrains => drain::show(self),
+            Request::ShowDrills { over } => drill::show(self, *over),
             Request::ShowBilling(filter) => billing::show(self, filter),
             Request::Capture(request) => captures::start(self, request),
             Request::Events(filter) => event_stream::show(self, filter),
             Request::Lookup(request) => answer::lookup(self, request),
             Request::Explain(request) => explain::explain(self, request),
             Request::Ping(request) => ping::start(self, request),
-            Request::ClearCounters => change::clear_counters(self),
+            Request::ClearCounters => counters::clear(self),
             Request::ConfigHistory => history::history(self),
             Request::ConfigShow { number, secrets } => history::show(self, *number, *secrets),
             Request::ConfigDiff { from, to, secrets } => history::diff(self, *from, *to, *secrets),
@@ -354,6 +357,7 @@ impl Control {
     /// Once a second: what could not be done when it should have been.
     fn tick(&mut self) {
         self.failover.ledger.alive(now_ms());
+        self.account_drills();
         self.datapath.retry();
         let ports = (0..=u8::MAX).map(PortId).zip(self.datapath.facts());
         // Whatever lost or never had an event: the tables are to say what is known of the ports.

@@ -34,6 +34,13 @@ pub(super) fn show(control: &Control, filter: &CounterFilter) -> Answer {
     })
 }
 
+/// Makes all counters count from zero.
+pub(super) fn clear(control: &mut Control) -> Answer {
+    control.counters.clear(control.datapath.ports.len());
+    control.engine.tables().acls.named.values().for_each(|list| list.clear());
+    Answer::result(control.unchanged_result(Vec::new()))
+}
+
 /// Collects counters, with or without those that are zero.
 struct Collector {
     all: bool,

@@ -1,30 +1,31 @@
 //! Drains: a VIF, a port or the station is taken out of service before somebody unplugs it. Own groups are led elsewhere
 //! first, then peers are told to go elsewhere too (RFC 8326), then the counters say when nothing passes any more.
 
-mod file;
 mod watch;
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tracing::info;
 
-use self::file::Drain;
+pub(super) use self::watch::passed;
 use self::watch::{Watch, Watched};
 use super::announce::by;
 use super::answer::no_such;
 use super::bgp;
-use super::change::{Changes, FOLLOWED, Order, refusal};
+use super::change::{Changes, FOLLOWED, Order, internal, refusal};
 use super::control_thread::Control;
+use super::kept::Kept;
 use crate::admin::answer::Answer;
 use crate::admin::protocol::{DrainRequest, DrainScope, DrainTarget, ErrorKind, Refusal};
 use crate::admin::rows::{ChangeResult, DrainRow};
 use crate::bird::{Following, Rendered};
 use crate::clock::now_ms;
 use crate::config::model::Config;
-use crate::control::{Dark, Drained};
+use crate::control::{Dark, Drained, Gone};
 use crate::disk::Files;
 use crate::events::{Event, Reporter};
 use crate::tables::counters::WorkerCounters;
@@ -32,9 +33,25 @@ use crate::tables::counters::WorkerCounters;
 /// Most prefixes that are named of those that would have no way.
 const NAMED: usize = 1000;
 
+/// Something that is drained.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Drain {
+    #[serde(flatten)]
+    target: DrainTarget,
+    /// Milliseconds since 1970.
+    since_ms: u64,
+    /// It is quiet where no more frames a second pass.
+    at_most: u64,
+    /// Who began it.
+    uid: Option<u32>,
+    login_uid: Option<u32>,
+    sudo_user: Option<String>,
+    comment: Option<String>,
+}
+
 /// What is drained, as the control thread has it.
 pub(super) struct Drains {
-    directory: PathBuf,
+    kept: Kept<Drain>,
     list: Vec<Drain>,
     watch: Watch,
 }
@@ -49,11 +66,12 @@ impl Drains {
         workers: Vec<Arc<WorkerCounters>>,
         report: Reporter,
     ) -> std::io::Result<Drains> {
-        let list = file::read(&Files, state);
+        let kept = Kept::new(state, "drains.json");
+        let list: Vec<Drain> = kept.read(&Files);
         for Drain { target, since_ms, .. } in &list {
             info!(%target, since_ms, "drained, as before the start");
         }
-        Ok(Drains { directory: state.to_owned(), list, watch: Watch::start(workers, report)? })
+        Ok(Drains { kept, list, watch: Watch::start(workers, report)? })
     }
 
     /// What is drained, by name.
@@ -206,14 +224,12 @@ impl Changes {
             let following = (list != old).then(|| self.put(&config, list)).transpose()?.flatten();
             return self.answered(result, following, order);
         }
-        let dark = self.dark(&names(&list), &names(&old))?;
+        let peers = self.ask(|control| control.drills.peers())?;
+        let now = Gone { drained: names(&old), peers };
+        let dark = self.dark(&Gone { drained: names(&list), ..now.clone() }, &now)?;
         let lines = lines(&dark);
         if !dark.is_empty() && !request.anyway {
-            let message = format!(
-                "no other way leads to:\n  {}\nnothing has changed; --anyway drains {target} all the same",
-                lines.join("\n  ")
-            );
-            return Err(Refusal::new(ErrorKind::Conflict, message));
+            return Err(refusal_of_dark(&lines, &format!("drains {target}")));
         }
         let Drain { uid, login_uid, sudo_user, comment, .. } = list[at].clone();
         let following = self.put(&config, list)?;
@@ -227,7 +243,7 @@ impl Changes {
             comment,
         });
         let changes = vec![format!("~ {target}: drained")];
-        let notes = lines.into_iter().map(|line| format!("no other way leads to {line}")).collect();
+        let notes = notes_of_dark(lines);
         let result = ChangeResult { changes, notes, ..ChangeResult::default() };
         self.answered(result, following, order)
     }
@@ -262,11 +278,11 @@ impl Changes {
         self.ask(|control| (control.config().clone(), control.drains.list.clone()))
     }
 
-    /// What has a way while `now` is drained, and none once `then` is.
-    fn dark(&self, then: &Drained, now: &Drained) -> Result<BTreeSet<Dark>, Refusal> {
+    /// What has a way while `now` is gone, and none once `then` is.
+    pub(super) fn dark(&self, then: &Gone, now: &Gone) -> Result<BTreeSet<Dark>, Refusal> {
         let base = self.ask(|control| control.engine.base())?;
         let mut dark = base.dark(then);
-        if *now != Drained::default() {
+        if *now != Gone::default() {
             let before = base.dark(now);
             dark.retain(|each| !before.contains(each));
         }
@@ -275,32 +291,26 @@ impl Changes {
 
     /// Has this drained from now on: on disk first, so that no crash forgets it.
     fn put(&self, config: &Arc<Config>, list: Vec<Drain>) -> Result<Option<Following>, Refusal> {
-        let (vrfs, running, directory) = self.ask({
+        let (vrfs, running, kept) = self.ask({
             let config = config.clone();
             move |control| {
-                let directory = control.drains.directory.clone();
-                (control.engine.vrf_ids(&config), control.bgp.clone(), directory)
+                let kept = control.drains.kept.clone();
+                (control.engine.vrf_ids(&config), control.bgp.clone(), kept)
             }
         })?;
         let bird = bgp::prepare(config, &vrfs, running.as_ref(), &names(&list));
         let bird = bird.map_err(|error| refusal(&error))?;
-        file::write(&Files, &directory, &list).map_err(|error| {
-            let message = format!(
-                "cannot write what is drained to {}: {error}; nothing has changed",
-                directory.display()
-            );
-            Refusal::new(ErrorKind::Internal, message)
-        })?;
+        kept.write(&Files, &list).map_err(internal)?;
         self.ask(move |control| control.set_drains(list, bird))
     }
 
-    fn tell(&self, event: Event) {
+    pub(super) fn tell(&self, event: Event) {
         info!("{event}");
         self.report.tell(event);
     }
 
     /// The answer, once BIRD follows.
-    fn answered(
+    pub(super) fn answered(
         &self,
         result: ChangeResult,
         following: Option<Following>,
@@ -319,13 +329,27 @@ impl Changes {
 }
 
 /// The prefixes, a line each, as many as anybody reads.
-fn lines(dark: &BTreeSet<Dark>) -> Vec<String> {
+pub(super) fn lines(dark: &BTreeSet<Dark>) -> Vec<String> {
     let line = |Dark { vrf, prefix }: &Dark| format!("{prefix} in vrf {vrf}");
     let mut lines: Vec<String> = dark.iter().take(NAMED).map(line).collect();
     if dark.len() > NAMED {
         lines.push(format!("and {} more", dark.len() - NAMED));
     }
     lines
+}
+
+/// The refusal of what would leave prefixes without a way; `all_the_same`: what --anyway does.
+pub(super) fn refusal_of_dark(lines: &[String], all_the_same: &str) -> Refusal {
+    let message = format!(
+        "no other way leads to:\n  {}\nnothing has changed; --anyway {all_the_same} all the same",
+        lines.join("\n  ")
+    );
+    Refusal::new(ErrorKind::Conflict, message)
+}
+
+/// The prefixes that have no way, where somebody wanted that.
+pub(super) fn notes_of_dark(lines: Vec<String>) -> Vec<String> {
+    lines.into_iter().map(|line| format!("no other way leads to {line}")).collect()
 }
 
 /// What else keeps a target out of service.

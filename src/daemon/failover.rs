@@ -16,10 +16,13 @@ use crate::control::kernel::{ROUTE_PROTOCOL, alternates_table, best_table, tap_n
 use crate::events::Event;
 use crate::ledger::{Cause, Entry, Faults, Keeper};
 use crate::mirror::{self, Mirror, Options, Plan, Table, Tap, Timing, Update};
+use crate::observe::VifTotals;
 use crate::slowpath::NeighborEvent;
-use crate::tables::{DropReason, PortId, PuntReason, Vif, VifId, Vrf, VrfId};
+use crate::tables::{DropReason, PortId, PuntReason, Vif, Vrf, VrfId};
 use crossbeam::channel::{Receiver, Sender};
 
+/// How long after a drill its sessions may take to come back: until then it is not over for the ledger. Milliseconds.
+const COMES_BACK_MS: u64 = 60_000;
 /// Peer events taken into one publication.
 const EVENTS: usize = 1024;
 /// VIFs whose faults are looked at in one piece of work: less than a millisecond's.
@@ -246,6 +249,9 @@ impl Control {
         if self.engine.vif(&vif.name).is_some_and(|id| self.engine.is_drained(id)) {
             faults.insert(Cause::Drain, None);
         }
+        if self.is_drilled(&vif.name) {
+            faults.insert(Cause::Drill, None);
+        }
         let latched = &self.failover.latched;
         if misfit || !self.is_port_up(vif.port) || latched.ports.contains(&vif.port) {
             faults.insert(Cause::Link, None);
@@ -267,18 +273,49 @@ impl Control {
 
     /// The loss counters of VRFs: see `OutageRow::frames_lost`.
     fn frames_lost(&self, vrfs: &HashSet<VrfId>) -> HashMap<VrfId, u64> {
-        let of = |id: VifId| {
-            let totals = self.counters.vif(id);
-            let punted = [PuntReason::NextHopUnresolved, PuntReason::NoRoute];
-            let punted: u64 = punted.iter().map(|reason| totals.punted[reason.index()]).sum();
-            totals.drops[DropReason::EgressDown.index()] + punted
-        };
-        let mut lost = HashMap::new();
+        let mut sums = HashMap::new();
         for (id, vif) in self.vifs().filter(|(_, vif)| vrfs.contains(&vif.vrf)) {
-            *lost.entry(vif.vrf).or_default() += of(id);
+            *sums.entry(vif.vrf).or_default() += lost(&self.counters.vif(id));
         }
-        lost
+        sums
     }
+
+    /// Whether a drill has sessions of a VIF down, or had, and they are about to come back.
+    fn is_drilled(&self, vif: &Arc<str>) -> bool {
+        let now = now_ms();
+        let is_lost = |peer| self.failover.peers.contains_key(&(vif.clone(), peer));
+        self.drills.list.iter().any(|drill| match drill.end_ms {
+            None => drill.vif == **vif,
+            Some(end_ms) => {
+                now < end_ms.saturating_add(COMES_BACK_MS)
+                    && drill.vif == **vif
+                    && drill.peers.iter().copied().any(is_lost)
+            }
+        })
+    }
+
+    /// Once a second: a session that did not come back after a drill is an outage from now on.
+    pub(super) fn account_drills(&mut self) {
+        let late_ms = now_ms().saturating_sub(COMES_BACK_MS);
+        let ended = self.drills.list.iter().filter_map(|drill| drill.end_ms);
+        if ended.into_iter().any(|end_ms| (0..3000).contains(&late_ms.wrapping_sub(end_ms))) {
+            self.account();
+        }
+    }
+
+    /// At the start: peers whose sessions a drill has down are not reached, as when it began.
+    pub(super) fn lose_drilled(&mut self) {
+        let peers = self.drills.peers();
+        self.engine.peer_states(peers.iter().map(|(vif, address)| (&**vif, *address, false)));
+        self.failover.peers.extend(peers.into_iter().map(|peer| (peer, Cause::Bgp)));
+    }
+}
+
+/// Of what a VIF counted, frames that are lost: see `OutageRow::frames_lost`.
+pub(super) fn lost(totals: &VifTotals) -> u64 {
+    let punted = [PuntReason::NextHopUnresolved, PuntReason::NoRoute];
+    let punted: u64 = punted.iter().map(|reason| totals.punted[reason.index()]).sum();
+    totals.drops[DropReason::EgressDown.index()] + punted
 }
 
 /// `show consistency`.

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::bandwidth;
-use super::bgp::KeyFaults;
+use super::bgp::Remarks;
 use super::control_thread::Control;
 use super::desk::Desk;
 use super::port_details::{self, DetailBook};
 use super::rates::RateBook;
 use super::view::{self, View};
 use super::{acls, answer, failover};
-use crate::admin::rows::{ConsistencyRow, PortDetailRow, PortRow, VersionInfo, WorkerRow};
+use crate::admin::rows::{ConsistencyRow, PortDetailRow, PortRow, VersionInfo, VifRow, WorkerRow};
 use crate::bird::{self, Questions};
 use crate::clock::now_ms;
 use crate::config::MetricsAddress;
@@ -46,10 +46,12 @@ struct Known {
     details: Vec<PortDetailRow>,
     workers: Vec<WorkerRow>,
     route_counts: Vec<(usize, usize)>,
+    drains: HashMap<Arc<str>, &'static str>,
+    drills: Vec<(String, f64)>,
     consistency: Box<dyn Iterator<Item = ConsistencyRow> + Send>,
     config: Arc<Config>,
     questions: Questions,
-    keys: KeyFaults,
+    remarks: Remarks,
     fib: [u64; 2],
     billed_ms: u64,
     unbilled: [u64; 2],
@@ -66,9 +68,15 @@ impl Known {
             workers: answer::worker_rows(control),
             route_counts: view::route_counts(control),
             consistency: Box::new(failover::consistency_rows(control)),
+            drains: control.drains.states(control.config()),
+            drills: control
+                .drills
+                .running()
+                .map(|d| (d.vif.clone(), seconds(d.until_ms)))
+                .collect(),
             config: control.config().clone(),
             questions: control.bird.questions(),
-            keys: KeyFaults::of(control),
+            remarks: Remarks::of(control),
             fib: [fib.max_bytes.saturating_sub(fib.free_bytes), fib.max_bytes],
             billed_ms: billing.written_ms(),
             unbilled: [billing.waiting(), billing.failures()],
@@ -81,7 +89,7 @@ impl Known {
         let sessions = bird::sessions(&self.config);
         let sessions = match sessions.is_empty() {
             true => Some(Vec::new()),
-            false => self.questions.summary(&sessions).ok().map(|rows| self.keys.added_to(rows)),
+            false => self.questions.summary(&sessions).ok().map(|rows| self.remarks.added_to(rows)),
         };
         let labels = view::labels_of(&self.config);
         let ever = self.view.counters.ever();
@@ -101,6 +109,7 @@ impl Known {
             taps,
             fib: self.fib,
             mirror: mirrored.add(&consistency),
+            drills: self.drills,
             inconsistent: inconsistent.count() as u64,
             billed_s: seconds(self.billed_ms),
             unbilled: self.unbilled,
@@ -110,7 +119,9 @@ impl Known {
                     let totals = view.counters.vif(id);
                     let drops = DropReason::ALL.iter();
                     let drops = drops.map(|reason| (reason.name(), totals.drops[reason.index()]));
-                    (view::vif_row(view, vif, &totals, &labels), answer::named(drops))
+                    let row = view::vif_row(view, vif, &totals, &labels);
+                    let drain = self.drains.get(&vif.name).copied().unwrap_or_default().to_owned();
+                    (VifRow { drain, ..row }, answer::named(drops))
                 })
                 .collect(),
         }

@@ -99,6 +99,7 @@ fn sla_row(ledger: &Ledger, name: &str, since: u64, until: u64) -> SlaRow {
         state: match ledger.out(name) {
             None => "up",
             Some(Cause::Drain) => "drained",
+            Some(Cause::Drill) => "drill",
             Some(_) => "out",
         }
         .to_owned(),

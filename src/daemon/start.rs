@@ -18,6 +18,7 @@ use super::cpus::Urgency;
 use super::datapath::{self, Datapath, Told};
 use super::desk::Desk;
 use super::drain::Drains;
+use super::drill::Drills;
 use super::events::Events;
 use super::failover::{self, Failover};
 use super::heartbeat::Heartbeat;
@@ -120,6 +121,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         details: details.clone(),
         billing,
         drains,
+        drills: Drills::read(&config.station.state),
         file,
         text: text.into(),
         configuration,
@@ -144,6 +146,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let vrfs = control.engine.vrf_ids(&config);
     let rendered = bgp::prepare(&config, &vrfs, None, &control.drains.names())?;
     control.commit(&config, rendered)?;
+    control.lose_drilled();
     if let Err(error) = book.settle() {
         error!(error, "the configuration runs");
     }

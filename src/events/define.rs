@@ -13,15 +13,39 @@ pub enum Severity {
     Info = 6,
 }
 
+/// What is said of the fields of `by(uid, login_uid, sudo_user)`: who asked for it.
+macro_rules! by {
+    (uid) => {
+        " The user who asked; null where the station itself or a signal did."
+    };
+    (login) => {
+        " The user who logged in; null where that is not known."
+    };
+    (sudo) => {
+        " The user who called sudo; null where nobody did."
+    };
+}
+
 macro_rules! events {
     ($($(#[doc = $help:literal])+ $variant:ident = $name:literal, $severity:ident, $id:literal
-        { $($(#[doc = $meaning:literal])+ $field:ident: $type:ty,)* })+) => {
+        { $($(#[doc = $meaning:literal])+ $field:ident: $type:ty,)* }
+        $(by($uid:ident, $login:ident, $sudo:ident))?)+) => {
         /// Something that happened. Times are milliseconds since 1970, the wall clock's.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(tag = "kind")]
         pub enum Event {
             $($(#[doc = $help])+ #[serde(rename = $name)]
-            $variant { $($(#[doc = $meaning])+ $field: $type,)* },)+
+            $variant {
+                $($(#[doc = $meaning])+ $field: $type,)*
+                $(
+                    #[doc = by!(uid)]
+                    $uid: Option<u32>,
+                    #[doc = by!(login)]
+                    $login: Option<u32>,
+                    #[doc = by!(sudo)]
+                    $sudo: Option<String>,
+                )?
+            },)+
         }
 
         /// What kind of event it is.
@@ -62,7 +86,14 @@ macro_rules! events {
             /// The fields, and what each means.
             pub const fn fields(self) -> &'static [(&'static str, &'static str)] {
                 match self {
-                    $(Kind::$variant => &[$((stringify!($field), concat!($($meaning),+)),)*],)+
+                    $(Kind::$variant => &[
+                        $((stringify!($field), concat!($($meaning),+)),)*
+                        $(
+                            (stringify!($uid), by!(uid)),
+                            (stringify!($login), by!(login)),
+                            (stringify!($sudo), by!(sudo)),
+                        )?
+                    ],)+
                 }
             }
         }

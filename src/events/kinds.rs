@@ -216,17 +216,11 @@ events! {
         command: String,
         /// How many things it changed.
         changes: u64,
-        /// The user who asked; null where the station itself or a signal did.
-        uid: Option<u32>,
-        /// The user who logged in; null where that is not known.
-        login_uid: Option<u32>,
-        /// The user who called sudo; null where nobody did.
-        sudo_user: Option<String>,
         /// What they said of it.
         comment: Option<String>,
         /// It goes back at this time unless it is confirmed.
         until_ms: Option<u64>,
-    }
+    } by(uid, login_uid, sudo_user)
     /// An older configuration was committed again.
     Rollback = "rollback", Warning, "0b12a19a259d4bc8aec8d351049559ff" {
         /// The number under which it runs now.
@@ -235,28 +229,16 @@ events! {
         command: String,
         /// How many things it changed.
         changes: u64,
-        /// The user who asked; null where the station itself did.
-        uid: Option<u32>,
-        /// The user who logged in; null where that is not known.
-        login_uid: Option<u32>,
-        /// The user who called sudo; null where nobody did.
-        sudo_user: Option<String>,
         /// What they said of it.
         comment: Option<String>,
         /// It goes back at this time unless it is confirmed.
         until_ms: Option<u64>,
-    }
+    } by(uid, login_uid, sudo_user)
     /// A configuration that would have gone back was confirmed.
     Confirm = "confirm", Notice, "f7881f070b424ddc8dadde9f14d461e5" {
         /// Its number.
         configuration: u64,
-        /// The user who asked.
-        uid: Option<u32>,
-        /// The user who logged in; null where that is not known.
-        login_uid: Option<u32>,
-        /// The user who called sudo; null where nobody did.
-        sudo_user: Option<String>,
-    }
+    } by(uid, login_uid, sudo_user)
     /// Somebody asked for what changes something, or for customers' traffic.
     Request = "request", Info, "6182db7f765d4a2991c73f6d88609436" {
         /// The request, as the admin protocol names it.
@@ -323,15 +305,9 @@ events! {
         name: Option<String>,
         /// Prefixes to which no other way leads: more than 0 only where the operator wanted it anyway.
         dark_prefixes: u64,
-        /// The user who asked.
-        uid: Option<u32>,
-        /// The user who logged in; null where that is not known.
-        login_uid: Option<u32>,
-        /// The user who called sudo; null where nobody did.
-        sudo_user: Option<String>,
         /// What they said of it.
         comment: Option<String>,
-    }
+    } by(uid, login_uid, sudo_user)
     /// Nothing of others' traffic passed for three seconds where it is drained: it is safe to unplug. Told once a drain, and once more after a start.
     DrainQuiet = "drain_quiet", Notice, "3102f578d45e40c4a1f485be32b7c5a9" {
         /// `vif`, `port` or `station`.
@@ -349,13 +325,33 @@ events! {
         name: Option<String>,
         /// Milliseconds since the drain began.
         after_ms: u64,
-        /// The user who asked.
-        uid: Option<u32>,
-        /// The user who logged in; null where that is not known.
-        login_uid: Option<u32>,
-        /// The user who called sudo; null where nobody did.
-        sudo_user: Option<String>,
-    }
+    } by(uid, login_uid, sudo_user)
+    /// A failover drill has begun: BGP sessions of a VIF are down until it is over, and their far ends were told so in words (RFC 9003).
+    DrillBegin = "drill_begin", Notice, "5b1a2cd7f3d84f5b8f0d5c1be9a1d36e" {
+        /// Name of the VIF.
+        vif: String,
+        /// The peers of the sessions.
+        peers: Vec<IpAddr>,
+        /// When they come back by themselves.
+        until_ms: u64,
+        /// Prefixes to which no other way leads: more than 0 only where the operator wanted it anyway.
+        dark_prefixes: u64,
+        /// What they said of it.
+        comment: Option<String>,
+    } by(uid, login_uid, sudo_user)
+    /// A failover drill is over, and its sessions are started again.
+    DrillEnd = "drill_end", Notice, "c0e6a7f4517b4b0c9e2d8f63a1b7d245" {
+        /// Name of the VIF.
+        vif: String,
+        /// The peers of the sessions.
+        peers: Vec<IpAddr>,
+        /// `time`: as planned; `stopped`: an operator ended it; `vif_down`: the VIF was set down; `removed`: the sessions are configured no more.
+        reason: String,
+        /// Milliseconds since it began.
+        after_ms: u64,
+        /// Frames lost meanwhile, as `stationctl drill history` counts them; null where the station was started meanwhile.
+        frames_lost: Option<u64>,
+    } by(uid, login_uid, sudo_user)
     /// The daemon before ended without writing its open bin of the billing series (a crash, or a loss of power): what it had counted in it is in no bin.
     BillingLost = "billing_lost", Warning, "5f00f1bc771e4c5aa47415cd51ca9d79" {
         /// When the last bin that was written ends: what was counted after it is lost.

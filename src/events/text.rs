@@ -18,6 +18,8 @@ impl Event {
             | Event::PrefixLimit { vif, .. }
             | Event::PrefixLimitClear { vif, .. }
             | Event::Security { vif, .. }
+            | Event::DrillBegin { vif, .. }
+            | Event::DrillEnd { vif, .. }
             | Event::OutageBegin { vif, .. }
             | Event::OutageEnd { vif: Some(vif), .. } => Some(vif),
             _ => self.drained("vif"),
@@ -77,6 +79,16 @@ impl fmt::Display for By<'_> {
             (None, None) => {}
         }
         comment.iter().try_for_each(|comment| write!(f, ": {comment}"))
+    }
+}
+
+/// Addresses, one after the other.
+struct Peers<'a>(&'a [std::net::IpAddr]);
+
+impl fmt::Display for Peers<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let each = |(at, peer)| write!(f, "{}{peer}", if at > 0 { ", " } else { "" });
+        self.0.iter().enumerate().try_for_each(each)
     }
 }
 
@@ -247,6 +259,36 @@ impl fmt::Display for Event {
             Event::DrainEnd { scope, name, after_ms, uid, login_uid, sudo_user } => {
                 let by = By(*uid, *login_uid, sudo_user, &None);
                 write!(f, "drain of {} over after {after_ms} ms{by}", Target(scope, name))
+            }
+            Event::DrillBegin {
+                vif,
+                peers,
+                dark_prefixes,
+                comment,
+                uid,
+                login_uid,
+                sudo_user,
+                ..
+            } => {
+                write!(f, "drill of vif {vif} begins: BGP with {} down", Peers(peers))?;
+                if *dark_prefixes > 0 {
+                    write!(f, ", no other way to {dark_prefixes} prefixes")?;
+                }
+                write!(f, "{}", By(*uid, *login_uid, sudo_user, comment))
+            }
+            Event::DrillEnd {
+                vif,
+                reason,
+                after_ms,
+                frames_lost,
+                uid,
+                login_uid,
+                sudo_user,
+                ..
+            } => {
+                write!(f, "drill of vif {vif} over after {after_ms} ms ({reason})")?;
+                frames_lost.iter().try_for_each(|lost| write!(f, ", {lost} frames lost"))?;
+                write!(f, "{}", By(*uid, *login_uid, sudo_user, &None))
             }
             Event::BillingLost { .. } => {
                 f.write_str("billing: what the daemon before counted after its last bin is lost")

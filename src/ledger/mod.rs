@@ -35,6 +35,8 @@ pub enum Cause {
     Admin,
     /// The operator drained it: nothing is to depend on it, whether packets still pass or not.
     Drain,
+    /// The operator tests the failover: a drill has its BGP sessions down.
+    Drill,
     /// Its port has no link, or the interface no longer fits.
     Link,
     /// BFD does not reach its peer.
@@ -57,6 +59,7 @@ impl Cause {
         match self {
             Cause::Admin => "admin",
             Cause::Drain => "drain",
+            Cause::Drill => "drill",
             Cause::Link => "link",
             Cause::Bfd => "bfd",
             Cause::Bgp => "bgp",
@@ -69,7 +72,7 @@ impl Cause {
 
     /// Whether somebody meant it: it does not count against availability.
     pub const fn is_planned(self) -> bool {
-        matches!(self, Cause::Admin | Cause::Drain)
+        matches!(self, Cause::Admin | Cause::Drain | Cause::Drill)
     }
 }
 

@@ -21,6 +21,8 @@ pub enum Per {
     PortLimit,
     /// One for each VIF.
     Vif,
+    /// One for each VIF that an operator has taken out of service.
+    VifOut,
     /// One for each VIF and reason that happened there.
     VifReason,
     /// One for each limited direction of a port, meter group or VIF.
@@ -149,6 +151,8 @@ families! {
     VifPunted: Counter "station_vif_punted_frames" Vif ["vif"] "Frames that entered here and went to the slow path.";
     VifDropped: Counter "station_vif_dropped_frames" Vif ["vif"] "Frames that entered here and were dropped, for whatever reason.";
     VifDrops: Counter "station_vif_drops" VifReason ["vif", "reason"] "The same by reason: station-counters(7).";
+    VifDrain: Gauge "station_vif_drain" VifOut ["vif"] "Of a VIF that is drained: 1 while frames still pass or it is not known, 2 where it is quiet (safe to unplug).";
+    VifDrill: Gauge "station_vif_drill_end_timestamp_seconds" VifOut ["vif"] "Of a VIF in a failover drill: when its sessions come back by themselves, in seconds since 1970.";
     Bandwidth: Gauge "station_bandwidth_bytes_per_second" Limited ["scope", "name", "direction"] "What it may receive (rx) or send (tx), where it has a rate of its own.";
     BandwidthPassed: Counter "station_bandwidth_passed_bytes" Limited ["scope", "name", "direction"] "Octets that its limits let pass, as they count them.";
     ExceededFrames: Counter "station_bandwidth_exceeded_frames" Limited ["scope", "name", "direction"] "Frames dropped because they exceeded a limit.";

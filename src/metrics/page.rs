@@ -27,6 +27,8 @@ pub struct Facts {
     pub details: Vec<PortDetailRow>,
     /// All VIFs, each with its drops by reason; only those that happened.
     pub vifs: Vec<(VifRow, Named)>,
+    /// VIFs in failover drills, and when each ends, in seconds since 1970.
+    pub drills: Vec<(String, f64)>,
     /// What is limited.
     pub bandwidths: Vec<BandwidthRow>,
     /// All VRFs.
@@ -253,7 +255,13 @@ impl Page<'_> {
             let (vif, drops) = (row.name.clone(), drops.clone());
             drops.into_iter().map(move |(reason, n)| ([vif.clone(), reason], n))
         };
-        self.family(Family::VifDrops, vifs.iter().flat_map(drops))
+        self.family(Family::VifDrops, vifs.iter().flat_map(drops))?;
+        let drain = |(row, _): &(VifRow, Named)| match &*row.drain {
+            "" => None,
+            "quiet" => Some(([row.name.clone()], 2_u64)),
+            _ => Some(([row.name.clone()], 1)),
+        };
+        self.family(Family::VifDrain, vifs.iter().filter_map(drain))
     }
 
     fn bandwidths(&mut self, rows: &[BandwidthRow]) -> fmt::Result {
@@ -327,6 +335,8 @@ impl Collector for Facts {
         page.ports(&self.ports)?;
         page.port_details(&self.details)?;
         page.vifs(&self.vifs)?;
+        let drills = self.drills.iter().map(|(vif, end_s)| ([vif.clone()], *end_s));
+        page.family(Family::VifDrill, drills)?;
         page.bandwidths(&self.bandwidths)?;
         page.acls(&self.acls)?;
         page.vrfs(&self.vrfs)?;

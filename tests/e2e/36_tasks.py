@@ -162,6 +162,14 @@ def unplugged(commands):
     expect(station.ctl("show", "drains"), [], "drains")
 
 
+def drilled(commands):
+    run(commands[0])
+    expect([row["vif"] for row in station.ctl("show", "drills")], ["a"], "drills")
+    run(commands[1])
+    expect([(row["vif"], row["ended"]) for row in station.ctl("drill", "history")], [("a", "stopped")], "drill history")
+    wait_until(lambda: peers.established("a"), 60, "a's session again")
+
+
 def new_customer(commands):
     run(*commands)
     require("newco" in run("stationctl show vifs --customer Newco"), "the new VIF")
@@ -195,6 +203,7 @@ CHECKS = {
     "A customer needs more prefixes": limit,
     "A VIF is out of service for a while": down_and_up("vif", "e"),
     "A port is to be unplugged, though it is the only way of its customers": unplugged,
+    "Test a customer's failover, though some prefixes have no other way": drilled,
     "A port is out of service for a while": down_and_up("port", "cust1"),
     "A new customer": new_customer,
     "When a VIF was out, and why": shows(r"e .*admin"),

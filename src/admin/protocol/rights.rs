@@ -56,6 +56,7 @@ impl Request {
                 | Request::ShowOutages(_)
                 | Request::ShowSla(_)
                 | Request::ShowDrains
+                | Request::ShowDrills { .. }
                 | Request::ShowBilling(_)
                 | Request::Capture(_)
                 | Request::Events(_)

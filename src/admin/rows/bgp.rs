@@ -22,7 +22,7 @@ pub struct BgpRow {
     /// The router's AS.
     pub local_as: u32,
     /// `established`, `idle`, `connect`, `active`, `opensent`, `openconfirm`, `close`, `passive`, `down`
-    /// (by the operator, or with the routing daemon), or `shut` (by `max_prefixes`).
+    /// (by the operator, or with the routing daemon), `drill` (by a failover drill) or `shut` (by `max_prefixes`).
     pub state: String,
     /// Seconds that routes have, or have not, been exchanged; `null` while that is not known.
     pub since_s: Option<u64>,
@@ -32,7 +32,7 @@ pub struct BgpRow {
     pub last_error: String,
     /// Why the session is not up, where one word says it. By the peer's last SYN: `key_missing` (there is a password
     /// here, and the peer does not sign), `key_unexpected` (it signs, and there is none here), `key_wrong` (it signs
-    /// with another) or `key_tcp_ao` (it signs by TCP-AO); else by the last error: `wrong_as`. `null` where none does.
+    /// with another) or `key_tcp_ao` (it signs by TCP-AO); else by the last error: `wrong_as`. `drill` by a drill. `null` where none does.
     pub cause: Option<String>,
     /// SYNs of the peer that did not fit the session's key, of at most ten a second that are looked at.
     pub key_failures: u64,

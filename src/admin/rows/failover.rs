@@ -46,8 +46,8 @@ pub struct ConsistencyRow {
 pub struct OutageRow {
     /// Name of the VIF; `null` for an outage of the whole station, and so of all VIFs.
     pub vif: Option<String>,
-    /// The first fault's: `link`, `bfd`, `bgp`, `neighbor`, `admin` or `drain` (the operator's: planned), `restart`,
-    /// `crash` or `stall` (the station's).
+    /// The first fault's: `link`, `bfd`, `bgp`, `neighbor`, `admin`, `drain` or `drill` (the operator's: planned),
+    /// `restart`, `crash` or `stall` (the station's).
     pub cause: Cause,
     /// Causes that came to it.
     pub also: Vec<Cause>,
@@ -72,14 +72,15 @@ pub struct OutageRow {
 pub struct SlaRow {
     /// Name of the VIF.
     pub vif: String,
-    /// `up`, `out`, or `drained`: out because the operator wants it so, whether packets still find a way or not.
+    /// `up`, `out`, or `drained` or `drill`: out because the operator wants it so, whether packets still find a way or
+    /// not.
     pub state: String,
     /// The period's first moment: as asked for, or when the VIF was first seen if that was later.
     /// Milliseconds since 1970.
     pub since_ms: u64,
     /// Its last.
     pub until_ms: u64,
-    /// The part of the period in which the VIF was not out: 0 to 1. What the operator set down or drained counts
+    /// The part of the period in which the VIF was not out: 0 to 1. What the operator set down, drained or drilled counts
     /// neither as period nor as outage; the station's restarts and crashes do.
     pub availability: f64,
     /// Outages, without the operator's.

@@ -48,11 +48,12 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Writes what is wanted, without what is shut or leads nowhere.
+    /// Writes what is wanted, without what is shut, drilled or leads nowhere.
     pub(super) fn write(&mut self) -> Result<(), ProcessError> {
         let Some(wanted) = &self.wanted else { return Ok(()) };
         let dead = wanted.dead_ways(&self.links.dead(Instant::now()));
-        self.place.write(&wanted.text_without(&self.shut, &dead))?;
+        let down = self.shut.iter().chain(self.drilled.keys()).cloned().collect();
+        self.place.write(&wanted.text_without(&down, &dead))?;
         self.dead_ways = dead;
         Ok(())
     }

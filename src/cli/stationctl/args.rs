@@ -13,6 +13,7 @@ use super::billing::BillingArgs;
 use super::capture::CaptureArgs;
 use super::config::Config;
 use super::drain::{DrainArgs, UndrainArgs};
+use super::drill::Drill;
 use super::edits::{Edit, Port, Route, TermsArgs, Vif, Vrf, Yes};
 use super::events::EventArgs;
 use super::explain::ExplainArgs;
@@ -69,6 +70,7 @@ impl Args {
             Command::Station(
                 StationCommand::Show { look, .. }
                 | StationCommand::Config(Config::History { look })
+                | StationCommand::Drill(Drill::History { look })
                 | StationCommand::Billing(BillingArgs { look, .. }),
             ) => look,
             _ => &PLAIN,
@@ -142,6 +144,8 @@ pub(super) enum StationCommand {
     Billing(BillingArgs),
     Drain(DrainArgs),
     Undrain(UndrainArgs),
+    #[command(subcommand)]
+    Drill(Drill),
     /// Set counters to zero
     #[command(subcommand)]
     Clear(Clear),
@@ -213,6 +217,7 @@ impl StationCommand {
             StationCommand::Billing(billing) => billing.request(),
             StationCommand::Drain(drain) => drain.request(),
             StationCommand::Undrain(undrain) => undrain.request(),
+            StationCommand::Drill(drill) => drill.request(),
             StationCommand::Clear(Clear::Counters) => Request::ClearCounters,
             StationCommand::Reload { dry_run, .. } => Request::Reload { dry_run: *dry_run },
             StationCommand::Stop { keep_sessions, .. } => {
@@ -238,6 +243,7 @@ impl StationCommand {
             StationCommand::Stop { yes, .. } => yes.terms(),
             StationCommand::Bgp(bgp) => bgp.terms(),
             StationCommand::Undrain(undrain) => undrain.terms(),
+            StationCommand::Drill(drill) => drill.terms(),
             _ => Terms::default(),
         }
     }

@@ -1,7 +1,7 @@
 //! What `--json` prints, in words.
 
 pub(super) const JSON_HELP: &str = "\
-JSON: rows (show, billing, config history, explain, ping, traceroute, capture) are {\"version\":1,\"time\":...,\"rows\":[...]}, a row a
+JSON: rows (show, billing, config history, drill history, explain, ping, traceroute, capture) are {\"version\":1,\"time\":...,\"rows\":[...]}, a row a
 line; a single answer is {\"version\":1,\"time\":...,\"result\":{...}}; an error is
 {\"version\":1,\"time\":...,\"error\":{\"kind\":...,\"message\":...}} on standard error: what came before it is not whole.
 `version` is that of this form, `time` when the answer was begun (RFC 3339, UTC). `events` streams: an object a
@@ -44,6 +44,8 @@ Octets count from the destination MAC to the end of the payload; *_s are seconds
   drains     scope name state since_ms quiet_ms vifs rx_frames_per_s tx_frames_per_s at_most
              flows[{vif rx_frames_per_s tx_frames_per_s}] uid login_uid sudo_user comment
   drain      change{as any change} drain{as show drains; absent with --no-wait}
+  drills, drill history  vif peers[] state since_ms until_ms end_ms ended dark_prefixes tx_switch_ms rx_switch_ms resolution_ms
+             measured_ms frames_lost went_to[{vif before_frames_per_s frames_per_s}] uid login_uid sudo_user comment
   outages    vif cause also[] start_ms end_ms duration_ms detection_ms frames_lost
   sla        vif state since_ms until_ms availability outages down_ms longest_ms planned_ms frames_lost
   billing    scope name customer since_ms until_ms bins missing_bins incomplete_bins rx_frames rx_octets tx_frames tx_octets

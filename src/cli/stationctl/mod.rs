@@ -10,6 +10,7 @@ mod capture;
 mod complete;
 mod config;
 mod drain;
+mod drill;
 mod drops;
 mod edits;
 mod events;
@@ -44,8 +45,9 @@ use crate::admin::client::{self, Client};
 use crate::admin::protocol::{ErrorKind, Refusal, Request, Terms};
 use crate::admin::rows::{
     AclRow, BandwidthRow, BgpRouteRow, BgpRow, ChangeResult, ConfigText, ConsistencyRow,
-    CounterRow, DrainRow, DropRow, HistoryRow, LookupResult, NeighborRow, OutageRow, PortDetailRow,
-    PortRow, RateRow, RouteRow, SlaRow, TunnelRow, VersionInfo, VifRow, VrfRow, WorkerRow,
+    CounterRow, DrainRow, DrillRow, DropRow, HistoryRow, LookupResult, NeighborRow, OutageRow,
+    PortDetailRow, PortRow, RateRow, RouteRow, SlaRow, TunnelRow, VersionInfo, VifRow, VrfRow,
+    WorkerRow,
 };
 use args::{Args, Command, StationCommand};
 use filter::Filter;
@@ -164,6 +166,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Request::ShowConsistency => rows::<ConsistencyRow>(args, &request, out),
         Request::ShowOutages(_) => rows::<OutageRow>(args, &request, out),
         Request::ShowDrains => rows::<DrainRow>(args, &request, out),
+        Request::ShowDrills { .. } => rows::<DrillRow>(args, &request, out),
         Request::ShowSla(_) => rows::<SlaRow>(args, &request, out),
         Request::Lookup(_) => result::<LookupResult>(args, &request, out),
         Request::Version => result::<VersionInfo>(args, &request, out),

@@ -110,6 +110,10 @@ pub(super) enum Show {
         #[command(flatten)]
         state: InState,
     },
+    /// Failover drills that run
+    ///
+    /// `drill history` has those that are over, too.
+    Drills,
     /// BGP sessions: state, last error, and how many prefixes are accepted, rejected, advertised
     ///
     /// An answer about several VIFs lists at most some 20,000 rejected prefixes: those of the sessions with
@@ -175,6 +179,7 @@ impl Show {
             Show::Consistency => Request::ShowConsistency,
             Show::Outages(of) => Request::ShowOutages(of.period()),
             Show::Drains { .. } => Request::ShowDrains,
+            Show::Drills => Request::ShowDrills { over: false },
             Show::Sla { outages, .. } => Request::ShowSla(outages.period()),
             Show::Bgp { vif: Some(vif), direction: Some(direction), .. } => {
                 Request::ShowBgpRoutes { vif: vif.clone(), direction: *direction }

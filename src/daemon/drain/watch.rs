@@ -86,7 +86,7 @@ impl Watch {
 }
 
 /// Frames of others that entered by a VIF and were forwarded, and that were forwarded to leave by it, since the start.
-fn passed(workers: &[Arc<WorkerCounters>], id: VifId) -> (u64, u64) {
+pub(in crate::daemon) fn passed(workers: &[Arc<WorkerCounters>], id: VifId) -> (u64, u64) {
     let of = |worker: &Arc<WorkerCounters>| {
         worker.consistent(|worker| {
             let vif = worker.vif(id);

@@ -13,7 +13,7 @@ fn facts() -> Facts {
     );
     let vif = json(
         r#"{"name":"a","port":"cust0","vlan":"100","service_tag":false,"kind":"private","vrf":"vpc-a","mtu":1500,
-        "state":"up","addresses":[],"source_check":"strict","rx_frames":9,"rx_octets":900,"tx_frames":4,"tx_octets":400,
+        "drain": "quiet", "state":"up","addresses":[],"source_check":"strict","rx_frames":9,"rx_octets":900,"tx_frames":4,"tx_octets":400,
         "forwarded":5,"punted":1,"dropped":3}"#,
     );
     let bandwidth = json(
@@ -54,6 +54,7 @@ fn facts() -> Facts {
         ports: vec![serde_json::from_value(port).unwrap()],
         details: [detail, silent].map(|row| serde_json::from_value(row).unwrap()).into(),
         vifs: vec![(serde_json::from_value(vif).unwrap(), [("no_route".to_owned(), 3)].into())],
+        drills: vec![("a".to_owned(), 1_795_000_600.0)],
         bandwidths: vec![serde_json::from_value(bandwidth).unwrap()],
         vrfs: vec![serde_json::from_value(vrf).unwrap()],
         acls: vec![AclRow {
@@ -126,6 +127,9 @@ fn numbers_and_units_are_right() {
         "station_bgp_session_state{vif=\"a\",peer=\"169.254.0.2\"} 6",
         "station_bgp_prefixes_rejected{vif=\"a\",peer=\"169.254.0.2\"} 3",
         "station_control_longest_hold_seconds 0.0015",
+        "station_vif_drain{vif=\"a\"} 2",
+        "# UNIT station_vif_drill_end_timestamp_seconds seconds",
+        "station_vif_drill_end_timestamp_seconds{vif=\"a\"} 1795000600.0",
         "station_bgp_answered 1",
         "station_bgp_key_failures_total{vif=\"a\",peer=\"169.254.0.2\"} 3",
         "station_port_physical_errors_total{port=\"cust0\",error=\"crc\"} 5",

@@ -171,7 +171,11 @@ fn detail(
             (
                 format!(
                     "port {}, vlan {}, vrf {}, mtu {}: {}",
-                    vif.port, vif.vlan, vif.vrf, vif.mtu, vif.state
+                    vif.port,
+                    vif.vlan,
+                    vif.vrf,
+                    vif.mtu,
+                    vif.state_word()
                 ),
                 addresses.join(" "),
             )

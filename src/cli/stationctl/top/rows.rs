@@ -239,7 +239,7 @@ fn vifs(seen: &Seen, since: Since<'_>, trends: &Trends) -> Vec<Row> {
             cells: vec![
                 word(&*vif.name),
                 word(&*vif.port),
-                word(&*vif.state),
+                word(vif.state_word()),
                 bits_cell(window.map_or(0.0, |window| window.rx_bits_per_s)),
                 bits_cell(window.map_or(0.0, |window| window.tx_bits_per_s)),
                 rate_cell(dropped),

@@ -24,7 +24,7 @@ use station::tables::{
 };
 use station::wire::ethernet::Mac;
 use station::worker::bpf::Program;
-use station::worker::capture::{Mark, Tap, Verdicts, Wanted};
+use station::worker::capture::{Mark, Network, Tap, Verdicts, Wanted};
 use station::worker::handoff::Label;
 use station::worker::{Exchange, Worker};
 
@@ -85,7 +85,7 @@ fn the_last_frames_of_each_reason_are_kept() {
 
 fn wanted(port: u8) -> Wanted {
     Wanted {
-        port: PortId(port),
+        port: Some(PortId(port)),
         vif: None,
         inbound: true,
         outbound: true,
@@ -112,8 +112,9 @@ fn a_capture_sees_frames_as_they_came_and_as_they_left() {
     let vif = |rig: &Rig<MemoryPort>, name: &str| rig.engine.vif(name).unwrap();
     let (a, core) = (vif(&rig, "a"), vif(&rig, "a-core"));
     let (inside, outside) = (capture(&mut rig, wanted(0)), capture(&mut rig, wanted(2)));
-    let of_vif =
-        |rig: &Rig<MemoryPort>, id: VifId| Some((id, rig.engine.tables().vif(id).unwrap().tags));
+    let of_vif = |rig: &Rig<MemoryPort>, id: VifId| {
+        Some((id, Network::of(rig.engine.tables().vif(id).unwrap())))
+    };
     let (mine, spoofs) = (of_vif(&rig, a), of_vif(&rig, a));
     let other = of_vif(&rig, vif(&rig, "b"));
     let mine = capture(&mut rig, Wanted { vif: mine, snap: 40, ..wanted(0) });

@@ -12,10 +12,9 @@ use super::worker_thread::{Order, Orders};
 use crate::admin::answer::{Answer, Piece};
 use crate::admin::protocol::{CaptureRequest, Direction, ErrorKind, Judged, Refusal};
 use crate::admin::rows::{CaptureEnd, CaptureRow, CapturedFrame};
-use crate::tables::tunnel::VXLAN_PORT;
-use crate::tables::{DropReason, PortId, PuntReason, Snapshot, Tags, Verdict, VifId};
+use crate::tables::{DropReason, PortId, PuntReason, Snapshot, Verdict, Vif, VifId};
 use crate::worker::bpf::Program;
-use crate::worker::capture::{MAX_CAPTURES, Mark, Tap, Verdicts, Wanted};
+use crate::worker::capture::{MAX_CAPTURES, Mark, Network, Tap, Verdicts, Wanted};
 
 /// Octets of a frame at most: the largest frame of a worker's memory.
 const LONGEST: usize = 4096;
@@ -32,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Starts a capture.
 pub(super) fn start(control: &Control, request: &CaptureRequest) -> Answer {
-    let (wanted, vif) = match wanted(control, request) {
+    let (wanted, port, vif) = match wanted(control, request) {
         Ok(wanted) => wanted,
         Err(refusal) => return Answer::Refused(refusal),
     };
@@ -46,7 +45,6 @@ pub(super) fn start(control: &Control, request: &CaptureRequest) -> Answer {
         control.datapath.workers.iter().map(|worker| worker.orders().clone()).collect();
     let epoch_ns = control.datapath.epoch_ns();
     let (tables, desk) = (control.engine.tables().clone(), control.desk.clone());
-    let port = wanted.port;
     let (count, seconds) = (request.count, request.seconds);
     // What is allocated, is allocated on the connection's own thread.
     Answer::later(move || {
@@ -83,20 +81,18 @@ pub(super) fn start(control: &Control, request: &CaptureRequest) -> Answer {
 struct OfVif {
     id: VifId,
     name: Arc<str>,
-    tags: Tags,
+    network: Network,
 }
 
-/// What the workers are to copy, or what is wrong with the request.
-fn wanted(control: &Control, request: &CaptureRequest) -> Result<(Wanted, Option<OfVif>), Refusal> {
+/// What the workers are to copy and of whom, or what is wrong with the request.
+fn wanted(
+    control: &Control,
+    request: &CaptureRequest,
+) -> Result<(Wanted, PortId, Option<OfVif>), Refusal> {
     let (port, vif) = control.place(request.port.as_deref(), request.vif.as_deref())?;
-    if let Some((_, vif)) = vif.filter(|(_, vif)| vif.tunnel().is_some()) {
-        let message = format!(
-            "frames of vif {} come and go in tunnels: capture a port of its underlay, with --filter 'udp port {VXLAN_PORT}'",
-            vif.name
-        );
-        return Err(invalid(message));
-    }
-    let vif = vif.map(|(id, vif)| OfVif { id, name: vif.name.clone(), tags: vif.tags });
+    let of =
+        |(id, vif): (VifId, &Vif)| OfVif { id, name: vif.name.clone(), network: Network::of(vif) };
+    let vif = vif.map(of);
     let verdicts = verdicts(request)?;
     let (inbound, outbound) = match request.direction {
         Direction::In => (true, false),
@@ -117,8 +113,10 @@ fn wanted(control: &Control, request: &CaptureRequest) -> Result<(Wanted, Option
     if !(1..=LONGEST).contains(&snap) {
         return Err(invalid(format!("snap is 1 to {LONGEST} octets, not {snap}")));
     }
-    let of_vif = vif.as_ref().map(|vif| (vif.id, vif.tags));
-    Ok((Wanted { port, vif: of_vif, inbound, outbound, verdicts, filter, snap }, vif))
+    let of_vif = vif.as_ref().map(|vif| (vif.id, vif.network.clone()));
+    let in_tunnels = matches!(of_vif, Some((_, Network::Vni(_))));
+    let at = (!in_tunnels).then_some(port);
+    Ok((Wanted { port: at, vif: of_vif, inbound, outbound, verdicts, filter, snap }, port, vif))
 }
 
 /// The verdicts that a request wants.
@@ -231,7 +229,7 @@ impl Capture {
         found.into_iter().map(|(mark, data)| CaptureRow::Frame(self.row(&mark, data))).collect()
     }
 
-    /// A VIF that is changed or deleted ends its capture: its tags may be another tenant's.
+    /// A VIF that is changed or deleted ends its capture: its tags or VNI may be another tenant's.
     fn look_at_tables(&mut self) {
         if self.vif.is_some() && self.ending.is_none() && self.looked.elapsed() > TABLES {
             self.renew();
@@ -245,7 +243,7 @@ impl Capture {
         }
         let is_same = |of: &OfVif| {
             let now = self.tables.vif(of.id);
-            now.is_some_and(|vif| (&vif.name, vif.tags) == (&of.name, of.tags))
+            now.is_some_and(|vif| vif.name == of.name && Network::of(vif) == of.network)
         };
         if self.vif.as_ref().is_some_and(|of| !is_same(of)) {
             self.end("the VIF is gone");

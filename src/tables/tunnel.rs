@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::ids::{PortId, VrfId};
 use super::vif::Ingress;
 use crate::wire::checksum;
-use crate::wire::ethernet::{HEADER_LEN, Mac};
+use crate::wire::ethernet::{HEADER_LEN, Mac, be16, be32};
+use crate::wire::outline::Outline;
 use crate::wire::{ipv4, ipv6};
 
 /// The UDP port of VXLAN.
@@ -63,6 +64,19 @@ impl Tunnel {
     /// As [`Tunnel::packet`], from there to here.
     pub fn received(&self, remote: IpAddr, inner: &[u8]) -> Vec<u8> {
         carry([remote, self.local], self.vni, inner, 0)
+    }
+
+    /// Whether a frame of the underlay, right or wrong, comes to the station's VTEP with this VNI.
+    pub fn has(&self, frame: &[u8]) -> bool {
+        let outline = Outline::of(frame);
+        let Some((ipv4::UDP, at)) = outline.upper else { return false };
+        let Some(udp) = frame.get(at..at + UDP_AND_VXLAN) else { return false };
+        let addresses = outline.addresses(frame);
+        let is_ours = match self.local {
+            IpAddr::V4(local) => addresses.len() == 8 && addresses.ends_with(&local.octets()),
+            IpAddr::V6(local) => addresses.ends_with(&local.octets()),
+        };
+        is_ours && be16(udp, 2) == VXLAN_PORT && be32(udp, 12) >> 8 == self.vni
     }
 
     /// Octets that tunnels from a VTEP of this address add to an IP packet: what the underlay's MTU is more.

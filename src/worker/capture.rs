@@ -13,7 +13,7 @@ use super::handoff::Label;
 use super::parcels::Parcels;
 use crate::port::{Area, BURST, Frame};
 use crate::tables::counters::Counter;
-use crate::tables::{PortId, Tags, Verdict, VifId};
+use crate::tables::{PortId, Tags, Tunnel, Verdict, Vif, VifId};
 use crate::wire::ethernet::{ETHERTYPE_SERVICE_TAG, ETHERTYPE_VLAN, VID_MASK, be16};
 
 /// Captures at a time.
@@ -33,10 +33,10 @@ const AT_ONCE: u64 = COPIES as u64 * PER_COPY;
 /// What a capture wants to see.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// What passes this port.
-    pub port: PortId,
-    /// Only this VIF's: its tags on the way in, itself on the way out.
-    pub vif: Option<(VifId, Tags)>,
+    /// What passes this port; `None`: any, by which a VIF's tunnels may come and go.
+    pub port: Option<PortId>,
+    /// Only this VIF's: its tags or VNI on the way in, itself on the way out.
+    pub vif: Option<(VifId, Network)>,
     /// What comes in.
     pub inbound: bool,
     /// What goes out.
@@ -47,6 +47,22 @@ pub struct Wanted {
     pub filter: Option<Program>,
     /// Octets of each frame, at most.
     pub snap: usize,
+}
+
+/// What tells a VIF's frames from others as they come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// These tags.
+    Vlan(Tags),
+    /// The VNI in these tunnels.
+    Vni(Tunnel),
+}
+
+impl Network {
+    /// That of a VIF.
+    pub fn of(vif: &Vif) -> Network {
+        vif.tunnel().map_or(Network::Vlan(vif.tags), |tunnel| Network::Vni(tunnel.clone()))
+    }
 }
 
 /// A choice of verdicts.
@@ -215,7 +231,7 @@ impl Captures {
 
     /// Whether a burst of this port has to be looked at. What leaves may leave by any port.
     pub fn concern(&self, port: PortId) -> bool {
-        let concerns = |wanted: &Wanted| wanted.outbound || wanted.inbound && wanted.port == port;
+        let concerns = |wanted: &Wanted| wanted.outbound || wanted.inbound && wanted.is_at(port);
         self.attached.iter().any(|attached| concerns(&attached.tap.wanted))
     }
 
@@ -227,7 +243,7 @@ impl Captures {
             attached.renew(now, captures);
             let wanted = &attached.tap.wanted;
             let may_be_forwarded = wanted.verdicts.has(Verdict::Forward);
-            if !wanted.inbound || wanted.port != port || !may_be_forwarded {
+            if !wanted.inbound || !wanted.is_at(port) || !may_be_forwarded {
                 continue;
             }
             for (place, frame) in frames.iter().enumerate().take(BURST) {
@@ -240,7 +256,7 @@ impl Captures {
     pub fn settled(&mut self, place: usize, mark: &Mark, packet: &[u8], rewritten: bool) {
         for attached in &mut self.attached {
             let wanted = &attached.tap.wanted;
-            if !wanted.inbound || wanted.port != mark.port || !wanted.verdicts.has(mark.verdict) {
+            if !wanted.inbound || !wanted.is_at(mark.port) || !wanted.verdicts.has(mark.verdict) {
                 continue;
             }
             if wanted.verdicts.has(Verdict::Forward) {
@@ -253,7 +269,7 @@ impl Captures {
             let vif = wanted.vif.as_ref();
             let is_wanted = match rewritten {
                 true => vif.is_none_or(|(vif, _)| mark.from == Some(*vif)),
-                false => wanted.has_tags(packet),
+                false => wanted.has_network(packet),
             };
             if is_wanted && attached.afford(packet) {
                 attached.send(*mark, packet);
@@ -295,10 +311,18 @@ impl Captures {
 }
 
 impl Wanted {
-    /// Whether a frame has the tags of the VIF that is wanted, if one is. A frame that no VIF gets,
-    /// such as one with a wrong MAC, is seen with the VIF whose tags it has.
-    fn has_tags(&self, packet: &[u8]) -> bool {
-        let Some((_, tags)) = &self.vif else { return true };
+    fn is_at(&self, port: PortId) -> bool {
+        self.port.is_none_or(|wanted| wanted == port)
+    }
+
+    /// Whether a frame has the tags or the VNI of the VIF that is wanted, if one is. A frame that no VIF
+    /// gets, such as one with a wrong MAC, is seen with the VIF whose tags it has.
+    fn has_network(&self, packet: &[u8]) -> bool {
+        let tags = match &self.vif {
+            None => return true,
+            Some((_, Network::Vni(tunnel))) => return tunnel.has(packet),
+            Some((_, Network::Vlan(tags))) => tags,
+        };
         let tag =
             |at: usize| packet.get(at..at + 4).map(|tag| (be16(tag, 0), be16(tag, 2) & VID_MASK));
         let tpid = if tags.service { ETHERTYPE_SERVICE_TAG } else { ETHERTYPE_VLAN };
@@ -333,7 +357,7 @@ impl Attached {
 
     /// Keeps a frame as it came until its verdict is known.
     fn hold(&mut self, place: usize, packet: &[u8]) {
-        if !self.tap.wanted.has_tags(packet) || !self.afford(packet) {
+        if !self.tap.wanted.has_network(packet) || !self.afford(packet) {
             return;
         }
         self.keep(place, packet);
@@ -351,7 +375,7 @@ impl Attached {
         let wanted = &self.tap.wanted;
         let vif = wanted.vif.as_ref();
         wanted.outbound
-            && wanted.port == mark.port
+            && wanted.is_at(mark.port)
             && vif.is_none_or(|(vif, _)| mark.to == Some(*vif))
             && wanted.verdicts.has(Verdict::Forward)
     }

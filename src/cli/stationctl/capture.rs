@@ -24,9 +24,10 @@ use crate::wire::ethernet::Mac;
 ///
 /// Inbound frames are copied as they came, outbound ones as they leave, those of the station itself (ARP,
 /// ND, ICMP, BGP, BFD) among them. The interface is the port; the comment says VIF, verdict and reason. Of
-/// a VIF it takes what has its tags on its port, also what no VIF gets, and what leaves through it. A frame
-/// that was to leave and could not (`tx_full`, `egress_down`) is shown as it would have left where the
-/// verdict is asked for, else as it came.
+/// a VIF it takes what has its tags on its port, also what no VIF gets, and what leaves through it; where
+/// its frames come and go in tunnels, what comes to its VTEP with its VNI by any port, outer headers and
+/// all. A frame that was to leave and could not (`tx_full`, `egress_down`) is shown as it would have left
+/// where the verdict is asked for, else as it came.
 ///
 /// A filter is compiled by the machine's libpcap and run in the worker, at most 512 instructions; where it
 /// does not say `vlan`, it holds behind up to two tags.
@@ -39,7 +40,7 @@ use crate::wire::ethernet::Mac;
 #[derive(ClapArgs, Debug)]
 #[command(group = ArgGroup::new("of").required(true).args(["vif", "port"]))]
 pub(super) struct CaptureArgs {
-    /// Frames of this VIF: with its tags on the way in, through it on the way out
+    /// Frames of this VIF: with its tags or VNI on the way in, through it on the way out
     #[arg(long, value_name = "NAME")]
     vif: Option<String>,
     /// Frames of this port

@@ -1,7 +1,6 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::*;
-use crate::wire::ethernet::be16;
 
 const UNDERLAY: VrfId = VrfId(7);
 
@@ -93,4 +92,24 @@ fn the_outer_headers_are_sound_and_say_what_is_inside() {
         assert_eq!(udp[8..], [8, 0, 0, 0, 0x12, 0x34, 0x56, 0]);
     }
     assert_eq!([class(&outer), class(&six), class(&[])], [0xb9, 0xb9, 0]);
+}
+
+#[test]
+fn a_frame_is_of_a_tunnel_by_vni_and_vtep_behind_any_tags() {
+    for (local, remote) in [(v4(1), v4(2)), (v6(1), v6(2))] {
+        let mine = tunnel(5001, local, &[remote]);
+        let ethertype: [u8; 2] = if local.is_ipv4() { [8, 0] } else { [0x86, 0xdd] };
+        for tags in [&[][..], &[0x81, 0, 0, 9], &[0x88, 0xa8, 0, 9, 0x81, 0, 0, 9]] {
+            let framed = |packet: &[u8]| [&[0; 12], tags, &ethertype, packet].concat();
+            let frame = framed(&mine.received(remote, &[7; 60]));
+            assert!(mine.has(&frame), "{local} {tags:?}");
+            assert!(!tunnel(5002, local, &[remote]).has(&frame), "another VNI");
+            assert!(!tunnel(5001, remote, &[local]).has(&frame), "another VTEP's");
+            assert!(!mine.has(&framed(&mine.packet(remote, &[7; 60], 0))), "what leaves");
+            let headers = 12 + tags.len() + 2 + if local.is_ipv4() { OUTER4 } else { OUTER6 };
+            for cut in 0..frame.len() {
+                assert_eq!(mine.has(&frame[..cut]), cut >= headers, "{cut} octets");
+            }
+        }
+    }
 }

@@ -32,6 +32,12 @@ pub fn ago_ms(ago: Duration) -> u64 {
     milliseconds(since_1970(SystemTime::now()).saturating_sub(ago))
 }
 
+/// Milliseconds as seconds: those since 1970 are exact.
+#[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are exact")]
+pub fn seconds_of(ms: u64) -> f64 {
+    ms as f64 / 1000.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -45,7 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // `ledger`, `history`, `events` and `optics` for the rows that are their entries; requests are events too.
     ("admin", &["tables", "config", "ledger", "history", "events", "optics"]),
     // `admin` for the rows that are on the page, and for how a socket file is made.
-    ("metrics", &["config", "admin"]),
+    ("metrics", &["clock", "config", "admin"]),
     ("control", &["wire", "fib", "tables", "config", "publish", "slowpath", "mirror", "shares"]),
     ("observe", &["tables"]),
     ("billing", &["disk", "observe", "tables"]),

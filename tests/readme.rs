@@ -77,14 +77,16 @@ Bits a second of a VIF, and what a port has on its wire (24 octets a frame more 
 .Ql stationctl show vifs --rate
 has the same without Prometheus.
 .Ss How many series
-Labels are names of the configuration, customers and circuits among them, reasons of the code and addresses of configured peers: no packet makes one.
+Labels are names of the configuration, customers and circuits among them, reasons of the code and addresses of
+configured peers: no packet makes one.
 A VIF has 9 series, a BGP session 9, a VRF 2, a worker 10, a port 14, the station some 80.
 A port whose driver and module tell has {PORT} more, {LANE} for each lane of the module, and one for each error that the driver
 counts, 16 at most; veth has 2.
 4,096 VIFs, each in a VRF of its own and with a session, are 81,920, some 6 MB of text.
 To that come drops by reason, only those that happened: at most one for each reason in
 .Xr station-counters 7
-and VIF, and a VIF makes none but its own; and 3 for each access list and direction that a VIF uses it in.
+and VIF, and a VIF makes none but its own; 3 for each access list and direction that a VIF uses it in; 2 for each tunnel;
+and 2 for each drain.
 .Ss Light, and what else drivers and modules tell
 It is read every 15 seconds by a thread of its own, never for a scrape, and has an age:
 .Sy station_port_reading_age_seconds .
@@ -119,6 +121,9 @@ const METRICS_END: &str = "\
 .Xr stationd 8
 ";
 
+/// Characters of a document's line, at most.
+const LONGEST_LINE: usize = 120;
+
 /// `text` as lines of mdoc(7): a sentence a line, nothing in it taken for a request or an escape.
 fn mdoc(text: &str) -> String {
     let mut page = String::new();
@@ -128,9 +133,19 @@ fn mdoc(text: &str) -> String {
         page += piece;
     }
     let mut lines = String::new();
-    for line in page.replace(". ", ".\n").lines() {
-        let guard = if line.starts_with(['.', '\'']) { "\\&" } else { "" };
-        let _ = writeln!(lines, "{guard}{line}");
+    for sentence in page.replace(". ", ".\n").lines() {
+        let mut line = String::new();
+        for word in sentence.split(' ') {
+            if !line.is_empty() && line.len() + word.len() >= LONGEST_LINE {
+                lines += &std::mem::take(&mut line);
+                lines.push('\n');
+            }
+            line += if line.is_empty() { "" } else { " " };
+            line += if line.is_empty() && word.starts_with(['.', '\'']) { "\\&" } else { "" };
+            line += word;
+        }
+        lines += &line;
+        lines.push('\n');
     }
     lines
 }
@@ -243,6 +258,16 @@ fn metrics() -> String {
             Per::Acl,
             "OF ACCESS LISTS",
             "One series for each list, direction in which a VIF uses it, and action.",
+        ),
+        (
+            Per::Tunnel,
+            "OF TUNNELS",
+            "One series for each VIF and VTEP at the other end: station-vxlan(7).",
+        ),
+        (
+            Per::Drain,
+            "OF DRAINS",
+            "One series for each VIF, port or station that is drained, while it is.",
         ),
         (Per::VrfFamily, "OF VRFS", "One series for each VRF and address family."),
         (Per::Session, "OF BGP SESSIONS", "One series for each session."),

@@ -175,6 +175,11 @@ impl Control {
 
 /// `show drains`.
 pub(super) fn show(control: &Control) -> Answer {
+    Answer::rows(rows(control))
+}
+
+/// What is drained, and what still passes there.
+pub(super) fn rows(control: &Control) -> Vec<DrainRow> {
     let config = control.config();
     let row = |drain: &Drain| {
         let names = names(std::slice::from_ref(drain));
@@ -197,7 +202,7 @@ pub(super) fn show(control: &Control) -> Answer {
             comment,
         }
     };
-    Answer::rows(control.drains.list.iter().map(row).collect::<Vec<_>>())
+    control.drains.list.iter().map(row).collect()
 }
 
 impl Changes {

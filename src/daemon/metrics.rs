@@ -10,10 +10,12 @@ use super::desk::Desk;
 use super::port_details::{self, DetailBook};
 use super::rates::RateBook;
 use super::view::{self, View};
-use super::{acls, answer, failover};
-use crate::admin::rows::{ConsistencyRow, PortDetailRow, PortRow, VersionInfo, VifRow, WorkerRow};
+use super::{acls, answer, drain, failover, tunnels};
+use crate::admin::rows::{
+    ConsistencyRow, DrainRow, PortDetailRow, PortRow, VersionInfo, VifRow, WorkerRow,
+};
 use crate::bird::{self, Questions};
-use crate::clock::now_ms;
+use crate::clock::{now_ms, seconds_of};
 use crate::config::MetricsAddress;
 use crate::config::model::Config;
 use crate::metrics::{self, Facts, Pages};
@@ -30,7 +32,7 @@ pub(super) fn spawn(
     details: DetailBook,
 ) -> std::io::Result<()> {
     let mut mirrored = Mirrored::default();
-    let started_s = seconds(now_ms());
+    let started_s = seconds_of(now_ms());
     let make = move || {
         let known = desk.ask(Known::of)?;
         Some(metrics::page(known.facts(started_s, &details, &mut mirrored)))
@@ -45,6 +47,7 @@ struct Known {
     ports: Vec<PortRow>,
     details: Vec<PortDetailRow>,
     workers: Vec<WorkerRow>,
+    drain_rows: Vec<DrainRow>,
     route_counts: Vec<(usize, usize)>,
     drains: HashMap<Arc<str>, &'static str>,
     drills: Vec<(String, f64)>,
@@ -66,13 +69,14 @@ impl Known {
             ports: answer::port_rows(control),
             details: port_details::known(control),
             workers: answer::worker_rows(control),
+            drain_rows: drain::rows(control),
             route_counts: view::route_counts(control),
             consistency: Box::new(failover::consistency_rows(control)),
             drains: control.drains.states(control.config()),
             drills: control
                 .drills
                 .running()
-                .map(|d| (d.vif.clone(), seconds(d.until_ms)))
+                .map(|d| (d.vif.clone(), seconds_of(d.until_ms)))
                 .collect(),
             config: control.config().clone(),
             questions: control.bird.questions(),
@@ -102,6 +106,8 @@ impl Known {
             bandwidths: bandwidth::rows(&self.view, &self.config, &RateBook::default()),
             vrfs: view::vrf_rows(&self.view.tables, self.route_counts, &self.config),
             acls: acls::rows(&self.view.tables),
+            tunnels: tunnels::rows(&self.view, &labels, &tunnels::Ways::new()),
+            drains: self.drain_rows,
             workers: self.workers,
             sessions,
             punted,
@@ -111,7 +117,7 @@ impl Known {
             mirror: mirrored.add(&consistency),
             drills: self.drills,
             inconsistent: inconsistent.count() as u64,
-            billed_s: seconds(self.billed_ms),
+            billed_s: seconds_of(self.billed_ms),
             unbilled: self.unbilled,
             vifs: self
                 .view
@@ -136,11 +142,6 @@ fn by_reason(ever: &VifTotals) -> (ByName, ByName, ByName) {
     let outcomes = SlowOutcome::ALL.iter().map(|r| (r.name(), ever.slow[r.index()]));
     let taps = TapEvent::ALL.iter().map(|r| (r.name(), ever.tap[r.index()]));
     (punted.collect(), outcomes.collect(), taps.collect())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are exact")]
-fn seconds(ms: u64) -> f64 {
-    ms as f64 / 1000.0
 }
 
 /// What the mirror counted for VRFs, those that are gone among them: sums that never go back.

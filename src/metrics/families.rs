@@ -29,6 +29,10 @@ pub enum Per {
     Limited,
     /// One for each access list that a VIF uses, direction and action.
     Acl,
+    /// One for each VIF and VTEP at the other end of its tunnels.
+    Tunnel,
+    /// One for each VIF, port or station that is drained.
+    Drain,
     /// One for each VRF and address family.
     VrfFamily,
     /// One for each BGP session.
@@ -158,6 +162,10 @@ families! {
     ExceededFrames: Counter "station_bandwidth_exceeded_frames" Limited ["scope", "name", "direction"] "Frames dropped because they exceeded a limit.";
     ExceededBytes: Counter "station_bandwidth_exceeded_bytes" Limited ["scope", "name", "direction"] "Their octets.";
     AclPackets: Counter "station_acl_packets" Acl ["acl", "direction", "action"] "Packets that an access list judged: direction is in or out, action permit, deny or reject.";
+    Tunnel: Info "station_tunnel" Tunnel ["vif", "remote", "vtep", "vni", "underlay"] "Where a VIF's tunnel to a VTEP is.";
+    TunnelUp: Gauge "station_tunnel_up" Tunnel ["vif", "remote"] "1 where the VIF is up and the underlay leads to the VTEP.";
+    DrainQuiet: Gauge "station_drain_quiet" Drain ["scope", "name"] "1 where nothing passes any more: it is safe to unplug; scope is vif, port or station. What is not drained has no series.";
+    DrainStart: Gauge "station_drain_start_time_seconds" Drain ["scope", "name"] "When the drain was begun, in seconds since 1970.";
     Routes: Gauge "station_vrf_routes" VrfFamily ["vrf", "family"] "Routes of a VRF, connected ones included.";
     Session: Info "station_bgp_session" Session ["vif", "peer", "vrf", "peer_as", "local_as"] "The ASes of a BGP session.";
     SessionUp: Gauge "station_bgp_session_up" Session ["vif", "peer"] "1 where the session is established.";

@@ -10,9 +10,10 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::families::{Family, Kind};
 use crate::admin::rows::{
-    AclRow, BandwidthRow, BgpRow, Labels, Named, PortDetailRow, PortRow, VersionInfo, VifRow,
-    VrfRow, WorkerRow, word,
+    AclRow, BandwidthRow, BgpRow, DrainRow, Labels, Named, PortDetailRow, PortRow, TunnelRow,
+    VersionInfo, VifRow, VrfRow, WorkerRow, word,
 };
+use crate::clock::seconds_of;
 
 /// What is known at the moment of a page.
 #[derive(Clone, Debug)]
@@ -35,6 +36,10 @@ pub struct Facts {
     pub vrfs: Vec<VrfRow>,
     /// All access lists.
     pub acls: Vec<AclRow>,
+    /// All tunnels.
+    pub tunnels: Vec<TunnelRow>,
+    /// What is drained.
+    pub drains: Vec<DrainRow>,
     /// All workers.
     pub workers: Vec<WorkerRow>,
     /// All BGP sessions; `None` where the routing daemon could not be asked.
@@ -296,6 +301,25 @@ impl Page<'_> {
         self.family(Family::AclPackets, lists.iter().flat_map(packets))
     }
 
+    fn tunnels(&mut self, rows: &[TunnelRow]) -> fmt::Result {
+        let info = |row: &TunnelRow| {
+            let (vtep, underlay) = (row.vtep.clone(), row.underlay.clone());
+            let (vif, remote) = (row.vif.clone(), row.remote.to_string());
+            ([vif, remote, vtep, row.vni.to_string(), underlay], 1_u64)
+        };
+        self.family(Family::Tunnel, rows.iter().map(info))?;
+        let up = |row: &TunnelRow| ([row.vif.clone(), row.remote.to_string()], row.state == "up");
+        self.family(Family::TunnelUp, rows.iter().map(up))
+    }
+
+    fn drains(&mut self, rows: &[DrainRow]) -> fmt::Result {
+        let of = |row: &DrainRow| [row.scope.word().to_owned(), row.name.clone()];
+        let quiet = rows.iter().map(|row| (of(row), row.quiet_ms.is_some()));
+        self.family(Family::DrainQuiet, quiet)?;
+        let start = rows.iter().map(|row| (of(row), seconds_of(row.since_ms)));
+        self.family(Family::DrainStart, start)
+    }
+
     fn vrfs(&mut self, vrfs: &[VrfRow]) -> fmt::Result {
         let routes = |row: &VrfRow| {
             let families = [("ipv4", row.ipv4_routes), ("ipv6", row.ipv6_routes)];
@@ -339,6 +363,8 @@ impl Collector for Facts {
         page.family(Family::VifDrill, drills)?;
         page.bandwidths(&self.bandwidths)?;
         page.acls(&self.acls)?;
+        page.tunnels(&self.tunnels)?;
+        page.drains(&self.drains)?;
         page.vrfs(&self.vrfs)?;
         page.sessions(self.sessions.as_deref().unwrap_or(&[]))
     }

@@ -161,8 +161,9 @@ def test_neither_a_new_vif_nor_a_clear_nor_a_stall_makes_a_rate_wrong():
 ADDRESS = ("127.0.0.1", 9472)
 PROMETHEUS = 9473
 METRICS = lab.ROOT / "scripts/metrics"
-# What no veth tells: src/metrics/page/tests.rs has it, and scripts/metrics/alerts_test.yml.
-OF_HARDWARE = {"station_port_module_alarm", "station_port_physical_errors_total", "station_port_fec_uncorrected_blocks_total"}
+# What no veth tells: src/metrics/page/tests.rs has it, and scripts/metrics/alerts_test.yml; of tunnels, 44_vxlan.
+ELSEWHERE = {"station_port_module_alarm", "station_port_physical_errors_total", "station_port_fec_uncorrected_blocks_total",
+             "station_tunnel_up"}
 ANSWERS = 'Accept: application/openmetrics-text; version=1.0.0\r\n'
 
 
@@ -221,6 +222,7 @@ def test_prometheus_scrapes_and_every_query_finds_something():
         wire.send(eth(A.port_mac, A.mac, ETH_IPV4, bytes(60), (310,)), 3)
     with Raw(A.ns) as a:
         a.send(datagram(A, "172.16.0.1", "10.2.0.10"), 3)
+    station.ctl("drain", "vif", "e", "--anyway", "--no-wait")
     wait_until(lambda: {"unknown_vlan", "spoofed_source"} <= {row["reason"] for row in station.ctl("show", "drops")}, 10, "both are counted")
     def is_scraped():
         seen = [value(f"{series}[30s]") for series in ('station_vif_drops_total{vif="a",reason="spoofed_source"}', "station_port_drops_total")]
@@ -230,14 +232,16 @@ def test_prometheus_scrapes_and_every_query_finds_something():
     expect((kinds["station_vif_rx_bytes"], kinds["station_port_up"], kinds["station_vif"]), ("counter", "gauge", "info"), "kinds as scraped")
     empty = [(title, query) for title, query in queries() if not value(query)]
     # What is empty where all is well.
-    expect({title for title, _ in empty}, {"Sessions that are down", "Light received (dBm)", "Errors of the wire"}, f"queries that find nothing: {empty}")
+    expect({title for title, _ in empty}, {"Sessions that are down", "Tunnels that are down", "Light received (dBm)", "Errors of the wire"}, f"queries that find nothing: {empty}")
     groups = ask("rules")["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
     require(len(rules) >= 20, len(rules))
     wait_until(lambda: all(rule["health"] == "ok" for group in ask("rules")["groups"] for rule in group["rules"]), 20, "all rules are evaluated")
     for rule in rules:
         for name in set(re.findall(r"station_\w+", rule["query"])):
-            require(value(name) or name in OF_HARDWARE, f"{rule['name']} asks for {name}, which is not there")
+            require(value(name) or name in ELSEWHERE, f"{rule['name']} asks for {name}, which is not there")
+    expect(value("station_drain_quiet")[0]["metric"]["name"], "e", "what is drained")
+    station.ctl("undrain", "vif", "e")
     # Nothing that has to last has lasted; what there was of drops is no flood.
     firing = {rule["name"] for group in ask("rules")["groups"] for rule in group["rules"] if rule["state"] == "firing"}
     expect(firing, set(), "alerts of a station that is well")
@@ -388,7 +392,7 @@ def test_top_shows_the_station_on_a_terminal():
     with Stream("b", "vpc-b", pps=500, seconds=6) as stream:
         top = Terminal("--delay", "1")
         lines = top.wait("kbit/s")
-        expect(lines[1], " 1 ports   2 VIFs   3 drops   4 workers   5 BGP", "the views")
+        expect(lines[1], " 1 ports   2 VIFs   3 drops   4 workers   5 BGP   6 tunnels", "the views")
         require(lines[0].startswith("lab  up ") and "VIFs 10/10" in lines[0], lines[0])
         top.press("ssss/vpc-b\r")  # by name
         wait_until(lambda: "\na " not in "\n".join(top.lines()), 10, "only what contains vpc-b")
@@ -399,7 +403,7 @@ def test_top_shows_the_station_on_a_terminal():
         top.press("\x1b")
         top.wait("DROP/S")
         top.press("\x1b")
-        wait_until(lambda: top.lines()[23].startswith("1-5 "), 10, "the filter is gone")
+        wait_until(lambda: top.lines()[23].startswith("1-6 "), 10, "the filter is gone")
         for key, text in [("1", "cust0"), ("4", "an even share is 100%"), ("5", "169.254.0.2"), ("3", "LAST SEEN")]:
             top.press(key)
             top.wait(text)

@@ -47,6 +47,15 @@ fn facts() -> Facts {
         {{"quantity":"rx_power_dbm","lane":1,"value":-10.0,"alarm":"ok","limits":{limits}}},
         {{"quantity":"rx_power_dbm","lane":2,"value":-30.0,"alarm":"low_alarm","limits":{limits}}}]}}}}"#
     ));
+    let tunnel = json(
+        r#"{"vif":"vpc-a","vrf":"vpc-a","vtep":"vtep4","underlay":"fabric","vni":5001,"local":"10.255.0.1",
+        "remote":"10.255.1.2","mac":"02:0a:00:00:00:0a","state":"up","mtu":1500,"via":[]}"#,
+    );
+    let drain = json(
+        r#"{"scope":"port","name":"cust0","state":"draining","since_ms":1795000300002,"quiet_ms":null,"vifs":2,
+        "rx_frames_per_s":1.0,"tx_frames_per_s":0.0,"at_most":0,"flows":[],"uid":0,"login_uid":null,"sudo_user":null,
+        "comment":null}"#,
+    );
     let silent = json(r#"{"name":"core0","interface":"eth2","link":"up"}"#);
     Facts {
         version: serde_json::from_value(version).unwrap(),
@@ -63,6 +72,8 @@ fn facts() -> Facts {
             denied_in: 7,
             ..AclRow::default()
         }],
+        tunnels: vec![serde_json::from_value(tunnel).unwrap()],
+        drains: vec![serde_json::from_value(drain).unwrap()],
         workers: vec![serde_json::from_value(worker).unwrap()],
         sessions: Some(vec![serde_json::from_value(session).unwrap()]),
         punted: vec![("local", 4)],
@@ -123,6 +134,10 @@ fn numbers_and_units_are_right() {
         "station_vif_drops_total{vif=\"a\",reason=\"no_route\"} 3",
         "station_port_missed_frames_total{port=\"cust0\",cause=\"no_socket\"} 5",
         "station_port_info{port=\"cust0\",interface=\"eth\\\"1\",role=\"customer\",xdp_mode=\"native\",zero_copy=\"false\",customer=\"acme\",circuit=\"\"} 1",
+        "station_tunnel_info{vif=\"vpc-a\",remote=\"10.255.1.2\",vtep=\"vtep4\",vni=\"5001\",underlay=\"fabric\"} 1",
+        "station_tunnel_up{vif=\"vpc-a\",remote=\"10.255.1.2\"} 1",
+        "station_drain_quiet{scope=\"port\",name=\"cust0\"} 0",
+        "station_drain_start_time_seconds{scope=\"port\",name=\"cust0\"} 1795000300.002",
         "station_vrf_routes{vrf=\"vpc-a\",family=\"ipv6\"} 8",
         "station_bgp_session_state{vif=\"a\",peer=\"169.254.0.2\"} 6",
         "station_bgp_prefixes_rejected{vif=\"a\",peer=\"169.254.0.2\"} 3",

@@ -17,9 +17,9 @@ const BAD: Style = Style::new().fg(Color::Red);
 const HEAD: Style = Style::new().add_modifier(Modifier::BOLD);
 const CHOSEN: Style = Style::new().add_modifier(Modifier::REVERSED);
 
-const KEYS: &str = "1-5 Tab view  s sort  r reverse  / filter  Enter detail  ? help  q quit";
+const KEYS: &str = "1-6 Tab view  s sort  r reverse  / filter  Enter detail  ? help  q quit";
 const HELP: &str = "\
-1-5, Tab, arrows   ports, VIFs, drops, workers, BGP
+1-6, Tab, arrows   ports, VIFs, drops, workers, BGP, tunnels
 Up Down j k        another row; PgUp PgDn Home End
 s, r               sort by the next column; turn the order around
 /                  only rows that contain this; Esc shows all again

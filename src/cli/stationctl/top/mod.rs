@@ -1,4 +1,4 @@
-//! `stationctl top`: ports, VIFs, drops, workers and sessions on a terminal, as they change.
+//! `stationctl top`: ports, VIFs, drops, workers, sessions and tunnels on a terminal, as they change.
 
 mod draw;
 mod poll;
@@ -23,17 +23,17 @@ use screen::Screen;
 /// How often signals and answers are looked for beside the keyboard.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Ports, VIFs, drops, workers and BGP on the terminal, as they change
+/// Ports, VIFs, drops, workers, BGP and tunnels on the terminal, as they change
 ///
 /// With trends, sorted and filtered as the keys say. 80 columns and 24 lines are enough; narrower terminals
 /// lose the last columns. Red rows are down, or something is wrong with them; the line below the table says
 /// what. Ctrl-C, `q` and a signal give the terminal back.
 ///
-/// Keys: 1 to 5, Tab and arrows choose the view: ports (bits as on the wire), VIFs (without FCS), drops,
-/// workers (with each one's share of all frames: the skew of the NIC's queues), BGP. `s` sorts by the next
-/// column, `r` turns the order around. `/` shows only rows that contain a text, Esc shows all again. Enter
-/// shows the VIF or port of the row alone: rates over 1, 10 and 60 seconds, its trend, drops with what to
-/// do, sessions, a port's VIFs.
+/// Keys: 1 to 6, Tab and arrows choose the view: ports (bits as on the wire), VIFs (without FCS), drops,
+/// workers (with each one's share of all frames: the skew of the NIC's queues), BGP, tunnels. `s` sorts by
+/// the next column, `r` turns the order around. `/` shows only rows that contain a text, Esc shows all
+/// again. Enter shows the VIF or port of the row alone: rates over 1, 10 and 60 seconds, its trend, drops
+/// with what to do, sessions, a port's VIFs.
 #[derive(ClapArgs, Debug)]
 pub(super) struct TopArgs {
     /// Seconds between two looks at the station

@@ -9,13 +9,17 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded}
 
 use crate::admin::client::{Failure, all};
 use crate::admin::protocol::{DropFilter, RateFilter, RateScope, Request};
-use crate::admin::rows::{BgpRow, DropRow, PortRow, RateRow, VersionInfo, VifRow, WorkerRow};
+use crate::admin::rows::{
+    BgpRow, DropRow, PortRow, RateRow, TunnelRow, VersionInfo, VifRow, WorkerRow,
+};
 
 /// What is on the screen needs this, beside what it always needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Wanted {
     /// What went no further.
     pub drops: bool,
+    /// Tunnels.
+    pub tunnels: bool,
 }
 
 /// BGP is asked for only so often: the routing daemon answers by its only thread.
@@ -33,6 +37,7 @@ pub(super) struct Seen {
     pub workers: Vec<WorkerRow>,
     pub drops: Vec<DropRow>,
     pub sessions: Vec<BgpRow>,
+    pub tunnels: Vec<TunnelRow>,
 }
 
 /// What is seen, or why nothing is.
@@ -105,8 +110,13 @@ fn ask(
         true => all(socket, &Request::ShowDrops(DropFilter { vif: None, port: None, last: 1 }))?,
         false => Vec::new(),
     };
+    let tunnels = match wanted.tunnels {
+        true => all(socket, &Request::ShowTunnels)?,
+        false => Vec::new(),
+    };
     Ok(Seen {
         version,
+        tunnels,
         ports: all(socket, &Request::ShowPorts)?,
         vifs: all(socket, &Request::ShowVifs)?,
         port_rates: all(socket, &rates(RateScope::Ports))?,

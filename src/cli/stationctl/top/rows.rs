@@ -17,11 +17,12 @@ pub(super) enum View {
     Drops,
     Workers,
     Bgp,
+    Tunnels,
 }
 
 impl View {
-    pub(super) const ALL: [View; 5] =
-        [View::Ports, View::Vifs, View::Drops, View::Workers, View::Bgp];
+    pub(super) const ALL: [View; 6] =
+        [View::Ports, View::Vifs, View::Drops, View::Workers, View::Bgp, View::Tunnels];
 
     pub(super) fn title(self) -> &'static str {
         match self {
@@ -30,6 +31,7 @@ impl View {
             View::Drops => "drops",
             View::Workers => "workers",
             View::Bgp => "BGP",
+            View::Tunnels => "tunnels",
         }
     }
 
@@ -41,13 +43,14 @@ impl View {
             View::Drops => DROPS,
             View::Workers => WORKERS,
             View::Bgp => BGP,
+            View::Tunnels => TUNNELS,
         }
     }
 
     /// By which column it is sorted at first: a port is looked for by name, the rest by how much.
     pub(super) fn sorted_by(self) -> usize {
         match self {
-            View::Ports | View::Workers => 0,
+            View::Ports | View::Workers | View::Tunnels => 0,
             View::Vifs => 3,
             View::Drops => 3,
             View::Bgp => 2,
@@ -115,6 +118,8 @@ const BGP: &[Column] = &[
     number("ACCEPTED", 13),
     number("ADV", 6),
 ];
+const TUNNELS: &[Column] =
+    &[text("VIF", 16), number("VNI", 8), text("REMOTE", 24), text("STATE", 5), text("VIA", 22)];
 
 /// A cell: what is shown, and what it is sorted by where that is a number.
 #[derive(Clone, Debug, PartialEq)]
@@ -164,6 +169,7 @@ pub(super) fn rows(view: View, seen: &Seen, before: Option<&Seen>, trends: &Tren
         View::Drops => drops(seen, since),
         View::Workers => workers(seen, since, trends),
         View::Bgp => sessions(seen),
+        View::Tunnels => tunnels(seen),
     }
 }
 
@@ -211,7 +217,7 @@ fn ports(seen: &Seen, since: Since<'_>, trends: &Trends) -> Vec<Row> {
         Row {
             cells: vec![
                 word(&*port.name),
-                word(&*port.link),
+                word(port.state_word()),
                 bits(|window| window.rx_l1_bits_per_s),
                 bits(|window| window.tx_l1_bits_per_s),
                 rate_cell(per_second(drops, old.map(|old| old.0), seconds)),
@@ -337,6 +343,25 @@ fn sessions(seen: &Seen) -> Vec<Row> {
             bad: !session.is_up() || session.bfd.as_deref() == Some("down"),
             note: session.last_error.clone(),
         }
+    });
+    rows.collect()
+}
+
+fn tunnels(seen: &Seen) -> Vec<Row> {
+    let rows = seen.tunnels.iter().map(|tunnel| Row {
+        cells: vec![
+            word(&*tunnel.vif),
+            amount(tunnel.vni.to_string(), tunnel.vni.into()),
+            word(tunnel.remote.to_string()),
+            word(&*tunnel.state),
+            word(tunnel.via.join(", ")),
+        ],
+        leads_to: Some((View::Vifs, tunnel.vif.clone())),
+        bad: tunnel.state != "up",
+        note: format!(
+            "from {} by vtep {}, underlay {}, mtu {}",
+            tunnel.local, tunnel.vtep, tunnel.underlay, tunnel.mtu
+        ),
     });
     rows.collect()
 }

@@ -107,7 +107,10 @@ impl Screen {
 
     /// What it needs of the station.
     pub(super) fn wanted(&self) -> Wanted {
-        Wanted { drops: self.view == View::Drops || self.detail.is_some() }
+        Wanted {
+            drops: self.view == View::Drops || self.detail.is_some(),
+            tunnels: self.view == View::Tunnels,
+        }
     }
 
     /// Takes in what the station answered.
@@ -172,7 +175,7 @@ impl Screen {
             KeyCode::Esc => self.filter.clear(),
             KeyCode::Tab | KeyCode::Right => self.turn(1),
             KeyCode::BackTab | KeyCode::Left => self.turn(View::ALL.len() - 1),
-            KeyCode::Char(digit @ '1'..='5') => {
+            KeyCode::Char(digit @ '1'..='6') => {
                 let index = digit.to_digit(10).map_or(0, |n| n as usize - 1);
                 self.show(View::ALL[index]);
             }

@@ -66,6 +66,10 @@ fn seen(n: u32, uptime_s: u64) -> Seen {
         "local_as":64512,"state":"active","since_s":3700,"bfd":"down","last_error":"Connection refused","accepted":2,
         "rejected":{},"advertised":4,"max_prefixes":100,"max_prefixes_reached":false,"cause":null,"key_failures":0}"#,
     );
+    let tunnel = row(
+        r#"{"vif":"customer-2","vrf":"vpc-2","vtep":"vtep6","underlay":"fabric","vni":16777215,"local":"fd00:255::1",
+        "remote":"fd00:255:ffff::2","mac":"02:0a:00:00:00:0b","state":"down","mtu":1430,"via":["fd00:254::2 on fabric-b"]}"#,
+    );
     Seen {
         at: Instant::now() + Duration::from_secs(uptime_s),
         version: row(&format!(
@@ -81,6 +85,7 @@ fn seen(n: u32, uptime_s: u64) -> Seen {
         workers: (0..2).map(worker).collect(),
         drops: vec![drop],
         sessions: vec![session],
+        tunnels: vec![tunnel],
     }
 }
 
@@ -138,7 +143,7 @@ fn vifs_are_shown_in_80_columns_those_with_most_first() {
     let mut shown = Shown::with_station(200);
     let lines = shown.lines();
     assert_eq!(lines[0], "fra1-a  up 1m 42s  configuration 12  ports 1/1  VIFs 199/200  BGP 0/1");
-    assert_eq!(lines[1], " 1 ports   2 VIFs   3 drops   4 workers   5 BGP");
+    assert_eq!(lines[1], " 1 ports   2 VIFs   3 drops   4 workers   5 BGP   6 tunnels");
     assert_eq!(
         lines[2],
         "VIF              PORT     STATE              RX▾           TX  DROP/S RX+TX"
@@ -194,7 +199,7 @@ fn all_views_are_drawn() {
     let alone = shown.press(&[KeyCode::Enter]);
     has(&alone, "port cust0  interface eth1");
     has(&alone, "customer-9");
-    assert_eq!(shown.screen.wanted(), Wanted { drops: true });
+    assert_eq!(shown.screen.wanted(), Wanted { drops: true, tunnels: false });
     let drops = shown.type_in("3");
     has(&drops, "vif customer-1        foreign_source               10,200");
     has(&drops, "SECURITY: the source address belongs to another customer VIF of the same VRF.");
@@ -205,6 +210,13 @@ fn all_views_are_drawn() {
     let sessions = shown.type_in("5");
     has(&sessions, "customer-1     2001:db8:ffff::1   active");
     has(&sessions, "Connection refused");
+    let tunnels = shown.type_in("6");
+    assert_eq!(shown.screen.wanted(), Wanted { drops: false, tunnels: true });
+    has(&tunnels, "customer-2       16777215 fd00:255:ffff::2         down  fd00:254::2 on fabric");
+    has(&tunnels, "from fd00:255::1 by vtep vtep6, underlay fabric, mtu 1430");
+    let of_vif = shown.press(&[KeyCode::Enter]);
+    has(&of_vif, "vif customer-2  port cust0");
+    shown.type_in("5");
     let help = shown.type_in("?");
     has(&help, "preamble, FCS and gap included");
     let again = shown.type_in("x");
@@ -217,7 +229,7 @@ fn a_small_terminal_shows_what_fits_and_none_panics() {
         let mut shown = Shown::of(width, height);
         shown.lines();
         shown.screen.take(Ok(seen(50, 100)));
-        for view in '1'..='5' {
+        for view in '1'..='6' {
             shown.type_in(&view.to_string());
             shown.press(&[KeyCode::Enter]);
             shown.type_in("?x");

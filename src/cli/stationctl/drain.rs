@@ -172,7 +172,7 @@ impl DrainArgs {
     /// Waits until it is quiet, or until there is no more time. Somebody at a terminal is told what still flows.
     fn quiet(&self, args: &Args, begun: Instant) -> Result<DrainRow, Failure> {
         let target = self.target.named();
-        let told = !args.json && io::stderr().is_terminal();
+        let (told, mut said) = (!args.json && io::stderr().is_terminal(), String::new());
         loop {
             let rows = client::all::<DrainRow>(&args.socket, &Request::ShowDrains)?;
             let is_it = |row: &DrainRow| {
@@ -185,8 +185,10 @@ impl DrainArgs {
             if row.quiet_ms.is_some() || begun.elapsed() >= self.wait {
                 return Ok(row);
             }
-            if told {
-                writeln!(io::stderr(), "{}", flows(&row))?;
+            let line = flows(&row);
+            if told && line != said {
+                writeln!(io::stderr(), "{line}")?;
+                said = line;
             }
             sleep(LOOK);
         }

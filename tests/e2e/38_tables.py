@@ -4,7 +4,6 @@ Customer a has a session with its router, a real BIRD."""
 
 import contextlib
 import json
-import os
 import re
 import subprocess
 
@@ -27,7 +26,8 @@ local_as = 64512
 UNDO = contextlib.ExitStack()
 COLOR = re.compile(r"\x1b\[[0-9;]*m")
 TABLES = [("ports",), ("vifs",), ("vrfs",), ("bgp",), ("bgp", "a", "routes", "received"), ("routes", "--vrf", "vpc-a"), ("neighbors",),
-          ("sla",), ("outages",), ("workers",), ("consistency",), ("vifs", "--rate"), ("ports", "--rate", "--l1")]
+          ("sla",), ("outages",), ("workers",), ("consistency",), ("vifs", "--rate"), ("ports", "--rate", "--l1"), ("bandwidth",), ("acl",),
+          ("tunnels",), ("drains",), ("bgp", "a", "routes", "withheld")]
 
 
 def begin():
@@ -43,17 +43,9 @@ def end():
 
 def on_terminal(*words, columns=80, **environment):
     """What `stationctl WORDS` writes on a terminal."""
-    ours, theirs = terminal.opened(columns)
-    child = terminal.start(station.command(*words), theirs, **environment)
-    os.close(theirs)
-    said = b""
-    # The end of a terminal is an error (EIO) on Linux.
-    with contextlib.suppress(OSError):
-        while piece := os.read(ours, 65536):
-            said += piece
-    os.close(ours)
-    expect(child.wait(20), 0, f"exit code of {words}: {said!r}")
-    return said.decode().replace("\r\n", "\n")
+    said, code = terminal.written(station.command(*words), columns, **environment)
+    expect(code, 0, f"exit code of {words}: {said!r}")
+    return said
 
 
 def heading(text):

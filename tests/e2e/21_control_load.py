@@ -342,19 +342,21 @@ def test_a_thousand_vifs_go_and_come_beside_an_untouched_one():
 
 
 def lost_at(pps, seconds, meanwhile=lambda: None):
-    """How many of a VIF's frames were lost while something was done, and of how many."""
+    """How many of a VIF's frames were lost while something was done, and of how many; `None` where it was not done in time."""
     with case.Stream("b", "vpc-b", pps=pps, seconds=seconds) as stream:
         wait_until(lambda: stream.arrived() > 100, 3, "traffic")
         meanwhile()
-        require(stream.process.poll() is None, "the traffic ended first")
+        in_time = stream.process.poll() is None
         sent, arrived = stream.finish()
-    return sent - arrived, sent
+    return (sent - arrived, sent) if in_time else None
 
 
 def test_four_thousand_vifs_are_reloaded_at_nine_tenths():
     """Every other of them goes and comes, and one VIF has nine tenths of the rate at which it lost nothing before."""
     if not ALL:
         raise Skip("STATION_ALL=1 measures it")
+    station.stop()
+    case.alone()
     text = case.replaced(case.lab_config(), ('name = "lab"\n', 'name = "lab"\nmax_vifs = 4064\n'))
     case.fresh(text + plain_vifs(4000))
     halves = [plain_vifs(2000), plain_vifs(4000)]
@@ -365,17 +367,28 @@ def test_four_thousand_vifs_are_reloaded_at_nine_tenths():
         station.ctl("reload")
         return time.monotonic() - begun
 
-    with off_workers():
+    with contextlib.ExitStack() as undo:
+        # However it ends: with 4,000 VIFs the books of the file take long.
+        undo.callback(case.fresh)
+        undo.enter_context(off_workers())
         took = max(reload(half) for half in halves)
         pps = 400_000
         while any(lost_at(pps, 3)[0] for _ in range(2)):
             pps = pps * 9 // 10
-        rounds = []
-        for _ in range(5):
-            quiet = lost_at(pps * 9 // 10, 4 * took + 2)
-            rounds.append((quiet, lost_at(pps * 9 // 10, 4 * took + 2, lambda: [reload(half) for half in halves])))
-    case.fresh()
-    print(f"        lossless {pps} frames/s; a reload takes {took:.1f} s; (lost, sent) without and with two reloads: {rounds}")
+        rounds, seconds = [], 4 * took + 2
+        while len(rounds) < 5:
+            quiet = lost_at(pps * 9 // 10, seconds)
+            loaded = lost_at(pps * 9 // 10, seconds, lambda: [reload(half) for half in halves])
+            if loaded:
+                rounds.append((quiet, loaded))
+                continue
+            # Beside the traffic, and others on the machine, a reload takes longer.
+            seconds *= 2
+            require(seconds < 120, f"two reloads take more than {seconds / 2:.0f} s beside the traffic")
+    print(f"        lossless {pps} frames/s; a reload takes {took:.1f} s; (lost, sent) without and with two reloads: {rounds}; "
+          f"load {os.getloadavg()[0]:.1f}")
+    if any(quiet[0] for quiet, _ in rounds):
+        raise Skip(f"the machine loses frames without reloads too: {rounds}")
     lost = [with_reloads[0] for _, with_reloads in rounds]
     require(statistics.median(lost) == 0, f"lost: {rounds}")
 

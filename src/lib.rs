@@ -3,7 +3,8 @@
 //! A customer brings a cross-connect to a port of this server. Each 802.1Q tag on it is a virtual
 //! interface (VIF) of one customer, and each VIF belongs to one routing domain (VRF). `stationd`
 //! forwards between customers' VIFs and the cloud, one AF_XDP worker per NIC queue, and keeps tenants
-//! apart: a frame enters exactly one VRF and leaves only by that VRF's adjacencies.
+//! apart: a frame enters exactly one VRF and leaves only by that VRF's adjacencies, or by those of a VRF that an
+//! exchange permits.
 //!
 //! ## Layers
 //!
@@ -28,7 +29,7 @@
 //!  explain   what the path does with a frame and why, told stage by stage
 //!  path      the way of a burst, one line per stage
 //!  stage     one packet stage per file
-//!  tables    ports, VIFs, VRFs, next-hop groups, adjacencies, meters, tunnels, counters, last drops, verdicts; the rules of forwarding
+//!  tables    ports, VIFs, VRFs, exchanges, next-hop groups, adjacencies, meters, tunnels, counters, last drops, verdicts; the rules of forwarding
 //!  acl       access lists: rules, what they match, and the classifier
 //!  wire, fib headers; longest-prefix match  |  port: queues of frames  |  netlink: messages by hand
 //!  optics    what transceiver modules' EEPROMs say: SFF-8472, SFF-8636, CMIS
@@ -41,6 +42,8 @@
 //!    worker k's socket. With no live socket it is dropped: the station fails closed.
 //! 2. [`worker::Worker::turn`] receives up to 64 frames from each port and runs them through
 //!    [`path::run`], the page to read next.
+//!    A packet whose route is an exchange's permit is looked up once more, in the VRF that it leads from
+//!    ([`tables::exchange`]).
 //!    A frame that comes in a tunnel is one of its VNI's VIF from the second stage on; one that is to leave in a
 //!    tunnel gets its outer headers behind the rewrite ([`tables::tunnel`]).
 //! 3. Each frame ends with one [`tables::Verdict`]: forwarded to an adjacency's port, punted to the

@@ -3,8 +3,9 @@
 
 use crate::cpu::{Work, widest};
 use crate::stage::{
-    Burst, Context, Filtered, acl, acl_in, acl_out, classify, decapsulate, encapsulate, filter,
-    group, ipv4, ipv6, meter, mtu, police, ready, resolve, rewrite, route, routing, source, ttl,
+    Burst, Context, Filtered, acl, acl_in, acl_out, classify, decapsulate, encapsulate, exchange,
+    exchanged, filter, group, ipv4, ipv6, meter, mtu, police, ready, resolve, rewrite, route,
+    routing, source, ttl,
 };
 
 filter::filtered! {
@@ -73,12 +74,14 @@ impl<W: Watch> Work for Path<'_, '_, W> {
         stage!(ipv6); //     RFC 8200 3
         stage!(route); //    VRF FIB: destination and source -> next-hop groups
         stage!(group); //    next-hop group -> adjacency
+        stage!(exchange); // a permit -> the exporting VRF's FIB -> adjacency
         stage!(acl); //      access lists of ordinary packets, for the filtered stages below
         watch.before_filtered(FILTERED, burst, context);
         filter::run(burst, context, concerns, verdict); // the filtered stages
         stage!(meter); //    bandwidth of VIFs, meter groups and ports
         stage!(rewrite); //  MACs, tags, TTL, checksum
         stage!(encapsulate); // VXLAN from a VTEP, by the underlay's routes
+        stage!(exchanged); // counters of exchanges
         stage!(routing); //  BGP and BFD among what is for the router
         stage!(police); //   budgets of the slow path
     }

@@ -644,6 +644,87 @@ fn owners() {
     assert!(error.problems()[0].message().contains("vif \"a\" in vrf \"vpc-a\""), "{error:?}");
 }
 
+/// A second VPC, and an exchange that is valid: see [`exchanges`].
+const EXCHANGE: &str = r#"[[vrf]]
+name = "vpc-b"
+kind = "vpc"
+[[exchange]]
+name = "x"
+from = "vpc-b"
+to = "vpc-a"
+prefixes = ["10.3.0.0/16", "fd03::/32"]
+"#;
+
+#[test]
+#[rustfmt::skip] // a row a line
+fn exchanges() {
+    let config = parse(&format!("{BASE}{EXCHANGE}")).unwrap();
+    assert_eq!((config.exchanges.len(), config.exchanges[0].prefixes.len()), (1, 2));
+    for (old, new, at, field, says) in [
+        ("name = \"x\"", "name = \"X\"", 5, "exchange[0].name", "not a name"),
+        ("from = \"vpc-b\"", "from = \"vpc-c\"", 6, "exchange[0].from", "there is no vrf \"vpc-c\""),
+        ("from = \"vpc-b\"\n", "", 4, "exchange[0].from", "is missing"),
+        ("from = \"vpc-b\"", "from = \"pub\"", 6, "exchange[0].from", "vrf \"pub\" is of another kind"),
+        ("to = \"vpc-a\"", "to = \"pub\"", 7, "exchange[0].to", "vrf \"pub\" is of another kind"),
+        ("to = \"vpc-a\"", "to = \"vpc-b\"", 7, "exchange[0].to", "is the same VRF as from"),
+        ("prefixes = [\"10.3.0.0/16\", \"fd03::/32\"]", "", 4, "exchange[0].prefixes", "is missing"),
+        ("[\"10.3.0.0/16\", \"fd03::/32\"]", "[]", 8, "exchange[0].prefixes", "there is none"),
+        ("\"10.3.0.0/16\"", "\"10.3.0.0/16 le 24\"", 8, "exchange[0].prefixes", "is not a prefix"),
+        ("\"10.3.0.0/16\"", "\"ten\"", 8, "exchange[0].prefixes", "is not a prefix"),
+        ("\"10.3.0.0/16\"", "\"10.3.0.1/16\"", 8, "exchange[0].prefixes", "has bits set after /16"),
+        ("\"10.3.0.0/16\"", "\"127.0.0.0/8\"", 8, "exchange[0].prefixes", "loopback"),
+        ("\"10.3.0.0/16\"", "\"10.0.0.0/30\"", 8, "exchange[0].prefixes", "is in the subnet 10.0.0.0/30 of vif \"a\""),
+        ("\"10.3.0.0/16\"", "\"fd00::4/128\"", 8, "exchange[0].prefixes", "is in the subnet fd00::/64 of vif \"a\""),
+        ("\"10.3.0.0/16\"", "\"fd03::/32\"", 8, "exchange[0].prefixes", "reaches fd03::/32 by line"),
+        ("prefixes", "accepted_by = [\"acme\"]\nprefixes", 8, "exchange[0].accepted_by", "\"acme\" owns neither VRF"),
+        ("prefixes", "via = 1\nprefixes", 8, "exchange[0].via", "not a known field"),
+    ] {
+        assert!(EXCHANGE.contains(old), "{old}");
+        refused(&EXCHANGE.replacen(old, new, 1), at, field, says);
+    }
+    let again = "[[exchange]]\nname = \"y\"\nfrom = \"vpc-b\"\nto = \"vpc-a\"\nprefixes = [\"10.3.0.0/16\"]\n";
+    refused(&format!("{EXCHANGE}{again}"), 13, "exchange[1].prefixes", "vrf \"vpc-a\" reaches 10.3.0.0/16 by line");
+}
+
+/// Each customer of an exchange has agreed, whether its VRF names it or a VIF does.
+#[test]
+fn acceptance_of_exchanges() {
+    let owned = |a: &str, b: &str, accepted: &str| {
+        let base = BASE.replace("name = \"a\"\n", &format!("name = \"a\"\n{a}"));
+        let exchange = EXCHANGE
+            .replace("name = \"vpc-b\"\n", &format!("name = \"vpc-b\"\n{b}"))
+            .replace("prefixes", &format!("{accepted}prefixes"));
+        parse(&format!("{base}{exchange}"))
+    };
+    let (acme, other) = ("customer = \"acme\"\n", "customer = \"other\"\n");
+    for (a, b, accepted, joins) in [
+        (
+            acme,
+            other,
+            "",
+            "joins vrf \"vpc-b\" of customer \"other\" and vrf \"vpc-a\" of customer \"acme\"",
+        ),
+        (acme, other, "accepted_by = [\"acme\"]\n", "joins vrf"),
+        (acme, other, "accepted_by = [\"other\"]\n", "joins vrf"),
+        (acme, "", "", "joins vrf \"vpc-b\" of no customer and vrf \"vpc-a\" of customer \"acme\""),
+        (acme, acme, "accepted_by = [\"acme\", \"acme\"]\n", "is there twice"),
+        (acme, acme, "accepted_by = [\"other\"]\n", "owns neither VRF"),
+    ] {
+        let error = owned(a, b, accepted).expect_err(accepted);
+        let [problem] = error.problems() else { panic!("{accepted}: {error:?}") };
+        assert_eq!(problem.field().rsplit('.').next(), Some("accepted_by"), "{error:?}");
+        assert!(problem.message().contains(joins), "{error:?}");
+    }
+    for (a, b, accepted) in [
+        ("", "", ""),
+        (acme, acme, ""),
+        (acme, other, "accepted_by = [\"other\", \"acme\"]\n"),
+        ("", other, "accepted_by = [\"other\"]\n"),
+    ] {
+        owned(a, b, accepted).unwrap();
+    }
+}
+
 #[test]
 #[rustfmt::skip] // a row a line
 fn bandwidths() {

@@ -564,6 +564,12 @@ via = [{ "?" = 1, address = "10.0.0.2" }]
 vrf = "a"
 file = "/dev/null"
 via = [{ address = "10.0.0.2" }]
+[[exchange]]
+"?" = 1
+name = "x"
+from = "a"
+to = "a"
+prefixes = ["10.2.0.0/16"]
 [[neighbor]]
 "?" = 1
 vif = "v"

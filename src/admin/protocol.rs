@@ -27,11 +27,11 @@ mod period;
 mod ping;
 mod rates;
 mod rights;
+mod routes;
 mod with;
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// The longest text that follows a request, in octets.
@@ -50,6 +50,7 @@ pub use period::Period;
 pub use ping::{PingRequest, ProbePlan};
 pub use rates::{RateFilter, RateScope};
 pub use rights::Right;
+pub use routes::RouteFilter;
 
 pub use crate::config::edit::{Action, RemoteAdd, RouteAdd, RouteDel, Via, VifAdd};
 pub use crate::config::set::{Fields, Place};
@@ -88,6 +89,8 @@ pub enum Request {
     ShowNeighbors,
     /// Tunnels, by VIF and other end ([`crate::admin::rows::TunnelRow`]).
     ShowTunnels,
+    /// Exchanges between VRFs ([`crate::admin::rows::ExchangeRow`]).
+    ShowExchanges,
     /// Counters by port and VIF ([`crate::admin::rows::CounterRow`]).
     ShowCounters(CounterFilter),
     /// What went no further, and the last frames of it ([`crate::admin::rows::DropRow`]).
@@ -146,11 +149,11 @@ pub enum Request {
     VifUp(VifName),
     /// Sets a VIF down.
     VifDown(VifName),
-    /// Changes fields of a port, VRF, VTEP, meter group, VIF or BGP session.
+    /// Changes fields of a port, VRF, VTEP, meter group, exchange, VIF or BGP session.
     Set(Fields),
-    /// Adds a VRF, a VTEP, a meter group or a BGP session.
+    /// Adds a VRF, a VTEP, a meter group, an exchange or a BGP session.
     Add(Fields),
-    /// Deletes a VRF, a VTEP, a meter group or a BGP session.
+    /// Deletes a VRF, a VTEP, a meter group, an exchange or a BGP session.
     Del {
         /// Which.
         place: Place,
@@ -233,32 +236,6 @@ impl Request {
             Request::ConfigApply(apply) => apply.octets,
             _ => 0,
         }
-    }
-}
-
-/// Which routes to show.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RouteFilter {
-    /// Name of the VRF.
-    pub vrf: String,
-    /// Only this family.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub family: Option<Family>,
-    /// Only this prefix and those within it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prefix: Option<IpNet>,
-}
-
-impl RouteFilter {
-    /// Whether a route of the VRF is to be shown.
-    pub fn matches(&self, prefix: &IpNet) -> bool {
-        let family = match self.family {
-            Some(Family::Ipv4) => prefix.addr().is_ipv4(),
-            Some(Family::Ipv6) => prefix.addr().is_ipv6(),
-            None => true,
-        };
-        family && self.prefix.is_none_or(|within| within.contains(prefix))
     }
 }
 

@@ -11,6 +11,7 @@ mod drain;
 mod drill;
 mod drops;
 mod events;
+mod exchanges;
 mod explain;
 mod failover;
 mod lookup;
@@ -31,6 +32,7 @@ pub use drain::{DrainFlow, DrainRow};
 pub use drill::{DrillFlow, DrillRow};
 pub use drops::{DropRow, DroppedFrame, FrameHeaders};
 pub use events::EventsInfo;
+pub use exchanges::ExchangeRow;
 pub use explain::{ExplainRow, ExplainedEgress, ExplainedRoute, ExplainedStage};
 pub use failover::{ConsistencyRow, OutageRow, SlaRow};
 pub use lookup::LookupResult;
@@ -377,7 +379,7 @@ sum! {
         Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow), Drop(DropRow),
         History(HistoryRow), Capture(CaptureRow), Rate(RateRow), Event(Record), Explain(Box<ExplainRow>),
         Ping(PingRow), PortDetail(Box<PortDetailRow>), Drain(DrainRow), Drill(Box<DrillRow>), Billing(BillingRow), BillingBin(BillingBinRow), Bandwidth(BandwidthRow),
-        Acl(Box<AclRow>), Tunnel(TunnelRow),
+        Acl(Box<AclRow>), Tunnel(TunnelRow), Exchange(ExchangeRow),
     }
 }
 

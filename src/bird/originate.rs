@@ -15,6 +15,9 @@ use crate::admin::protocol::Family;
 use crate::config::model::{AllowedPrefix, NextHop, RouteAction, RouteListConfig, VifConfig};
 use crate::tables::PortRole;
 
+/// A preference below that of BGP, which is 100, and above the numbers that causes have.
+const BELOW_BGP: u32 = 90;
+
 /// The ports that lead to a prefix; none where it needs no port.
 type Ports = Option<BTreeSet<Arc<str>>>;
 
@@ -95,6 +98,7 @@ impl Domain<'_> {
                 routes.extend(prefixes.map(|net| (*net, way.clone())));
             }
         }
+        self.exchanged(out, table);
         let mut protocols: BTreeMap<Ports, String> = BTreeMap::new();
         for (net, (role, ports, drained)) in routes {
             let from = owner(role);
@@ -111,6 +115,27 @@ impl Domain<'_> {
             let _ = writeln!(out, "protocol static '{name}' {{\n  {word} {{ table '{table}'; }};");
             let _ = writeln!(out, "{routes}}}");
         }
+    }
+
+    /// Prefixes that the VRF reaches by exchanges, whatever the other VRF has of them now. As in the FIB, what a peer
+    /// announces of the very same prefix comes first.
+    fn exchanged(&self, out: &mut String, table: &str) {
+        let into = self.config.exchanges.iter().filter(|exchange| *exchange.to == *self.vrf);
+        let nets: BTreeSet<&IpNet> =
+            into.flat_map(|exchange| &exchange.prefixes).filter(|net| self.has(net)).collect();
+        if nets.is_empty() {
+            return;
+        }
+        let (name, word) = (format!("x{}.{}", digit(self.family), self.vrf), word(self.family));
+        let _ = writeln!(
+            out,
+            "protocol static '{name}' {{\n  {word} {{ table '{table}'; preference {BELOW_BGP}; }};"
+        );
+        let from = owner(PortRole::Core);
+        for net in nets {
+            let _ = writeln!(out, "  route {net} blackhole {{ station_from = {from}; }};");
+        }
+        let _ = writeln!(out, "}}");
     }
 
     /// The suffix of protocols whose routes these ports lead to.

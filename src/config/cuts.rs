@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::exchanges::exchange_loss;
 use super::model::{BgpConfig, Config, VifConfig};
 
 /// A VIF that was up, or a session on one, and what becomes of it.
@@ -25,6 +26,8 @@ pub struct Cuts {
     pub vifs: Vec<Cut>,
     /// Sessions, those of the VIFs above too. Whether they are up the configuration does not know.
     pub sessions: Vec<Cut>,
+    /// Exchanges, each in words.
+    pub exchanges: Vec<String>,
 }
 
 impl fmt::Display for Cut {
@@ -57,6 +60,11 @@ pub fn cuts(old: &Config, new: &Config) -> Cuts {
             let (vif, peer, what) = (vif.name.clone(), Some(session.peer), what.to_owned());
             cuts.sessions.push(Cut { vif, peer, what });
         }
+    }
+    for exchange in &old.exchanges {
+        let next = new.exchanges.iter().find(|next| next.name == exchange.name);
+        let what = exchange_loss(exchange, next);
+        cuts.exchanges.extend(what.map(|what| format!("exchange {}: {what}", exchange.name)));
     }
     cuts
 }

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use super::acls::acl_change;
 use super::bandwidth::{bandwidth_change, bandwidth_text, meter_group_change};
+use super::exchanges;
 use super::labels::{changes, label_changes};
 use super::model::{
     AclConfig, AllowedPrefix, BgpConfig, Community, Config, MeterGroupConfig, NeighborConfig,
@@ -93,11 +94,11 @@ impl Diff {
 }
 
 /// How to compare and to describe the entries of one table.
-struct Table<T, K> {
-    key: fn(&T) -> K,
-    name: fn(&T) -> String,
-    detail: fn(&T) -> String,
-    change: fn(&T, &T) -> Option<String>,
+pub(super) struct Table<T, K> {
+    pub(super) key: fn(&T) -> K,
+    pub(super) name: fn(&T) -> String,
+    pub(super) detail: fn(&T) -> String,
+    pub(super) change: fn(&T, &T) -> Option<String>,
 }
 
 impl fmt::Display for Change {
@@ -212,6 +213,8 @@ pub(crate) fn diff(old: Option<&Config>, new: &Config) -> Diff {
         change: |a, b| changes(&[("mac", a.mac.to_string(), b.mac.to_string())]),
     };
     diff.table("neighbor", old.map_or(&[], |old| &old.neighbors), &new.neighbors, &neighbors);
+    let before = old.map_or(&[][..], |old| &old.exchanges);
+    diff.table("exchange", before, &new.exchanges, &exchanges::table());
     if let Some(old) = old {
         let octets = |config: &Config| config.station.frame_overhead_octets.to_string();
         diff.settings("station", changes(&[("frame_overhead_octets", octets(old), octets(new))]));

@@ -13,6 +13,7 @@ mod document;
 pub mod edit;
 mod error;
 mod events;
+mod exchanges;
 mod fields;
 mod labels;
 mod lists;
@@ -135,6 +136,7 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
     let routes = routes::routes(&root, &vrfs, &vifs);
     let route_lists = routes::route_lists(&root, &vrfs, &vifs, &routes, base_dir);
     let neighbors = routes::neighbors(&root, &vifs);
+    let exchanges = exchanges::exchanges(&root, &vrfs, &vifs);
     root.finish();
     Some(Config {
         station,
@@ -149,5 +151,6 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
         routes: routes.into_iter().map(|route| route.value).collect(),
         route_lists,
         neighbors,
+        exchanges: exchanges.into_items(),
     })
 }

@@ -5,6 +5,7 @@ pub use super::acls::AclConfig;
 pub use super::bandwidth::{Bandwidth, MeterGroupConfig, RateLimit};
 pub use super::billing::BillingConfig;
 pub use super::events::{EventsConfig, HookConfig, Journal};
+pub use super::exchanges::ExchangeConfig;
 pub use super::labels::Labels;
 pub use super::vteps::{Remote, TunnelConfig, VtepConfig};
 
@@ -48,6 +49,8 @@ pub struct Config {
     pub route_lists: Vec<RouteListConfig>,
     /// Static neighbors.
     pub neighbors: Vec<NeighborConfig>,
+    /// Exchanges between VRFs.
+    pub exchanges: Vec<ExchangeConfig>,
 }
 
 /// `[station]`.
@@ -360,12 +363,11 @@ impl Config {
             all.map(|allowed| (&*vif.vrf, allowed.net))
         });
         let routes = self.routes.iter().map(|route| (&*route.vrf, route.prefix));
-        let lists = self
-            .route_lists
-            .iter()
-            .flat_map(|list| list.reserved().iter().map(|net| (&*list.vrf, *net)));
+        let lists = self.route_lists.iter();
+        let lists = lists.flat_map(|list| list.reserved().iter().map(|net| (&*list.vrf, *net)));
         let mut named: HashMap<&str, Vec<Ipv4Net>> = HashMap::new();
-        for (vrf, net) in imports.chain(routes).chain(lists) {
+        let exchanges = self.exchanges.iter().flat_map(ExchangeConfig::destinations);
+        for (vrf, net) in imports.chain(routes).chain(lists).chain(exchanges) {
             if let Some(net) = in_reserved(net) {
                 named.entry(vrf).or_default().push(net);
             }

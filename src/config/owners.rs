@@ -21,6 +21,11 @@ struct Owner {
 pub(super) struct Owners(HashMap<Arc<str>, Owner>);
 
 impl Owners {
+    /// The customer whose a VRF is.
+    pub(super) fn of(&self, vrf: &str) -> Option<&str> {
+        self.0.get(vrf).map(|owner| &*owner.customer)
+    }
+
     /// Takes in the customer that a VRF, or a VIF in it, names; refuses one that is not its owner.
     pub(super) fn join(
         &mut self,

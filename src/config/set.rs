@@ -10,11 +10,11 @@ use toml_edit::{DocumentMut, Table, Value};
 
 use super::document::{self, field};
 use super::edit::{self, EditError};
-use super::model::{Config, VifConfig};
+use super::model::{Config, ExchangeConfig, VifConfig};
 use super::secrets::is_secret;
 
 /// Fields whose values are texts, whatever they look like: a customer may be called 007.
-const TEXTS: [&str; 15] = [
+const TEXTS: [&str; 17] = [
     "customer",
     "description",
     "circuit",
@@ -30,6 +30,8 @@ const TEXTS: [&str; 15] = [
     "vtep",
     "address",
     "mac",
+    "from",
+    "to",
 ];
 
 /// A table of the file.
@@ -44,6 +46,8 @@ pub enum Place {
     Vtep(String),
     /// The `[[meter_group]]` of this name.
     MeterGroup(String),
+    /// The `[[exchange]]` of this name.
+    Exchange(String),
     /// The `[[vif]]` of this name.
     Vif(String),
     /// A `[[vif.bgp]]`.
@@ -71,9 +75,9 @@ pub struct Fields {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use Place::{Bgp, MeterGroup, Port, Vif, Vrf, Vtep};
+        use Place::{Bgp, Exchange, MeterGroup, Port, Vif, Vrf, Vtep};
         match self {
-            Port(name) | Vrf(name) | Vtep(name) | MeterGroup(name) | Vif(name) => {
+            Port(name) | Vrf(name) | Vtep(name) | MeterGroup(name) | Exchange(name) | Vif(name) => {
                 write!(f, "{} {name}", self.kind())
             }
             Bgp { vif, peer } => write!(f, "{} {vif} {peer}", self.kind()),
@@ -89,6 +93,7 @@ impl Place {
             Place::Vrf(_) => "vrf",
             Place::Vtep(_) => "vtep",
             Place::MeterGroup(_) => "meter_group",
+            Place::Exchange(_) => "exchange",
             Place::Vif(_) => "vif",
             Place::Bgp { .. } => "bgp",
         }
@@ -131,7 +136,7 @@ pub fn set(text: &str, fields: &Fields) -> Result<String, EditError> {
     Ok(file.to_string())
 }
 
-/// Appends a VRF, a VTEP or a meter group, or a BGP session to its VIF.
+/// Appends a VRF, a VTEP, a meter group or an exchange, or a BGP session to its VIF.
 ///
 /// # Errors
 /// It is there already, or is another kind of thing.
@@ -143,7 +148,7 @@ pub fn add(text: &str, fields: &Fields) -> Result<String, EditError> {
     }
     let mut new = Table::new();
     match &fields.place {
-        Place::Vrf(name) | Place::Vtep(name) | Place::MeterGroup(name) => {
+        Place::Vrf(name) | Place::Vtep(name) | Place::MeterGroup(name) | Place::Exchange(name) => {
             document::put(&mut new, "name", name.into());
             write(&mut new, fields)?;
             document::append(&mut file, fields.place.kind(), new)?;
@@ -163,14 +168,14 @@ pub fn add(text: &str, fields: &Fields) -> Result<String, EditError> {
     Ok(file.to_string())
 }
 
-/// Deletes a VRF, a VTEP or a meter group that nothing uses, or a BGP session.
+/// Deletes a VRF, a VTEP or a meter group that nothing uses, an exchange, or a BGP session.
 ///
 /// # Errors
 /// It is not there, is used, or is another kind of thing.
 pub fn del(text: &str, config: &Config, place: &Place) -> Result<String, EditError> {
     let mut file = document::read(text)?;
     let found = match place {
-        Place::Vrf(name) | Place::Vtep(name) | Place::MeterGroup(name) => {
+        Place::Vrf(name) | Place::Vtep(name) | Place::MeterGroup(name) | Place::Exchange(name) => {
             edit::refuse_used(place, &users(config, place))?;
             document::delete(&mut file, place.kind(), |table| field(table, "name") == Some(name))?
         }
@@ -188,9 +193,9 @@ pub fn del(text: &str, config: &Config, place: &Place) -> Result<String, EditErr
 }
 
 fn table<'a>(document: &'a mut DocumentMut, place: &Place) -> Result<&'a mut Table, EditError> {
-    use Place::{Bgp, MeterGroup, Port, Vif, Vrf, Vtep};
+    use Place::{Bgp, Exchange, MeterGroup, Port, Vif, Vrf, Vtep};
     match place {
-        Port(name) | Vrf(name) | Vtep(name) | MeterGroup(name) | Vif(name) => {
+        Port(name) | Vrf(name) | Vtep(name) | MeterGroup(name) | Exchange(name) | Vif(name) => {
             document::named(document, place.kind(), name)
         }
         Bgp { vif, peer } => {
@@ -251,7 +256,7 @@ fn users(config: &Config, place: &Place) -> Vec<String> {
         Place::Vrf(name) => *vif.vrf == **name,
         Place::Vtep(name) => vif.tunnel.is_some() && *vif.port == **name,
         Place::MeterGroup(name) => vif.meter_group.as_deref() == Some(name),
-        Place::Port(_) | Place::Vif(_) | Place::Bgp { .. } => false,
+        Place::Port(_) | Place::Vif(_) | Place::Exchange(_) | Place::Bgp { .. } => false,
     };
     let vifs = config.vifs.iter().filter(|vif| is_in(vif));
     let vifs = vifs.map(|vif| format!("vif {}", vif.name));
@@ -261,7 +266,11 @@ fn users(config: &Config, place: &Place) -> Vec<String> {
     let routes = routes.map(|route| format!("route {}", route.prefix));
     let lists = config.route_lists.iter().filter(|list| vrf == Some(&*list.vrf));
     let lists = lists.map(|list| format!("route list {}", list.file.display()));
-    vifs.chain(vteps).chain(routes).chain(lists).collect()
+    let joins =
+        |exchange: &&ExchangeConfig| vrf == Some(&*exchange.from) || vrf == Some(&*exchange.to);
+    let exchanges = config.exchanges.iter().filter(joins);
+    let exchanges = exchanges.map(|exchange| format!("exchange {}", exchange.name));
+    vifs.chain(vteps).chain(routes).chain(lists).chain(exchanges).collect()
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The router's addresses on a VIF, its own link-local one included, and the peers that it speaks to.
+//! The router's addresses on a VIF, its own link-local one included, the peers that it speaks to, and who may be its
+//! neighbor.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -6,7 +7,10 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv6Net};
 
+use super::state::State;
 use crate::config::model::{Config, RouteAction, VifConfig};
+use crate::tables::rules::{is_on_link, is_on_subnet, is_router};
+use crate::tables::{Vif, VifId};
 use crate::wire::ethernet::Mac;
 use crate::wire::ipv6::is_link_local;
 
@@ -57,6 +61,31 @@ fn link_local(Mac([a, b, c, d, e, f]): Mac) -> IpNet {
     let address =
         Ipv6Addr::new(0xfe80, 0, 0, 0, pair(a ^ 2, b), pair(c, 0xff), pair(0xfe, d), pair(e, f));
     IpNet::V6(Ipv6Net::new_assert(address, 64))
+}
+
+impl State {
+    /// Whether a neighbor of this address on this VIF gets a host route: a unicast address of a
+    /// connected subnet that is not the router's own, not even as anycast. Link-local IPv6 addresses are not unique in
+    /// a VRF and never enter the FIB.
+    pub fn takes_host_route(&self, id: VifId, address: IpAddr) -> bool {
+        let takes = |vif: &Vif| {
+            !is_link_local(address) && is_on_subnet(vif, address) && !is_router(vif, address)
+        };
+        self.tables.vif(id).is_some_and(|vif| vif.up && takes(vif))
+    }
+
+    /// The length of the connected subnet that a neighbor on a VIF is in.
+    pub fn subnet_length(&self, id: VifId, address: IpAddr) -> u8 {
+        let vif = self.tables.vif(id);
+        let subnets = vif.into_iter().flat_map(|vif| vif.addresses.iter());
+        subnets.filter(|net| net.contains(&address)).map(IpNet::prefix_len).max().unwrap_or(0)
+    }
+
+    /// Whether a learned neighbor of this address on this VIF can be.
+    pub fn takes_neighbor(&self, id: VifId, address: IpAddr) -> bool {
+        let takes = |vif: &Vif| is_on_link(vif, address) && !is_router(vif, address);
+        self.tables.vif(id).is_some_and(|vif| vif.up && takes(vif))
+    }
 }
 
 #[cfg(test)]

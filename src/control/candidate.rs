@@ -307,6 +307,7 @@ pub(super) fn introduce(old: &State, next: &State) -> Option<Snapshot> {
     tables.vifs = added(&old.tables.vifs, &next.tables.vifs).into();
     tables.acls = Arc::new(AccessLists::new(old.tables.acls.named.clone(), &tables.vifs));
     tables.vrfs = added(&old.tables.vrfs, &next.tables.vrfs).into();
+    tables.exchanges = added(&old.tables.exchanges, &next.tables.exchanges).into();
     let adjacencies: Vec<Adjacency> = (0..)
         .zip(&**next.tables.adjacencies)
         .map(|(id, adjacency)| match old.adjacencies.key(id) {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::commit::{CommitError, PortFacts};
+use super::exchanges::{exchanges, permit};
 use super::keys::keys;
 use super::rib::{Host, List, Rib, Source};
 use super::state::{Egress, Neighbor, State};
@@ -31,10 +32,12 @@ pub(super) fn compile(
     let mut state = old.clone();
     state.vifs.release_all();
     state.vrfs.release_all();
+    state.exchanges.release_all();
     state.adjacencies.release_all();
     state.groups.release_all();
     state.tables.flow_keys = FlowKeys::new(&config.station.name, config.station.router_id);
     vrfs(&mut state, config)?;
+    exchanges(&mut state, config)?;
     vifs(&mut state, running, config, facts)?;
     state.find_drained(config);
     ports(&mut state, config, facts)?;
@@ -55,6 +58,7 @@ pub(super) fn compile(
     compiler.state.keep_learned(&compiler.ribs)?;
     compiler.connected()?;
     compiler.configured(config)?;
+    compiler.exchanged(config)?;
     compiler.hosts()?;
     compiler.stuck();
     compiler.learned(old);
@@ -252,6 +256,16 @@ impl Compiler {
             let (group4, group6) = (group(&list.via4)?, group(&list.via6)?);
             let list = List { prefixes: list.prefixes.clone(), group4, group6 };
             self.ribs.entry(vrf).or_default().lists.push(list);
+        }
+        Ok(())
+    }
+
+    /// Routes that lead to the permits of exchanges.
+    fn exchanged(&mut self, config: &Config) -> Result<(), CommitError> {
+        for exchange in &config.exchanges {
+            let (vrf, group) = permit(&mut self.state, exchange)?;
+            let rib = self.ribs.entry(vrf).or_default();
+            rib.exchanged.extend(exchange.prefixes.iter().map(|net| (*net, group)));
         }
         Ok(())
     }

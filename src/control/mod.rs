@@ -6,6 +6,7 @@ mod candidate;
 mod commit;
 mod compile;
 mod drain;
+mod exchanges;
 mod ids;
 pub mod kernel;
 mod keys;

@@ -32,6 +32,8 @@ pub enum Source {
     Bgp,
     /// A neighbor on a connected subnet that no longer route covers.
     Neighbor,
+    /// By an exchange, from another VRF.
+    Exchange,
 }
 
 /// A route list and where its prefixes lead.
@@ -85,6 +87,8 @@ pub(super) struct Rib {
     pub lists: Vec<List>,
     /// Neighbors on connected subnets.
     pub hosts: BTreeMap<IpAddr, Host>,
+    /// Routes to permits of exchanges. None is in a connected subnet.
+    pub exchanged: HashMap<IpNet, GroupId>,
     /// Learned routes. Shared, so that a new configuration copies none of them.
     pub learned: Arc<Learned>,
 }
@@ -93,7 +97,8 @@ impl Rib {
     /// The route that wins this very prefix.
     pub fn best(&self, prefix: IpNet) -> Option<(Source, GroupId)> {
         let learned = || self.learned.best(prefix).map(|group| (Source::Bgp, group));
-        self.configured(prefix).or_else(learned).or_else(|| self.neighbor(prefix))
+        let own = self.configured(prefix).or_else(learned).or_else(|| self.neighbor(prefix));
+        own.or_else(|| Some((Source::Exchange, *self.exchanged.get(&prefix)?)))
     }
 
     /// The route that wins this very prefix where nothing is learned.
@@ -158,6 +163,13 @@ impl Rib {
             .filter(|prefix| !self.own.contains_key(prefix))
             .copied()
             .for_each(&mut consider);
+        for (prefix, new) in &self.exchanged {
+            if old.exchanged.get(prefix) != Some(new) {
+                consider(*prefix);
+            }
+        }
+        let gone = old.exchanged.keys().filter(|prefix| !self.exchanged.contains_key(prefix));
+        gone.copied().for_each(&mut consider);
         changed_prefixes(&old.lists, &self.lists, &mut consider);
         for (address, new) in &self.hosts {
             let same = |old: &Host| (old.group, old.subnet) == (new.group, new.subnet);
@@ -260,6 +272,24 @@ mod tests {
         assert_eq!(without.best(net("10.0.0.0/24")), Some((Source::Bgp, GroupId(5))));
         assert_eq!(sorted(with.updates_since(&without)), [(net("10.0.0.0/24"), Some(1))]);
         assert_eq!(sorted(without.updates_since(&with)), [(net("10.0.0.0/24"), Some(5))]);
+    }
+
+    #[test]
+    fn an_exchange_gives_way_to_every_route_to_the_very_prefix() {
+        let to = net("10.0.0.0/24");
+        let alone = Rib { exchanged: [(to, GroupId(8))].into(), ..Rib::default() };
+        assert_eq!(alone.best(to), Some((Source::Exchange, GroupId(8))));
+        let mut learned = Learned::default();
+        learned.set(to, Some(GroupId(5)));
+        let learned = Rib { learned: Arc::new(learned), ..alone.clone() };
+        let listed = Rib { lists: vec![list(&["10.0.0.0/24"], 1)], ..alone.clone() };
+        for (rib, group) in [(learned, 5), (listed, 1)] {
+            assert_eq!(rib.best(to).map(|(_, group)| group), Some(GroupId(group)));
+            let without = Rib { exchanged: HashMap::new(), ..rib.clone() };
+            assert_eq!(rib.updates_since(&without), [], "nothing changes");
+        }
+        assert_eq!(alone.updates_since(&Rib::default()), [(to, Some(8))]);
+        assert_eq!(Rib::default().updates_since(&alone), [(to, None)]);
     }
 
     #[test]

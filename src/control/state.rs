@@ -5,20 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
-
 use super::commit::{CommitError, Limits};
 use super::drain::Drained;
+use super::exchanges::ExchangeKey;
 use super::ids::Ids;
 use super::meters;
 use super::rib::Rib;
-use crate::tables::rules::{is_on_link, is_on_subnet, is_router};
 use crate::tables::{
     Adjacency, AdjacencyId, AdjacencyKind, AdjacencyTable, GroupId, Member, Port, Role, Snapshot,
     Vif, VifId, VrfId,
 };
 use crate::wire::ethernet::Mac;
-use crate::wire::ipv6::is_link_local;
 
 /// What an adjacency is for. `Forward` stands for a next hop, whatever its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,6 +73,7 @@ pub(super) struct Neighbor {
 pub(super) struct State {
     pub vifs: Ids<Arc<str>>,
     pub vrfs: Ids<Arc<str>>,
+    pub exchanges: Ids<ExchangeKey>,
     pub adjacencies: Ids<Egress>,
     pub groups: Ids<Members>,
     /// Routes by VRF id.
@@ -106,6 +104,7 @@ impl State {
         State {
             vifs: Ids::new(0, usize::from(limits.vifs)),
             vrfs: Ids::new(0, usize::from(limits.vrfs)),
+            exchanges: Ids::new(0, usize::from(u16::MAX)),
             adjacencies: Ids::new(1, usize::try_from(limits.adjacencies).unwrap_or(usize::MAX)),
             // 24 bits, and 0 is "no route".
             groups: Ids::new(1, 1 << 24),
@@ -327,6 +326,7 @@ impl State {
     pub fn join_ids(&mut self, next: State) {
         self.vifs.join(next.vifs);
         self.vrfs.join(next.vrfs);
+        self.exchanges.join(next.exchanges);
         self.adjacencies.join(next.adjacencies);
         self.groups.join(next.groups);
     }
@@ -337,6 +337,7 @@ impl State {
             || self.adjacencies.has_unwanted()
             || self.vifs.has_unwanted()
             || self.vrfs.has_unwanted()
+            || self.exchanges.has_unwanted()
     }
 
     /// Takes what nobody wants out of the tables. Nothing in the FIB may lead to it any more.
@@ -364,6 +365,7 @@ impl State {
         // Their slots in the tables are empty already: no packet gets there.
         self.vifs.sweep();
         self.vrfs.sweep();
+        self.exchanges.sweep();
     }
 
     /// Ids swept before may be given out again.
@@ -372,28 +374,6 @@ impl State {
         self.adjacencies.recycle();
         self.vifs.recycle();
         self.vrfs.recycle();
-    }
-
-    /// Whether a neighbor of this address on this VIF gets a host route: a unicast address of a
-    /// connected subnet that is not the router's own, not even as anycast. Link-local IPv6 addresses are not unique in
-    /// a VRF and never enter the FIB.
-    pub fn takes_host_route(&self, id: VifId, address: IpAddr) -> bool {
-        let takes = |vif: &Vif| {
-            !is_link_local(address) && is_on_subnet(vif, address) && !is_router(vif, address)
-        };
-        self.tables.vif(id).is_some_and(|vif| vif.up && takes(vif))
-    }
-
-    /// The length of the connected subnet that a neighbor on a VIF is in.
-    pub fn subnet_length(&self, id: VifId, address: IpAddr) -> u8 {
-        let vif = self.tables.vif(id);
-        let subnets = vif.into_iter().flat_map(|vif| vif.addresses.iter());
-        subnets.filter(|net| net.contains(&address)).map(IpNet::prefix_len).max().unwrap_or(0)
-    }
-
-    /// Whether a learned neighbor of this address on this VIF can be.
-    pub fn takes_neighbor(&self, id: VifId, address: IpAddr) -> bool {
-        let takes = |vif: &Vif| is_on_link(vif, address) && !is_router(vif, address);
-        self.tables.vif(id).is_some_and(|vif| vif.up && takes(vif))
+        self.exchanges.recycle();
     }
 }

@@ -134,8 +134,9 @@ impl Up {
 
 fn lines(cuts: &Cuts, passes: Passes, up: &Up) -> Vec<String> {
     let all = cuts.vifs.iter().chain(&cuts.sessions);
-    let mut lines: Vec<String> = all.take(LINES).map(ToString::to_string).collect();
-    let count = cuts.vifs.len() + cuts.sessions.len();
+    let all = all.map(ToString::to_string).chain(cuts.exchanges.iter().cloned());
+    let mut lines: Vec<String> = all.take(LINES).collect();
+    let count = cuts.vifs.len() + cuts.sessions.len() + cuts.exchanges.len();
     if count > LINES {
         lines.push(format!("and {} more", count - LINES));
     }

@@ -25,8 +25,8 @@ use super::port_details::{self, DetailBook};
 use super::port_thread::Done;
 use super::rates::{self, RateBook};
 use super::{
-    acls, answer, bandwidth, bgp, captures, counters, drops, event_stream, explain, history,
-    outages, ping, routes, tunnels, view,
+    acls, answer, bandwidth, bgp, captures, counters, drops, event_stream, exchanges, explain,
+    history, outages, ping, routes, tunnels, view,
 };
 use crate::admin::protocol::Request;
 use crate::admin::rows::ChangeResult;
@@ -94,8 +94,7 @@ pub(super) struct Control {
 pub(super) enum End {
     /// Peers are told that their sessions end. Nothing is left but closed ports.
     PeersTold,
-    /// As if it were killed: BIRD, its sessions, the TAPs and their namespace are left, and the next station
-    /// takes them over.
+    /// As if it were killed: BIRD, its sessions, the TAPs and their namespace are left to the next station.
     SessionsKept,
 }
 
@@ -281,6 +280,7 @@ impl Control {
             Request::ShowBandwidth => bandwidth::show(self),
             Request::ShowVrfs => view::show_vrfs(self),
             Request::ShowAcl(filter) => acls::show(self, filter),
+            Request::ShowExchanges => exchanges::show(self),
             Request::ShowRoutes(filter) => routes::show(self, filter),
             Request::ShowNeighbors => view::show_neighbors(self),
             Request::ShowTunnels => tunnels::show(self),

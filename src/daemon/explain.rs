@@ -132,6 +132,8 @@ struct Fate {
     told: Explanation,
     destination: Option<Matched>,
     source: Option<Matched>,
+    /// Behind an exchange.
+    crossed: Option<Matched>,
 }
 
 /// What a lookup found.
@@ -157,7 +159,8 @@ fn fates(
     let fate = |frame: Vec<u8>| {
         let told = explainer.explain(tables, &fib, port, &frame)?;
         let (destination, source) = (told.destination.map(matched), told.source.map(matched));
-        Some(Fate { frame, told, destination, source })
+        let crossed = told.crossed.map(|(_, lookup)| matched(lookup));
+        Some(Fate { frame, told, destination, source, crossed })
     };
     frames.into_iter().filter_map(fate).collect()
 }

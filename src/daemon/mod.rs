@@ -23,6 +23,7 @@ mod drill;
 mod drops;
 mod event_stream;
 mod events;
+mod exchanges;
 mod explain;
 mod failover;
 mod heartbeat;

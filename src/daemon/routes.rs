@@ -122,6 +122,7 @@ pub(super) fn origin(source: Source) -> &'static str {
         Source::List => "list",
         Source::Neighbor => "neighbor",
         Source::Bgp => "bgp",
+        Source::Exchange => "exchange",
     }
 }
 
@@ -133,6 +134,7 @@ pub(super) fn action(kind: AdjacencyKind) -> &'static str {
         AdjacencyKind::Blackhole => "blackhole",
         AdjacencyKind::Unreachable => "unreachable",
         AdjacencyKind::Prohibited => "prohibit",
+        AdjacencyKind::Exchange(_) => "exchange",
         _ => "forward",
     }
 }

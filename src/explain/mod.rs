@@ -16,7 +16,7 @@ use crate::stage::{Burst, Context, Filtered};
 use crate::tables::counters::WorkerCounters;
 use crate::tables::rules::flow;
 use crate::tables::{
-    AdjacencyId, Facts, GroupId, Ingress, PortId, Snapshot, Verdict, VifId, VrfId,
+    AdjacencyId, ExchangeId, Facts, GroupId, Ingress, PortId, Snapshot, Verdict, VifId, VrfId,
 };
 
 /// The longest frame, in octets: what a worker's largest frames hold.
@@ -63,6 +63,8 @@ pub struct Explanation {
     pub source: Option<Lookup>,
     /// The adjacency that was chosen.
     pub adjacency: Option<AdjacencyId>,
+    /// The exchange by which it passes, and the destination's lookup in the VRF that this leads from.
+    pub crossed: Option<(ExchangeId, Lookup)>,
     /// The flow's number, where it chose among several members.
     pub flow: Option<u32>,
     /// The frame as it would leave, and the port.
@@ -129,10 +131,21 @@ impl Explainer {
             (port, self.pool.area().packet(&frame).to_vec())
         });
         self.pool.give(frame);
-        let Notes { steps, destination, source, adjacency, flow } = notes;
+        let Notes { steps, destination, source, adjacency, crossed, flow } = notes;
         let vif = burst.vif(LANE);
         let l3 = burst.l3[LANE] as usize;
-        Some(Explanation { vif, l3, verdict, steps, destination, source, adjacency, flow, sent })
+        Some(Explanation {
+            vif,
+            l3,
+            verdict,
+            steps,
+            destination,
+            source,
+            adjacency,
+            crossed,
+            flow,
+            sent,
+        })
     }
 }
 
@@ -153,6 +166,7 @@ struct Notes {
     destination: Option<Lookup>,
     source: Option<Lookup>,
     adjacency: Option<AdjacencyId>,
+    crossed: Option<(ExchangeId, Lookup)>,
     flow: Option<u32>,
 }
 
@@ -184,10 +198,30 @@ impl Notes {
         self.destination = Some(destination);
         self.source = is_checked.then(|| lookup(from, burst.back_group[LANE]));
         self.adjacency = Some(AdjacencyId(burst.adjacency[LANE]));
-        let several = c.tables.groups.way(destination.group).only().is_none();
-        let packet = burst.l3(c.pool.area(), LANE);
-        self.flow = several.then(|| flow(&c.tables.flow_keys, packet));
+        self.flow = flow_to(burst, c, destination.group);
     }
+
+    /// What the lookup behind a permit gave.
+    fn crossing(&mut self, burst: &Burst, c: &Context<'_>) {
+        let (Some(id), Some(Lookup { address, .. })) = (burst.permit(LANE), self.destination)
+        else {
+            return;
+        };
+        let Some(vrf) = c.tables.exchange(id).map(|exchange| exchange.exporter) else { return };
+        let group = GroupId(match address {
+            IpAddr::V4(v4) => c.fib.lookup4(vrf.0.into(), v4.to_bits()),
+            IpAddr::V6(v6) => c.fib.lookup6(vrf.0.into(), v6.to_bits()),
+        });
+        self.crossed = Some((id, Lookup { vrf, address, group }));
+        self.adjacency = Some(AdjacencyId(burst.adjacency[LANE]));
+        self.flow = flow_to(burst, c, group);
+    }
+}
+
+/// The number of the frame's flow, where it chooses among several members of a group.
+fn flow_to(burst: &Burst, c: &Context<'_>, group: GroupId) -> Option<u32> {
+    let several = c.tables.groups.way(group).only().is_none();
+    several.then(|| flow(&c.tables.flow_keys, burst.l3(c.pool.area(), LANE)))
 }
 
 impl Watch for &mut Notes {
@@ -206,6 +240,7 @@ impl Watch for &mut Notes {
                 let to = c.tables.adjacency(AdjacencyId(burst.adjacency[LANE]));
                 verdict.is_none() && is_in_tunnel(c.tables, to.vif)
             }
+            "exchange" | "exchanged" => burst.exchanged.has(LANE) && stage == "exchange",
             "meter" => {
                 let to = burst.to_rules[LANE] & Facts::METERED;
                 burst.rules[LANE] & Ingress::METERED | to != 0
@@ -214,8 +249,10 @@ impl Watch for &mut Notes {
         };
         if verdict.is_none() && looked {
             self.step(stage, None);
-            if stage == "group" {
-                self.lookups(burst, c);
+            match stage {
+                "group" => self.lookups(burst, c),
+                "exchange" => self.crossing(burst, c),
+                _ => {}
             }
         }
     }

@@ -7,8 +7,8 @@ use super::neighbor::{Action, Key, Lookup, Waiting};
 use super::packet::Packet;
 use super::{Output, SlowPath, View, fragment, tunnel};
 use crate::tables::{
-    Adjacency, AdjacencyKind, Choice, DropReason, Port, PuntReason, SlowOutcome, Snapshot, Verdict,
-    Vif, VifId, rules,
+    Adjacency, AdjacencyKind, Choice, DropReason, ExchangeId, Port, PuntReason, SlowOutcome,
+    Snapshot, Verdict, Vif, VifId, rules,
 };
 use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, MIN_PAYLOAD, Mac};
 use crate::wire::ipv6::is_link_local;
@@ -41,8 +41,8 @@ impl Ingress<'_> {
 
 /// Where a packet goes.
 pub enum Route<'a> {
-    /// To this neighbor by this VIF; its MAC where the tables have it.
-    Via(Key, Option<Mac>, &'a Vif),
+    /// To this neighbor by this VIF; its MAC where the tables have it, and the exchange by which that is, if it is.
+    Via(Key, Option<Mac>, &'a Vif, Option<ExchangeId>),
     /// To the router itself.
     Local,
     /// Nowhere: what the fast path would say.
@@ -58,14 +58,21 @@ pub fn route<'a>(from: &Ingress<'a>, packet: &Packet<'_>) -> Route<'a> {
         let group = (from.view.fib)(from.vif.vrf, packet.destination);
         tables.adjacency(rules::member(tables, tables.groups.way(group), packet.bytes))
     });
-    way_out(from, packet.destination, adjacency)
+    let AdjacencyKind::Exchange(id) = adjacency.kind else {
+        return way_out(from, packet.destination, None, adjacency);
+    };
+    let ends = [packet.source, packet.destination];
+    match rules::cross(tables, id, from.vif.vrf, ends, packet.bytes, from.view.fib) {
+        Some(to) => way_out(from, packet.destination, Some(id), tables.adjacency(to)),
+        None => way_out(from, packet.destination, None, adjacency),
+    }
 }
 
 /// The route of a packet of the router itself to the sender of one that came by `from`: back where that came from if a
 /// route leads there, else by the VRF's best route.
 pub fn route_back<'a>(from: &Ingress<'a>, to: IpAddr, packet: &[u8]) -> Route<'a> {
     if is_link_local(to) {
-        return Route::Via((from.id, to), None, from.vif);
+        return Route::Via((from.id, to), None, from.vif, None);
     }
     let tables = from.view.snapshot;
     let group = (from.view.fib)(from.vif.vrf, to);
@@ -77,16 +84,21 @@ pub fn route_back<'a>(from: &Ingress<'a>, to: IpAddr, packet: &[u8]) -> Route<'a
     let adjacency = back.unwrap_or_else(|| {
         tables.adjacency(rules::member(tables, tables.groups.way(group), packet))
     });
-    way_out(from, to, adjacency)
+    way_out(from, to, None, adjacency)
 }
 
-/// Where an adjacency leads what came by `from`.
-fn way_out<'a>(from: &Ingress<'a>, destination: IpAddr, adjacency: &Adjacency) -> Route<'a> {
-    match rules::meet(from.view.snapshot, from.id, adjacency) {
+/// Where an adjacency leads what came by `from`, by an exchange if there is a permit.
+fn way_out<'a>(
+    from: &Ingress<'a>,
+    destination: IpAddr,
+    permit: Option<ExchangeId>,
+    adjacency: &Adjacency,
+) -> Route<'a> {
+    match rules::meet(from.view.snapshot, from.id, permit, adjacency) {
         Ok(vif) => {
             let glean = adjacency.kind == AdjacencyKind::Glean;
             let next_hop = if glean { destination } else { adjacency.address };
-            Route::Via((adjacency.vif, next_hop), adjacency.next_hop(), vif)
+            Route::Via((adjacency.vif, next_hop), adjacency.next_hop(), vif, permit)
         }
         Err(Verdict::Punt(PuntReason::Local)) => Route::Local,
         Err(verdict) => Route::No(verdict),

@@ -10,7 +10,7 @@ use super::packet::{self, Packet, own_address};
 use super::{Output, SlowPath, View, options};
 use crate::acl::Action;
 use crate::tables::rules::may_leave;
-use crate::tables::{PuntReason, SlowOutcome, Verdict, Vif};
+use crate::tables::{DropReason, ExchangeId, PuntReason, SlowOutcome, Verdict, Vif};
 use crate::wire::checksum;
 use crate::wire::ethernet::{Mac, be16};
 use crate::wire::ipv6::is_link_local;
@@ -26,8 +26,8 @@ impl SlowPath {
         if is_link_local(packet.source) || is_link_local(packet.destination) {
             return self.link_local(from, packet, out);
         }
-        let (key, table, egress) = match route(from, packet) {
-            Route::Via(key, mac, egress) => (key, mac, egress),
+        let (key, table, egress, permit) = match route(from, packet) {
+            Route::Via(key, mac, egress, permit) => (key, mac, egress, permit),
             Route::Local => return self.local(from, packet, out),
             Route::No(verdict) => return self.unroutable(from, packet, verdict, out),
         };
@@ -64,7 +64,11 @@ impl SlowPath {
         match self.lookup(from.view, key, table, waiting, out) {
             Lookup::Known(mac, _) => {
                 let sent = transmit_ip(from.view, key, mac, &finished, from.priority, out);
-                if sent { SlowOutcome::Forwarded } else { SlowOutcome::IcmpNotAllowed }
+                if !sent {
+                    return SlowOutcome::IcmpNotAllowed;
+                }
+                count(from.view, permit, packet);
+                SlowOutcome::Forwarded
             }
             Lookup::Failed(_) => {
                 self.error(from, packet, Problem::HostUnreachable, out);
@@ -103,7 +107,7 @@ impl SlowPath {
         out: &mut Vec<Output>,
     ) -> SlowOutcome {
         let (key, table) = match route_back(from, to, &packet) {
-            Route::Via(key, table, _) => (key, table),
+            Route::Via(key, table, ..) => (key, table),
             Route::No(Verdict::Drop(reason)) => return dropped(reason),
             Route::No(_) | Route::Local => return SlowOutcome::NoEgress,
         };
@@ -129,33 +133,56 @@ impl SlowPath {
         waiting: &Waiting,
         out: &mut Vec<Output>,
     ) {
-        let Ok(egress) = may_leave(view.snapshot, waiting.ingress, key.0) else { return };
-        let mut bytes = std::borrow::Cow::Borrowed(&waiting.packet);
-        if waiting.forward {
-            let Some(packet) = Packet::parse(&waiting.packet) else { return };
-            let Ok(finished) = finish(&packet, egress, view.now_ns) else { return };
-            bytes = std::borrow::Cow::Owned(finished);
+        let (egress, permit) = match may_leave(view.snapshot, waiting.ingress, None, key.0) {
+            Ok(egress) => (egress, None),
+            // By an exchange, if there still is one for it.
+            Err(DropReason::VrfMismatch) => match waited(view, waiting) {
+                Some((from, packet)) => match route(&from, &packet) {
+                    Route::Via(same, _, egress, permit) if same == key => (egress, permit),
+                    _ => return,
+                },
+                None => return,
+            },
+            Err(_) => return,
+        };
+        if !waiting.forward {
+            transmit_ip(view, key, mac, &waiting.packet, waiting.priority, out);
+            return;
         }
-        transmit_ip(view, key, mac, &bytes, waiting.priority, out);
+        let Some(packet) = Packet::parse(&waiting.packet) else { return };
+        let Ok(finished) = finish(&packet, egress, view.now_ns) else { return };
+        if transmit_ip(view, key, mac, &finished, waiting.priority, out) {
+            count(view, permit, &packet);
+        }
     }
 
     /// The neighbor that a packet waited for did not answer.
     pub(super) fn give_up(&mut self, view: &View<'_>, waiting: &Waiting, out: &mut Vec<Output>) {
-        let Some(vif) = view.snapshot.vif(waiting.ingress).filter(|_| waiting.forward) else {
-            return;
-        };
-        let from = Ingress {
-            view,
-            id: waiting.ingress,
-            vif,
-            sender: Mac::default(),
-            group: false,
-            priority: waiting.priority,
-            choice: None,
-        };
-        if let Some(packet) = Packet::parse(&waiting.packet) {
+        if let Some((from, packet)) = waited(view, waiting) {
             self.error(&from, &packet, Problem::HostUnreachable, out);
         }
+    }
+}
+
+/// A packet that waited to be forwarded, and where it came from.
+fn waited<'a>(view: &'a View<'a>, waiting: &'a Waiting) -> Option<(Ingress<'a>, Packet<'a>)> {
+    let vif = view.snapshot.vif(waiting.ingress).filter(|_| waiting.forward)?;
+    let from = Ingress {
+        view,
+        id: waiting.ingress,
+        vif,
+        sender: Mac::default(),
+        group: false,
+        priority: waiting.priority,
+        choice: None,
+    };
+    Some((from, Packet::parse(&waiting.packet)?))
+}
+
+/// Counts a packet that leaves by an exchange, as it came.
+fn count(view: &View<'_>, permit: Option<ExchangeId>, packet: &Packet<'_>) {
+    if let Some(exchange) = permit.and_then(|id| view.snapshot.exchange(id)) {
+        exchange.passed.count_slow(packet.bytes.len() as u64);
     }
 }
 

@@ -155,7 +155,7 @@ impl SlowPath {
             choice: None,
         };
         let (next_hop, table, egress) = match route_back(&from, probe.to, &packet) {
-            Route::Via(next_hop, table, egress) => (next_hop, table, egress),
+            Route::Via(next_hop, table, egress, _) => (next_hop, table, egress),
             Route::Local => return Err(Unsent::Own),
             Route::No(verdict) => return Err(Unsent::Route(verdict)),
         };
@@ -246,7 +246,7 @@ impl SlowPath {
         let ours = |expected: &Expected| {
             expected.to == to
                 && expected.until_ns > view.now_ns
-                && may_leave(view.snapshot, expected.vif, from.id).is_ok()
+                && may_leave(view.snapshot, expected.vif, None, from.id).is_ok()
         };
         let Some(expected) = self.probes.waiting.get(&key).copied().filter(ours) else {
             return false;

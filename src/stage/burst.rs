@@ -4,7 +4,7 @@
 use super::{Flags, Lanes};
 use crate::cpu::{ROWS, WORDS};
 use crate::port::{Area, BURST, Frame};
-use crate::tables::{DropReason, Facts, Ingress, NOWHERE, PortId, Verdict, VifId};
+use crate::tables::{DropReason, ExchangeId, Facts, Ingress, NOWHERE, PortId, Verdict, VifId};
 
 /// Lanes of a column: those of a burst, and room for the eight that its last one begins.
 pub const WIDTH: usize = BURST + ROWS;
@@ -60,6 +60,8 @@ pub struct Burst {
     pub metered: bool,
     /// An access list judges what enters by the VIF of some lane.
     pub listed: bool,
+    /// Lanes that pass by an exchange. Written by `exchange`.
+    pub exchanged: Lanes,
     /// IPv4 lanes. All of them come before the first IPv6 lane.
     pub v4: Lanes,
     /// IPv6 lanes.
@@ -100,6 +102,8 @@ pub struct Burst {
     pub back_group: Column,
     /// The adjacency chosen from the destination's group.
     pub adjacency: Column,
+    /// The exchange by which a lane passes. Valid where `exchanged` has it, see [`Burst::permit`].
+    pub permit: Column,
     /// Where it leads: [`crate::tables::Facts::place`].
     pub to_place: Column,
     /// What holds there: [`crate::tables::Facts::rules`].
@@ -125,6 +129,7 @@ impl Default for Burst {
             checked: false,
             metered: false,
             listed: false,
+            exchanged: Lanes(0),
             v4: Lanes(0),
             v6: Lanes(0),
             at: NONE,
@@ -144,6 +149,7 @@ impl Default for Burst {
             to_group: NONE,
             back_group: NONE,
             adjacency: NONE,
+            permit: NONE,
             to_place: NONE,
             to_rules: NONE,
             to_at: NONE,
@@ -249,6 +255,13 @@ impl Burst {
     #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
     pub fn vif(&self, lane: usize) -> Option<VifId> {
         self.known.has(lane).then_some(VifId(self.place[lane] as u16))
+    }
+
+    /// The exchange by which a lane passes into another VRF.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "exchanges have ids of 16 bits")]
+    pub fn permit(&self, lane: usize) -> Option<ExchangeId> {
+        self.exchanged.has(lane).then_some(ExchangeId(self.permit[lane] as u16))
     }
 
     /// The MTU of the VIF by which a lane's frame entered.

@@ -10,6 +10,8 @@ mod burst;
 pub mod classify;
 pub mod decapsulate;
 pub mod encapsulate;
+pub mod exchange;
+pub mod exchanged;
 pub mod filter;
 pub mod group;
 pub mod ipv4;

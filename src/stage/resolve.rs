@@ -29,7 +29,7 @@ pub fn verdict(burst: &Burst, c: &Context<'_>, lane: usize) -> Result<(), Verdic
     if flags.has(Flags::LINK_LOCAL) {
         confined(burst, c, lane, adjacency.kind)?;
     }
-    match meet(c.tables, id, adjacency) {
+    match meet(c.tables, id, burst.permit(lane), adjacency) {
         Ok(_) => Ok(()),
         Err(Verdict::Punt(PuntReason::Local)) if flags.has(Flags::DISCOVERY) => {
             Err(Verdict::Punt(PuntReason::NeighborDiscovery))

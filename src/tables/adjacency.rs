@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Deref;
 
-use super::ids::{PortId, VifId, VrfId};
+use super::ids::{ExchangeId, PortId, VifId, VrfId};
 use super::meter::Direction;
 use super::verdict::{DropReason, PuntReason, Verdict};
 use super::vif::{Ingress, NOWHERE, Pcp, Vif, place};
@@ -33,6 +33,8 @@ pub enum AdjacencyKind {
     Prohibited,
     /// The egress VIF or its port is down: drop. Everything else in the adjacency stays as it is.
     EgressDown,
+    /// A permit: go on in the VRF that the exchange leads from.
+    Exchange(ExchangeId),
 }
 
 impl AdjacencyKind {
@@ -57,6 +59,8 @@ impl AdjacencyKind {
             AdjacencyKind::Unreachable => Verdict::Punt(PuntReason::Unreachable),
             AdjacencyKind::Prohibited => Verdict::Punt(PuntReason::Prohibited),
             AdjacencyKind::EgressDown => Verdict::Drop(DropReason::EgressDown),
+            // What may pass is no more at its permit: see `rules::cross`.
+            AdjacencyKind::Exchange(_) => Verdict::Drop(DropReason::ExchangeSource),
         }
     }
 }

@@ -30,6 +30,10 @@ id!(
     VrfId(u16)
 );
 id!(
+    /// What of one VRF another one reaches.
+    ExchangeId(u16)
+);
+id!(
     /// A next-hop group: what a prefix points at. 24 bits; 0 is "no route".
     GroupId(u32)
 );

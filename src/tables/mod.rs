@@ -4,6 +4,7 @@
 pub mod acl;
 pub mod adjacency;
 pub mod counters;
+pub mod exchange;
 pub mod group;
 pub mod ids;
 mod keys;
@@ -19,8 +20,9 @@ pub mod vif;
 
 pub use acl::{AccessList, AccessLists};
 pub use adjacency::{Adjacency, AdjacencyKind, AdjacencyTable, Facts, MAX_L2};
+pub use exchange::Exchange;
 pub use group::{GroupTable, Member, Role};
-pub use ids::{AdjacencyId, GroupId, PortId, VifId, VrfId};
+pub use ids::{AdjacencyId, ExchangeId, GroupId, PortId, VifId, VrfId};
 pub use keys::{KeyFault, Keys, Password, SessionKey};
 pub use loss::Loss;
 pub use meter::{Direction, Meters};

@@ -10,7 +10,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::adjacency::{Adjacency, AdjacencyKind};
 use super::group::Way;
-use super::ids::{AdjacencyId, GroupId, VifId, VrfId};
+use super::ids::{AdjacencyId, ExchangeId, GroupId, VifId, VrfId};
 use super::snapshot::{Snapshot, Vrf, VrfKind};
 use super::tunnel::Tunnel;
 use super::verdict::{DropReason, PuntReason, Verdict};
@@ -206,16 +206,30 @@ pub fn is_on_subnet_of(tables: &Snapshot, route: GroupId, address: IpAddr) -> bo
     vifs.any(|to| tables.vif(to.vif).is_some_and(|vif| is_on_subnet(vif, address)))
 }
 
-/// Whether what came by `ingress` may leave by `egress`, which is returned: it is up, in the same VRF, and in a public
-/// VRF, which many customers share, not another customer's. A packet may go back where it came from.
+/// The only VRF whose adjacencies a packet of a VRF may leave by: this one, or by an exchange into it the one that the
+/// exchange leads from.
+fn bound(tables: &Snapshot, vrf: VrfId, permit: Option<ExchangeId>) -> Option<VrfId> {
+    let Some(id) = permit else { return Some(vrf) };
+    let exchange = tables.exchange(id)?;
+    (exchange.importer == vrf).then_some(exchange.exporter)
+}
+
+/// Whether what came by `ingress` may leave by `egress`, which is returned: it is up, in the same VRF or in that which
+/// the permit names, and in a public VRF, which many customers share, not another customer's. A packet may go back where
+/// it came from.
 ///
 /// # Errors
 /// `EgressDown`, `VrfMismatch` or `PeerIsolation`.
-pub fn may_leave(tables: &Snapshot, ingress: VifId, egress: VifId) -> Result<&Vif, DropReason> {
+pub fn may_leave(
+    tables: &Snapshot,
+    ingress: VifId,
+    permit: Option<ExchangeId>,
+    egress: VifId,
+) -> Result<&Vif, DropReason> {
     let (Some(from), Some(to)) = (tables.vif(ingress), tables.vif(egress)) else {
         return Err(DropReason::EgressDown);
     };
-    if from.vrf != to.vrf {
+    if bound(tables, from.vrf, permit) != Some(to.vrf) {
         return Err(DropReason::VrfMismatch);
     }
     let vrf = tables.vrfs.get(to.vrf.index()).and_then(Option::as_ref);
@@ -227,25 +241,60 @@ pub fn may_leave(tables: &Snapshot, ingress: VifId, egress: VifId) -> Result<&Vi
     if to.up && port.is_some_and(|port| port.up) { Ok(to) } else { Err(DropReason::EgressDown) }
 }
 
-/// The egress VIF of a packet that came by `ingress` and whose route leads to `adjacency`; its next hop may be unresolved.
+/// The egress VIF of a packet that came by `ingress` and whose route leads to `adjacency`, by an exchange if there is a
+/// permit; its next hop may be unresolved.
 ///
 /// # Errors
 /// What becomes of a packet that does not leave there.
 pub fn meet<'a>(
     tables: &'a Snapshot,
     ingress: VifId,
+    permit: Option<ExchangeId>,
     adjacency: &Adjacency,
 ) -> Result<&'a Vif, Verdict> {
-    // The guard behind the tables: whatever a route says, nothing leaves its VRF. "No route" is all VRFs'.
-    let vrf = tables.vif(ingress).map(|vif| vif.vrf);
+    // The guard behind the tables: whatever a route says, nothing leaves the one VRF that it is bound to. "No route" is
+    // all VRFs'.
+    let vrf = tables.vif(ingress).and_then(|vif| bound(tables, vif.vrf, permit));
     if adjacency.kind != AdjacencyKind::NoRoute && vrf != Some(adjacency.vrf) {
         return Err(Verdict::Drop(DropReason::VrfMismatch));
     }
     match adjacency.kind.verdict() {
         Verdict::Forward | Verdict::Punt(PuntReason::NextHopUnresolved) => {
-            may_leave(tables, ingress, adjacency.vif).map_err(Verdict::Drop)
+            may_leave(tables, ingress, permit, adjacency.vif).map_err(Verdict::Drop)
         }
         settled => Err(settled),
+    }
+}
+
+/// The adjacency by which a packet leaves that meets the permit of an exchange in the VRF `importer`: the exporting VRF's
+/// route says. `None` where that VRF routes the packet's source elsewhere than back by an exchange, and so has addresses of
+/// its own there, or answers would go to others; where it has no route back, the exchange is one way.
+///
+/// Nothing is passed on to a third VRF, and the station's own addresses are those of the VRF that they are in.
+pub fn cross(
+    tables: &Snapshot,
+    id: ExchangeId,
+    importer: VrfId,
+    [source, destination]: [IpAddr; 2],
+    packet: &[u8],
+    fib: impl Fn(VrfId, IpAddr) -> GroupId,
+) -> Option<AdjacencyId> {
+    let exchange = tables.exchange(id).filter(|exchange| exchange.importer == importer)?;
+    let is_back = |id: &AdjacencyId| match tables.adjacency(*id).kind {
+        AdjacencyKind::NoRoute => true,
+        AdjacencyKind::Exchange(back) => {
+            tables.exchange(back).is_some_and(|back| back.exporter == importer)
+        }
+        _ => false,
+    };
+    if !tables.groups.members(fib(exchange.exporter, source)).iter().all(is_back) {
+        return None;
+    }
+    let group = tables.groups.way(fib(exchange.exporter, destination));
+    let to = member(tables, group, packet);
+    match tables.adjacency(to).kind {
+        AdjacencyKind::Exchange(_) | AdjacencyKind::Local => Some(AdjacencyId(0)),
+        _ => Some(to),
     }
 }
 

@@ -8,8 +8,9 @@ use ipnet::Ipv4Net;
 
 use super::acl::AccessLists;
 use super::adjacency::{Adjacency, AdjacencyTable};
+use super::exchange::Exchange;
 use super::group::GroupTable;
-use super::ids::{AdjacencyId, PortId, VifId};
+use super::ids::{AdjacencyId, ExchangeId, PortId, VifId};
 use super::keys::Keys;
 use super::meter::Meters;
 use super::port::{Port, VlanSlot};
@@ -56,6 +57,8 @@ pub struct Snapshot {
     pub acls: Arc<AccessLists>,
     /// VRFs by [`super::VrfId`].
     pub vrfs: Arc<[Option<Vrf>]>,
+    /// Exchanges by [`super::ExchangeId`].
+    pub exchanges: Arc<[Option<Exchange>]>,
     /// Next-hop groups.
     pub groups: Arc<GroupTable>,
     /// By what flows are spread over a group's members.
@@ -80,6 +83,7 @@ impl Default for Snapshot {
             vifs: Arc::new([]),
             acls: Arc::default(),
             vrfs: Arc::new([]),
+            exchanges: Arc::new([]),
             groups: Arc::default(),
             flow_keys: FlowKeys::default(),
             adjacencies: Arc::default(),
@@ -96,6 +100,11 @@ impl Snapshot {
     #[inline(always)]
     pub fn vif(&self, id: VifId) -> Option<&Vif> {
         self.vifs.get(id.index())?.as_ref()
+    }
+
+    /// An exchange, if there is one under this id.
+    pub fn exchange(&self, id: ExchangeId) -> Option<&Exchange> {
+        self.exchanges.get(id.index())?.as_ref()
     }
 
     /// The VIF that a port's frames with these tags belong to.

@@ -75,6 +75,7 @@ reasons! {
         Jumbogram = "jumbogram", "An IPv6 jumbogram (payload length 0 with a jumbo option).";
         SpoofedSource = "spoofed_source", "No route leads back to this source through this VIF (RFC 8704): spoofing, or a missing route to the customer.";
         ForeignSource = "foreign_source", "SECURITY: the source address belongs to another customer VIF of the same VRF.";
+        ExchangeSource = "exchange_source", "The route leads by an exchange into another VRF, and that VRF routes the source elsewhere than back: spoofing, addresses that both VRFs use, or the exchange in the other direction lacks this prefix.";
         AclDeniedIn = "acl_denied_in", "The access list of the VIF by which it came (`acl_in`) denies it: `stationctl show acl`.";
         AclDeniedOut = "acl_denied_out", "The access list of the VIF by which it would leave (`acl_out`) denies it: `stationctl show acl`.";
         PeerIsolation = "peer_isolation", "One customer's VIF tried to reach another's through a public VRF.";

@@ -104,7 +104,9 @@ pub(super) fn settle(
     if let Some(reason) = punt {
         let l3 = u8::try_from(burst.l3[lane]).unwrap_or(u8::MAX);
         let adjacency = AdjacencyId(burst.adjacency[lane]);
-        let choice = reason.has_egress().then_some(Choice { generation, adjacency });
+        // What passes by an exchange the slow path looks up anew, in both VRFs.
+        let chosen = reason.has_egress() && !burst.exchanged.has(lane);
+        let choice = chosen.then_some(Choice { generation, adjacency });
         let label = Label { port, vif, reason, l3, choice };
         if exchange.queue(reason).send(label, pool.area().packet(frame)) {
             received.rare.punted[reason.index()].add(1);

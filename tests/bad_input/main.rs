@@ -9,6 +9,7 @@ mod acl;
 #[path = "../common/mod.rs"]
 mod common;
 mod control_plane;
+mod exchanges;
 mod ipv4;
 mod ipv6;
 mod layer2;
@@ -36,8 +37,9 @@ fn on_cust0(tags: &[(u16, u16)], ethertype: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The tests, and what they assert by.
-const HERE: [&str; 8] = [
+const HERE: [&str; 9] = [
     include_str!("acl.rs"),
+    include_str!("exchanges.rs"),
     include_str!("layer2.rs"),
     include_str!("ipv4.rs"),
     include_str!("ipv6.rs"),

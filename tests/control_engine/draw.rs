@@ -92,6 +92,7 @@ pub fn empty() -> Config {
         routes: Vec::new(),
         route_lists: Vec::new(),
         neighbors: Vec::new(),
+        exchanges: Vec::new(),
     }
 }
 

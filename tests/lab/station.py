@@ -29,7 +29,7 @@ class Refused(Exception):
 
 
 # What may cut live service, and is refused without a terminal to ask at.
-CUTTING = {("vif", "del"), ("vif", "down"), ("bgp", "reset"), ("bgp", "del"), ("bgp", "set"), ("vif", "set"), ("vrf", "set"), ("port", "set"), ("port", "down"), ("config", "apply"), ("config", "rollback"), ("reload",), ("stop",)}
+CUTTING = {("vif", "del"), ("vif", "down"), ("bgp", "reset"), ("bgp", "del"), ("bgp", "set"), ("vif", "set"), ("vrf", "set"), ("port", "set"), ("port", "down"), ("config", "apply"), ("config", "rollback"), ("reload",), ("exchange", "del"), ("exchange", "set"), ("stop",)}
 
 
 def command(*words):

@@ -6,6 +6,7 @@
 mod acl;
 #[path = "../common/mod.rs"]
 mod common;
+mod exchanges;
 mod explained;
 mod plan;
 

@@ -44,6 +44,7 @@ impl Request {
                 | Request::ShowBandwidth
                 | Request::ShowVrfs
                 | Request::ShowAcl(_)
+                | Request::ShowExchanges
                 | Request::ShowRoutes(_)
                 | Request::ShowNeighbors
                 | Request::ShowTunnels

@@ -16,6 +16,7 @@ use super::drain::{DrainArgs, UndrainArgs};
 use super::drill::Drill;
 use super::edits::{Edit, Port, Route, TermsArgs, Vif, Vrf, Yes};
 use super::events::EventArgs;
+use super::exchanges::Exchange;
 use super::explain::ExplainArgs;
 use super::json_help::JSON_HELP;
 use super::ping::{PingArgs, TraceArgs};
@@ -114,6 +115,8 @@ pub(super) enum StationCommand {
     Vrf(Edit<Vrf>),
     /// Add or delete a VTEP, or change its fields
     Vtep(Edit<Vtep>),
+    /// Add or delete an exchange between VRFs, or change its fields
+    Exchange(Edit<Exchange>),
     /// Set a port up or down, or change its fields
     Port(Edit<Port>),
     /// Add or delete a meter group, or change its fields
@@ -201,6 +204,7 @@ impl StationCommand {
             StationCommand::Vif(edit) => edit.command.request(),
             StationCommand::Vrf(edit) => edit.command.request(),
             StationCommand::Vtep(edit) => edit.command.request(),
+            StationCommand::Exchange(edit) => edit.command.request(),
             StationCommand::MeterGroup(edit) => edit.command.request(),
             StationCommand::Port(edit) => edit.command.request(),
             StationCommand::Bgp(bgp) => bgp.request(),
@@ -236,6 +240,7 @@ impl StationCommand {
             StationCommand::Vif(edit) => edit.terms.terms(),
             StationCommand::Vrf(edit) => edit.terms.terms(),
             StationCommand::Vtep(edit) => edit.terms.terms(),
+            StationCommand::Exchange(edit) => edit.terms.terms(),
             StationCommand::MeterGroup(edit) => edit.terms.terms(),
             StationCommand::Port(edit) => edit.terms.terms(),
             StationCommand::Config(config) => config.terms(),

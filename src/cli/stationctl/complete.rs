@@ -60,6 +60,7 @@ fn with_names(command: Command, of: &str) -> Command {
             "meter-group" => Request::ShowBandwidth,
             "acl" => Request::ShowAcl(AclFilter::default()),
             "vtep" => Request::ShowTunnels,
+            "exchange" => Request::ShowExchanges,
             _ => return arg,
         };
         arg.add(ArgValueCompleter::new(move |current: &OsStr| candidates(current, &request)))

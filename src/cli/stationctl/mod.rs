@@ -14,6 +14,7 @@ mod drill;
 mod drops;
 mod edits;
 mod events;
+mod exchanges;
 mod explain;
 mod failover;
 mod filter;
@@ -45,9 +46,9 @@ use crate::admin::client::{self, Client};
 use crate::admin::protocol::{ErrorKind, Refusal, Request, Terms};
 use crate::admin::rows::{
     AclRow, BandwidthRow, BgpRouteRow, BgpRow, ChangeResult, ConfigText, ConsistencyRow,
-    CounterRow, DrainRow, DrillRow, DropRow, HistoryRow, LookupResult, NeighborRow, OutageRow,
-    PortDetailRow, PortRow, RateRow, RouteRow, SlaRow, TunnelRow, VersionInfo, VifRow, VrfRow,
-    WorkerRow,
+    CounterRow, DrainRow, DrillRow, DropRow, ExchangeRow, HistoryRow, LookupResult, NeighborRow,
+    OutageRow, PortDetailRow, PortRow, RateRow, RouteRow, SlaRow, TunnelRow, VersionInfo, VifRow,
+    VrfRow, WorkerRow,
 };
 use args::{Args, Command, StationCommand};
 use filter::Filter;
@@ -158,6 +159,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Request::ShowRoutes(_) => rows::<RouteRow>(args, &request, out),
         Request::ShowNeighbors => rows::<NeighborRow>(args, &request, out),
         Request::ShowTunnels => rows::<TunnelRow>(args, &request, out),
+        Request::ShowExchanges => rows::<ExchangeRow>(args, &request, out),
         Request::ShowCounters(_) => rows::<CounterRow>(args, &request, out),
         Request::ShowDrops(_) => rows::<DropRow>(args, &request, out),
         Request::ShowWorkers => rows::<WorkerRow>(args, &request, out),

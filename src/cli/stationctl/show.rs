@@ -71,6 +71,8 @@ pub(super) enum Show {
         #[command(flatten)]
         state: InState,
     },
+    /// Exchanges between VRFs, and what has passed by each
+    Exchanges,
     /// Counters by name, what they mean, and whether every frame is accounted for
     Counters {
         /// Only those of this VIF
@@ -169,6 +171,7 @@ impl Show {
             }),
             Show::Neighbors { .. } => Request::ShowNeighbors,
             Show::Tunnels { .. } => Request::ShowTunnels,
+            Show::Exchanges => Request::ShowExchanges,
             Show::Counters { vif, port, all } => Request::ShowCounters(CounterFilter {
                 vif: vif.clone(),
                 port: port.clone(),

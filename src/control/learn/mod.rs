@@ -313,8 +313,9 @@ impl<P: Publish> Engine<P> {
             }
             // A group that is new to the RIB is not known there as one that leads nowhere.
             let leads = |group: &GroupId| self.state.leads(*group);
-            let new = group.filter(leads).map(|group| group.0);
-            if new != rib.learned.best(prefix).map(|group| group.0) {
+            let other = rib.exchanged.get(&prefix).copied();
+            let new = group.filter(leads).or(other).map(|group| group.0);
+            if new != rib.learned.best(prefix).or(other).map(|group| group.0) {
                 updates.push((prefix, new));
             }
         }

@@ -9,7 +9,8 @@ use crate::admin::rows::{ExplainedEgress, FrameHeaders};
 use crate::config::rate_text;
 use crate::explain::{Explanation, Lookup};
 use crate::tables::{
-    Adjacency, AdjacencyKind, Direction, Port, PortId, Snapshot, SourceCheck, Vif, VifId,
+    Adjacency, AdjacencyKind, Direction, Exchange, ExchangeId, Port, PortId, Snapshot, SourceCheck,
+    Vif, VifId,
 };
 use crate::wire::ethernet::{HEADER_LEN, Mac};
 use crate::wire::outline::Outline;
@@ -77,7 +78,9 @@ impl<'a> Words<'a> {
             "encapsulate" => self.encapsulate(),
             "ipv4" | "ipv6" => self.addresses(),
             "route" => self.fate.destination.as_ref().map_or_else(String::new, in_prefix),
+            "group" if self.fate.crossed.is_some() => "the route is a permit of an exchange".into(),
             "group" => self.group(),
+            "exchange" => self.exchange(),
             "source" => self.source(),
             "acl_in" => self.acl(Direction::Rx),
             "acl_out" => self.acl(Direction::Tx),
@@ -95,7 +98,10 @@ impl<'a> Words<'a> {
                     format!("vif {} or its port {} is down", egress.vif, egress.port)
                 }
                 (_, Some(egress)) => format!("from vrf {} to vif {}", self.vrf, egress.vif),
-                (Some(to), None) => format!("the route is {}", action_of(to.kind)),
+                (Some(to), None) => match to.kind {
+                    AdjacencyKind::Exchange(id) => self.stopped(id),
+                    kind => format!("the route is {}", action_of(kind)),
+                },
                 (None, None) => String::new(),
             },
             "ttl" => self.hops().map_or_else(String::new, |hops| format!("it came with {hops}")),
@@ -160,6 +166,35 @@ impl<'a> Words<'a> {
             None => String::new(),
         };
         format!("{by}{} on vif {}", self.hop(), egress.vif)
+    }
+
+    /// The exchange, and the route behind it.
+    fn exchange(&self) -> String {
+        let crossed = self.fate.told.crossed.and_then(|(id, _)| self.tables.exchange(id));
+        let (Some(exchange), Some(matched)) = (crossed, &self.fate.crossed) else {
+            return String::new();
+        };
+        let vrf = self.vrf_name(exchange);
+        format!(
+            "by exchange {} in vrf {vrf}: {}; {}",
+            exchange.name,
+            in_prefix(matched),
+            self.group()
+        )
+    }
+
+    /// Why an exchange lets a packet not pass.
+    fn stopped(&self, id: ExchangeId) -> String {
+        let Some(exchange) = self.tables.exchange(id) else { return String::new() };
+        let source = self.inner.source.map_or_else(String::new, |source| source.to_string());
+        let vrf = self.vrf_name(exchange);
+        format!("exchange {}: vrf {vrf} leads elsewhere than back with {source}", exchange.name)
+    }
+
+    /// The VRF that an exchange leads from.
+    fn vrf_name(&self, exchange: &Exchange) -> &str {
+        let vrf = self.tables.vrfs.get(exchange.exporter.index()).and_then(Option::as_ref);
+        vrf.map_or("", |vrf| &*vrf.name)
     }
 
     fn source(&self) -> String {
@@ -264,7 +299,8 @@ fn egress(tables: &Snapshot, told: &Explanation, to: &Adjacency) -> Option<Expla
         return None;
     }
     let vif = tables.vif(to.vif)?;
-    let members = tables.groups.members(told.destination?.group);
+    let lookup = told.crossed.map(|(_, lookup)| lookup).or(told.destination)?;
+    let members = tables.groups.members(lookup.group);
     let at = members.iter().position(|id| Some(*id) == told.adjacency).unwrap_or(0);
     Some(ExplainedEgress {
         port: tables.ports.get(vif.port.index())?.name.to_string(),

@@ -1,0 +1,32 @@
+//! Requests for routes.
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::Family;
+
+/// Which routes to show.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteFilter {
+    /// Name of the VRF.
+    pub vrf: String,
+    /// Only this family.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<Family>,
+    /// Only this prefix and those within it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<IpNet>,
+}
+
+impl RouteFilter {
+    /// Whether a route of the VRF is to be shown.
+    pub fn matches(&self, prefix: &IpNet) -> bool {
+        let family = match self.family {
+            Some(Family::Ipv4) => prefix.addr().is_ipv4(),
+            Some(Family::Ipv6) => prefix.addr().is_ipv6(),
+            None => true,
+        };
+        family && self.prefix.is_none_or(|within| within.contains(prefix))
+    }
+}

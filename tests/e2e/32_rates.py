@@ -412,6 +412,14 @@ def test_top_shows_the_station_on_a_terminal():
         stream.finish()
 
 
+def test_top_ends_with_its_terminal():
+    top = Terminal()
+    top.wait("VIFs 10/10")
+    os.close(top.theirs)
+    os.close(top.ours)
+    wait_until(lambda: top.process.poll() is not None, 5, "top ends")
+
+
 def test_top_gives_the_terminal_back_also_to_a_signal():
     for how in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         top = Terminal()

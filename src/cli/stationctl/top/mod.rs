@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use super::Failure;
@@ -78,7 +80,10 @@ fn show(
         if std::mem::take(&mut changed) {
             terminal.draw(|frame| draw::draw(frame, &mut screen))?;
         }
-        if !event::poll(LOOK)? {
+        if hung_up()? {
+            return Ok(());
+        }
+        if !event::poll(Duration::ZERO)? {
             continue;
         }
         match event::read()? {
@@ -94,4 +99,17 @@ fn show(
         changed = true;
     }
     Ok(())
+}
+
+/// Waits for the keyboard, and says whether the terminal is gone. crossterm never returns from the end of one: it
+/// reads on.
+fn hung_up() -> io::Result<bool> {
+    let stdin = io::stdin();
+    let mut keyboard = [PollFd::new(&stdin, PollFlags::IN)];
+    let limit = Timespec::try_from(LOOK).map_err(io::Error::other)?;
+    match rustix::event::poll(&mut keyboard, Some(&limit)) {
+        Ok(_) => Ok(keyboard[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }

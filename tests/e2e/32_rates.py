@@ -417,7 +417,10 @@ def test_top_ends_with_its_terminal():
     top.wait("VIFs 10/10")
     os.close(top.theirs)
     os.close(top.ours)
-    wait_until(lambda: top.process.poll() is not None, 5, "top ends")
+    try:
+        wait_until(lambda: top.process.poll() is not None, 5, "top ends")
+    finally:
+        top.process.kill()
 
 
 def test_top_gives_the_terminal_back_also_to_a_signal():

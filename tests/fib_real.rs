@@ -81,6 +81,8 @@ fn compare(fib: &Fib, want: &Lengths, nets: &[IpNet], v4: bool) {
 }
 
 fn day(family: &str, v4: bool) {
+    // Of the whole table each, and without optimization, which makes it take ten times as long, each seventh.
+    let step = if cfg!(debug_assertions) { 7 } else { 1 };
     let Some(table) = lines(&format!("rib-20260511-{family}.txt.gz")) else { return };
     let Some(updates) = lines(&format!("updates-20260511-{family}.txt.gz")) else { return };
     let value = |i: usize| (i as u32).wrapping_mul(2_654_435_761) % 40_000 + 1;
@@ -100,7 +102,8 @@ fn day(family: &str, v4: bool) {
         lengths.set(net, *value);
     }
     fib.apply(1, &batch).unwrap();
-    compare(&fib, &lengths, &nets, v4);
+    let some: Vec<IpNet> = nets.iter().copied().step_by(step).collect();
+    compare(&fib, &lengths, &some, v4);
 
     let checkpoint = updates.len() / 4 + 1;
     for (part, updates) in updates.chunks(checkpoint).enumerate() {
@@ -123,7 +126,7 @@ fn day(family: &str, v4: bool) {
         touched.dedup();
         compare(&fib, &lengths, &touched, v4);
     }
-    compare(&fib, &lengths, &nets, v4);
+    compare(&fib, &lengths, &some, v4);
     let stats = fib.stats();
     assert_eq!(stats.v4.routes + stats.v6.routes, lengths.0.len());
     for (net, value) in fib.routes(1) {

@@ -156,7 +156,7 @@ fn check(rules: &[Rule], hows: &[[u8; 8]]) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 66 } else { 200 }))]
 
     #[test]
     fn the_classifier_finds_what_a_scan_finds(

@@ -482,7 +482,7 @@ fn config(with_route: bool, with_b: bool) -> Config {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(debug_assertions) { 42 } else { 128 }, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// At every moment no worker meets what has no meaning (that is checked at each publication), and
     /// after each step the FIB has what the kernel has, where nothing that is configured beats it.

@@ -64,13 +64,13 @@ pub fn two_ways() -> Config {
 fn an_exhausted_fib_leaves_everything_as_it_was() {
     let mut refused = 0;
     let mut accepted = 0;
-    let mut station = Station::new(1 << 20);
+    let mut station = Station::new(1 << 18);
     station.commit(&two_ways()).unwrap();
     let mut draw = Draw(7);
-    for seed in 0..20 {
+    for seed in 0..10 {
         let before = (observe(&station.engine), station.engine.config().cloned());
         let mut config = two_ways();
-        let count = 1000 << draw.below(7);
+        let count = 250 << draw.below(7);
         let via = [[("a", "10.0.0.2")], [("b", "10.0.1.2")]][draw.below(2) as usize];
         config.route_lists = vec![
             list("red", &many(count, seed), &via),

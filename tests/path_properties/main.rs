@@ -52,7 +52,7 @@ fn the_path_does_what_the_oracle_says() {
     let ports = (0..3).map(|_| MemoryPort::new(256)).collect();
     let rig = RefCell::new((Rig::new(&text, ports, 1024, 64), SECOND, Tally::new()));
     let bursts = proptest::collection::vec(plan(), 1..100);
-    runner(4000)
+    runner(if cfg!(debug_assertions) { 1300 } else { 4000 })
         .run(&bursts, |plans| {
             let (rig, now, tally) = &mut *rig.borrow_mut();
             let mut by_port: [Vec<Vec<u8>>; 3] = Default::default();

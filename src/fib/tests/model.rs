@@ -160,7 +160,7 @@ pub(super) fn history() -> impl Strategy<Value = Vec<Vec<Change>>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(debug_assertions) { 130 } else { 400 }, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn answers_are_the_oracles(history in history()) {
@@ -169,7 +169,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(debug_assertions) { 20 } else { 60 }, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// The same with VRFs that get and lose their tables all the time.
     #[test]

@@ -1,5 +1,7 @@
 """VIFs and routes come and go under traffic; nobody else loses a frame, and XDP is never re-attached."""
 
+import time
+
 import case
 import ledger
 import lab
@@ -11,17 +13,18 @@ A = HOSTS["a"]
 PPS = 2_000  # low enough that a receive ring lasts a second where the worker has to wait for its CPU
 
 
-def others_lose_nothing(change, *, seconds=3):
+def others_lose_nothing(change):
     """Runs `change` while b and d talk; every frame of theirs arrives, and the XDP programs stay."""
     programs = {port: case.xdp_program(port) for port in lab.PORTS}
     require(all(programs.values()), f"no XDP program: {programs}")
-    with Stream("b", "vpc-b", pps=PPS, seconds=seconds) as one, \
-            Stream("d", "tgw", pps=PPS, seconds=seconds, six=True) as two:
+    with Stream("b", "vpc-b", pps=PPS, seconds=30) as one, \
+            Stream("d", "tgw", pps=PPS, seconds=30, six=True) as two:
         case.wait_until(lambda: one.arrived() > 100 and two.arrived() > 100, 3, "traffic before the change")
         change()
+        time.sleep(0.5)
         require(one.process.poll() is None, "the change took longer than the traffic")
         for name, stream in [("b", one), ("d", two)]:
-            sent, arrived = stream.finish()
+            sent, arrived = stream.finish(early=True)
             expect(arrived, sent, f"frames of {name} that arrived")
     expect({port: case.xdp_program(port) for port in lab.PORTS}, programs, "XDP programs after the change")
 
@@ -36,7 +39,7 @@ def test_vif_down_and_up():
         expect(replies(A, HOSTS["vpc-a"]), (0, 0), "replies to a while its VIF is down")
         station.ctl("vif", "up", "a")
         expect(replies(A, HOSTS["vpc-a"]), (3, 3), "replies to a after its VIF is up")
-    others_lose_nothing(change, seconds=8)
+    others_lose_nothing(change)
 
 
 def test_frames_of_a_vif_that_is_down_have_their_reason():
@@ -45,7 +48,8 @@ def test_frames_of_a_vif_that_is_down_have_their_reason():
         sent, arrived = stream.finish()
     station.ctl("vif", "up", "a")
     expect(arrived, 0, "frames of a VIF that is down")
-    expect(seen.it.drops("a")["vif_down"], sent, "drops of a VIF that is down")
+    # The host itself may ask for its neighbors.
+    expect(seen.it.drops("a")["vif_down"], sent + seen.it.hosts["a"]["sent"], "drops of a VIF that is down")
 
 
 def test_route_delete_and_add():
@@ -54,7 +58,7 @@ def test_route_delete_and_add():
         expect(replies(A, HOSTS["vpc-a"]), (0, 3), "replies to a without its IPv4 route")
         station.ctl("route", "add", "--vrf", "vpc-a", "10.2.0.0/16", "--via", "169.254.255.2")
         expect(replies(A, HOSTS["vpc-a"]), (3, 3), "replies to a with its route again")
-    others_lose_nothing(change, seconds=8)
+    others_lose_nothing(change)
 
 
 def test_blackhole_unreachable_and_prohibit():
@@ -81,7 +85,7 @@ def test_vif_delete_and_add():
         expect(replies(HOSTS["e"], HOSTS["pub"]), (3, 3), "replies to e with its VIF again")
     for prefix in ["203.0.113.0/24", "2001:db8:e::/48"]:
         station.ctl("route", "del", "--vrf", "public", prefix)
-    others_lose_nothing(change, seconds=8)
+    others_lose_nothing(change)
 
 
 def test_forty_vifs_come_and_go():
@@ -91,7 +95,7 @@ def test_forty_vifs_come_and_go():
                         "--vrf", "vpc-b", "--address", f"10.200.{number}.1/30")
         for number in range(40):
             station.ctl("vif", "del", f"x{number}")
-    others_lose_nothing(change, seconds=10)
+    others_lose_nothing(change)
 
 
 def test_what_was_committed_survives_a_kill():

@@ -372,10 +372,9 @@ def test_four_thousand_vifs_are_reloaded_at_nine_tenths():
         undo.callback(case.fresh)
         undo.enter_context(off_workers())
         took = max(reload(half) for half in halves)
-        pps = 400_000
-        while any(lost_at(pps, 3)[0] for _ in range(2)):
+        rounds, seconds, pps = [], 4 * took + 2, 400_000
+        while any(lost_at(pps, seconds)[0] for _ in range(3)):
             pps = pps * 9 // 10
-        rounds, seconds = [], 4 * took + 2
         while len(rounds) < 5:
             quiet = lost_at(pps * 9 // 10, seconds)
             loaded = lost_at(pps * 9 // 10, seconds, lambda: [reload(half) for half in halves])

@@ -140,6 +140,7 @@ def test_a_port_is_drained_and_unplugged_and_nothing_is_lost():
 
 
 def test_what_still_flows_is_said():
+    two_ways.settle()
     with nothing_lost("the only way is drained", passes=("vpc-a",)):
         done = station.tried("drain", "vif", "vpc-a", "--anyway", "--wait", "4s")
         expect(done.returncode, 4, done.stderr)

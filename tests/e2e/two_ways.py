@@ -9,6 +9,7 @@ import time
 
 import case
 import lab
+import ledger
 import peers
 import station
 from case import HOSTS, expect, require, wait_until
@@ -83,6 +84,11 @@ def begin():
     station.start(case.bgp_config().replace("peer_as = 65002", "peer_as = 65001"))
     UNDO.enter_context(peers.Router("vpc-a", 64600, {family: [prefix] for family, prefix in CORE_PREFIX.items()}))
     ROUTER = UNDO.enter_context(Customer("a", 65001, {}))
+    settle()
+
+
+def settle():
+    """Waits until all routes are there that are to be: what a customer sends before the station has its routes is foreign."""
     wait_until(lambda: peers.established("a", "a2", "vpc-a"), 60, "the sessions")
     wait_until(lambda: ways() == {4: both("reachable"), 6: both("reachable")}, 30, f"both ways to the customer: {ways()}")
     wait_until(lambda: all(is_learned(prefix) for prefix in CORE_PREFIX.values()), 30, "the core's routes")
@@ -152,6 +158,7 @@ def nothing_lost(what, *, passes=("a2",), still=(), families=(4,)):
                for source, target in (("vpc-a", "a"), ("a", "vpc-a")) for family in families]
     before = {name: vif(name)["forwarded"] for name in (*passes, *still)}
     begun_ms = time.time() * 1000
+    counted = ledger.Snapshot()
     with contextlib.ExitStack() as running:
         for stream in streams:
             running.enter_context(stream)
@@ -159,8 +166,10 @@ def nothing_lost(what, *, passes=("a2",), still=(), families=(4,)):
         yield
         time.sleep(0.5)
         after = {name: vif(name)["forwarded"] for name in (*passes, *still)}
+    seen = ledger.Snapshot() - counted
+    dropped = {"drops": dict(seen.drops()), "slow path": dict(seen.slow()), "wires": dict(+seen.wires)}
     for stream in streams:
-        words = f"{stream.source.name} to {stream.receive[1]} while {what}: {stream.loss}"
+        words = f"{stream.source.name} to {stream.receive[1]} while {what}: {stream.loss}; {dropped}"
         require(stream.loss.sent > 20, words)
         if stream.loss.lost and stalled_since(begun_ms):
             print(f"the machine kept the station from running, and lost some: {words}")

@@ -3,7 +3,7 @@
 //
 //   flood IFACE HEX count N          as fast as possible, N frames
 //   flood IFACE HEX seconds S        as fast as possible, for about S seconds
-//   flood IFACE HEX count N pps R    N frames, R a second, by AF_PACKET: every one is accounted for
+//   flood IFACE HEX count N pps R    N frames, R a second, by AF_PACKET: every one is accounted for; SIGINT ends it
 //
 // As fast as possible means BPF_PROG_RUN with live frames (Linux 5.18): an XDP program redirects
 // each frame out of the interface inside the kernel. The peer of a veth must run native XDP to
@@ -16,6 +16,7 @@
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include <net/if.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,6 +106,14 @@ static uint64_t live(unsigned ifindex, const uint8_t *frame, size_t len, uint64_
 	return sent;
 }
 
+static volatile sig_atomic_t enough;
+
+static void interrupted(int signal)
+{
+	(void)signal;
+	enough = 1;
+}
+
 static uint64_t paced(unsigned ifindex, const uint8_t *frame, size_t len, uint64_t count, double pps)
 {
 	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_ifindex = (int)ifindex };
@@ -116,6 +125,7 @@ static uint64_t paced(unsigned ifindex, const uint8_t *frame, size_t len, uint64
 
 	if (fd < 0)
 		die("AF_PACKET socket");
+	signal(SIGINT, interrupted);
 	memset(messages, 0, sizeof(messages));
 	for (int i = 0; i < BURST; i++) {
 		messages[i].msg_hdr.msg_name = &to;
@@ -123,7 +133,7 @@ static uint64_t paced(unsigned ifindex, const uint8_t *frame, size_t len, uint64
 		messages[i].msg_hdr.msg_iov = &piece;
 		messages[i].msg_hdr.msg_iovlen = 1;
 	}
-	while (sent < count) {
+	while (sent < count && !enough) {
 		uint64_t due = (uint64_t)((now() - start) * pps) + 1;
 		if (due > count)
 			due = count;

@@ -94,6 +94,7 @@ mod tests {
     use super::*;
     use crate::fib::{self, Fib};
     use crate::port::{FrameSize, Pool};
+    use crate::stage::encapsulate::Entrances;
     use crate::stage::police::Budgets;
     use crate::stage::{Flags, Lanes};
     use crate::tables::counters::WorkerCounters;
@@ -207,6 +208,7 @@ mod tests {
             counters: &WorkerCounters::new(1, VIFS.into()),
             pool: &mut Pool::new(64, FrameSize::Small).unwrap(),
             budgets: &mut Budgets::new(VIFS.into()),
+            entrances: &mut Entrances::default(),
             port: PortId(0),
             now: 1,
         });

@@ -11,6 +11,7 @@ pub use packet::{PacketError, Synthetic, framed};
 use crate::fib::FibReader;
 use crate::path::{self, Watch};
 use crate::port::{FrameSize, Pool};
+use crate::stage::encapsulate::Entrances;
 use crate::stage::police::Budgets;
 use crate::stage::{Burst, Context, Filtered};
 use crate::tables::counters::WorkerCounters;
@@ -77,6 +78,7 @@ pub struct Explainer {
     pool: Pool,
     burst: Burst,
     budgets: Budgets,
+    entrances: Entrances,
     counters: WorkerCounters,
     now_ns: u64,
 }
@@ -91,6 +93,7 @@ impl Explainer {
             pool: Pool::new(1, FrameSize::Large)?,
             burst: Burst::default(),
             budgets: Budgets::new(vifs),
+            entrances: Entrances::default(),
             // The path counts by port; what it counts by VIF, a worker does. This is no worker's, so that the hits of
             // access lists, which workers share, do not count it.
             counters: WorkerCounters::new(ports, 0).numbered(usize::MAX),
@@ -117,6 +120,7 @@ impl Explainer {
             counters: &self.counters,
             pool: &mut self.pool,
             budgets: &mut self.budgets,
+            entrances: &mut self.entrances,
             port,
             now: self.now_ns,
         };
@@ -208,10 +212,7 @@ impl Notes {
             return;
         };
         let Some(vrf) = c.tables.exchange(id).map(|exchange| exchange.exporter) else { return };
-        let group = GroupId(match address {
-            IpAddr::V4(v4) => c.fib.lookup4(vrf.0.into(), v4.to_bits()),
-            IpAddr::V6(v6) => c.fib.lookup6(vrf.0.into(), v6.to_bits()),
-        });
+        let group = GroupId(c.fib.lookup(vrf.0.into(), address));
         self.crossed = Some((id, Lookup { vrf, address, group }));
         self.adjacency = Some(AdjacencyId(burst.adjacency[LANE]));
         self.flow = flow_to(burst, c, group);
@@ -230,17 +231,17 @@ impl Watch for &mut Notes {
         if verdict != self.verdict() {
             return self.step(stage, verdict);
         }
-        // A stage of the other family, or one for punts, had nothing to look at; `acl` only does the work of two stages below.
+        // A stage of the other family, or one for punts, had nothing to look at; `acl` only does the work of two stages below, and `exchanged` counts.
         let looked = match stage {
             "ipv4" => burst.v4.has(LANE),
             "ipv6" => burst.v6.has(LANE),
-            "acl" | "routing" | "police" => false,
+            "acl" | "exchanged" | "routing" | "police" => false,
             "decapsulate" => burst.vif(LANE).is_some_and(|id| is_in_tunnel(c.tables, id)),
             "encapsulate" => {
                 let to = c.tables.adjacency(AdjacencyId(burst.adjacency[LANE]));
                 verdict.is_none() && is_in_tunnel(c.tables, to.vif)
             }
-            "exchange" | "exchanged" => burst.exchanged.has(LANE) && stage == "exchange",
+            "exchange" => burst.exchanged.has(LANE),
             "meter" => {
                 let to = burst.to_rules[LANE] & Facts::METERED;
                 burst.rules[LANE] & Ingress::METERED | to != 0

@@ -61,7 +61,7 @@ impl Head {
     }
 }
 
-/// The table of heads: two words for each VRF id.
+/// The table of heads: two words for each VRF id, and behind them all one that counts its changes.
 #[derive(Clone, Copy)]
 pub(super) struct Heads {
     pub(super) table: u32,
@@ -87,11 +87,24 @@ impl Heads {
         Head(region.acquire64(self.table + vrf * 2 + family) ^ NOWHERE)
     }
 
+    /// How often a VRF has been published; 0 for one that cannot be.
+    #[inline(always)]
+    pub(super) fn changes(self, region: View, vrf: u32) -> u64 {
+        if vrf < self.vrfs { region.acquire64(self.table + self.vrfs * 2 + vrf) } else { 0 }
+    }
+
     pub(super) fn publish4(self, region: &Region, vrf: u32, head: Head) {
-        region.publish64(self.table + vrf * 2, head.0 ^ NOWHERE);
+        self.publish(region, vrf, 0, head);
     }
 
     pub(super) fn publish6(self, region: &Region, vrf: u32, head: Head) {
-        region.publish64(self.table + vrf * 2 + 1, head.0 ^ NOWHERE);
+        self.publish(region, vrf, 1, head);
+    }
+
+    /// Everything that a change has written is visible to who sees that it is counted.
+    fn publish(self, region: &Region, vrf: u32, family: u32, head: Head) {
+        region.publish64(self.table + vrf * 2 + family, head.0 ^ NOWHERE);
+        let changes = self.changes(region.view(), vrf) + 1;
+        region.publish64(self.table + self.vrfs * 2 + vrf, changes);
     }
 }

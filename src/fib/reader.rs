@@ -5,6 +5,7 @@ use super::head::Heads;
 use super::raw::{Choice, Kernels, Region};
 use super::scalar::{One, flat4};
 use super::traffic::Traffic;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Lookups for workers; cheap to clone, one for each.
@@ -66,6 +67,22 @@ impl FibReader {
     pub fn lookup6(&self, vrf: u32, addr: u128) -> u32 {
         let head = self.heads.load6(self.region.view(), vrf);
         self.kernels.run(One { region: self.region.view(), head, addr })
+    }
+
+    /// The value of the longest match of an address of either family.
+    #[inline]
+    pub fn lookup(&self, vrf: u32, addr: IpAddr) -> u32 {
+        match addr {
+            IpAddr::V4(addr) => self.lookup4(vrf, addr.to_bits()),
+            IpAddr::V6(addr) => self.lookup6(vrf, addr.to_bits()),
+        }
+    }
+
+    /// A number that is another one after every change of a VRF's routes. What was looked up after it was read holds, as if it
+    /// were looked up again, until it changes.
+    #[inline(always)]
+    pub fn changes(&self, vrf: u32) -> u64 {
+        self.heads.changes(self.region.view(), vrf)
     }
 
     /// Looks up `addrs[i]` in `vrfs[i]` into `out[i]`. Slices of different lengths: the shortest counts.

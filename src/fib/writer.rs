@@ -37,7 +37,7 @@ impl Fib {
         let too_small =
             FibError::LimitsTooSmall { max_bytes: limits.max_bytes, max_vrfs: limits.max_vrfs };
         let words = u32::try_from(limits.max_bytes / 8).unwrap_or(u32::MAX).min((1 << 31) - 1);
-        let Some(head_words) = limits.max_vrfs.checked_mul(2) else { return Err(too_small) };
+        let Some(head_words) = limits.max_vrfs.checked_mul(3) else { return Err(too_small) };
         let region = Arc::new(Region::new(words)?);
         let mut heap = Heap::new(region);
         let Some(table) = heap.alloc(head_words.max(PAGE_WORDS)) else { return Err(too_small) };

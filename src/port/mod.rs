@@ -6,7 +6,7 @@ mod area;
 pub mod memory;
 mod pool;
 
-pub use area::{AROUND, Area, Around, BEFORE, Editor, FRONT, Frame, FrameSize};
+pub use area::{AROUND, Area, Around, Editor, FRONT, Frame, FrameSize};
 pub use pool::Pool;
 
 /// Most frames that move together.

@@ -59,11 +59,7 @@ pub struct View<'a> {
 
 /// The answer of the workers' FIB, for [`View::fib`].
 pub fn route(fib: &FibReader, vrf: VrfId, address: IpAddr) -> GroupId {
-    let vrf = u32::from(vrf.0);
-    GroupId(match address {
-        IpAddr::V4(address) => fib.lookup4(vrf, u32::from(address)),
-        IpAddr::V6(address) => fib.lookup6(vrf, u128::from(address)),
-    })
+    GroupId(fib.lookup(vrf.0.into(), address))
 }
 
 /// A frame that a worker punted.

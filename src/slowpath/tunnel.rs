@@ -24,8 +24,8 @@ pub fn wrap(
 ) -> Option<(PortId, Vec<u8>)> {
     let packet = inner.get(HEADER_LEN..)?;
     let flow = flow(&view.snapshot.flow_keys, packet);
-    let group = (view.fib)(tunnel.underlay, remote);
-    let to = under(view.snapshot, tunnel, group, flow).ok()?;
+    let way = view.snapshot.groups.way((view.fib)(tunnel.underlay, remote));
+    let to = under(view.snapshot, tunnel.underlay, way, flow).ok()?;
     let mut frame = to.l2().to_vec();
     if to.preserve_pcp {
         frame[12..].chunks_exact_mut(4).for_each(|tag| tag[2] |= priority << 4);

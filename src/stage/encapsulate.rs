@@ -1,13 +1,12 @@
 //! VXLAN (RFC 7348): what leaves by a VIF that is a VNI gets the headers of its tunnel, and those of the underlay's way
 //! to the VTEP at its other end, which is looked up as for any packet of the underlay.
 
-use std::net::IpAddr;
-
 use super::{Burst, Context, Lanes, WIDTH};
-use crate::port::BEFORE;
+use crate::cpu::prefetch;
+use crate::port::Pool;
 use crate::tables::rules::{flow, under};
-use crate::tables::tunnel::{OUTER4, OUTER6, class, outer4, outer6};
-use crate::tables::{AdjacencyId, DropReason, Facts, GroupId, MAX_L2, Snapshot, Tunnel};
+use crate::tables::tunnel::{Inner, OUTER4, OUTER6, Outer, class};
+use crate::tables::{Adjacency, AdjacencyId, DropReason, Facts, GroupId, MAX_L2, VrfId, Way};
 use crate::wire::checksum;
 use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER_LEN};
 
@@ -21,98 +20,160 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     for i in burst.live.eights() {
         by_nic[i] = u32::from(Facts::port(burst.to_rules[i]) < c.tables.tunnels.first_vtep());
     }
-    let mut last = None;
-    for lane in burst.live.and(Lanes::zero(&by_nic)) {
-        // Frames of a burst often go to the same VTEP.
-        let id = AdjacencyId(burst.adjacency[lane]);
-        let way = match last {
-            Some((known, way)) if known == id => way,
-            _ => way(c, id),
-        };
-        last = Some((id, way));
-        let put = way.ok_or(DropReason::EgressDown).and_then(|way| put(burst, c, lane, &way));
-        if let Err(reason) = put {
+    let lanes = burst.live.and(Lanes::zero(&by_nic));
+    let mut inner = [Inner::default(); WIDTH];
+    for lane in lanes {
+        prefetch(&raw const c.entrances.0[place(AdjacencyId(burst.adjacency[lane]))]);
+        let packet = burst.l3(c.pool.area(), lane);
+        let octets = burst.to_octets[lane] as usize;
+        let flow = flow(&c.tables.flow_keys, packet);
+        inner[lane] = Inner { octets, class: class(packet), flow };
+    }
+    for lane in lanes {
+        if let Err(reason) = put(burst, c, lane, inner[lane]) {
             burst.drop(lane, reason);
         }
     }
 }
 
-/// A tunnel, and the underlay's group that leads to its other end.
-#[derive(Clone, Copy)]
-struct Way<'a> {
-    tunnel: &'a Tunnel,
-    remote: IpAddr,
-    group: GroupId,
+/// The entrances of tunnels that a worker has found, by the adjacency that leads into each: so that a packet need not be
+/// looked up in the underlay as long as nothing has changed there, nor its headers be made anew.
+#[derive(Debug)]
+pub struct Entrances(Box<[Entrance; PLACES]>);
+
+/// Adjacencies whose ids differ by a multiple of it have one place. A station has an adjacency for each VTEP of each VNI.
+const PLACES: usize = 4096;
+
+/// The place of an adjacency.
+#[inline(always)]
+const fn place(id: AdjacencyId) -> usize {
+    id.index() % PLACES
 }
 
-/// The way of what leaves by an adjacency of a VIF that is a VNI.
-#[inline(always)]
-fn way<'a>(c: &Context<'a>, id: AdjacencyId) -> Option<Way<'a>> {
-    let tables: &'a Snapshot = c.tables;
-    let adjacency = tables.adjacency(id);
-    let tunnel = tables.vif(adjacency.vif)?.tunnel()?;
-    let underlay = u32::from(tunnel.underlay.0);
-    let group = GroupId(match adjacency.address {
-        IpAddr::V4(remote) => c.fib.lookup4(underlay, remote.to_bits()),
-        IpAddr::V6(remote) => c.fib.lookup6(underlay, remote.to_bits()),
-    });
-    Some(Way { tunnel, remote: adjacency.address, group })
+/// A tunnel's entrance, as long as it holds. Two cache lines, and no others' beside them.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(128))]
+struct Entrance {
+    adjacency: AdjacencyId,
+    /// [`crate::tables::Snapshot::generation`], which `adjacency` and `way` are of.
+    generation: u64,
+    underlay: VrfId,
+    /// [`crate::fib::FibReader::changes`] of `underlay`, from before `way` was looked up.
+    changes: u64,
+    /// In the underlay, to the tunnel's other end.
+    way: Way,
+    /// `None` where the adjacency leads into no tunnel.
+    outer: Option<Outer>,
 }
 
-/// Puts a lane's frame, which is whole, into a tunnel.
+impl Default for Entrances {
+    /// None yet.
+    fn default() -> Entrances {
+        let none = Entrance {
+            adjacency: AdjacencyId(0),
+            // No tables have it.
+            generation: u64::MAX,
+            underlay: VrfId(0),
+            changes: 0,
+            way: Way::default(),
+            outer: None,
+        };
+        let places: Box<[Entrance]> = vec![none; PLACES].into();
+        // As many as there are places; an array that is made here would be on the stack.
+        Entrances(places.try_into().unwrap_or_else(|_| Box::new([none; PLACES])))
+    }
+}
+
+/// The entrance behind an adjacency of a VIF that is a VNI.
+#[inline(never)]
+fn find(c: &Context<'_>, adjacency: AdjacencyId) -> Entrance {
+    let to = c.tables.adjacency(adjacency);
+    let tunnel = c.tables.vif(to.vif).and_then(|vif| vif.tunnel());
+    let underlay = tunnel.map_or(VrfId(0), |tunnel| tunnel.underlay);
+    let vrf = u32::from(underlay.0);
+    // What changes while it is looked up is looked up again.
+    let changes = c.fib.changes(vrf);
+    let group = GroupId(c.fib.lookup(vrf, to.address));
+    Entrance {
+        adjacency,
+        generation: c.tables.generation,
+        underlay,
+        changes,
+        way: c.tables.groups.way(group),
+        outer: tunnel.and_then(|tunnel| Outer::new(tunnel.local, to.address, tunnel.vni)),
+    }
+}
+
+/// Puts a lane's frame, which is whole, into the tunnel that its adjacency leads into.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "headers are short")]
 fn put(
     burst: &mut Burst,
     c: &mut Context<'_>,
     lane: usize,
-    way: &Way<'_>,
+    inner: Inner,
 ) -> Result<(), DropReason> {
-    let packet = burst.l3(c.pool.area(), lane);
-    let (flow, class) = (flow(&c.tables.flow_keys, packet), class(packet));
-    let to = under(c.tables, way.tunnel, way.group, flow)?;
-    let inner = burst.to_octets[lane] as usize;
-    let ends = (way.tunnel.local, way.remote);
-    let outer = if ends.0.is_ipv4() { OUTER4 } else { OUTER6 };
-    if inner + outer > usize::from(to.mtu) {
+    let id = AdjacencyId(burst.adjacency[lane]);
+    let known = &c.entrances.0[place(id)];
+    let holds = known.adjacency == id
+        && known.generation == c.tables.generation
+        && known.changes == c.fib.changes(known.underlay.0.into());
+    if !holds {
+        c.entrances.0[place(id)] = find(c, id);
+    }
+    let entrance = &c.entrances.0[place(id)];
+    let to = under(c.tables, entrance.underlay, entrance.way, inner.flow)?;
+    match &entrance.outer {
+        Some(Outer::V4(outer)) => {
+            head(burst, c.pool, lane, (to, ETHERTYPE_IPV4), |out: &mut [u8; OUTER4]| {
+                outer.write(out, inner);
+            })?;
+        }
+        Some(Outer::V6(outer)) => {
+            let sum = checksum::sum(in_tunnel(burst, c, lane));
+            head(burst, c.pool, lane, (to, ETHERTYPE_IPV6), |out: &mut [u8; OUTER6]| {
+                outer.write(out, inner, sum);
+            })?;
+        }
+        None => return Err(DropReason::EgressDown),
+    }
+    if let Some(through) = c.counters.vifs().get(to.vif.index()) {
+        through.tx_frames.add(1);
+        through.tx_octets.add(burst.to_octets[lane].into());
+    }
+    Ok(())
+}
+
+/// Puts the outer headers in front of a lane's frame, and those of the underlay's link, by which it leaves.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "headers are short")]
+fn head<const LEN: usize>(
+    burst: &mut Burst,
+    pool: &mut Pool,
+    lane: usize,
+    (to, ethertype): (&Adjacency, u16),
+    write: impl FnOnce(&mut [u8; LEN]),
+) -> Result<(), DropReason> {
+    if burst.to_octets[lane] + LEN as u32 > u32::from(to.mtu) {
         return Err(DropReason::FrameTooLong);
     }
-    let sum = if ends.0.is_ipv4() { 0 } else { checksum::sum(in_tunnel(burst, c, lane)) };
-    let mut editor = c.pool.editor();
+    let mut editor = pool.editor();
     let before = editor.before(burst.to_at[lane]).ok_or(DropReason::FrameTooLong)?;
-    let vni = way.tunnel.vni;
-    let ethertype = match ends {
-        (IpAddr::V4(local), IpAddr::V4(remote)) => {
-            let ends = [local.to_bits(), remote.to_bits()];
-            before[BEFORE - OUTER4..].copy_from_slice(&outer4(ends, vni, inner, class, flow));
-            ETHERTYPE_IPV4
-        }
-        (IpAddr::V6(local), IpAddr::V6(remote)) => {
-            let ends = [local.to_bits(), remote.to_bits()];
-            let head = outer6(ends, vni, inner, class, flow, sum);
-            before[BEFORE - OUTER6..].copy_from_slice(&head);
-            ETHERTYPE_IPV6
-        }
-        _ => return Err(DropReason::EgressDown),
-    };
-    let end = BEFORE - outer;
-    before[end - 2..end].copy_from_slice(&ethertype.to_be_bytes());
-    let front = &mut before[end - 2 - MAX_L2..end - 2];
-    front.copy_from_slice(&to.front);
+    let (before, outer) = before.split_last_chunk_mut().ok_or(DropReason::FrameTooLong)?;
+    write(outer);
+    let (before, kind) = before.split_last_chunk_mut().ok_or(DropReason::FrameTooLong)?;
+    *kind = ethertype.to_be_bytes();
+    let front = before.last_chunk_mut::<MAX_L2>().ok_or(DropReason::FrameTooLong)?;
+    *front = to.front;
     if to.preserve_pcp {
         let tags = usize::from(to.l2_len).saturating_sub(14);
         for tag in front[MAX_L2 - tags.min(MAX_L2)..].chunks_exact_mut(4) {
             tag[2] |= (burst.priority[lane] << 4) as u8;
         }
     }
-    let more = (outer + usize::from(to.l2_len)) as u32;
+    let more = LEN as u32 + u32::from(to.l2_len);
     burst.to_at[lane] = burst.to_at[lane].wrapping_sub(more);
     burst.to_octets[lane] += more;
     burst.to_rules[lane] = Facts::by_port(burst.to_rules[lane], to.port);
-    if let Some(through) = c.counters.vifs().get(to.vif.index()) {
-        through.tx_frames.add(1);
-        through.tx_octets.add(burst.to_octets[lane].into());
-    }
     Ok(())
 }
 

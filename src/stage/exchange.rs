@@ -1,7 +1,7 @@
 //! Exchanges: a packet whose route is a permit is looked up in the VRF that the permit names, and is to leave by an
 //! adjacency of that one. What the exchange does not let pass stays at its permit, of which `resolve` tells.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{Burst, Context, Lanes, WIDTH};
 use crate::tables::rules::cross;
@@ -33,12 +33,7 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
 fn pass(burst: &mut Burst, c: &Context<'_>, lane: usize, exchange: ExchangeId) {
     let tables: &Snapshot = c.tables;
     let importer = burst.vif(lane).and_then(|id| tables.vif(id)).map(|vif| vif.vrf);
-    let fib = |vrf: VrfId, address: IpAddr| {
-        GroupId(match address {
-            IpAddr::V4(address) => c.fib.lookup4(vrf.0.into(), address.to_bits()),
-            IpAddr::V6(address) => c.fib.lookup6(vrf.0.into(), address.to_bits()),
-        })
-    };
+    let fib = |vrf: VrfId, address| GroupId(c.fib.lookup(vrf.0.into(), address));
     let packet = burst.l3(c.pool.area(), lane);
     let ends = if burst.v4.has(lane) {
         let addresses = &burst.v4_addresses;

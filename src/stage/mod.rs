@@ -105,6 +105,8 @@ pub struct Context<'a> {
     pub pool: &'a mut Pool,
     /// The worker's budgets for the slow path.
     pub budgets: &'a mut police::Budgets,
+    /// The entrances of tunnels that the worker has found.
+    pub entrances: &'a mut encapsulate::Entrances,
     /// Where the burst entered.
     pub port: PortId,
     /// Monotonic time of this burst, in nanoseconds.

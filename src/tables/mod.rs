@@ -21,7 +21,7 @@ pub mod vif;
 pub use acl::{AccessList, AccessLists};
 pub use adjacency::{Adjacency, AdjacencyKind, AdjacencyTable, Facts, MAX_L2};
 pub use exchange::Exchange;
-pub use group::{GroupTable, Member, Role};
+pub use group::{GroupTable, Member, Role, Way};
 pub use ids::{AdjacencyId, ExchangeId, GroupId, PortId, VifId, VrfId};
 pub use keys::{KeyFault, Keys, Password, SessionKey};
 pub use loss::Loss;

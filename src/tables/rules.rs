@@ -12,7 +12,6 @@ use super::adjacency::{Adjacency, AdjacencyKind};
 use super::group::Way;
 use super::ids::{AdjacencyId, ExchangeId, GroupId, VifId, VrfId};
 use super::snapshot::{Snapshot, Vrf, VrfKind};
-use super::tunnel::Tunnel;
 use super::verdict::{DropReason, PuntReason, Verdict};
 use super::vif::Vif;
 
@@ -307,23 +306,22 @@ pub fn member(tables: &Snapshot, group: Way, packet: &[u8]) -> AdjacencyId {
     }
 }
 
-/// The adjacency of the underlay by which a tunnel to a VTEP leaves, whose route leads to `group`, with inner packets
+/// The adjacency of the underlay by which a tunnel to a VTEP leaves, whose route leads this way, with inner packets
 /// of a flow. Nothing of a tenant is in the underlay but in tunnels, and each tunnel is in its own underlay.
 ///
 /// # Errors
 /// `EgressDown` where nothing can be sent there now.
 #[inline(always)]
-pub fn under<'a>(
-    tables: &'a Snapshot,
-    tunnel: &Tunnel,
-    group: GroupId,
+pub fn under(
+    tables: &Snapshot,
+    underlay: VrfId,
+    way: Way,
     flow: u32,
-) -> Result<&'a Adjacency, DropReason> {
-    let way = tables.groups.way(group);
+) -> Result<&Adjacency, DropReason> {
     // Other bits of the number than those that chose the tunnel: else the flows of a tunnel took one way of many.
     let member = || tables.groups.choose(way, flow.rotate_left(16));
     let to = tables.adjacency(way.only().unwrap_or_else(member));
-    let sends = to.kind == AdjacencyKind::Forward && to.vrf == tunnel.underlay;
+    let sends = to.kind == AdjacencyKind::Forward && to.vrf == underlay;
     if sends { Ok(to) } else { Err(DropReason::EgressDown) }
 }
 

@@ -21,15 +21,9 @@ pub fn is_right(words: [u32; 5]) -> bool {
     (sum & 0xffff) + (sum >> 16) == 0xffff
 }
 
-/// The one's complement sum of an IPv4 header without options, not yet complemented.
-#[inline(always)]
-pub fn of_words(words: [u32; 5]) -> u16 {
-    fold(halves(words))
-}
-
 /// The sum of the halves, so that eight headers can be summed at once in 32 bits.
 #[inline(always)]
-fn halves<const N: usize>(words: [u32; N]) -> u32 {
+pub fn halves<const N: usize>(words: [u32; N]) -> u32 {
     words.into_iter().fold(0, |sum, word| sum + (word & 0xffff) + (word >> 16))
 }
 
@@ -39,8 +33,9 @@ pub fn update(checksum: u16, old: u16, new: u16) -> u16 {
     !fold(u32::from(!checksum) + u32::from(!old) + u32::from(new))
 }
 
+/// A sum of halves in 16 bits, in one's complement.
 #[inline(always)]
-fn fold(mut sum: u32) -> u16 {
+pub fn fold(mut sum: u32) -> u16 {
     sum = (sum & 0xffff) + (sum >> 16);
     sum = (sum & 0xffff) + (sum >> 16);
     (sum & 0xffff) as u16
@@ -70,7 +65,7 @@ mod tests {
                 words[2] |= u32::from(!sum(&octets(words)));
             }
             prop_assert_eq!(is_right(words), sum(&octets(words)) == 0xffff);
-            prop_assert_eq!(of_words(words), sum(&octets(words)));
+            prop_assert_eq!(fold(halves(words)), sum(&octets(words)));
         }
 
         #[test]

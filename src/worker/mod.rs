@@ -15,6 +15,7 @@ use crate::fib::FibReader;
 use crate::path;
 use crate::port::{BURST, Pool, Port};
 use crate::publish::Subscriber;
+use crate::stage::encapsulate::Entrances;
 use crate::stage::police::Budgets;
 use crate::stage::{Burst, Context};
 use crate::tables::counters::WorkerCounters;
@@ -74,6 +75,7 @@ pub struct Worker<P> {
     tables: Subscriber<Snapshot>,
     counters: Arc<WorkerCounters>,
     budgets: Budgets,
+    entrances: Entrances,
     exchange: Arc<Exchange>,
     captures: Captures,
 }
@@ -97,6 +99,7 @@ impl<P: Port> Worker<P> {
             tables,
             counters,
             budgets: Budgets::new(vifs),
+            entrances: Entrances::default(),
             exchange,
             captures: Captures::default(),
         }
@@ -197,6 +200,7 @@ impl<P: Port> Worker<P> {
             counters: &self.counters,
             pool: &mut self.pool,
             budgets: &mut self.budgets,
+            entrances: &mut self.entrances,
             port,
             now,
         };

@@ -7,6 +7,7 @@ use crate::common::packets::{
 };
 use crate::common::{A, CONFIG, Host, Lab, port_mac};
 use crate::good;
+use station::mirror::{Change, Hop, Table, To};
 use station::wire::ethernet::Mac;
 
 /// The underlay's router at the core port.
@@ -157,6 +158,48 @@ fn flows_leave_a_vtep_that_the_underlay_does_not_reach() {
     }
     lab.commit(&text);
     assert_eq!(ends(&mut lab), BTreeSet::from([2, 3]));
+}
+
+#[test]
+fn tunnels_follow_routes_of_the_underlay_that_change_no_tables() {
+    let second = UNDERLAY
+        .split("\n[[")
+        .filter(|part| {
+            part.contains("name = \"fabric\"\nport") || part.contains("10.254.0.2\"\nmac")
+        })
+        .map(|part| format!("\n[[{part}"))
+        .collect::<String>()
+        .replace("\"fabric\"\nport", "\"fabric2\"\nport")
+        .replace("vif = \"fabric\"", "vif = \"fabric2\"")
+        .replace("1500", "1501")
+        .replace("10.254.0", "10.254.1")
+        .replace("fd00:254::", "fd00:254:1::")
+        .replace(", \"10.255.0.1/32\"", "")
+        .replace(", \"fd00:255::1/128\"", "");
+    let mut lab = Lab::with(&format!("{CONFIG}\n{UNDERLAY}\n{second}"));
+    let packet = udp("10.1.0.9", "10.80.0.9", 100);
+    let vlan = |lab: &mut Lab| {
+        let sent = lab.expect("cust0", &A.frame(&packet), &["vif a forwarded"]);
+        u16::from_be_bytes([sent[0].1[14], sent[0].1[15]])
+    };
+    assert_eq!(vlan(&mut lab), 1500);
+    let learned = |lab: &mut Lab, prefix: &str, to: To| {
+        let engine = lab.station.engine();
+        let vrf = engine.vrf("fabric").unwrap();
+        let prefix = prefix.parse().unwrap();
+        engine.learned(vec![Change { vrf, table: Table::Best, prefix, to }]);
+        engine.tables().generation
+    };
+    let hop = Hop { vif: "fabric2".into(), address: "10.254.1.2".parse().unwrap(), weight: 1 };
+    let to = To::Hops([hop].into());
+    // Its group is there from now on, and what comes behind it is a change of the FIB alone.
+    let generation = learned(&mut lab, "10.99.0.0/24", to.clone());
+    for (to, expected) in [(to.clone(), 1501), (To::Gone, 1500), (to, 1501)] {
+        assert_ne!(vlan(&mut lab), expected, "before");
+        assert_eq!(learned(&mut lab, "10.255.0.2/32", to), generation);
+        assert_eq!(vlan(&mut lab), expected);
+    }
+    lab.check();
 }
 
 /// From behind the tunnel to A's site.

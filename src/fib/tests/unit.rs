@@ -40,6 +40,30 @@ fn vrfs_are_apart_and_come_and_go() {
 }
 
 #[test]
+fn every_change_of_a_vrf_is_told_to_who_keeps_answers_and_no_other_vrfs() {
+    type Act = fn(&mut Fib) -> Result<(), FibError>;
+    let acts: [Act; 6] = [
+        |fib| fib.add_vrf(1),
+        |fib| fib.insert(1, net("10.0.0.0/8"), 5).map(drop),
+        |fib| fib.apply(1, &[(net("2001:db8::/32"), Some(7))]),
+        |fib| fib.insert(1, net("10.0.0.0/8"), 6).map(drop),
+        |fib| fib.remove(1, net("10.0.0.0/8")).map(drop),
+        |fib| fib.remove_vrf(1),
+    ];
+    let mut fib = Fib::new(SMALL).unwrap();
+    let reader = fib.reader();
+    fib.add_vrf(2).unwrap();
+    let other = reader.changes(2);
+    let mut told = vec![reader.changes(1)];
+    for act in acts {
+        act(&mut fib).unwrap();
+        told.push(reader.changes(1));
+    }
+    assert!(told.is_sorted_by(|before, after| before < after), "{told:?}");
+    assert_eq!((reader.changes(2), reader.changes(64), reader.changes(u32::MAX)), (other, 0, 0));
+}
+
+#[test]
 fn values_have_24_bits() {
     let mut fib = Fib::new(SMALL).unwrap();
     fib.add_vrf(0).unwrap();

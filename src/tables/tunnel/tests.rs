@@ -64,7 +64,9 @@ fn a_frame_comes_out_of_a_tunnel_by_all_of_its_ends_alone() {
 #[test]
 fn the_outer_headers_are_sound_and_say_what_is_inside() {
     let (inner, flow) = (1_064, 0xdead_beef);
-    let outer = outer4([0x0aff_0001, 0x0aff_0002], 0x12_3456, inner, 0xb9, flow);
+    let differs = Inner { octets: inner, class: 0xb9, flow };
+    let mut outer = [0; OUTER4];
+    Outer4::new([0x0aff_0001, 0x0aff_0002], 0x12_3456).write(&mut outer, differs);
     assert_eq!(checksum::sum(&outer[..20]), 0xffff);
     let packet = [&outer[..], &vec![0; inner]].concat();
     let read = ipv4::Ipv4::parse(&packet).unwrap();
@@ -73,7 +75,8 @@ fn the_outer_headers_are_sound_and_say_what_is_inside() {
     assert_eq!((outer[1], be16(&outer, 6)), (0xb9, 0x4000), "DSCP and ECN, and DF");
     let payload: Vec<u8> = (0..=u8::MAX).cycle().take(inner).collect();
     let sum = checksum::sum(&payload);
-    let six = outer6([1 << 120, 2 << 120], 0x12_3456, inner, 0xb9, flow, sum);
+    let mut six = [0; OUTER6];
+    Outer6::new([1 << 120, 2 << 120], 0x12_3456).write(&mut six, differs, sum);
     let packet = [&six[..], &payload].concat();
     let parsed = etherparse::SlicedPacket::from_ip(&packet).unwrap();
     let Some(etherparse::TransportSlice::Udp(udp)) = parsed.transport else { panic!("no UDP") };

@@ -377,9 +377,16 @@ def results():
             send(side, kind, packet, ["kernel"])
             left = outputs(kernel)[0], left[1]
         _results[name] = left
-    for name, side, packet in packets_for_nobody():
+    waiting = list(packets_for_nobody())
+    for name, side, packet in waiting:
         send(side, kind_of(name, packet), packet)
-        _results[name] = outputs(kernel, ours, quiet=4.0)
+    left = outputs(kernel, ours, quiet=4.0)
+    for name, _, packet in waiting:
+        # What is said of it has its addresses.
+        ends = packet[12:20] if packet[0] >> 4 == 4 else packet[8:40]
+        _results[name] = [[output for output in of_router if ends in output[2]] for of_router in left]
+    require(sum(len(of_router) for of_router in left) == sum(len(each) for name, _, _ in waiting for each in _results[name]),
+            f"something else left: {left}")
     return _results
 
 

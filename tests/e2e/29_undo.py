@@ -214,7 +214,7 @@ def test_a_terminal_is_asked():
 
 def test_a_change_that_nobody_confirms_goes_back_in_time():
     text, before = without_a(), number()
-    answer = station.ctl("config", "apply", FILE, "--confirm", "12s", "--comment", "trial")
+    answer = station.ctl("config", "apply", FILE, "--confirm", "8s", "--comment", "trial")
     require(answer["until_ms"] and answer["configuration"] == before + 1, answer)
     require(not arrives(A, HOSTS["vpc-a"]), "a's packets while its VIF is down")
     for words in [("vif", "up", "a"), ("route", "del", "--vrf", "vpc-a", "10.2.0.0/16"), ("reload",), ("config", "apply", FILE)]:
@@ -236,9 +236,9 @@ def test_a_change_that_nobody_confirms_goes_back_in_time():
 def test_a_change_that_is_confirmed_stays():
     text, before = without_a(), number()
     changed = FILE.read_text()
-    station.ctl("config", "apply", FILE, "--confirm", "8s")
+    station.ctl("config", "apply", FILE, "--confirm", "4s")
     station.ctl("config", "confirm")
-    time.sleep(9)
+    time.sleep(5)
     expect(number(), before + 1, "the number")
     the_same_thing(changed)
     row = history()[before + 1]

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 
-use crate::disk::{Disk, write_new};
+use crate::disk::{Disk, replace};
 
 /// The version of the files' form.
 const VERSION: u32 = 1;
@@ -68,8 +68,7 @@ impl<T: Clone + Serialize + DeserializeOwned> Kept<T> {
         disk.make_directory(directory)?;
         let new = self.path.with_extension("new");
         let text = serde_json::to_vec(&Content { v: VERSION, list: list.to_vec() })?;
-        write_new(disk, &new, None, &text)?;
-        disk.rename(&new, &self.path).inspect_err(|_| drop(disk.remove(&new)))?;
+        replace(disk, &self.path, &new, &text)?;
         if let Err(error) = disk.sync_directory(directory) {
             // It has its name: who starts now reads it.
             warn!(file = %self.path.display(), %error, "a loss of power may undo what was written");
@@ -82,6 +81,7 @@ impl<T: Clone + Serialize + DeserializeOwned> Kept<T> {
 mod tests {
     use super::*;
     use crate::disk::failing::{Failing, State, cut_everywhere};
+    use crate::disk::write_new;
 
     fn kept() -> Kept<String> {
         Kept::new(Path::new("/state"), "drains.json")

@@ -226,3 +226,14 @@ pub fn write_new<D: Disk>(
     let written = disk.write(&mut file, octets).and_then(|()| disk.sync(&file));
     written.map(|()| file).inspect_err(|_| drop(disk.remove(path)))
 }
+
+/// Gives a file other octets: all of them, or it stays as it was. They are written under the name `new` first. They
+/// survive a loss of power once the directory is synced.
+///
+/// # Errors
+/// The file system's.
+pub fn replace<D: Disk>(disk: &D, path: &Path, new: &Path, octets: &[u8]) -> io::Result<D::File> {
+    let file = write_new(disk, new, None, octets)?;
+    disk.rename(new, path).inspect_err(|_| drop(disk.remove(new)))?;
+    Ok(file)
+}

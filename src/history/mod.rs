@@ -23,7 +23,7 @@ use tracing::{error, warn};
 pub use replace::{Replaced, replace};
 pub use snapshot::{Author, Confirm, Entry, List, Snapshot};
 
-use crate::disk::{Disk, Files, write_new};
+use crate::disk::{self, Disk, Files, write_new};
 
 /// Snapshots that count.
 const KEPT: &str = "snapshot";
@@ -182,9 +182,7 @@ impl<D: Disk + Clone> History<D> {
     pub fn rewrite(&self, snapshot: &Snapshot) -> io::Result<()> {
         let number = snapshot.entry.number;
         let temporary = self.path(number, TEMPORARY);
-        write_new(&self.disk, &temporary, None, &snapshot.encode())?;
-        let renamed = self.disk.rename(&temporary, &self.path(number, KEPT));
-        renamed.inspect_err(|_| drop(self.disk.remove(&temporary)))?;
+        disk::replace(&self.disk, &self.path(number, KEPT), &temporary, &snapshot.encode())?;
         self.disk.sync_directory(&self.directory)
     }
 

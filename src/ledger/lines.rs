@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
-use crate::disk::{Disk, Files, write_new};
+use crate::disk::{Disk, Files, replace};
 
 /// From how many octets on the file is written anew, without what is forgotten.
 const LARGE: u64 = 16 << 20;
@@ -100,8 +100,7 @@ impl<D: Disk> Lines<D> {
         let mut octets = Vec::new();
         lines.into_iter().for_each(|line| octets.extend(text(&line).into_bytes()));
         // What a crash left there, or another hand put there, is not written to.
-        let written = write_new(&self.disk, &new, None, &octets);
-        match written.and_then(|file| self.disk.rename(&new, &self.path).map(|()| file)) {
+        match replace(&self.disk, &self.path, &new, &octets) {
             Ok(file) => {
                 (self.file, self.octets, self.unsynced) = (file, octets.len() as u64, false);
                 self.limit = self.large.max(2 * self.octets);

@@ -106,19 +106,11 @@ impl Changes {
             state: "running".to_owned(),
             since_ms: now,
             until_ms: now.saturating_add(seconds * 1000),
-            end_ms: None,
-            ended: None,
-            dark_prefixes: 0,
-            tx_switch_ms: None,
-            rx_switch_ms: None,
-            resolution_ms: None,
-            measured_ms: None,
-            frames_lost: None,
-            went_to: Vec::new(),
             uid,
             login_uid,
             sudo_user: sudo_user.clone(),
             comment: order.terms.comment.clone(),
+            ..DrillRow::default()
         };
         let mut then = gone.clone();
         then.peers.extend(peers(&drill));

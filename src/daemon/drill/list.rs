@@ -133,19 +133,7 @@ pub(super) mod testing {
             state: "running".into(),
             since_ms: 1000,
             until_ms: 61_000,
-            end_ms: None,
-            ended: None,
-            dark_prefixes: 0,
-            tx_switch_ms: None,
-            rx_switch_ms: None,
-            resolution_ms: None,
-            measured_ms: None,
-            frames_lost: None,
-            went_to: Vec::new(),
-            uid: None,
-            login_uid: None,
-            sudo_user: None,
-            comment: None,
+            ..DrillRow::default()
         }
     }
 

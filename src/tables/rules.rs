@@ -3,6 +3,7 @@
 
 mod flow;
 mod kinds;
+mod source;
 
 use std::net::IpAddr;
 
@@ -17,8 +18,10 @@ use super::vif::Vif;
 
 pub use flow::{FlowKeys, flow};
 pub use kinds::{
-    AddressKind, NO_HOSTS, RESERVED, in_reserved, is_host, is_host_in, may_name, reserved,
+    AddressKind, LINK_LOCAL, NO_HOSTS, RESERVED, in_reserved, is_host, is_host_in, may_name,
+    reserved,
 };
+pub use source::admit;
 
 /// Whether the VIF has this address.
 pub fn is_ours(vif: &Vif, address: IpAddr) -> bool {
@@ -109,6 +112,22 @@ pub fn may_leave(
     if to.up && port.is_some_and(|port| port.up) { Ok(to) } else { Err(DropReason::EgressDown) }
 }
 
+/// The VIF that a route of `vrf` leads to by an adjacency, whoever sends; its next hop may be unresolved.
+///
+/// # Errors
+/// What becomes of a packet that meets the adjacency.
+pub fn leads(adjacency: &Adjacency, vrf: Option<VrfId>) -> Result<VifId, Verdict> {
+    // The guard behind the tables: whatever a route says, nothing leaves the one VRF that it is bound to. "No route" is
+    // all VRFs'.
+    if adjacency.kind != AdjacencyKind::NoRoute && vrf != Some(adjacency.vrf) {
+        return Err(Verdict::Drop(DropReason::VrfMismatch));
+    }
+    match adjacency.kind.verdict() {
+        Verdict::Forward | Verdict::Punt(PuntReason::NextHopUnresolved) => Ok(adjacency.vif),
+        settled => Err(settled),
+    }
+}
+
 /// The egress VIF of a packet that came by `ingress` and whose route leads to `adjacency`, by an exchange if there is a
 /// permit; its next hop may be unresolved.
 ///
@@ -120,18 +139,22 @@ pub fn meet<'a>(
     permit: Option<ExchangeId>,
     adjacency: &Adjacency,
 ) -> Result<&'a Vif, Verdict> {
-    // The guard behind the tables: whatever a route says, nothing leaves the one VRF that it is bound to. "No route" is
-    // all VRFs'.
     let vrf = tables.vif(ingress).and_then(|vif| bound(tables, vif.vrf, permit));
-    if adjacency.kind != AdjacencyKind::NoRoute && vrf != Some(adjacency.vrf) {
-        return Err(Verdict::Drop(DropReason::VrfMismatch));
-    }
-    match adjacency.kind.verdict() {
-        Verdict::Forward | Verdict::Punt(PuntReason::NextHopUnresolved) => {
-            may_leave(tables, ingress, permit, adjacency.vif).map_err(Verdict::Drop)
+    let egress = leads(adjacency, vrf)?;
+    may_leave(tables, ingress, permit, egress).map_err(Verdict::Drop)
+}
+
+/// Whether what comes by an exchange into `importer` may have a source whose route in the exporting VRF is this group:
+/// that VRF has no route to it, or one back by an exchange.
+pub fn leads_back(tables: &Snapshot, group: GroupId, importer: VrfId) -> bool {
+    let is_back = |id: &AdjacencyId| match tables.adjacency(*id).kind {
+        AdjacencyKind::NoRoute => true,
+        AdjacencyKind::Exchange(back) => {
+            tables.exchange(back).is_some_and(|back| back.exporter == importer)
         }
-        settled => Err(settled),
-    }
+        _ => false,
+    };
+    tables.groups.members(group).iter().all(is_back)
 }
 
 /// The adjacency by which a packet leaves that meets the permit of an exchange in the VRF `importer`: the exporting VRF's
@@ -148,14 +171,7 @@ pub fn cross(
     fib: impl Fn(VrfId, IpAddr) -> GroupId,
 ) -> Option<AdjacencyId> {
     let exchange = tables.exchange(id).filter(|exchange| exchange.importer == importer)?;
-    let is_back = |id: &AdjacencyId| match tables.adjacency(*id).kind {
-        AdjacencyKind::NoRoute => true,
-        AdjacencyKind::Exchange(back) => {
-            tables.exchange(back).is_some_and(|back| back.exporter == importer)
-        }
-        _ => false,
-    };
-    if !tables.groups.members(fib(exchange.exporter, source)).iter().all(is_back) {
+    if !leads_back(tables, fib(exchange.exporter, source), importer) {
         return None;
     }
     let group = tables.groups.way(fib(exchange.exporter, destination));

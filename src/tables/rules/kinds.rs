@@ -126,6 +126,9 @@ pub const NO_HOSTS: [(IpNet, &str); 8] = [
     (v6(0, 0xffff, 0, 96), "IPv4-mapped"),
 ];
 
+/// The addresses that mean something on their link alone.
+pub const LINK_LOCAL: [IpNet; 2] = [v4(169, 254, 16), v6(0xfe80, 0, 0, 10)];
+
 /// Whether a host on a link may have the address: something can be sent to it.
 pub const fn is_host(address: IpAddr) -> bool {
     AddressKind::of(address).is_host()
@@ -149,8 +152,7 @@ mod tests {
 
     /// The first and last address of each block, and those beside them.
     fn edges() -> impl Iterator<Item = IpAddr> {
-        let link_local = [v4(169, 254, 16), v6(0xfe80, 0, 0, 10)];
-        let nets = NO_HOSTS.into_iter().map(|(net, _)| net).chain(link_local);
+        let nets = NO_HOSTS.into_iter().map(|(net, _)| net).chain(LINK_LOCAL);
         nets.flat_map(|net| match net {
             IpNet::V4(net) => {
                 let (first, last) = (net.network().to_bits(), net.broadcast().to_bits());
@@ -172,6 +174,8 @@ mod tests {
             IpAddr::V4(v4) => v4.is_link_local(),
             IpAddr::V6(v6) => v6.is_unicast_link_local(),
         };
+        let block = LINK_LOCAL.iter().any(|block| block.contains(&address));
+        assert_eq!(block, link_local, "{address}");
         assert_eq!(AddressKind::of(address) == AddressKind::LinkLocal, link_local, "{address}");
         let group = address.is_multicast() || address == IpAddr::from([255; 4]);
         assert_eq!(AddressKind::of(address) == AddressKind::Group, group, "{address}");

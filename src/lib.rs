@@ -29,7 +29,7 @@
 //!  explain   what the path does with a frame and why, told stage by stage
 //!  path      the way of a burst, one line per stage
 //!  stage     one packet stage per file
-//!  tables    ports, VIFs, VRFs, exchanges, next-hop groups, adjacencies, meters, tunnels, counters, last drops, verdicts; the rules of forwarding
+//!  tables    ports, VIFs, VRFs, exchanges, next-hop groups, adjacencies, meters, tunnels, counters, last drops, verdicts; the rules of forwarding; who reaches whom
 //!  acl       access lists: rules, what they match, and the classifier
 //!  wire, fib headers; longest-prefix match  |  port: queues of frames  |  netlink: messages by hand
 //!  optics    what transceiver modules' EEPROMs say: SFF-8472, SFF-8636, CMIS
@@ -73,6 +73,7 @@
 //! | setting | [`config::model`], its parser with an error that says what to write, station.toml(5) |
 //! | kind of event | [`events::Event`], told where it is noticed; the manual's page is generated from it |
 //! | question to the daemon | [`admin::protocol`], and a row type with units in its names |
+//! | rule of who may reach whom | [`tables::rules`], and [`tables::reach`] asks it; `tests/path_properties/reachability.rs` compares |
 //! | metric | a line in [`metrics`]' families, and its samples in their page; station-metrics(7) follows |
 
 pub mod acl;

@@ -12,6 +12,7 @@ pub mod last_drops;
 mod loss;
 pub mod meter;
 pub mod port;
+pub mod reach;
 pub mod rules;
 mod snapshot;
 pub mod tunnel;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::common::packets::{
     ARP, IPV4, IPV6, Icmp, edited, frame, packet, padded, routed, seal, udp, udp_flow, with_ttl,
 };
-use crate::common::{A, CONFIG, Host, Lab, port_mac};
+use crate::common::{A, CONFIG, Host, Lab, UNDERLAY, port_mac};
 use crate::good;
 use station::mirror::{Change, Hop, Table, To};
 use station::wire::ethernet::Mac;
@@ -21,78 +21,6 @@ const FABRIC: Host = Host {
 /// Our VTEP's MAC, and those of the routers at the other ends.
 const OURS: Mac = Mac([2, 0x0a, 0, 0, 0, 1]);
 const THEIRS: Mac = Mac([2, 0x0a, 0, 0, 0, 2]);
-
-const UNDERLAY: &str = r#"
-[[vrf]]
-name = "fabric"
-kind = "underlay"
-[[vif]]
-name = "fabric"
-port = "core0"
-vlan = "1500"
-vrf = "fabric"
-mtu = 1550
-addresses = ["10.254.0.1/30", "10.255.0.1/32", "fd00:254::1/64", "fd00:255::1/128"]
-[[neighbor]]
-vif = "fabric"
-address = "10.254.0.2"
-mac = "02:00:00:00:fa:02"
-[[neighbor]]
-vif = "fabric"
-address = "fd00:254::2"
-mac = "02:00:00:00:fa:02"
-[[route]]
-vrf = "fabric"
-prefix = "10.255.0.0/24"
-via = [{ address = "10.254.0.2" }]
-[[route]]
-vrf = "fabric"
-prefix = "fd00:255::/64"
-via = [{ address = "fd00:254::2" }]
-[[vtep]]
-name = "vtep4"
-vrf = "fabric"
-address = "10.255.0.1"
-mac = "02:0a:00:00:00:01"
-[[vtep]]
-name = "vtep6"
-vrf = "fabric"
-address = "fd00:255::1"
-mac = "02:0a:00:00:00:01"
-[[vif]]
-name = "a-vx"
-vtep = "vtep4"
-vni = 5001
-vrf = "vpc-a"
-addresses = ["100.64.0.1/32", "fd00:6464::1/128"]
-remotes = [{ address = "10.255.0.2", mac = "02:0a:00:00:00:02" }, { address = "10.255.0.3", mac = "02:0a:00:00:00:03" }]
-[[vif]]
-name = "a-vx6"
-vtep = "vtep6"
-vni = 5001
-vrf = "vpc-a"
-addresses = ["100.64.0.2/32"]
-remotes = [{ address = "fd00:255::2", mac = "02:0a:00:00:00:02" }]
-[[vif]]
-name = "b-vx"
-vtep = "vtep4"
-vni = 5002
-vrf = "vpc-b"
-addresses = ["100.64.0.1/32"]
-remotes = [{ address = "10.255.0.9", mac = "02:0a:00:00:00:09" }]
-[[route]]
-vrf = "vpc-a"
-prefix = "10.80.0.0/16"
-via = [{ address = "10.255.0.2" }]
-[[route]]
-vrf = "vpc-a"
-prefix = "fd00:80::/32"
-via = [{ address = "10.255.0.2" }]
-[[route]]
-vrf = "vpc-a"
-prefix = "10.86.0.0/16"
-via = [{ address = "fd00:255::2" }]
-"#;
 
 fn lab() -> Lab {
     Lab::with(&format!("{CONFIG}\n{UNDERLAY}"))

@@ -22,6 +22,9 @@ use packets::{Icmp, Seen, ethertype_of, frame, padded};
 /// Two tenants with the same addresses, a public VRF, a core port; every next hop is static.
 pub const CONFIG: &str = include_str!("station.toml");
 
+/// An underlay and tunnels, to stand behind [`CONFIG`].
+pub const UNDERLAY: &str = include_str!("underlay.toml");
+
 pub const SECOND: u64 = 1_000_000_000;
 
 /// A host behind a VIF: where its frames enter, and how they look.

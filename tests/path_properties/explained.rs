@@ -21,14 +21,14 @@ const FRAMES: usize = 48;
 
 /// A change of the lab's configuration.
 #[derive(Clone, Debug)]
-struct Change {
+pub struct Change {
     check: SourceCheck,
     up: bool,
     mtu: u16,
     pcp: Pcp,
 }
 
-fn change() -> impl Strategy<Value = Change> {
+pub fn change() -> impl Strategy<Value = Change> {
     let checks = select(vec![SourceCheck::Strict, SourceCheck::Loose, SourceCheck::Off]);
     let mtus = select(vec![1280, 1500, 1400, 3000]);
     let pcps = select(vec![Pcp::Preserve, Pcp::Set(5)]);
@@ -41,14 +41,14 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 /// A route of a VRF, by numbers that choose its prefix and its next hops.
-type Drawn = (usize, usize, usize, Vec<(usize, u16)>);
+pub type Drawn = (usize, usize, usize, Vec<(usize, u16)>);
 
-fn route() -> impl Strategy<Value = Drawn> {
+pub fn route() -> impl Strategy<Value = Drawn> {
     (0..3usize, 0..PREFIXES.len(), 0..9usize, prop::collection::vec((0..20usize, 1..5u16), 2..6))
 }
 
 /// Around the addresses that frames are drawn from.
-const PREFIXES: [&str; 14] = [
+pub const PREFIXES: [&str; 14] = [
     "0.0.0.0/0",
     "10.0.0.0/8",
     "10.1.0.0/24",
@@ -65,9 +65,8 @@ const PREFIXES: [&str; 14] = [
     "2001:db8::/33",
 ];
 
-/// The lab's configuration after these changes.
-fn changed(changes: &[Change], routes: &[Drawn]) -> Config {
-    let mut config = parse(CONFIG);
+/// A configuration of the lab's VIFs after these changes.
+pub fn changed(mut config: Config, changes: &[Change], routes: &[Drawn]) -> Config {
     for (vif, change) in config.vifs.iter_mut().zip(changes) {
         // Checked as the configuration's parser would: customers of a public VRF always are.
         let public = vif.kind.is_some() && &*vif.vrf == "public";
@@ -130,7 +129,7 @@ fn an_explanation_is_what_a_worker_does() {
     crate::runner(100)
         .run(&drawn, |(changes, routes, links, plans)| {
             let world = &mut *world.borrow_mut();
-            let config = changed(&changes, &routes);
+            let config = changed(parse(CONFIG), &changes, &routes);
             let mut facts = facts(&config);
             facts.iter_mut().zip(links).for_each(|(port, up)| port.link_up = up);
             world.rig.engine.commit(&config, &facts).unwrap();

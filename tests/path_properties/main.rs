@@ -9,6 +9,7 @@ mod common;
 mod exchanges;
 mod explained;
 mod plan;
+mod reachability;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};

@@ -26,6 +26,7 @@ mod lookup;
 mod period;
 mod ping;
 mod rates;
+mod reachability;
 mod rights;
 mod routes;
 mod with;
@@ -49,6 +50,7 @@ pub use lookup::LookupRequest;
 pub use period::Period;
 pub use ping::{PingRequest, ProbePlan};
 pub use rates::{RateFilter, RateScope};
+pub use reachability::ReachabilityFilter;
 pub use rights::Right;
 pub use routes::RouteFilter;
 
@@ -91,6 +93,8 @@ pub enum Request {
     ShowTunnels,
     /// Exchanges between VRFs ([`crate::admin::rows::ExchangeRow`]).
     ShowExchanges,
+    /// Who reaches whom, and by which prefixes ([`crate::admin::rows::ReachabilityRow`]).
+    ShowReachability(ReachabilityFilter),
     /// Counters by port and VIF ([`crate::admin::rows::CounterRow`]).
     ShowCounters(CounterFilter),
     /// What went no further, and the last frames of it ([`crate::admin::rows::DropRow`]).

@@ -18,6 +18,7 @@ mod lookup;
 mod ping;
 mod port_details;
 mod rates;
+mod reachability;
 mod tunnels;
 mod workers;
 
@@ -39,6 +40,7 @@ pub use lookup::LookupResult;
 pub use ping::{PingBegin, PingEnd, PingRow, ProbeRow};
 pub use port_details::{Alarm, FecInfo, Limits, Module, PortDetailRow, Quantity, Reading};
 pub use rates::{RateRow, RateWindow, bits_per_s, bits_per_second, rounded};
+pub use reachability::{MAX_PREFIXES, ReachabilityRow};
 pub use tunnels::TunnelRow;
 pub use workers::WorkerRow;
 
@@ -379,7 +381,7 @@ sum! {
         Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow), Drop(DropRow),
         History(HistoryRow), Capture(CaptureRow), Rate(RateRow), Event(Record), Explain(Box<ExplainRow>),
         Ping(PingRow), PortDetail(Box<PortDetailRow>), Drain(DrainRow), Drill(Box<DrillRow>), Billing(BillingRow), BillingBin(BillingBinRow), Bandwidth(BandwidthRow),
-        Acl(Box<AclRow>), Tunnel(TunnelRow), Exchange(ExchangeRow),
+        Acl(Box<AclRow>), Tunnel(TunnelRow), Exchange(ExchangeRow), Reachability(ReachabilityRow),
     }
 }
 

@@ -71,8 +71,18 @@ impl<P: Publish> Engine<P> {
 
     /// The routes of one family in the FIB of a VRF, from a prefix on.
     pub fn routes_from(&self, vrf: VrfId, from: IpNet) -> impl Iterator<Item = Route> + '_ {
+        let routes = self.groups_from(vrf, from);
+        routes.map(move |(prefix, group)| self.route(vrf, prefix, group.0))
+    }
+
+    /// As [`Engine::routes_from`], without where they come from: what a walk over all routes has time for.
+    pub fn groups_from(
+        &self,
+        vrf: VrfId,
+        from: IpNet,
+    ) -> impl Iterator<Item = (IpNet, GroupId)> + '_ {
         let routes = self.fib.routes_from(u32::from(vrf.0), from);
-        routes.map(move |(prefix, group)| self.route(vrf, prefix, group))
+        routes.map(|(prefix, group)| (prefix, GroupId(group)))
     }
 
     /// How full the FIB is.

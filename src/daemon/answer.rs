@@ -7,8 +7,8 @@ use super::{event_stream, view};
 use crate::admin::answer::Answer;
 use crate::admin::protocol::{ErrorKind, LookupRequest, Refusal, VERSION};
 use crate::admin::rows::{
-    KernelStatistics, LookupResult, Member, Named, PortRow, Traffic, VersionInfo, WorkerRow,
-    XdpCounters,
+    ChangeResult, KernelStatistics, LookupResult, Member, Named, PortRow, Traffic, VersionInfo,
+    WorkerRow, XdpCounters,
 };
 use crate::control::kernel::namespace_name;
 use crate::log;
@@ -206,6 +206,12 @@ impl Control {
             }
             _ => Err(invalid("give exactly one of vif and vrf")),
         }
+    }
+
+    /// The result of what leaves the configuration as it is.
+    pub(super) fn unchanged_result(&self, changes: Vec<String>) -> ChangeResult {
+        let (generation, configuration) = (self.engine.tables().generation, self.configuration);
+        ChangeResult { generation, configuration, changes, ..ChangeResult::default() }
     }
 
     pub(super) fn vifs(&self) -> impl Iterator<Item = (VifId, &Vif)> {

@@ -26,10 +26,9 @@ use super::port_thread::Done;
 use super::rates::{self, RateBook};
 use super::{
     acls, answer, bandwidth, bgp, captures, counters, drops, event_stream, exchanges, explain,
-    history, outages, ping, routes, tunnels, view,
+    history, outages, ping, reachability, routes, tunnels, view,
 };
 use crate::admin::protocol::Request;
-use crate::admin::rows::ChangeResult;
 use crate::admin::server::{Call, Reply, Rounds};
 use crate::bird::{Bird, Following, Rendered};
 use crate::clock::now_ms;
@@ -281,6 +280,7 @@ impl Control {
             Request::ShowVrfs => view::show_vrfs(self),
             Request::ShowAcl(filter) => acls::show(self, filter),
             Request::ShowExchanges => exchanges::show(self),
+            Request::ShowReachability(filter) => reachability::show(self, filter),
             Request::ShowRoutes(filter) => routes::show(self, filter),
             Request::ShowNeighbors => view::show_neighbors(self),
             Request::ShowTunnels => tunnels::show(self),
@@ -317,12 +317,6 @@ impl Control {
     fn change_for(&self, order: Order, reply: Option<Reply>) {
         // It ends only with the station; then the reply is refused by being dropped.
         drop(self.changes.send(Job { order, reply }));
-    }
-
-    /// The result of what leaves the configuration as it is.
-    pub fn unchanged_result(&self, changes: Vec<String>) -> ChangeResult {
-        let (generation, configuration) = (self.engine.tables().generation, self.configuration);
-        ChangeResult { generation, configuration, changes, ..ChangeResult::default() }
     }
 
     fn neighbors(&mut self, first: NeighborEvent, more: &Receiver<NeighborEvent>) {

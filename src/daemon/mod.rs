@@ -39,6 +39,7 @@ mod port_state;
 mod port_thread;
 mod privilege;
 mod rates;
+mod reachability;
 mod routes;
 mod slow_thread;
 mod start;

@@ -10,6 +10,7 @@ pub const REQUESTS: &[(&str, Right)] = &[
     (r#""request":"show_vrfs""#, Right::Ask),
     (r#""request":"show_acl","name":"a""#, Right::Ask),
     (r#""request":"show_exchanges""#, Right::Ask),
+    (r#""request":"show_reachability","from":"a""#, Right::Ask),
     (r#""request":"show_routes","vrf":"a""#, Right::Ask),
     (r#""request":"show_rates","of":"vifs""#, Right::Ask),
     (r#""request":"show_bandwidth""#, Right::Ask),

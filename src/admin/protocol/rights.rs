@@ -45,6 +45,7 @@ impl Request {
                 | Request::ShowVrfs
                 | Request::ShowAcl(_)
                 | Request::ShowExchanges
+                | Request::ShowReachability(_)
                 | Request::ShowRoutes(_)
                 | Request::ShowNeighbors
                 | Request::ShowTunnels

@@ -51,30 +51,35 @@ fn with_names(command: Command, of: &str) -> Command {
         let thing = match arg.get_id().as_str() {
             "name" if is_add => return arg,
             "name" => of,
+            "from" | "to" if name == "reachability" => "vif-or-vrf",
             id => id,
         };
-        let request = match thing {
-            "vif" => Request::ShowVifs,
-            "vrf" => Request::ShowVrfs,
-            "port" => Request::ShowPorts,
-            "meter-group" => Request::ShowBandwidth,
-            "acl" => Request::ShowAcl(AclFilter::default()),
-            "vtep" => Request::ShowTunnels,
-            "exchange" => Request::ShowExchanges,
+        let requests = match thing {
+            "vif" => vec![Request::ShowVifs],
+            "vrf" => vec![Request::ShowVrfs],
+            "vif-or-vrf" => vec![Request::ShowVifs, Request::ShowVrfs],
+            "port" => vec![Request::ShowPorts],
+            "meter-group" => vec![Request::ShowBandwidth],
+            "acl" => vec![Request::ShowAcl(AclFilter::default())],
+            "vtep" => vec![Request::ShowTunnels],
+            "exchange" => vec![Request::ShowExchanges],
             _ => return arg,
         };
-        arg.add(ArgValueCompleter::new(move |current: &OsStr| candidates(current, &request)))
+        arg.add(ArgValueCompleter::new(move |current: &OsStr| candidates(current, &requests)))
     });
     command.mut_subcommands(|command| with_names(command, &name))
 }
 
-fn candidates(current: &OsStr, request: &Request) -> Vec<CompletionCandidate> {
+fn candidates(current: &OsStr, requests: &[Request]) -> Vec<CompletionCandidate> {
     let Some(begun) = current.to_str() else { return Vec::new() };
     let (sender, names) = channel();
-    let (socket, request) = (socket(std::env::args_os()), request.clone());
+    let (socket, requests) = (socket(std::env::args_os()), requests.to_vec());
     // A thread of its own, for a station may be there and not answer. It ends with the process.
-    thread::spawn(move || drop(sender.send(named(&socket, &request))));
-    let rows = names.recv_timeout(PATIENCE).ok().and_then(Result::ok).unwrap_or_default();
+    thread::spawn(move || {
+        let all = requests.iter().filter_map(|request| named(&socket, request).ok());
+        drop(sender.send(all.flatten().collect::<Vec<_>>()));
+    });
+    let rows = names.recv_timeout(PATIENCE).unwrap_or_default();
     // Of bandwidths only meter groups are asked for by name, each of which has a row a direction.
     let named =
         rows.into_iter().filter(|row| row.scope.as_deref().is_none_or(|s| s == "meter_group"));

@@ -25,6 +25,8 @@ Octets count from the destination MAC to the end of the payload; *_s are seconds
   acl        name rules structure octets build_us vifs_in[] vifs_out[] permitted_in permitted_out denied_in
              denied_out rejected_in rejected_out; with a name entries[{number rule hits_in hits_out}]
   exchanges  name from to prefixes[] accepted_by[] packets ip_octets
+  reachability  from from_vrf to to_vrf exchange source_check filtered ipv4_prefixes ipv6_prefixes prefixes[at most 256;
+             with --from and --to more rows follow with the others]
   routes     vrf prefix origin action via[{vif next_hop mac state weight backup}]
   neighbors  vif vrf address mac state age_s
   counters   scope name counters[{group name value help}] conservation{received forwarded punted

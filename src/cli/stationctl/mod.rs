@@ -28,6 +28,7 @@ mod period;
 mod ping;
 mod port_details;
 mod rates;
+mod reachability;
 mod show;
 mod table;
 mod tables;
@@ -47,12 +48,13 @@ use crate::admin::protocol::{ErrorKind, Refusal, Request, Terms};
 use crate::admin::rows::{
     AclRow, BandwidthRow, BgpRouteRow, BgpRow, ChangeResult, ConfigText, ConsistencyRow,
     CounterRow, DrainRow, DrillRow, DropRow, ExchangeRow, HistoryRow, LookupResult, NeighborRow,
-    OutageRow, PortDetailRow, PortRow, RateRow, RouteRow, SlaRow, TunnelRow, VersionInfo, VifRow,
-    VrfRow, WorkerRow,
+    OutageRow, PortDetailRow, PortRow, RateRow, ReachabilityRow, RouteRow, SlaRow, TunnelRow,
+    VersionInfo, VifRow, VrfRow, WorkerRow,
 };
 use args::{Args, Command, StationCommand};
 use filter::Filter;
 use output::Show;
+use reachability::Whole;
 
 /// Why nothing is shown.
 enum Failure {
@@ -160,6 +162,8 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Request::ShowNeighbors => rows::<NeighborRow>(args, &request, out),
         Request::ShowTunnels => rows::<TunnelRow>(args, &request, out),
         Request::ShowExchanges => rows::<ExchangeRow>(args, &request, out),
+        Request::ShowReachability(of) if of.is_whole() => rows::<Whole>(args, &request, out),
+        Request::ShowReachability(_) => rows::<ReachabilityRow>(args, &request, out),
         Request::ShowCounters(_) => rows::<CounterRow>(args, &request, out),
         Request::ShowDrops(_) => rows::<DropRow>(args, &request, out),
         Request::ShowWorkers => rows::<WorkerRow>(args, &request, out),

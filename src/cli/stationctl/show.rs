@@ -10,6 +10,7 @@ use super::failover::OutageArgs;
 use super::filter::{InState, OfPort};
 use super::port_details::PortArgs;
 use super::rates::RateArgs;
+use super::reachability::ReachabilityArgs;
 use crate::admin::protocol::{
     BgpDirection, CounterFilter, Family, RateScope, Request, RouteFilter,
 };
@@ -73,6 +74,7 @@ pub(super) enum Show {
     },
     /// Exchanges between VRFs, and what has passed by each
     Exchanges,
+    Reachability(ReachabilityArgs),
     /// Counters by name, what they mean, and whether every frame is accounted for
     Counters {
         /// Only those of this VIF
@@ -172,6 +174,7 @@ impl Show {
             Show::Neighbors { .. } => Request::ShowNeighbors,
             Show::Tunnels { .. } => Request::ShowTunnels,
             Show::Exchanges => Request::ShowExchanges,
+            Show::Reachability(of) => of.request(),
             Show::Counters { vif, port, all } => Request::ShowCounters(CounterFilter {
                 vif: vif.clone(),
                 port: port.clone(),

@@ -1,6 +1,8 @@
 //! Tunnels: VXLAN (RFC 7348) between this station and other tunnel endpoints (VTEPs) of an underlay, the VRF that
 //! carries them. A VNI of a VTEP is a VIF, as a VLAN of a port is.
 
+mod outer;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,8 +10,10 @@ use super::ids::{PortId, VrfId};
 use super::vif::Ingress;
 use crate::wire::checksum;
 use crate::wire::ethernet::{HEADER_LEN, Mac, be16, be32};
+use crate::wire::ipv4;
 use crate::wire::outline::Outline;
-use crate::wire::{ipv4, ipv6};
+
+pub use outer::{Inner, OUTER4, OUTER6, Outer, class};
 
 /// The UDP port of VXLAN.
 pub const VXLAN_PORT: u16 = 4789;
@@ -19,16 +23,6 @@ pub const UDP_AND_VXLAN: usize = 16;
 pub const HAS_VNI: u8 = 8;
 /// The highest VNI: it has 24 bits.
 pub const MAX_VNI: u32 = 0xff_ffff;
-
-/// Octets of the outer headers behind Ethernet's, where the underlay is IPv4.
-pub const OUTER4: usize = ipv4::HEADER_LEN + UDP_AND_VXLAN;
-/// The same where it is IPv6.
-pub const OUTER6: usize = ipv6::HEADER_LEN + UDP_AND_VXLAN;
-
-/// The outer TTL and hop limit.
-const TTL: u8 = 64;
-/// Source ports are from here on (RFC 7348 5, RFC 6335 6).
-const FIRST_SOURCE_PORT: u16 = 49_152;
 
 /// What a VIF has to do with tunnels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -265,135 +259,6 @@ impl Tunnels {
     }
 }
 
-/// The outer headers of a tunnel's packets: prepared but for what differs from packet to packet. Never fragmented: DF is
-/// set in IPv4, and so the identification means nothing (RFC 6864 4.1).
-#[derive(Clone, Copy, Debug)]
-pub enum Outer {
-    /// In an IPv4 underlay.
-    V4(Outer4),
-    /// In an IPv6 underlay.
-    V6(Outer6),
-}
-
-/// IPv4, UDP without a checksum (RFC 7348 5), and VXLAN.
-#[derive(Clone, Copy, Debug)]
-pub struct Outer4 {
-    octets: [u8; OUTER4],
-    /// Of the IPv4 header.
-    sum: u32,
-}
-
-/// IPv6, UDP with a checksum (RFC 8200 8.1), since a receiver has to be configured to take packets without (RFC 6935 5),
-/// and VXLAN.
-#[derive(Clone, Copy, Debug)]
-pub struct Outer6 {
-    octets: [u8; OUTER6],
-    /// Of the pseudo header, UDP and VXLAN.
-    sum: u32,
-}
-
-/// What differs from packet to packet in outer headers.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Inner {
-    /// Octets of the inner frame.
-    pub octets: usize,
-    /// DSCP and ECN of the inner packet, which are the outer's too (RFC 2983's uniform model, RFC 6040's normal mode).
-    pub class: u8,
-    /// The number of the inner packet's flow, of which the source port is made (RFC 7348 5).
-    pub flow: u32,
-}
-
-impl Inner {
-    #[inline(always)]
-    fn source_port(self) -> u16 {
-        (self.flow >> 18) as u16 | FIRST_SOURCE_PORT
-    }
-
-    /// With these headers before it.
-    #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "a frame has at most 4096 octets")]
-    fn behind(self, headers: usize) -> u16 {
-        (self.octets + headers) as u16
-    }
-}
-
-/// UDP and VXLAN, without source port and length.
-fn udp_and_vxlan(vni: u32) -> [u8; UDP_AND_VXLAN] {
-    let [a, b] = VXLAN_PORT.to_be_bytes();
-    let [_, c, d, e] = vni.to_be_bytes();
-    [0, 0, a, b, 0, 0, 0, 0, HAS_VNI, 0, 0, 0, c, d, e, 0]
-}
-
-impl Outer {
-    /// Those from one VTEP to another; `None` where the two are of two families.
-    pub fn new(local: IpAddr, remote: IpAddr, vni: u32) -> Option<Outer> {
-        match (local, remote) {
-            (IpAddr::V4(local), IpAddr::V4(remote)) => {
-                Some(Outer::V4(Outer4::new([local.to_bits(), remote.to_bits()], vni)))
-            }
-            (IpAddr::V6(local), IpAddr::V6(remote)) => {
-                Some(Outer::V6(Outer6::new([local.to_bits(), remote.to_bits()], vni)))
-            }
-            _ => None,
-        }
-    }
-}
-
-impl Outer4 {
-    fn new([local, remote]: [u32; 2], vni: u32) -> Outer4 {
-        let ttl = u32::from(TTL) << 24 | u32::from(ipv4::UDP) << 16;
-        let words = [0x4500_0000, 0x4000, ttl, local, remote];
-        let mut octets = [0; OUTER4];
-        octets[..ipv4::HEADER_LEN].copy_from_slice(words.map(u32::to_be_bytes).as_flattened());
-        octets[ipv4::HEADER_LEN..].copy_from_slice(&udp_and_vxlan(vni));
-        Outer4 { octets, sum: checksum::halves(words) }
-    }
-
-    /// Writes them in front of an inner frame.
-    #[inline(always)]
-    pub fn write(&self, outer: &mut [u8; OUTER4], inner: Inner) {
-        let total = inner.behind(OUTER4);
-        let sum = !checksum::fold(self.sum + u32::from(inner.class) + u32::from(total));
-        *outer = self.octets;
-        outer[1] = inner.class;
-        outer[2..4].copy_from_slice(&total.to_be_bytes());
-        outer[10..12].copy_from_slice(&sum.to_be_bytes());
-        outer[20..22].copy_from_slice(&inner.source_port().to_be_bytes());
-        outer[24..26].copy_from_slice(&inner.behind(UDP_AND_VXLAN).to_be_bytes());
-    }
-}
-
-impl Outer6 {
-    fn new([local, remote]: [u128; 2], vni: u32) -> Outer6 {
-        let mut octets = [0; OUTER6];
-        octets[6..8].copy_from_slice(&[ipv4::UDP, TTL]);
-        octets[8..24].copy_from_slice(&local.to_be_bytes());
-        octets[24..40].copy_from_slice(&remote.to_be_bytes());
-        octets[40..].copy_from_slice(&udp_and_vxlan(vni));
-        Outer6 { octets, sum: u32::from(checksum::sum(&octets[8..])) + u32::from(ipv4::UDP) }
-    }
-
-    /// Writes them in front of an inner frame, the sum of which is `sum` ([`checksum::sum`]).
-    #[inline(always)]
-    pub fn write(&self, outer: &mut [u8; OUTER6], inner: Inner, sum: u16) {
-        let (length, port) = (inner.behind(UDP_AND_VXLAN), inner.source_port());
-        // UDP's length is in the pseudo header too.
-        let all = self.sum + 2 * u32::from(length) + u32::from(port) + u32::from(sum);
-        // 0 would mean that there is none (RFC 768).
-        let check = match !checksum::fold(all) {
-            0 => u16::MAX,
-            check => check,
-        };
-        let first = 6 << 28 | u32::from(inner.class) << 20 | inner.flow & 0xf_ffff;
-        *outer = self.octets;
-        outer[..4].copy_from_slice(&first.to_be_bytes());
-        outer[4..6].copy_from_slice(&length.to_be_bytes());
-        outer[40..42].copy_from_slice(&port.to_be_bytes());
-        outer[44..46].copy_from_slice(&length.to_be_bytes());
-        outer[46..48].copy_from_slice(&check.to_be_bytes());
-    }
-}
-
 /// An inner frame with its outer headers, from one VTEP to another.
 fn carry([local, remote]: [IpAddr; 2], vni: u32, frame: &[u8], flow: u32) -> Vec<u8> {
     let class = class(frame.get(HEADER_LEN..).unwrap_or_default());
@@ -413,16 +278,6 @@ fn carry([local, remote]: [IpAddr; 2], vni: u32, frame: &[u8], flow: u32) -> Vec
     };
     packet.extend(frame);
     packet
-}
-
-/// DSCP and ECN of a packet, from its IP header on.
-#[inline(always)]
-pub fn class(packet: &[u8]) -> u8 {
-    match packet {
-        [first, second, ..] if first >> 4 == 6 => first << 4 | second >> 4,
-        [_, second, ..] => *second,
-        _ => 0,
-    }
 }
 
 #[cfg(test)]

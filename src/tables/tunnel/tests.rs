@@ -1,6 +1,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::outer::{FIRST_SOURCE_PORT, Outer4, Outer6, TTL};
 use super::*;
+use crate::wire::ipv6;
 
 const UNDERLAY: VrfId = VrfId(7);
 

@@ -4,7 +4,6 @@ the loss of a link behind one is no more than it is without.
 
 Hosts a and vpc-a are in VRF vpc-a, d and tgw in VRF transit. b has a's addresses, in a VRF of its own."""
 
-import concurrent.futures
 import time
 
 import case
@@ -33,18 +32,12 @@ def exchange(name):
     return row
 
 
-def at_once(ask, questions):
-    """All answers: most of these are waited for in vain."""
-    with concurrent.futures.ThreadPoolExecutor(len(questions)) as threads:
-        return list(threads.map(lambda question: ask(*question), questions))
-
-
 def replies(source, target):
-    return tuple(at_once(traffic.ping, [(source, traffic.address(target, family)) for family in (4, 6)]))
+    return tuple(case.at_once(traffic.ping, [(source, traffic.address(target, family)) for family in (4, 6)]))
 
 
 def both_ways():
-    return tuple(at_once(replies, [(A, D), (D, A)]))
+    return tuple(case.at_once(replies, [(A, D), (D, A)]))
 
 
 def stream(source, target, six=False, pps=2_000, seconds=1):
@@ -94,7 +87,7 @@ def test_both_directions_make_a_conversation_and_count():
 def test_nobody_else_reaches_anything():
     # Other VRFs; then VIFs of both VRFs whose addresses are in no exchange: theirs are the answers that have no way back.
     others = [(x, y) for x in ("b", "vpc-b", "c", "e", "a2", "vpc-a") for y in ("d", "tgw")] + [("a", "tgw"), ("tgw", "a")]
-    answered = at_once(lambda x, y: replies(HOSTS[x], HOSTS[y]), others)
+    answered = case.at_once(lambda x, y: replies(HOSTS[x], HOSTS[y]), others)
     expect([pair for pair, counts in zip(others, answered, strict=True) if counts != (0, 0)], [], "pairs that only others' exchanges would join")
     # b has a's address: what it sends stays in its own VRF.
     before = exchange("a-to-d")["packets"]

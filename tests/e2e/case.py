@@ -1,5 +1,6 @@
 """What the end-to-end tests share: expectations, a fresh station, counted streams."""
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -96,13 +97,18 @@ def silence():
 
 def learn():
     """Lets the station and the hosts find each other's MACs, so that tests count only what they send."""
-    for host in HOSTS.values():
-        for gateway in (host.gw4, host.gw6):
-            lab.run("ping", "-n", "-q", "-c", 1, "-W", 1, gateway, ns=host.ns, check=False)
-    for x, y in lab.REACHES:
-        for source, target in [(x, y), (y, x)]:
-            for address in (HOSTS[target].addr4, HOSTS[target].addr6):
-                lab.run("ping", "-n", "-q", "-c", 1, "-W", 1, address, ns=HOSTS[source].ns, check=False)
+    def ping(ns, address):
+        lab.run("ping", "-n", "-q", "-c", 1, "-W", 1, address, ns=ns, check=False)
+    at_once(ping, [(host.ns, gateway) for host in HOSTS.values() for gateway in (host.gw4, host.gw6)])
+    # Where routes are yet to be learned, all of these are waited for in vain.
+    at_once(ping, [(HOSTS[source].ns, address) for pair in lab.REACHES for source, target in (pair, pair[::-1])
+                   for address in (HOSTS[target].addr4, HOSTS[target].addr6)])
+
+
+def at_once(ask, questions):
+    """All answers, each asked for in a thread of its own."""
+    with concurrent.futures.ThreadPoolExecutor(len(questions)) as threads:
+        return list(threads.map(lambda question: ask(*question), questions))
 
 
 @contextlib.contextmanager

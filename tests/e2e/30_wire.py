@@ -29,8 +29,8 @@ def on_wire(packet, tags, src=STRANGER, dst=A.port_mac, kind=ETH_IPV4):
 
 
 def drops(*words):
-    """By where and why."""
-    return {(row["name"], row["reason"]): row for row in station.ctl("show", "drops", *words)}
+    """By where and why; but for what a router of an earlier file left of its TCP, which the host's kernel may still send."""
+    return {(row["name"], row["reason"]): row for row in station.ctl("show", "drops", *words) if row["reason"] != "no_service"}
 
 
 def test_a_wrong_vlan_is_told_with_its_frames():
@@ -68,8 +68,7 @@ def test_a_spoofed_source_and_a_flood_beside_it():
     wait_until(lambda: drops().get(("b", "spoofed_source"), {}).get("count") == 2000, 5, "the flood is counted")
     wait_until(lambda: drops().get(("a", "no_route"), {}).get("count") == 3, 5, "what has no route is counted, by the slow path")
     found = drops("--vif", "a")
-    # What a router of an earlier file left of its TCP, the host's kernel may still send.
-    expect(set(found) - {("a", "no_service")}, {("a", "spoofed_source"), ("a", "no_route")}, "drops of a")
+    expect(set(found), {("a", "spoofed_source"), ("a", "no_route")}, "drops of a")
     expect([(frame["count"], frame["source"], frame["vlans"]) for frame in found["a", "spoofed_source"]["frames"]],
            [(5, "172.16.0.1", [100])], "a's spoofed frame")
     expect([(frame["count"], frame["destination"]) for frame in found["a", "no_route"]["frames"]], [(3, "10.99.0.1")], "a's lost packet")

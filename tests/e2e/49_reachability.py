@@ -169,6 +169,6 @@ def test_the_cost_of_many_vifs():
     expect({(row["ipv4_prefixes"], row["ipv6_prefixes"]) for row in own}, {(routes + 2, routes + 2)}, "prefixes of a row")
     print(f"        {vrfs * each:,} VIFs, {vrfs * each * routes * 2:,} routes: computed in {computed * 1000:.0f} ms, {len(said)} rows told in {whole * 1000:.0f} ms; "
           f"the control thread's longest hold: {before['longest_hold_us']} us before, {held['longest_hold_us']} us after ({held['longest_hold']})")
-    require(held["longest_hold"] != "task" or held["longest_hold_us"] < 20_000, "a page held the control thread up")
+    require(held["longest_hold"] != "task" or held["longest_hold_us"] < 10_000, "a page held the control thread up")
     require(computed < 5, f"{computed:.1f} s until the first row")
     case.fresh()

@@ -250,11 +250,7 @@ pub fn vif_add(text: &str, vif: &VifAdd) -> Result<String, EditError> {
         table["mtu"] = value(i64::from(mtu));
     }
     if let Some(check) = vif.source_check {
-        table["source_check"] = value(match check {
-            SourceCheck::Strict => "strict",
-            SourceCheck::Loose => "loose",
-            SourceCheck::Off => "off",
-        });
+        table["source_check"] = value(check.name());
     }
     if let Some(pcp) = vif.pcp {
         table["pcp"] = value(i64::from(pcp));

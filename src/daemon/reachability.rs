@@ -2,17 +2,17 @@
 //! found on the connection's own thread.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 
 use super::answer::no_such;
 use super::change::stopping;
 use super::control_thread::Control;
 use super::desk::Desk;
+use super::routes::FIRST;
 use super::view::{vifs, vrfs};
 use crate::admin::answer::Answer;
 use crate::admin::protocol::{ErrorKind, ReachabilityFilter, Refusal};
@@ -92,12 +92,6 @@ fn wanted(tables: &Snapshot, [from, to]: [End; 2]) -> Vec<VrfId> {
     let from: BTreeSet<VrfId> = into.map(|exchange| exchange.exporter).collect();
     entered.union(&from).copied().collect()
 }
-
-/// The first prefix of each family.
-const FIRST: [IpNet; 2] = [
-    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0)),
-    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0)),
-];
 
 /// Where a page begins: a VRF's place in the list, a family, and the last prefix that was read of it.
 #[derive(Clone, Copy, Default)]

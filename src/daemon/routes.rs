@@ -14,6 +14,12 @@ use crate::admin::rows::{Member, RouteRow, Row};
 use crate::control::{Route, Source};
 use crate::tables::{AdjacencyKind, GroupId, VrfId};
 
+/// The first prefix of each family.
+pub(super) const FIRST: [IpNet; 2] = [
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0)),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0)),
+];
+
 /// Routes of a page: less than a millisecond of the control thread's time.
 const PAGE: usize = 512;
 
@@ -58,8 +64,7 @@ fn starts(filter: &RouteFilter) -> Vec<Start> {
     if let Some(prefix) = filter.prefix {
         return vec![Start::At(prefix.trunc())];
     }
-    let v4 = Start::At(IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0)));
-    let v6 = Start::At(IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0)));
+    let [v4, v6] = FIRST.map(Start::At);
     match filter.family {
         Some(Family::Ipv4) => vec![v4],
         Some(Family::Ipv6) => vec![v6],

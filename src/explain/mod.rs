@@ -231,7 +231,8 @@ impl Watch for &mut Notes {
         if verdict != self.verdict() {
             return self.step(stage, verdict);
         }
-        // A stage of the other family, or one for punts, had nothing to look at; `acl` only does the work of two stages below, and `exchanged` counts.
+        // A stage of the other family, or one for punts, had nothing to look at; `acl` only does the work of two stages below,
+        // and `exchanged` counts.
         let looked = match stage {
             "ipv4" => burst.v4.has(LANE),
             "ipv6" => burst.v6.has(LANE),

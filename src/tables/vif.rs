@@ -36,6 +36,17 @@ pub enum SourceCheck {
     Off,
 }
 
+impl SourceCheck {
+    /// Its word in the configuration and in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            SourceCheck::Strict => "strict",
+            SourceCheck::Loose => "loose",
+            SourceCheck::Off => "off",
+        }
+    }
+}
+
 /// The 802.1Q priority of frames that leave by a VIF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pcp {

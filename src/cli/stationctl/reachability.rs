@@ -11,7 +11,6 @@ use super::table::{self, Look, number, prose, text};
 use super::units::count;
 use crate::admin::protocol::{ReachabilityFilter, Request};
 use crate::admin::rows::ReachabilityRow;
-use crate::tables::SourceCheck;
 
 /// Prefixes of a row that are shown.
 const SHOWN: usize = 3;
@@ -70,7 +69,7 @@ impl Show for ReachabilityRow {
                 by(row),
                 count(row.ipv4_prefixes),
                 count(row.ipv6_prefixes),
-                check(row.source_check).to_owned(),
+                row.source_check.name().to_owned(),
                 if row.filtered { "yes" } else { "-" }.to_owned(),
                 prefixes.join(" "),
             ]
@@ -105,7 +104,7 @@ impl Show for Whole {
                     row.to.clone(),
                     by(row),
                     prefix.to_string(),
-                    check(row.source_check).to_owned(),
+                    row.source_check.name().to_owned(),
                     if row.filtered { "yes" } else { "-" }.to_owned(),
                 ]
             })
@@ -116,12 +115,4 @@ impl Show for Whole {
 
 fn by(row: &ReachabilityRow) -> String {
     row.exchange.clone().unwrap_or_else(|| "-".to_owned())
-}
-
-const fn check(mode: SourceCheck) -> &'static str {
-    match mode {
-        SourceCheck::Strict => "strict",
-        SourceCheck::Loose => "loose",
-        SourceCheck::Off => "off",
-    }
 }

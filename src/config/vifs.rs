@@ -187,9 +187,8 @@ fn vif(
     let kind = kind(fields, port, vrf);
     let addresses = addresses(fields);
     let mtu = mtu(fields, &addresses);
-    let checks =
-        [("strict", SourceCheck::Strict), ("loose", SourceCheck::Loose), ("off", SourceCheck::Off)];
-    let source_check = fields.choice("source_check", &checks).map(|check| check.value);
+    let check = fields.choice("source_check", &SourceCheck::WORDS);
+    let source_check = check.map(|check| check.value);
     let pcp = if fields.is_integer("pcp") {
         fields.integer("pcp", 0..=7_u8).map(|pcp| Pcp::Set(pcp.value))
     } else {

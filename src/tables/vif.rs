@@ -37,6 +37,13 @@ pub enum SourceCheck {
 }
 
 impl SourceCheck {
+    /// Each with its word.
+    pub const WORDS: [(&str, SourceCheck); 3] = [
+        (SourceCheck::Strict.name(), SourceCheck::Strict),
+        (SourceCheck::Loose.name(), SourceCheck::Loose),
+        (SourceCheck::Off.name(), SourceCheck::Off),
+    ];
+
     /// Its word in the configuration and in tables.
     pub const fn name(self) -> &'static str {
         match self {

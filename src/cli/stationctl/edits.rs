@@ -258,9 +258,7 @@ pub(super) struct NewVif {
     #[arg(long)]
     mtu: Option<u16>,
     /// The check of source addresses
-    #[arg(long, value_parser = words(&[
-        ("strict", SourceCheck::Strict), ("loose", SourceCheck::Loose), ("off", SourceCheck::Off),
-    ]))]
+    #[arg(long, value_parser = words(&SourceCheck::WORDS))]
     source_check: Option<SourceCheck>,
     /// A fixed 802.1p priority for what leaves
     #[arg(long, value_parser = clap::value_parser!(u8).range(0..=7))]

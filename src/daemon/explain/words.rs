@@ -199,8 +199,7 @@ impl<'a> Words<'a> {
 
     fn source(&self) -> String {
         let mode = match self.vif.map(|vif| vif.source_check) {
-            Some(SourceCheck::Strict) => "strict",
-            Some(SourceCheck::Loose) => "loose",
+            Some(check @ (SourceCheck::Strict | SourceCheck::Loose)) => check.name(),
             Some(SourceCheck::Off) | None => return "not checked on this VIF".into(),
         };
         let Some(source) = &self.fate.source else { return String::new() };

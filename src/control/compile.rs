@@ -42,6 +42,7 @@ pub(super) fn compile(
     state.find_drained(config);
     ports(&mut state, config, facts)?;
     tunnels(&mut state, config);
+    state.keep_lowered();
     neighbors(&mut state, config)?;
     state.tables.keys = keys(old, &state, config).into();
 

@@ -10,10 +10,11 @@ use super::drain::Drained;
 use super::exchanges::ExchangeKey;
 use super::ids::Ids;
 use super::meters;
+use super::path_mtu::Lowered;
 use super::rib::Rib;
 use crate::tables::{
     Adjacency, AdjacencyId, AdjacencyKind, AdjacencyTable, GroupId, Member, Port, Role, Snapshot,
-    Vif, VifId, VrfId,
+    TunnelPath, Vif, VifId, VrfId,
 };
 use crate::wire::ethernet::Mac;
 
@@ -89,6 +90,8 @@ pub(super) struct State {
     /// What is drained, by name, and the ids of the VIFs that this is.
     pub drains: Arc<Drained>,
     pub drained: BTreeSet<VifId>,
+    /// Paths of tunnels that routers of an underlay say carry less than the underlay's VIFs.
+    pub lowered: BTreeMap<TunnelPath, Lowered>,
     /// VIFs whose MTU their port's interface no longer has, with what it has. Nothing leaves there.
     pub misfits: BTreeMap<VifId, u16>,
     /// The limits that the meters hold.
@@ -114,6 +117,7 @@ impl State {
             silent: BTreeSet::new(),
             drains: Arc::default(),
             drained: BTreeSet::new(),
+            lowered: BTreeMap::new(),
             misfits: BTreeMap::new(),
             limits: meters::Limits::new(),
             workers: limits.workers,
@@ -258,6 +262,9 @@ impl State {
             None if kind == Forward => Adjacency::on_vif(Unresolved, id, vif, address),
             _ => Adjacency::on_vif(kind, id, vif, address),
         };
+        if let Some(tunnel) = vif.tunnel() {
+            adjacency.mtu = adjacency.mtu.min(self.path_mtu(tunnel.path(address)));
+        }
         let usable = vif.up
             && port.up
             && !self.misfits.contains_key(&id)

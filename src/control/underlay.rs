@@ -30,9 +30,8 @@ impl State {
         let remotes: BTreeSet<(VrfId, IpAddr)> = tunnels
             .flat_map(|tunnel| tunnel.remotes.iter().map(|remote| (tunnel.underlay, *remote)))
             .collect();
-        let vifs = (0..=u16::MAX).map(VifId).zip(self.tables.vifs.iter());
-        let underlay = vifs.filter_map(|(id, vif)| Some((id, vif.as_ref()?)));
-        let underlay = underlay.filter(|(_, vif)| vif.overlay == Overlay::Underlay);
+        let vifs = self.tables.vifs_by_id();
+        let underlay = vifs.filter(|(_, vif)| vif.overlay == Overlay::Underlay);
         let on_link = |(id, vif): (VifId, &Vif)| {
             let on_link = remotes
                 .iter()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use crossbeam::channel::{Receiver, Sender};
+use crossbeam::channel::Sender;
 use tracing::{error, info, warn};
 
 use super::audit_thread::Finding;
@@ -38,11 +38,7 @@ use crate::events::{self, Reporter};
 use crate::netlink::LinkEvent;
 use crate::observe::Counters;
 use crate::publish::Publisher;
-use crate::slowpath::NeighborEvent;
 use crate::tables::{PortId, Snapshot};
-
-/// Neighbor events taken into one publication.
-const EVENTS: usize = 1024;
 
 /// What the control thread holds.
 pub(super) struct Control {
@@ -150,7 +146,7 @@ impl Control {
             match event {
                 Event::Link(event) => self.links(&event),
                 Event::Peer(event) => self.peers(event, &events.peers),
-                Event::Neighbor(event) => self.neighbors(event, &events.neighbors),
+                Event::Told(told) => self.told(told, &events.told),
                 Event::Taps(taps) => self.bird.renew(taps),
                 Event::Audit(finding) => self.audited(finding),
                 Event::Port(done) => self.port(done),
@@ -319,14 +315,6 @@ impl Control {
         drop(self.changes.send(Job { order, reply }));
     }
 
-    fn neighbors(&mut self, first: NeighborEvent, more: &Receiver<NeighborEvent>) {
-        let events: Vec<_> = std::iter::once(first).chain(more.try_iter().take(EVENTS)).collect();
-        if let Err(error) = self.engine.neighbor_events(&events) {
-            warn!(%error, "a neighbor is served by the slow path");
-        }
-        self.account_neighbors(&events);
-    }
-
     fn links(&mut self, event: &LinkEvent) {
         if let Some(id) = self.datapath.link_event(event) {
             self.follow(id);
@@ -353,6 +341,9 @@ impl Control {
         self.failover.ledger.alive(now_ms());
         self.account_drills();
         self.datapath.retry();
+        if !self.rests() {
+            self.expire_paths();
+        }
         let ports = (0..=u8::MAX).map(PortId).zip(self.datapath.facts());
         // Whatever lost or never had an event: the tables are to say what is known of the ports.
         let applied = |id: PortId| {

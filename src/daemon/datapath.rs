@@ -24,7 +24,7 @@ use crate::netns::Namespace;
 use crate::port::af_xdp::{self, Claim, NicError, frames_for_ring};
 use crate::port::{FrameSize, Pool};
 use crate::publish::Subscriber;
-use crate::slowpath::NeighborEvent;
+use crate::slowpath;
 use crate::tables::counters::{SlowCounters, WorkerCounters};
 use crate::tables::{PortId, Snapshot};
 use crate::tap::Devices;
@@ -107,8 +107,8 @@ pub(super) fn plan(config: &Config) -> Result<Plan, StationError> {
 
 /// Who is told of what.
 pub(super) struct Told {
-    /// Of neighbors.
-    pub neighbors: Sender<NeighborEvent>,
+    /// Of neighbors and of tunnels' paths.
+    pub slow: Sender<slowpath::Told>,
     /// Of new TAPs and of carriers.
     pub taps: Sender<Vec<String>>,
     /// Of stalls.
@@ -127,7 +127,7 @@ impl Datapath {
         mut subscribers: Vec<Subscriber<Snapshot>>,
         told: Told,
     ) -> Result<Datapath, StationError> {
-        let Told { neighbors, taps: taps_changed, ledger } = told;
+        let Told { slow: told, taps: taps_changed, ledger } = told;
         let vifs = usize::from(config.station.max_vifs);
         let slow_counters = Arc::new(SlowCounters::new(plan.cpus.len(), vifs));
         let Some(slow_tables) = subscribers.pop() else {
@@ -139,7 +139,7 @@ impl Datapath {
         let (slow_fib, counted) = (fib.clone(), slow_counters.clone());
         let started = Instant::now();
         let clock = (started, ledger.clone());
-        let slow = slow_thread::spawn(slow_fib, slow_tables, counted, neighbors, taps, clock)
+        let slow = slow_thread::spawn(slow_fib, slow_tables, counted, told, taps, clock)
             .map_err(StationError::Thread)?;
         let socket = &config.station.socket;
         let waker = slow.thread();

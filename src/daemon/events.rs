@@ -16,7 +16,7 @@ use crate::bird::PeerEvent;
 use crate::ledger::Keeper;
 use crate::mirror::Update;
 use crate::netlink::LinkEvent;
-use crate::slowpath::NeighborEvent;
+use crate::slowpath::Told;
 
 /// Between two ticks.
 const TICK: Duration = Duration::from_secs(1);
@@ -27,8 +27,8 @@ pub(super) enum Event {
     Link(LinkEvent),
     /// A peer was lost, or is back.
     Peer(PeerEvent),
-    /// A neighbor was resolved or lost.
-    Neighbor(NeighborEvent),
+    /// The slow path tells of a neighbor, or of a tunnel's path.
+    Told(Told),
     /// TAPs are new or have another carrier.
     Taps(Vec<String>),
     /// An open port was audited.
@@ -57,7 +57,8 @@ impl Event {
         match self {
             Event::Link(_) => "link",
             Event::Peer(_) => "peer",
-            Event::Neighbor(_) => "neighbor",
+            Event::Told(Told::Neighbor(_)) => "neighbor",
+            Event::Told(Told::TooBig(_)) => "path_mtu",
             Event::Taps(_) => "taps",
             Event::Audit(_) => "audit",
             Event::Port(_) => "port",
@@ -76,7 +77,7 @@ impl Event {
 pub(super) struct Events {
     pub links: Receiver<LinkEvent>,
     pub peers: Receiver<PeerEvent>,
-    pub neighbors: Receiver<NeighborEvent>,
+    pub told: Receiver<Told>,
     pub taps: Receiver<Vec<String>>,
     pub findings: Receiver<Finding>,
     pub ports: Receiver<Done>,
@@ -102,7 +103,7 @@ impl Events {
     /// The next event. `rests`: neighbors and routes wait. `busy`: there is work to do.
     pub fn next(&mut self, rests: bool, busy: bool) -> Event {
         let urgent = self.urgent(rests || self.resolved);
-        self.resolved = matches!(urgent, Some(Event::Neighbor(_)));
+        self.resolved = matches!(urgent, Some(Event::Told(_)));
         if let Some(urgent) = urgent {
             return urgent;
         }
@@ -139,20 +140,20 @@ impl Events {
     fn urgent(&self, without_neighbors: bool) -> Option<Event> {
         let link = || taken(&self.links).map(Event::Link);
         let peer = || taken(&self.peers).map(Event::Peer);
-        let neighbor = || taken(&self.neighbors).map(Event::Neighbor);
+        let told = || taken(&self.told).map(Event::Told);
         let urgent = link().or_else(peer);
-        if without_neighbors { urgent } else { urgent.or_else(neighbor) }
+        if without_neighbors { urgent } else { urgent.or_else(told) }
     }
 
     /// Waits for whatever comes first; of what is there, each has the same chance.
     fn wait(&self, wait: Duration, rests: bool) -> Option<Event> {
-        let (no_neighbors, no_updates) = (never(), never());
-        let neighbors = if rests { &no_neighbors } else { &self.neighbors };
+        let (nothing_told, no_updates) = (never(), never());
+        let told = if rests { &nothing_told } else { &self.told };
         let learned = if rests { &no_updates } else { &self.learned };
         select! {
             recv(self.links) -> event => event.ok().map(Event::Link),
             recv(self.peers) -> event => event.ok().map(Event::Peer),
-            recv(neighbors) -> event => event.ok().map(Event::Neighbor),
+            recv(told) -> told => told.ok().map(Event::Told),
             recv(self.taps) -> taps => taps.ok().map(Event::Taps),
             recv(self.findings) -> finding => finding.ok().map(Event::Audit),
             recv(self.ports) -> done => done.ok().map(Event::Port),

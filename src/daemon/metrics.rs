@@ -106,7 +106,7 @@ impl Known {
             bandwidths: bandwidth::rows(&self.view, &self.config, &RateBook::default()),
             vrfs: view::vrf_rows(&self.view.tables, self.route_counts, &self.config),
             acls: acls::rows(&self.view.tables),
-            tunnels: tunnels::rows(&self.view, &labels, &tunnels::Ways::new()),
+            tunnels: tunnels::rows(&self.view, &labels, &Default::default(), &Default::default()),
             drains: self.drain_rows,
             workers: self.workers,
             sessions,

@@ -45,6 +45,7 @@ mod slow_thread;
 mod start;
 mod stop;
 mod tap_threads;
+mod told;
 mod trial;
 mod tunnels;
 mod view;

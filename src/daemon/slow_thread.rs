@@ -1,5 +1,5 @@
 //! The thread around the slow path: takes what the workers punted, sends what it answers back
-//! through them, and tells the control thread of neighbors.
+//! through them, and tells the control thread of neighbors and of tunnels' paths.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -21,8 +21,8 @@ use crate::fib::FibReader;
 use crate::ledger::Keeper;
 use crate::publish::Subscriber;
 use crate::slowpath::{
-    MAX_SENDERS, MAX_WAITING, NeighborEvent, NeighborRow, Output, Probe, ProbeAnswer, Punted,
-    SlowPath, Unsent, View, route,
+    MAX_SENDERS, MAX_WAITING, NeighborRow, Output, Probe, ProbeAnswer, Punted, SlowPath, Told,
+    Unsent, View, route,
 };
 use crate::tables::counters::SlowCounters;
 use crate::tables::{Snapshot, TapEvent, VifId, VrfId};
@@ -163,7 +163,7 @@ pub(super) fn spawn(
     fib: FibReader,
     tables: Subscriber<Snapshot>,
     counters: Arc<SlowCounters>,
-    events: Sender<NeighborEvent>,
+    told: Sender<Told>,
     taps: Taps,
     (start, ledger): (Instant, Keeper),
 ) -> std::io::Result<SlowHandle> {
@@ -176,8 +176,7 @@ pub(super) fn spawn(
         let Ok(peers) = their_peers.recv() else { return };
         let slow = SlowPath::new(counters.clone());
         let senders = HashMap::new();
-        let body =
-            Body { slow, fib, tables, counters, events, taps, peers, start, ledger, senders };
+        let body = Body { slow, fib, tables, counters, told, taps, peers, start, ledger, senders };
         body.run(&their_queries, &their_stop);
     })?;
     Ok(SlowHandle { peers, queries, stop, thread })
@@ -188,7 +187,7 @@ struct Body {
     fib: FibReader,
     tables: Subscriber<Snapshot>,
     counters: Arc<SlowCounters>,
-    events: Sender<NeighborEvent>,
+    told: Sender<Told>,
     taps: Taps,
     peers: Vec<Peer>,
     start: Instant,
@@ -339,7 +338,7 @@ impl Body {
                     }
                 }
                 Output::ToKernel { vif, frame } => self.give_to_kernel(vif, &frame),
-                Output::Neighbor(event) => drop(self.events.send(event)),
+                Output::Tell(told) => drop(self.told.send(told)),
             }
         }
         if sent {

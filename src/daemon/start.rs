@@ -75,14 +75,14 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let reader = fib.reader();
     info!("lookups on this processor: {}", reader.choice());
     let (publisher, subscribers) = Publisher::new(workers + 1, Snapshot::default());
-    let (events, neighbors) = unbounded();
+    let (slow, told_by_slow) = unbounded();
     let (taps_changed, taps) = unbounded();
     let stream_threads = start_stream(&config).map_err(StationError::Thread)?;
     let stream = stream_threads.keeper();
     let report = stream.reporter();
     let (ledger, ledger_thread) = outages::open_ledger(&config.station.state, report.clone())
         .map_err(StationError::Thread)?;
-    let told = Told { neighbors: events, taps: taps_changed, ledger: ledger.clone() };
+    let told = Told { slow, taps: taps_changed, ledger: ledger.clone() };
     let datapath = Datapath::start(&config, plan, &namespace, &reader, subscribers, told)?;
     let (billing, billing_thread) =
         Billing::start(&config.station.state, datapath.counters.clone(), report.clone())
@@ -176,7 +176,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let mut events = Events {
         links,
         peers,
-        neighbors,
+        told: told_by_slow,
         taps,
         findings: control.datapath.findings.clone(),
         ports: control.datapath.jobs_done.clone(),

@@ -8,27 +8,43 @@ use super::control_thread::Control;
 use super::view::{View, labels_of};
 use crate::admin::answer::Answer;
 use crate::admin::rows::{Labels, TunnelRow};
-use crate::tables::{Adjacency, AdjacencyKind, VrfId};
+use crate::clock::now_ms;
+use crate::tables::{Adjacency, AdjacencyKind, TunnelPath, VrfId};
 use crate::wire::ethernet::Mac;
 
 /// The underlay's next hops to each VTEP.
 pub(super) type Ways = BTreeMap<(VrfId, IpAddr), Vec<String>>;
 
+/// Until when the underlay is believed to carry less on a path: milliseconds since 1970.
+pub(super) type Lowered = BTreeMap<TunnelPath, u64>;
+
 /// All tunnels. The FIB is asked here, once for each VTEP.
 pub(super) fn show(control: &Control) -> Answer {
     let (view, config) = (View::of(control), control.config().clone());
-    let mut ways = Ways::new();
+    let (mut ways, mut lowered) = (Ways::new(), Lowered::new());
+    let (now_ms, now_ns) = (now_ms(), control.now_ns());
     for tunnel in view.vifs().filter_map(|(_, vif)| vif.tunnel()) {
         for remote in tunnel.remotes.iter() {
             let way = ways.entry((tunnel.underlay, *remote));
             way.or_insert_with(|| via(control, &view, tunnel.underlay, *remote));
+            let path = tunnel.path(*remote);
+            lowered.extend(
+                control.engine.lowered(path).map(|known| {
+                    (path, now_ms + known.until_ns.saturating_sub(now_ns) / 1_000_000)
+                }),
+            );
         }
     }
-    Answer::later(move || Answer::rows(rows(&view, &labels_of(&config), &ways)))
+    Answer::later(move || Answer::rows(rows(&view, &labels_of(&config), &ways, &lowered)))
 }
 
 /// A row for each tunnel, with these ways.
-pub(super) fn rows(view: &View, labels: &HashMap<Arc<str>, Labels>, ways: &Ways) -> Vec<TunnelRow> {
+pub(super) fn rows(
+    view: &View,
+    labels: &HashMap<Arc<str>, Labels>,
+    ways: &Ways,
+    lowered: &Lowered,
+) -> Vec<TunnelRow> {
     let mut rows = Vec::new();
     for (id, vif) in view.vifs() {
         let Some(tunnel) = vif.tunnel() else { continue };
@@ -48,7 +64,8 @@ pub(super) fn rows(view: &View, labels: &HashMap<Arc<str>, Labels>, ways: &Ways)
                 remote: *remote,
                 mac: Mac(mac).to_string(),
                 state: if up { "up" } else { "down" }.into(),
-                mtu: vif.mtu,
+                mtu: adjacency.mtu,
+                lowered_until_ms: lowered.get(&tunnel.path(*remote)).copied(),
                 via: ways.get(&(tunnel.underlay, *remote)).cloned().unwrap_or_default(),
             });
         }

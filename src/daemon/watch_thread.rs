@@ -170,6 +170,15 @@ mod tests {
         let drops = DropReason::ALL.iter().filter(|r| is_marked(r.help())).map(|r| r.name());
         let slow = SlowOutcome::ALL.iter().filter(|o| is_marked(o.help())).map(|o| o.name());
         let names: Vec<_> = drops.chain(slow).collect();
-        assert_eq!(names, ["unknown_vtep", "foreign_source", "vrf_mismatch", "address_conflict"]);
+        assert_eq!(
+            names,
+            [
+                "unknown_vtep",
+                "foreign_source",
+                "vrf_mismatch",
+                "address_conflict",
+                "forged_too_big"
+            ]
+        );
     }
 }

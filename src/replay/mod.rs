@@ -14,7 +14,7 @@ use crate::fib::{self, Fib, FibReader};
 use crate::port::memory::MemoryPort;
 use crate::port::{FrameSize, Pool};
 use crate::publish::{Publisher, Subscriber};
-use crate::slowpath::{NeighborEvent, Output, Punted, SlowPath, View, route};
+use crate::slowpath::{NeighborEvent, Output, Punted, SlowPath, Told, TooBig, View, route};
 use crate::tables::counters::{SlowCounters, WorkerCounters};
 use crate::tables::{PortId, SlowOutcome, Snapshot, Verdict, VifId, VrfId};
 use crate::worker::handoff::Label;
@@ -155,8 +155,9 @@ impl MemoryStation {
     /// Runs the slow path's timers; returns the frames that left because of them.
     pub fn tick(&mut self, now_ns: u64) -> Vec<(PortId, Vec<u8>)> {
         let mut out = Vec::new();
+        self.engine.expire_lowered(now_ns);
         self.with_view(now_ns, |slow, view| slow.tick(view, &mut out));
-        self.deliver(out);
+        self.deliver(now_ns, out);
         self.turn(now_ns);
         self.take_sent()
     }
@@ -251,7 +252,7 @@ impl MemoryStation {
         }) {
             last = Some(outcome);
         }
-        self.deliver(out);
+        self.deliver(now_ns, out);
         last
     }
 
@@ -265,8 +266,8 @@ impl MemoryStation {
         result
     }
 
-    fn deliver(&mut self, out: Vec<Output>) {
-        let mut events: Vec<NeighborEvent> = Vec::new();
+    fn deliver(&mut self, now_ns: u64, out: Vec<Output>) {
+        let (mut events, mut too_big): (Vec<NeighborEvent>, Vec<TooBig>) = Default::default();
         for output in out {
             match output {
                 Output::Transmit { vif, port, frame } => {
@@ -276,9 +277,11 @@ impl MemoryStation {
                 }
                 // Nothing listens behind a capture.
                 Output::ToKernel { .. } => {}
-                Output::Neighbor(event) => events.push(event),
+                Output::Tell(Told::Neighbor(event)) => events.push(event),
+                Output::Tell(Told::TooBig(told)) => too_big.push(told),
             }
         }
+        self.engine.too_big(&too_big, now_ns);
         if !events.is_empty() {
             // A neighbor without a host route is served by the slow path: nothing to do here.
             drop(self.engine.neighbor_events(&events));

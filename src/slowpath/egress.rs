@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::neighbor::{Action, Key, Lookup, Waiting};
 use super::packet::Packet;
-use super::{Output, SlowPath, View, fragment, tunnel};
+use super::{Output, SlowPath, Told, View, fragment, tunnel};
 use crate::tables::{
     Adjacency, AdjacencyKind, Choice, DropReason, ExchangeId, Port, PuntReason, SlowOutcome,
     Snapshot, Verdict, Vif, VifId, rules,
@@ -120,6 +120,12 @@ pub fn live(snapshot: &Snapshot, id: VifId) -> Option<(&Vif, &Port)> {
     Some((vif, port))
 }
 
+/// Longest IP packet to a neighbor by a VIF, in octets: into a tunnel it may be less than by the VIF's others.
+pub fn mtu(snapshot: &Snapshot, key: Key, vif: &Vif) -> u16 {
+    let tunnel = vif.tunnel().and_then(|_| snapshot.neighbors.get(&key));
+    tunnel.map_or(vif.mtu, |id| snapshot.adjacency(*id).mtu.min(vif.mtu))
+}
+
 /// One Ethernet frame to a neighbor, with the VIF's tags or in its tunnel, padded with zeros to the shortest that
 /// Ethernet carries. Does nothing where the VIF is down, or its tunnel has no way.
 pub fn transmit(
@@ -164,10 +170,11 @@ pub fn transmit_ip(
     let v4 = packet.first().is_some_and(|first| first >> 4 == 4);
     let ethertype = if v4 { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
     let sent = out.len();
-    if packet.len() <= usize::from(vif.mtu) {
+    let mtu = usize::from(mtu(view.snapshot, key, vif));
+    if packet.len() <= mtu {
         transmit(view, key, to, ethertype, packet, priority, out);
     } else if v4 {
-        for fragment in &fragment::fragment(packet, vif.mtu.into()) {
+        for fragment in &fragment::fragment(packet, mtu) {
             transmit(view, key, to, ethertype, fragment, priority, out);
         }
     }
@@ -201,7 +208,7 @@ impl SlowPath {
         for action in actions {
             match action {
                 Action::Ask(key, at) => ask(view, key, at, out),
-                Action::Event(event) => out.push(Output::Neighbor(event)),
+                Action::Event(event) => out.push(Output::Tell(Told::Neighbor(event))),
                 Action::Send(key, mac, packet) => self.send_waiting(view, key, mac, &packet, out),
                 Action::GiveUp(packet) => self.give_up(view, &packet, out),
             }

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::egress::{Ingress, Route, dropped, route, route_back, transmit_ip};
+use super::egress::{Ingress, Route, dropped, mtu, route, route_back, transmit_ip};
 use super::icmp::Problem;
 use super::neighbor::{Key, Lookup, Waiting};
 use super::packet::{self, Packet, own_address};
@@ -46,8 +46,9 @@ impl SlowPath {
         if packet.hop_limit <= 1 {
             return self.error(from, packet, Problem::TtlExceeded, out);
         }
-        if packet.bytes.len() > usize::from(egress.mtu) && packet.dont_fragment() {
-            return self.error(from, packet, Problem::TooBig(egress.mtu), out);
+        let mtu = mtu(from.view.snapshot, key, egress);
+        if packet.bytes.len() > usize::from(mtu) && packet.dont_fragment() {
+            return self.error(from, packet, Problem::TooBig(mtu), out);
         }
         let finished = match finish(packet, egress, from.view.now_ns) {
             Ok(finished) => finished,

@@ -84,10 +84,12 @@ impl SlowPath {
             [kind, 0, ..] if kind == reply && self.take_reply(from, packet, message) => {
                 SlowOutcome::Consumed
             }
-            // The router keeps no path MTU and follows no redirect: errors change nothing.
+            // But for the path MTU of tunnels, errors change nothing; no redirect is followed.
             [kind, ..] if is_error(kind) => {
-                self.take_error(from, packet, message);
-                SlowOutcome::Consumed
+                self.too_big(from, packet, message, out).unwrap_or_else(|| {
+                    self.take_error(from, packet, message);
+                    SlowOutcome::Consumed
+                })
             }
             _ => SlowOutcome::NoService,
         }

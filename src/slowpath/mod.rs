@@ -20,6 +20,7 @@ mod nd;
 mod neighbor;
 mod options;
 mod packet;
+mod path_mtu;
 mod probe;
 mod signature;
 #[cfg(test)]
@@ -33,9 +34,11 @@ use egress::Ingress;
 use icmp::{Errors, Problem};
 use neighbor::{Action, Key, Neighbors};
 use packet::Packet;
+use path_mtu::Believed;
 use probe::Probes;
 
 pub use packet::own_address;
+pub use path_mtu::TooBig;
 pub use probe::{MAX_SENDERS, MAX_WAITING, Probe, ProbeAnswer, Said, Unsent};
 
 use crate::fib::FibReader;
@@ -99,7 +102,16 @@ pub enum Output {
         frame: Vec<u8>,
     },
     /// Tell the control plane.
+    Tell(Told),
+}
+
+/// What the slow path tells the control plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Of a neighbor.
     Neighbor(NeighborEvent),
+    /// Of a tunnel's path.
+    TooBig(TooBig),
 }
 
 /// A change that the adjacencies must follow. Events may repeat what is known already.
@@ -168,6 +180,7 @@ pub struct SlowPath {
     counters: Arc<SlowCounters>,
     neighbors: Neighbors,
     errors: Errors,
+    believed: Believed,
     probes: Probes,
     /// The identification of the last IPv4 packet of the router itself.
     id: u16,
@@ -182,6 +195,7 @@ impl SlowPath {
             counters,
             neighbors: Neighbors::default(),
             errors: Errors::default(),
+            believed: Believed::default(),
             probes: Probes::default(),
             id: 0,
             seen: Snapshot::default(),
@@ -333,9 +347,8 @@ impl SlowPath {
 
 /// The routing peers of all VIFs that have to be asked for.
 fn peers(snapshot: &Snapshot) -> impl Iterator<Item = Key> + '_ {
-    let vifs = (0..=u16::MAX).map(VifId).zip(snapshot.vifs.iter());
-    let peers = vifs.filter_map(|(id, vif)| Some((id, vif.as_ref()?)));
-    let keys = peers.flat_map(|(id, vif)| vif.peers.iter().map(move |peer| (id, *peer)));
+    let vifs = snapshot.vifs_by_id();
+    let keys = vifs.flat_map(|(id, vif)| vif.peers.iter().map(move |peer| (id, *peer)));
     keys.filter(|key| is_peer(snapshot, *key) && egress::static_mac(snapshot, *key).is_none())
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::egress::{Ingress, Route, live, route_back, transmit_ip};
+use super::egress::{Ingress, Route, live, mtu, route_back, transmit_ip};
 use super::icmp::{Message, build};
 use super::neighbor::{Lookup, Waiting};
 use super::packet::{self, ICMP, ICMPV6, Packet, ipv4_at, ipv6_at, own_address};
@@ -159,8 +159,9 @@ impl SlowPath {
             Route::Local => return Err(Unsent::Own),
             Route::No(verdict) => return Err(Unsent::Route(verdict)),
         };
-        if packet.len() > usize::from(egress.mtu) {
-            return Err(Unsent::TooLong(packet.len(), egress.mtu));
+        let mtu = mtu(view.snapshot, next_hop, egress);
+        if packet.len() > usize::from(mtu) {
+            return Err(Unsent::TooLong(packet.len(), mtu));
         }
         let until_ns = view.now_ns.saturating_add(probe.patience_ns);
         let key = (vif.vrf, own, probe.id, probe.sequence);

@@ -30,6 +30,6 @@ pub use meter::{Direction, Meters};
 pub use port::{Port, PortRole, VlanSlot};
 pub use rules::Choice;
 pub use snapshot::{Snapshot, Vrf, VrfKind};
-pub use tunnel::{Exit, NoExit, Overlay, Tunnel, Tunnels};
+pub use tunnel::{Exit, NoExit, Overlay, Tunnel, TunnelPath, Tunnels};
 pub use verdict::{DropReason, PuntClass, PuntReason, SlowOutcome, TapEvent, Urgency, Verdict};
 pub use vif::{Ingress, NOWHERE, Pcp, Routing, SourceCheck, Tags, Vif, VifKind, place_vif};

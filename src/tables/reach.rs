@@ -150,8 +150,7 @@ impl Role {
 }
 
 fn vifs_of(tables: &Snapshot, vrf: VrfId) -> impl Iterator<Item = (VifId, &Vif)> {
-    let vifs = (0..=u16::MAX).map(VifId).zip(tables.vifs.iter());
-    vifs.filter_map(move |(id, vif)| Some((id, vif.as_ref().filter(|vif| vif.vrf == vrf)?)))
+    tables.vifs_by_id().filter(move |(_, vif)| vif.vrf == vrf)
 }
 
 /// A VIF that packets of a VRF leave by, whoever sends.

@@ -102,6 +102,12 @@ impl Snapshot {
         self.vifs.get(id.index())?.as_ref()
     }
 
+    /// All VIFs, each with its id.
+    pub fn vifs_by_id(&self) -> impl Iterator<Item = (VifId, &Vif)> + Clone {
+        let vifs = (0..=u16::MAX).map(VifId).zip(self.vifs.iter());
+        vifs.filter_map(|(id, vif)| Some((id, vif.as_ref()?)))
+    }
+
     /// An exchange, if there is one under this id.
     pub fn exchange(&self, id: ExchangeId) -> Option<&Exchange> {
         self.exchanges.get(id.index())?.as_ref()

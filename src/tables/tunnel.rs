@@ -49,7 +49,23 @@ pub struct Tunnel {
     pub remotes: Arc<[IpAddr]>,
 }
 
+/// From which VTEP of the station's to which at another end: what routers of an underlay see of a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TunnelPath {
+    /// The underlay.
+    pub underlay: VrfId,
+    /// The address of the station's VTEP.
+    pub local: IpAddr,
+    /// That of the other.
+    pub remote: IpAddr,
+}
+
 impl Tunnel {
+    /// The path to a VTEP.
+    pub const fn path(&self, remote: IpAddr) -> TunnelPath {
+        TunnelPath { underlay: self.underlay, local: self.local, remote }
+    }
+
     /// The packet of the underlay that carries an inner frame to a VTEP; nothing where the two are of two families.
     pub fn packet(&self, remote: IpAddr, inner: &[u8], flow: u32) -> Vec<u8> {
         carry([self.local, remote], self.vni, inner, flow)

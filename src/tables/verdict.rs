@@ -217,6 +217,8 @@ reasons! {
         BfdHops = "bfd_hops", "BFD that came over a router: its TTL is not 255 (RFC 5881).";
         BadIcmp = "bad_icmp", "Malformed ICMP, or a bad checksum.";
         NoService = "no_service", "For the router's address, but nothing here answers it.";
+        ForgedTooBig = "forged_too_big", "SECURITY: An ICMP \"too big\" about a tunnel's packet that the station cannot have sent, or with an MTU that cannot be (less than 576 in IPv4 or 1280 in IPv6, or not less than the packet): somebody in the underlay wants packets to be short. It changed nothing.";
+        TooBigRate = "too_big_rate", "An ICMP \"too big\" about a tunnel's packet, beyond the 20 a second that are believed: it changed nothing, and the next packet that is too long brings another.";
         IcmpNotAllowed = "icmp_not_allowed", "No ICMP error may answer this packet (RFC 1122 3.2.2, RFC 4443 2.4).";
         IcmpRate = "icmp_rate", "The VIF's rate limit for ICMP answers was reached.";
         NeighborLimit = "neighbor_limit", "The VIF, or the part of it that this ingress VIF may use, has too many unresolved or learned neighbors (RFC 6583).";

@@ -14,6 +14,7 @@ mod ipv4;
 mod ipv6;
 mod layer2;
 mod neighbors;
+mod path_mtu;
 mod pools;
 mod tunnels;
 
@@ -37,7 +38,7 @@ fn on_cust0(tags: &[(u16, u16)], ethertype: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The tests, and what they assert by.
-const HERE: [&str; 9] = [
+const HERE: [&str; 10] = [
     include_str!("acl.rs"),
     include_str!("exchanges.rs"),
     include_str!("layer2.rs"),
@@ -46,6 +47,7 @@ const HERE: [&str; 9] = [
     include_str!("neighbors.rs"),
     include_str!("control_plane.rs"),
     include_str!("tunnels.rs"),
+    include_str!("path_mtu.rs"),
     include_str!("../common/mod.rs"),
 ];
 

@@ -11,7 +11,7 @@ use station::mirror::{Change, Hop, Table, To};
 use station::wire::ethernet::Mac;
 
 /// The underlay's router at the core port.
-const FABRIC: Host = Host {
+pub const FABRIC: Host = Host {
     vif: "fabric",
     port: "core0",
     router: port_mac(2),
@@ -22,12 +22,12 @@ const FABRIC: Host = Host {
 const OURS: Mac = Mac([2, 0x0a, 0, 0, 0, 1]);
 const THEIRS: Mac = Mac([2, 0x0a, 0, 0, 0, 2]);
 
-fn lab() -> Lab {
+pub fn lab() -> Lab {
     Lab::with(&format!("{CONFIG}\n{UNDERLAY}"))
 }
 
 /// UDP and VXLAN around an inner frame.
-fn vxlan(vni: u32, inner: &[u8]) -> Vec<u8> {
+pub fn vxlan(vni: u32, inner: &[u8]) -> Vec<u8> {
     let length = u16::try_from(16 + inner.len()).unwrap().to_be_bytes();
     let [_, a, b, c] = vni.to_be_bytes();
     let head = [0xc0, 1, 0x12, 0xb5, length[0], length[1], 0, 0, 8, 0, 0, 0, a, b, c, 0];
@@ -35,7 +35,7 @@ fn vxlan(vni: u32, inner: &[u8]) -> Vec<u8> {
 }
 
 /// An IP packet of UDP from one VTEP to another.
-fn outer(from: &str, to: &str, udp: &[u8]) -> Vec<u8> {
+pub fn outer(from: &str, to: &str, udp: &[u8]) -> Vec<u8> {
     let mut packet = udp_flow(from, to, (1, 2), if from.contains(':') { 48 } else { 28 });
     let ip = packet.len() - 8;
     packet.truncate(ip);
@@ -51,7 +51,7 @@ fn outer(from: &str, to: &str, udp: &[u8]) -> Vec<u8> {
     packet
 }
 
-fn inner(packet: &[u8]) -> Vec<u8> {
+pub fn inner(packet: &[u8]) -> Vec<u8> {
     let ethertype = if packet[0] >> 4 == 4 { IPV4 } else { IPV6 };
     frame(OURS, THEIRS, &[], ethertype, packet)
 }
@@ -156,7 +156,7 @@ fn what_comes_in_a_tunnel_enters_the_vrf_of_its_vni_alone() {
 }
 
 /// What leaves by the core port in a tunnel: the outer packet, and the inner frame.
-fn taken_apart(sent: &[(String, Vec<u8>)]) -> (Vec<u8>, Vec<u8>) {
+pub fn taken_apart(sent: &[(String, Vec<u8>)]) -> (Vec<u8>, Vec<u8>) {
     let [(port, frame)] = sent else { panic!("{} frames", sent.len()) };
     assert_eq!(port, "core0");
     let head = FABRIC.receives(&[0x45]);

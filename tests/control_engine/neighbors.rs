@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use station::config::model::RouteAction;
 use station::control::{CommitError, Engine, Limits};
 use station::fib::Fib;
-use station::slowpath::{NeighborEvent, Output, Punted, SlowPath, View};
+use station::slowpath::{NeighborEvent, Output, Punted, SlowPath, Told, View};
 use station::tables::counters::SlowCounters;
 use station::tables::{
     AdjacencyKind, GroupId, PortId, PuntReason, SlowOutcome, Snapshot, VifId, VrfId,
@@ -30,7 +30,8 @@ fn call(f: impl FnOnce(&View<'_>, &mut Vec<Output>), now_ns: u64, snapshot: &Sna
     let mut done = (Vec::new(), 0);
     for output in out {
         match output {
-            Output::Neighbor(event) => done.0.push(event),
+            Output::Tell(Told::Neighbor(event)) => done.0.push(event),
+            Output::Tell(Told::TooBig(_)) => unreachable!("there is no underlay"),
             Output::Transmit { .. } => done.1 += 1,
             Output::ToKernel { .. } => unreachable!("no VIF here has a peer"),
         }

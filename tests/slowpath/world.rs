@@ -16,7 +16,7 @@ use etherparse::{
 };
 use ipnet::IpNet;
 use station::slowpath::{
-    NeighborEvent, NeighborRow, Output, Probe, Punted, SlowPath, Unsent, View,
+    NeighborEvent, NeighborRow, Output, Probe, Punted, SlowPath, Told, Unsent, View,
 };
 use station::tables::counters::SlowCounters;
 use station::tables::{
@@ -242,7 +242,8 @@ impl World {
                     done.sent.push(check(&self.snapshot, vif, port, &frame));
                 }
                 Output::ToKernel { vif, frame } => done.to_kernel.push((vif, frame)),
-                Output::Neighbor(event) => done.events.push(event),
+                Output::Tell(Told::Neighbor(event)) => done.events.push(event),
+                Output::Tell(Told::TooBig(_)) => unreachable!("there is no underlay"),
             }
         }
         done

@@ -30,8 +30,11 @@ pub struct TunnelRow {
     pub mac: String,
     /// `up`: the underlay leads there; or `down`, as the VIF may be.
     pub state: String,
-    /// Longest IP packet in it, in octets.
+    /// Longest IP packet in it now, in octets.
     pub mtu: u16,
+    /// Until when it is less than the underlay's VIFs carry, since a router of the underlay says so: milliseconds since
+    /// 1970; null where it is not.
+    pub lowered_until_ms: Option<u64>,
     /// The underlay's next hops to the other end that packets leave by, each with its VIF.
     pub via: Vec<String>,
 }

@@ -9,6 +9,8 @@ use super::edits::{FieldArgs, added, assignment};
 use super::filter::Subject;
 use super::output::Show;
 use super::table::{self, Look, number, text};
+use super::tables::or_dash;
+use super::units::moment;
 use crate::admin::protocol::{Place, RemoteAdd, Request};
 use crate::admin::rows::TunnelRow;
 
@@ -78,6 +80,7 @@ impl Show for TunnelRow {
             text("REMOTE", 0),
             text("MAC", 2),
             number("MTU", 1),
+            text("LOWERED UNTIL", 2),
             text("STATE", 0),
             text("VIA", 1),
         ];
@@ -91,6 +94,7 @@ impl Show for TunnelRow {
                 row.remote.to_string(),
                 row.mac.clone(),
                 row.mtu.to_string(),
+                or_dash(row.lowered_until_ms.map(moment)),
                 row.state.clone(),
                 row.via.join(", "),
             ]

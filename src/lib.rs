@@ -62,6 +62,10 @@
 //! at adjacencies, so the loss of a link changes groups, however many prefixes there are. Learned routes come
 //! from the kernel by [`mirror`] and take the same way.
 //!
+//! A thread of its own opens and closes ports (`daemon::port_thread`): a worker gives a socket its first frames,
+//! or lets go of one, between two turns. A port keeps its [`tables::PortId`] as long as it is there, and the id is
+//! another's only after every worker has let go of it.
+//!
 //! ## Where to add a thing
 //!
 //! | a new... | goes to |

@@ -167,6 +167,8 @@ fn station() {
     with("bpffs = \"x\"", "station.bpffs", "relative");
     with("max_vifs = 0", "station.max_vifs", "0 is out of range");
     with("max_vifs = 65536", "station.max_vifs", "out of range");
+    with("max_ports = 0", "station.max_ports", "0 is out of range");
+    with("max_ports = 65", "station.max_ports", "65 is out of range");
     with("max_vifs = 99999999999999999999", "station.max_vifs", "out of range");
     with("cpus = 1", "station.cpus", "is an integer");
     with("cpus = [1, 1]", "station.cpus", "already in the list");

@@ -74,8 +74,7 @@ pub(super) fn bfd_protocol(tap: &str) -> String {
 
 /// The TAP of a VIF of this configuration.
 pub(super) fn tap(config: &Config, vif: &VifConfig) -> String {
-    let port = config.ports.iter().position(|port| port.name == vif.port).unwrap_or_default();
-    tap_name(PortId(u8::try_from(port).unwrap_or(u8::MAX)), vif.tags)
+    tap_name(config.port(&vif.port).map_or(PortId(0), |port| port.id), vif.tags)
 }
 
 /// All sessions, in the order of the VIFs.

@@ -40,6 +40,9 @@ enum Command {
     Detach {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Opens this interface alone, which was a port and is none any more; the station may run.
+        #[arg(long)]
+        interface: Option<String>,
     },
     /// Shows what the station would do with a capture: runs it through the same code in memory and
     /// writes every frame with its verdict, and every frame that would have been sent.
@@ -85,7 +88,13 @@ pub fn run() -> ExitCode {
         (Some(Command::Init { output, force }), _) => {
             daemon::init(output, *force).map_err(|e| explain(&e))
         }
-        (Some(Command::Detach { config }), _) => daemon::detach(config).map_err(|e| explain(&e)),
+        (Some(Command::Detach { config, interface }), _) => {
+            let detached = match interface {
+                Some(interface) => daemon::detach_former(config, interface),
+                None => daemon::detach(config),
+            };
+            detached.map_err(|error| explain(&error))
+        }
         (Some(Command::Replay(replay)), _) => self::replay(replay),
         (None, Some(config)) => daemon(config),
         // The parser shows the help instead.

@@ -42,10 +42,12 @@ impl fmt::Display for Cut {
 /// What `new` takes away of `old`.
 pub fn cuts(old: &Config, new: &Config) -> Cuts {
     let after: HashMap<&str, &VifConfig> = new.vifs.iter().map(|vif| (&*vif.name, vif)).collect();
+    let other_router = old.station.router_id != new.station.router_id;
     let mut cuts = Cuts::default();
     for vif in old.vifs.iter().filter(|vif| vif.up) {
         let next = after.get(&*vif.name).copied();
         let (whole, what) = fate(vif, next);
+        let what = what.or_else(|| reopened(old, new, &vif.port));
         let what = what.or_else(|| next.and_then(|next| tunnels_lost((old, vif), (new, next))));
         if let Some(what) = what {
             cuts.vifs.push(Cut { vif: vif.name.clone(), peer: None, what });
@@ -54,7 +56,7 @@ pub fn cuts(old: &Config, new: &Config) -> Cuts {
             let next = next.and_then(|next| next.bgp.iter().find(|new| new.peer == session.peer));
             let what = match next {
                 None => "ends",
-                Some(next) if !whole || restarts(session, next) => "starts anew",
+                Some(next) if !whole || other_router || restarts(session, next) => "starts anew",
                 Some(_) => continue,
             };
             let (vif, peer, what) = (vif.name.clone(), Some(session.peer), what.to_owned());
@@ -84,6 +86,12 @@ fn fate(old: &VifConfig, new: Option<&VifConfig>) -> (bool, Option<String>) {
     let gone = old.addresses.iter().filter(|address| !new.addresses.contains(address));
     let gone: Vec<String> = gone.map(ToString::to_string).collect();
     (true, (!gone.is_empty()).then(|| format!("loses its address {}", gone.join(", "))))
+}
+
+/// What becomes of the VIFs of a port whose NIC is to be used otherwise.
+fn reopened(old: &Config, new: &Config, port: &str) -> Option<String> {
+    let (before, after) = (old.port(port)?, new.port(port)?);
+    (!after.is_used_as(before)).then(|| format!("its port {port} is opened anew"))
 }
 
 /// What a VIF's tunnels lose.
@@ -157,6 +165,10 @@ mod tests {
         let session = "[[vif.bgp]]\npeer = \"fd00:100::2\"\npeer_as = 65001\nlocal_as = 64512\n";
         assert_eq!(after(session, ""), [format!("{six}: ends")]);
         assert_eq!(after("name = \"b\"\n", "name = \"c\"\n"), ["vif b: is deleted"]);
+        let anew = "vif a: its port cust0 is opened anew";
+        assert_eq!(after("busy_poll_us = 0", "busy_poll_us = 20")[0], anew);
+        let other = after("\"192.0.2.255\"", "\"10.9.9.9\"");
+        assert_eq!(other, [format!("{four}: starts anew"), format!("{six}: starts anew")]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::model::{
     NextHop, PortConfig, RouteAction, RouteConfig, RouteListConfig, VifConfig, VrfConfig,
     VtepConfig,
 };
+use super::ports::port_change;
 use super::vteps::{tunnel_changes, vtep_change};
 use crate::tables::Pcp;
 
@@ -129,18 +130,13 @@ impl fmt::Display for Diff {
 /// What `new` changes of `old`, but for what needs a restart ([`super::restart`]).
 pub(crate) fn diff(old: Option<&Config>, new: &Config) -> Diff {
     let mut diff = Diff::default();
-    // Where there is nothing to compare with, the ports are those of the start.
     let ports = Table {
         key: |port: &PortConfig| port.name.clone(),
         name: |port| port.name.to_string(),
         detail: |port| port.interface.clone(),
-        change: |a, b| {
-            let [customer, description, circuit] = label_changes(&a.labels, &b.labels);
-            let bandwidth = bandwidth_change(&a.bandwidth, &b.bandwidth);
-            changes(&[("state", up(a.up), up(b.up)), bandwidth, customer, description, circuit])
-        },
+        change: port_change,
     };
-    diff.table("port", old.map_or(&new.ports, |old| &old.ports), &new.ports, &ports);
+    diff.table("port", old.map_or(&[], |old| &old.ports), &new.ports, &ports);
     let vrfs = Table {
         key: |vrf: &VrfConfig| vrf.name.clone(),
         name: |vrf| vrf.name.to_string(),
@@ -216,15 +212,14 @@ pub(crate) fn diff(old: Option<&Config>, new: &Config) -> Diff {
     let before = old.map_or(&[][..], |old| &old.exchanges);
     diff.table("exchange", before, &new.exchanges, &exchanges::table());
     if let Some(old) = old {
-        let octets = |config: &Config| config.station.frame_overhead_octets.to_string();
-        diff.settings("station", changes(&[("frame_overhead_octets", octets(old), octets(new))]));
+        diff.settings("station", super::station::change(&old.station, &new.station));
         diff.settings("events", super::events::change(&old.events, &new.events));
         diff.settings("billing", super::billing::change(old.billing, new.billing));
     }
     diff
 }
 
-fn up(up: bool) -> String {
+pub(super) fn up(up: bool) -> String {
     if up { "up" } else { "down" }.to_owned()
 }
 
@@ -362,7 +357,7 @@ fn action(action: &RouteAction) -> String {
 }
 
 /// The name of an enum's variant, as the configuration file spells it.
-fn word(variant: impl fmt::Debug) -> String {
+pub(super) fn word(variant: impl fmt::Debug) -> String {
     format!("{variant:?}").to_lowercase()
 }
 

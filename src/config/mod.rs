@@ -22,6 +22,7 @@ pub mod model;
 mod names;
 mod next_hops;
 mod owners;
+mod ports;
 mod restart;
 mod routes;
 mod secrets;
@@ -46,7 +47,7 @@ pub use error::{ConfigError, Problem};
 pub use lists::MAX_FILE;
 pub use metrics::MetricsAddress;
 pub(crate) use names::is_name;
-pub(crate) use restart::{needs_restart, same_hardware};
+pub(crate) use restart::needs_restart;
 pub use secrets::{exposure, hide};
 pub use text::unified;
 
@@ -124,7 +125,7 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
     let station = station::station(root.table("station"));
     let events = events::events(root.table("events"));
     let billing = billing::billing(root.table("billing"));
-    let ports = station::ports(&root);
+    let ports = ports::ports(&root, station.max_ports);
     let (vrfs, owners) = vifs::vrfs(&root);
     let groups = bandwidth::meter_groups(&root);
     let acls = acls::acls(&root);

@@ -7,6 +7,7 @@ pub use super::billing::BillingConfig;
 pub use super::events::{EventsConfig, HookConfig, Journal};
 pub use super::exchanges::ExchangeConfig;
 pub use super::labels::Labels;
+pub use super::ports::{KernelProtocol, PortConfig, XdpMode, ZeroCopy};
 pub use super::vteps::{Remote, TunnelConfig, VtepConfig};
 
 use std::collections::HashMap;
@@ -19,23 +20,23 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::metrics::MetricsAddress;
 use crate::tables::rules::in_reserved;
-use crate::tables::{Password, Pcp, PortRole, SourceCheck, Tags, VifKind, VrfKind};
+use crate::tables::{Password, Pcp, SourceCheck, Tags, VifKind, VrfKind};
 use crate::wire::ethernet::Mac;
 
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Settings of the daemon itself; a change needs a restart, but for `history` and `frame_overhead_octets`.
+    /// Settings of the daemon itself.
     pub station: StationConfig,
     /// Where events go.
     pub events: EventsConfig,
     /// How long the billing series is kept.
     pub billing: BillingConfig,
-    /// Ports in the file's order; their index is the [`crate::tables::PortId`].
+    /// Ports in the file's order.
     pub ports: Vec<PortConfig>,
     /// Routing domains.
     pub vrfs: Vec<VrfConfig>,
-    /// Tunnel endpoints, whose ports follow the NICs': [`Config::vtep_id`].
+    /// Tunnel endpoints, which are ports too: [`Config::vtep_id`].
     pub vteps: Vec<VtepConfig>,
     /// Meter groups.
     pub meter_groups: Vec<MeterGroupConfig>,
@@ -70,6 +71,8 @@ pub struct StationConfig {
     pub frame_overhead_octets: u8,
     /// How many VIFs counters are allocated for.
     pub max_vifs: u16,
+    /// How many ports memory is allocated for; `None` for the default.
+    pub max_ports: Option<usize>,
     /// The CPU of each worker; empty for the default.
     pub cpus: Vec<usize>,
     /// Frames of each worker's memory; `None` for the default.
@@ -82,69 +85,6 @@ pub struct StationConfig {
     pub bird: PathBuf,
     /// Where metrics are served, if anywhere.
     pub metrics: Option<MetricsAddress>,
-}
-
-/// How XDP is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum XdpMode {
-    /// Native where the driver can, else generic.
-    Auto,
-    /// In the driver, or not at all.
-    Native,
-    /// In the kernel's generic receive path.
-    Generic,
-}
-
-/// Whether the NIC writes straight into the worker's memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ZeroCopy {
-    /// Where the driver can, else by copy.
-    Auto,
-    /// Zero-copy, or not at all.
-    Require,
-    /// By copy.
-    Off,
-}
-
-/// What the kernel still gets to see of a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum KernelProtocol {
-    /// Slow protocols, ethertype 0x8809.
-    Lacp,
-    /// LLDP, ethertype 0x88cc.
-    Lldp,
-    /// 802.1X, ethertype 0x888e.
-    Eapol,
-    /// Everything without a VLAN tag.
-    Untagged,
-}
-
-/// `[[port]]`. A change needs a restart, but for `labels`, `up` and `bandwidth`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PortConfig {
-    /// The operator's name for it.
-    pub name: Arc<str>,
-    /// Whose it is.
-    pub labels: Labels,
-    /// Administratively up. While it is not, none of its VIFs is.
-    pub up: bool,
-    /// The Linux interface.
-    pub interface: String,
-    /// Who is at the other end.
-    pub role: PortRole,
-    /// What all of its VIFs have together.
-    pub bandwidth: Bandwidth,
-    /// How XDP is attached.
-    pub xdp: XdpMode,
-    /// Zero-copy or not.
-    pub zero_copy: ZeroCopy,
-    /// Busy-poll time in microseconds; 0 is off.
-    pub busy_poll_us: u32,
-    /// What the kernel still sees.
-    pub to_kernel: Vec<KernelProtocol>,
 }
 
 /// `[[vrf]]`.

@@ -1,65 +1,41 @@
-//! What of a configuration only a start can make so.
+//! What of a configuration only a start can make so, and why.
 
-use super::model::{Config, PortConfig, StationConfig};
+use super::model::{Config, StationConfig};
 
 /// What of `new` can only take effect at a start.
 pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     // Taken apart, so that a new setting cannot be forgotten here.
     let StationConfig {
-        name,
         socket,
         bpffs,
         state,
-        // Are looked at with each commit.
+        // Are followed with each commit.
         history: _,
         frame_overhead_octets: _,
+        name: _,
+        router_id: _,
+        metrics: _,
         max_vifs,
+        max_ports,
         cpus,
         frames,
         ring,
-        router_id,
         bird,
-        metrics,
     } = &new.station;
     let old_station = &old.station;
+    let memory = "memory is allocated at the start";
+    let open = "what is there is open";
     let station = [
-        ("name", *name != old_station.name),
-        ("socket", *socket != old_station.socket),
-        ("bpffs", *bpffs != old_station.bpffs),
-        ("state", *state != old_station.state),
-        ("max_vifs", *max_vifs != old_station.max_vifs),
-        ("cpus", *cpus != old_station.cpus),
-        ("frames", *frames != old_station.frames),
-        ("ring", *ring != old_station.ring),
-        ("router_id", *router_id != old_station.router_id),
-        ("bird", *bird != old_station.bird),
-        ("metrics", *metrics != old_station.metrics),
+        ("socket", *socket != old_station.socket, "the network namespace is called after it"),
+        ("bpffs", *bpffs != old_station.bpffs, "the ports' programs are pinned there"),
+        ("state", *state != old_station.state, open),
+        ("max_vifs", *max_vifs != old_station.max_vifs, memory),
+        ("max_ports", *max_ports != old_station.max_ports, memory),
+        ("cpus", *cpus != old_station.cpus, "a worker has its CPU and its queues from the start"),
+        ("frames", *frames != old_station.frames, memory),
+        ("ring", *ring != old_station.ring, memory),
+        ("bird", *bird != old_station.bird, "the sessions are those of the one that runs"),
     ];
-    let mut reasons: Vec<String> = station
-        .iter()
-        .filter(|(_, changed)| *changed)
-        .map(|(setting, _)| format!("{setting} of [station] changed"))
-        .collect();
-    let port = |config: &Config, name: &str| config.ports.iter().position(|p| *p.name == *name);
-    for (at, new_port) in new.ports.iter().enumerate() {
-        match port(old, &new_port.name) {
-            None => reasons.push(format!("port {} is new", new_port.name)),
-            Some(i) if !same_hardware(&old.ports[i], new_port) => {
-                reasons.push(format!("port {} changed", new_port.name));
-            }
-            Some(i) if i != at && old.ports.len() == new.ports.len() => {
-                reasons.push(format!("port {} is in another place", new_port.name));
-            }
-            Some(_) => {}
-        }
-    }
-    let gone = old.ports.iter().filter(|old| port(new, &old.name).is_none());
-    reasons.extend(gone.map(|port| format!("port {} is gone", port.name)));
-    reasons
-}
-
-/// Whether a port is what it was but for what changes while it runs.
-pub(crate) fn same_hardware(old: &PortConfig, new: &PortConfig) -> bool {
-    let PortConfig { labels, up, bandwidth, .. } = old.clone();
-    PortConfig { labels, up, bandwidth, ..new.clone() } == *old
+    let changed = station.iter().filter(|(_, changed, _)| *changed);
+    changed.map(|(setting, _, why)| format!("{setting} of [station] changed ({why})")).collect()
 }

@@ -136,7 +136,7 @@ pub fn set(text: &str, fields: &Fields) -> Result<String, EditError> {
     Ok(file.to_string())
 }
 
-/// Appends a VRF, a VTEP, a meter group or an exchange, or a BGP session to its VIF.
+/// Appends a port, a VRF, a VTEP, a meter group or an exchange, or a BGP session to its VIF.
 ///
 /// # Errors
 /// It is there already, or is another kind of thing.
@@ -148,7 +148,11 @@ pub fn add(text: &str, fields: &Fields) -> Result<String, EditError> {
     }
     let mut new = Table::new();
     match &fields.place {
-        Place::Vrf(name) | Place::Vtep(name) | Place::MeterGroup(name) | Place::Exchange(name) => {
+        Place::Port(name)
+        | Place::Vrf(name)
+        | Place::Vtep(name)
+        | Place::MeterGroup(name)
+        | Place::Exchange(name) => {
             document::put(&mut new, "name", name.into());
             write(&mut new, fields)?;
             document::append(&mut file, fields.place.kind(), new)?;
@@ -161,21 +165,25 @@ pub fn add(text: &str, fields: &Fields) -> Result<String, EditError> {
             // Without a position it is written behind what the VIF has already.
             document::tables(vif, "bgp")?.push(new);
         }
-        Place::Port(_) | Place::Vif(_) => {
+        Place::Vif(_) => {
             return Err(EditError::Conflict(format!("{} cannot be added so", fields.place)));
         }
     }
     Ok(file.to_string())
 }
 
-/// Deletes a VRF, a VTEP or a meter group that nothing uses, an exchange, or a BGP session.
+/// Deletes a port, a VRF, a VTEP or a meter group that nothing uses, an exchange, or a BGP session.
 ///
 /// # Errors
 /// It is not there, is used, or is another kind of thing.
 pub fn del(text: &str, config: &Config, place: &Place) -> Result<String, EditError> {
     let mut file = document::read(text)?;
     let found = match place {
-        Place::Vrf(name) | Place::Vtep(name) | Place::MeterGroup(name) | Place::Exchange(name) => {
+        Place::Port(name)
+        | Place::Vrf(name)
+        | Place::Vtep(name)
+        | Place::MeterGroup(name)
+        | Place::Exchange(name) => {
             edit::refuse_used(place, &users(config, place))?;
             document::delete(&mut file, place.kind(), |table| field(table, "name") == Some(name))?
         }
@@ -185,7 +193,7 @@ pub fn del(text: &str, config: &Config, place: &Place) -> Result<String, EditErr
             taken.iter().for_each(|table| document::keep_comments(&mut file, table));
             taken.is_some()
         }
-        Place::Port(_) | Place::Vif(_) => {
+        Place::Vif(_) => {
             return Err(EditError::Conflict(format!("{place} cannot be deleted so")));
         }
     };
@@ -249,14 +257,15 @@ fn parsed(key: &str, text: &str) -> Value {
     }
 }
 
-/// What of the configuration is in a VRF or a meter group, or on a VTEP.
+/// What of the configuration is in a VRF or a meter group, or on a port or a VTEP.
 fn users(config: &Config, place: &Place) -> Vec<String> {
     let vrf = if let Place::Vrf(name) = place { Some(&**name) } else { None };
     let is_in = |vif: &VifConfig| match place {
         Place::Vrf(name) => *vif.vrf == **name,
-        Place::Vtep(name) => vif.tunnel.is_some() && *vif.port == **name,
+        // No port is called as a VTEP.
+        Place::Port(name) | Place::Vtep(name) => *vif.port == **name,
         Place::MeterGroup(name) => vif.meter_group.as_deref() == Some(name),
-        Place::Port(_) | Place::Vif(_) | Place::Exchange(_) | Place::Bgp { .. } => false,
+        Place::Vif(_) | Place::Exchange(_) | Place::Bgp { .. } => false,
     };
     let vifs = config.vifs.iter().filter(|vif| is_in(vif));
     let vifs = vifs.map(|vif| format!("vif {}", vif.name));

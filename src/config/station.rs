@@ -1,27 +1,20 @@
-//! `[station]` and `[[port]]`.
+//! `[station]`.
 
-use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::ops::Range;
 use std::path::PathBuf;
 
-use super::bandwidth::{Of, bandwidth};
 use super::fields::{At, Fields};
-use super::labels::labels;
+use super::labels::changes;
 use super::metrics::{self, MetricsAddress};
-use super::model::{KernelProtocol, PortConfig, StationConfig, XdpMode, ZeroCopy};
-use super::names::{self, Named};
-use crate::tables::PortRole;
+use super::model::StationConfig;
+use super::names;
+use super::ports::MAX_PORTS;
 
-/// Most ports of a station.
-const MAX_PORTS: usize = 64;
 /// The longest path of the socket: unix(7) has room for 107 octets, and the socket is made under
 /// this name with the process id appended.
 pub(super) const SOCKET_PATH: usize = 96;
 /// The longest path otherwise (PATH_MAX, with its terminator).
 pub(super) const LONGEST_PATH: usize = 4095;
-/// The longest name of a Linux interface (IFNAMSIZ, with its terminator).
-const INTERFACE_NAME: usize = 15;
 
 pub(super) fn station(fields: Option<Fields<'_>>) -> StationConfig {
     let mut station = StationConfig {
@@ -32,6 +25,7 @@ pub(super) fn station(fields: Option<Fields<'_>>) -> StationConfig {
         history: 100,
         frame_overhead_octets: 0,
         max_vifs: 4096,
+        max_ports: None,
         cpus: Vec::new(),
         frames: None,
         ring: 2048,
@@ -83,6 +77,7 @@ pub(super) fn station(fields: Option<Fields<'_>>) -> StationConfig {
     if let Some(max) = fields.integer("max_vifs", 1..=u16::MAX) {
         station.max_vifs = max.value;
     }
+    station.max_ports = fields.integer("max_ports", 1..=MAX_PORTS).map(|most| most.value);
     station.cpus = cpus(&fields);
     station.frames = fields.integer("frames", 256..=1_048_576_usize).map(|frames| frames.value);
     if let Some(ring) = fields.integer("ring", 64..=32_768_u32) {
@@ -162,98 +157,20 @@ pub(super) fn check_path(
     false
 }
 
-pub(super) fn ports(root: &Fields<'_>) -> Named<PortConfig> {
-    let mut ports = Named::new("port");
-    let mut interfaces: HashMap<String, Range<usize>> = HashMap::new();
-    let tables = root.tables("port", "[{ ... }]");
-    if tables.is_empty() {
-        let help = "add a [[port]] with name, interface and role";
-        root.problems.add(&root.span_of("port"), "port", "there is none", help);
-    }
-    if let Some(extra) = tables.get(MAX_PORTS) {
-        let message = format!("there are {} ports", tables.len());
-        root.problems.add(&extra.span, "port", message, format!("use at most {MAX_PORTS}"));
-    }
-    for fields in tables {
-        let name = ports.name(&fields);
-        let interface = interface(&fields, &mut interfaces);
-        let role = fields
-            .need_choice("role", &[("customer", PortRole::Customer), ("core", PortRole::Core)]);
-        let xdp =
-            [("auto", XdpMode::Auto), ("native", XdpMode::Native), ("generic", XdpMode::Generic)];
-        let zero_copy =
-            [("auto", ZeroCopy::Auto), ("require", ZeroCopy::Require), ("off", ZeroCopy::Off)];
-        let xdp = fields.choice("xdp", &xdp).map_or(XdpMode::Auto, |xdp| xdp.value);
-        let zero_copy = fields.choice("zero_copy", &zero_copy);
-        if let Some(At { value: ZeroCopy::Require, span }) = &zero_copy
-            && xdp == XdpMode::Generic
-        {
-            let help = "write xdp = \"native\", or zero_copy = \"auto\"";
-            fields.refuse(span, "zero_copy", "generic XDP has no zero-copy", help);
-        }
-        let zero_copy = zero_copy.map_or(ZeroCopy::Auto, |zero_copy| zero_copy.value);
-        let busy_poll_us = fields.integer("busy_poll_us", 0..=1000_u32).map_or(0, |us| us.value);
-        let to_kernel = to_kernel(&fields);
-        let (labels, up) = (labels(&fields), fields.boolean("up", true));
-        let bandwidth = bandwidth(&fields, Of::Others);
-        let port = match (&name, interface, role) {
-            (Some(name), Some(interface), Some(role)) => Some(PortConfig {
-                name: name.clone(),
-                labels,
-                up,
-                interface,
-                role: role.value,
-                bandwidth,
-                xdp,
-                zero_copy,
-                busy_poll_us,
-                to_kernel,
-            }),
-            _ => None,
-        };
-        ports.add(name.as_ref(), port);
-        fields.finish();
-    }
-    ports
-}
-
-fn interface(fields: &Fields<'_>, taken: &mut HashMap<String, Range<usize>>) -> Option<String> {
-    let text = fields.need_string("interface", "eth1")?;
-    let name = text.value;
-    // What the kernel accepts (dev_valid_name).
-    let odd = |c: char| c.is_whitespace() || c.is_control() || c == '/' || c == ':';
-    if name.is_empty() || name.len() > INTERFACE_NAME || name.starts_with('.') || name.contains(odd)
-    {
-        let message = format!("{name:?} cannot be an interface");
-        fields.refuse(&text.span, "interface", message, "write its name as `ip link` shows it");
-        return None;
-    }
-    if let Some(first) = taken.get(name) {
-        let message = format!("{name:?} is already a port on line {}", fields.problems.line(first));
-        fields.refuse(&text.span, "interface", message, "use each interface for one port");
-        return None;
-    }
-    taken.insert(name.to_owned(), text.span);
-    Some(name.to_owned())
-}
-
-fn to_kernel(fields: &Fields<'_>) -> Vec<KernelProtocol> {
-    let words = [
-        ("lacp", KernelProtocol::Lacp),
-        ("lldp", KernelProtocol::Lldp),
-        ("eapol", KernelProtocol::Eapol),
-        ("untagged", KernelProtocol::Untagged),
-    ];
-    let mut protocols = Vec::new();
-    for text in fields.strings("to_kernel", "[\"lacp\"]") {
-        match fields.word("to_kernel", &text, &words) {
-            Some(word) if protocols.contains(&word.value) => {
-                let message = format!("{:?} is there twice", text.value);
-                fields.refuse(&text.span, "to_kernel", message, "remove one");
-            }
-            Some(word) => protocols.push(word.value),
-            None => {}
-        }
-    }
-    protocols
+/// What changes of the settings, but for what needs a restart.
+pub(super) fn change(a: &StationConfig, b: &StationConfig) -> Option<String> {
+    let metrics = |station: &StationConfig| match &station.metrics {
+        Some(address) => address.to_string(),
+        None => "nowhere".to_owned(),
+    };
+    changes(&[
+        ("name", a.name.clone(), b.name.clone()),
+        ("router_id", a.router_id.to_string(), b.router_id.to_string()),
+        ("metrics", metrics(a), metrics(b)),
+        (
+            "frame_overhead_octets",
+            a.frame_overhead_octets.to_string(),
+            b.frame_overhead_octets.to_string(),
+        ),
+    ])
 }

@@ -67,7 +67,7 @@ impl VifConfig {
 impl Config {
     /// The port that a VTEP is, by its place in the file.
     pub fn vtep_id(&self, place: usize) -> PortId {
-        PortId(u8::try_from(self.ports.len() + place).unwrap_or(u8::MAX))
+        PortId(u8::try_from(PortId::FIRST_VTEP.index() + place).unwrap_or(u8::MAX))
     }
 }
 

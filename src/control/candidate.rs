@@ -88,8 +88,9 @@ impl Base {
     ) -> Result<Candidate, CommitError> {
         let running = self.config.as_deref();
         let diff = difference(running, &config)?;
-        if config.ports.len() != facts.len() {
-            return Err(CommitError::Facts(config.ports.len(), facts.len()));
+        let most = self.state.ports;
+        if config.ports.iter().any(|port| port.id.index() >= most) {
+            return Err(CommitError::Ports(most));
         }
         let next = compile(&self.state, running, &config, facts)?;
         let updates = updates(&self.state, &next);

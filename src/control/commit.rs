@@ -12,7 +12,7 @@ use crate::config::Diff;
 use crate::config::model::Config;
 use crate::fib::{Fib, FibError};
 use crate::publish::Publisher;
-use crate::tables::{Snapshot, VifId, VrfId};
+use crate::tables::{PortId, Snapshot, VifId, VrfId};
 use crate::wire::ethernet::Mac;
 
 /// How snapshots reach the workers.
@@ -46,6 +46,16 @@ pub struct PortFacts {
     pub link_up: bool,
 }
 
+impl PortFacts {
+    /// Of an interface that is not there, and of an id that no port has.
+    pub const UNKNOWN: PortFacts = PortFacts { mac: Mac([0; 6]), mtu: u16::MAX, link_up: false };
+
+    /// Of an interface as the kernel tells of it.
+    pub fn of(mac: [u8; 6], mtu: u32, link_up: bool) -> PortFacts {
+        PortFacts { mac: Mac(mac), mtu: u16::try_from(mtu).unwrap_or(u16::MAX), link_up }
+    }
+}
+
 /// How much there may be.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -57,12 +67,15 @@ pub struct Limits {
     pub adjacencies: u32,
     /// Workers, which count the hits of access lists each for itself.
     pub workers: usize,
+    /// Ports; no more than [`PortId::FIRST_VTEP`].
+    pub ports: usize,
 }
 
 impl Limits {
     /// Limits of a station with room for this many VIFs, and one worker.
     pub fn for_vifs(vifs: u16) -> Limits {
-        Limits { vifs, vrfs: vifs, adjacencies: 64 * u32::from(vifs), workers: 1 }
+        let ports = PortId::FIRST_VTEP.index();
+        Limits { vifs, vrfs: vifs, adjacencies: 64 * u32::from(vifs), workers: 1, ports }
     }
 }
 
@@ -73,8 +86,14 @@ pub enum CommitError {
     #[error("needs a restart: {}", .0.join(", "))]
     NeedsRestart(Vec<String>),
     /// The facts are about other ports.
-    #[error("there are {0} ports, and facts about {1}")]
-    Facts(usize, usize),
+    #[error("nothing is known of port {0}")]
+    Facts(Arc<str>),
+    /// There is no memory for another port.
+    #[error(
+        "the station has started with memory for {0} ports, those among them that are just being closed: \
+         raise max_ports in [station], and start it again"
+    )]
+    Ports(usize),
     /// A VIF's packets do not fit its port.
     #[error(
         "vif {vif}: mtu {mtu} is more than the {limit} of port {port}'s interface; \
@@ -184,8 +203,8 @@ impl<P: Publish> Engine<P> {
         self.state.misfits.iter().filter_map(misfit).collect()
     }
 
-    /// Makes `config` what the station runs, or changes nothing. `facts` are about its ports, in
-    /// the same order. A new or changed VIF has to fit its port; see [`Engine::misfits`].
+    /// Makes `config` what the station runs, or changes nothing. `facts` are about its ports, by
+    /// their ids. A new or changed VIF has to fit its port; see [`Engine::misfits`].
     ///
     /// # Errors
     /// [`CommitError`]; everything is as before then.

@@ -14,7 +14,7 @@ use super::keys::keys;
 use super::rib::{Host, List, Rib, Source};
 use super::state::{Egress, Neighbor, State};
 use super::vifs::vifs;
-use crate::config::model::{Config, NextHop, RouteAction};
+use crate::config::model::{Config, NextHop, PortConfig, RouteAction};
 use crate::tables::rules::{FlowKeys, broadcast, reserved, subnet_router_anycast};
 use crate::tables::{
     AdjacencyId, AdjacencyKind, Exit, GroupId, Ingress, Port, PortRole, Tunnels, VifId, Vrf, VrfId,
@@ -35,7 +35,10 @@ pub(super) fn compile(
     state.exchanges.release_all();
     state.adjacencies.release_all();
     state.groups.release_all();
-    state.tables.flow_keys = FlowKeys::new(&config.station.name, config.station.router_id);
+    // Where flows go is not to change with what the station is called.
+    if running.is_none() {
+        state.tables.flow_keys = FlowKeys::new(&config.station.name, config.station.router_id);
+    }
     vrfs(&mut state, config)?;
     exchanges(&mut state, config)?;
     vifs(&mut state, running, config, facts)?;
@@ -107,38 +110,40 @@ pub(super) fn put<T>(table: &mut Vec<Option<T>>, id: u32, item: T) {
     table[at] = Some(item);
 }
 
+/// What is known of a port.
+pub(super) fn facts_of(port: &PortConfig, facts: &[PortFacts]) -> Result<PortFacts, CommitError> {
+    facts.get(port.id.index()).copied().ok_or(CommitError::Facts(port.name.clone()))
+}
+
 /// Builds the ports, and keeps the old table of each one that did not change.
 fn ports(state: &mut State, config: &Config, facts: &[PortFacts]) -> Result<(), CommitError> {
-    let mut ports: Vec<Port> = config
-        .ports
-        .iter()
-        .zip(facts)
-        .map(|(port, facts)| {
-            let mut built = Port::new(port.name.clone(), facts.mac, port.role);
-            built.up = facts.link_up;
-            built
-        })
-        .collect();
+    let mut ports: Vec<Option<Port>> = Vec::new();
+    for port in &config.ports {
+        let facts = facts_of(port, facts)?;
+        let mut built = Port::new(port.name.clone(), facts.mac, port.role);
+        built.up = facts.link_up;
+        put(&mut ports, port.id.0.into(), built);
+    }
     for (id, vif) in (0..).zip(state.tables.vifs.iter()) {
         if let Some(vif) = vif
             && vif.tunnel().is_none()
-            && !ports[vif.port.index()].insert(VifId(id), vif)
+            && let Some(Some(port)) = ports.get_mut(vif.port.index())
+            && !port.insert(VifId(id), vif)
         {
             return Err(CommitError::Twice("the VLAN id of VIF", vif.name.clone()));
         }
     }
-    ports.extend(
-        config.vteps.iter().map(|vtep| Port::new(vtep.name.clone(), vtep.mac, PortRole::Core)),
-    );
-    let old = &state.tables.ports;
-    state.tables.ports = ports
-        .into_iter()
-        .enumerate()
-        .map(|(at, port)| match old.get(at) {
-            Some(old) if **old == port => old.clone(),
-            _ => Arc::new(port),
-        })
-        .collect();
+    for (place, vtep) in config.vteps.iter().enumerate() {
+        let built = Port::new(vtep.name.clone(), vtep.mac, PortRole::Core);
+        put(&mut ports, config.vtep_id(place).0.into(), built);
+    }
+    let (old, vacant) = (&state.tables.ports, Arc::new(Port::vacant()));
+    let table = ports.into_iter().enumerate().map(|(at, port)| match (port, old.get(at)) {
+        (None, _) => vacant.clone(),
+        (Some(port), Some(old)) if **old == port => old.clone(),
+        (Some(port), _) => Arc::new(port),
+    });
+    state.tables.ports = table.collect();
     Ok(())
 }
 

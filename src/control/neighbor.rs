@@ -14,7 +14,7 @@ use super::rib::Host;
 use super::state::{Egress, Neighbor, State};
 use crate::shares::Pool;
 use crate::slowpath::NeighborEvent;
-use crate::tables::{AdjacencyId, AdjacencyKind, GroupId, PortId, VifId, VrfId};
+use crate::tables::{AdjacencyId, AdjacencyKind, GroupId, Port, PortId, VifId, VrfId};
 use crate::wire::ethernet::Mac;
 use crate::wire::ipv6::is_link_local;
 
@@ -286,7 +286,8 @@ impl State {
     /// False if the port was so already, or is not there.
     pub(super) fn set_link(&mut self, id: PortId, up: bool) -> bool {
         let mut ports = self.tables.ports.to_vec();
-        let Some(port) = ports.get_mut(id.index()).filter(|port| port.up != up) else {
+        let other = |port: &&mut Arc<Port>| port.up != up && !port.is_vacant();
+        let Some(port) = ports.get_mut(id.index()).filter(other) else {
             return false;
         };
         Arc::make_mut(port).up = up;

@@ -96,8 +96,9 @@ pub(super) struct State {
     pub misfits: BTreeMap<VifId, u16>,
     /// The limits that the meters hold.
     pub limits: meters::Limits,
-    /// See [`Limits::workers`].
+    /// See [`Limits::workers`] and [`Limits::ports`].
     pub workers: usize,
+    pub ports: usize,
     /// The tables as they were, or are about to be, published.
     pub tables: Snapshot,
 }
@@ -121,6 +122,7 @@ impl State {
             misfits: BTreeMap::new(),
             limits: meters::Limits::new(),
             workers: limits.workers,
+            ports: limits.ports,
             tables: Snapshot::default(),
         }
     }

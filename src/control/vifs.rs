@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use super::addresses::{NextHops, addresses};
 use super::commit::{CommitError, PortFacts};
-use super::compile::{put, vif_id, vrf_id};
+use super::compile::{facts_of, put, vif_id, vrf_id};
 use super::lists::{lists, named};
 use super::meters::Planner;
 use super::state::State;
 use crate::config::model::{Config, VifConfig, VtepConfig};
-use crate::config::same_hardware;
 use crate::tables::{AccessLists, Meters, Overlay, PortId, Tunnel, Vif, VrfId, VrfKind};
 
 /// Gives each VIF its id and its place in the tables. `running` is what the state was made of.
@@ -26,14 +25,17 @@ pub(super) fn vifs(
         .map(|vif| (&*vif.name, vif))
         .collect();
     state.misfits.clear();
-    let nics = config.ports.iter().zip(facts).zip(0..);
-    let nics = nics.map(|((port, facts), id)| (&*port.name, (PortId(id), *facts)));
+    let nics: Vec<_> = config
+        .ports
+        .iter()
+        .map(|port| Ok((&*port.name, (port.id, facts_of(port, facts)?))))
+        .collect::<Result<_, CommitError>>()?;
     // How long packets in tunnels may be is the underlay's matter.
     let vteps = config.vteps.iter().enumerate().map(|(place, vtep)| {
         let facts = PortFacts { mac: vtep.mac, mtu: u16::MAX, link_up: true };
         (&*vtep.name, (config.vtep_id(place), facts))
     });
-    let ports: HashMap<&str, (PortId, PortFacts)> = nics.chain(vteps).collect();
+    let ports: HashMap<&str, (PortId, PortFacts)> = nics.into_iter().chain(vteps).collect();
     let overlays = Overlays::of(state, config);
     let (next_hops, lists) = (NextHops::of(config), lists(state, config)?);
     let old_limits = std::mem::take(&mut state.limits);
@@ -152,6 +154,6 @@ impl<'a> Overlays<'a> {
 }
 
 fn same_port(running: &Config, config: &Config, name: &str) -> bool {
-    let port = |config: &Config| config.ports.iter().find(|port| *port.name == *name).cloned();
-    port(running).zip(port(config)).is_some_and(|(old, new)| same_hardware(&old, &new))
+    let ports = running.port(name).zip(config.port(name));
+    ports.is_some_and(|(old, new)| new.is_used_as(old))
 }

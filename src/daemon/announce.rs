@@ -1,6 +1,7 @@
 //! Which events the control thread makes of what it does: ports and VIFs that come and go.
 
 use super::control_thread::Control;
+use crate::config::model::Config;
 use crate::events::Event;
 use crate::history::Author;
 use crate::ledger::{Cause, Faults};
@@ -26,20 +27,34 @@ impl Control {
             ports: self.config.ports.len() as u64,
             vifs: self.config.vifs.len() as u64,
         });
-        self.ports_told = vec![true; self.datapath.ports.len()];
-        for id in (0..=u8::MAX).map(PortId).take(self.ports_told.len()) {
-            self.tell_port(id);
+        self.ports_told = self.datapath.ports.iter().map(|(id, _)| (id, true)).collect();
+        let ids: Vec<PortId> = self.ports_told.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.tell_port(id));
+    }
+
+    /// When a change has been committed: a port that is gone is down, and one that is new was never up.
+    pub(super) fn tell_ports(&mut self, next: &Config) {
+        let gone = self.config.ports.iter().filter(|port| next.port(&port.name).is_none());
+        for port in gone {
+            if self.ports_told.remove(&port.id) == Some(true) {
+                let (port, interface) = (port.name.to_string(), port.interface.clone());
+                let reason = "it is no port any more".to_owned();
+                self.report.tell(Event::PortDown { port, interface, reason });
+            }
+        }
+        for port in &next.ports {
+            self.ports_told.entry(port.id).or_insert(false);
         }
     }
 
     /// Tells of a port that has come or gone.
     pub(super) fn tell_port(&mut self, id: PortId) {
         let up = self.is_port_up(id);
-        let Some(told) = self.ports_told.get_mut(id.index()) else { return };
+        let (told, state) = (self.ports_told.get_mut(&id), self.datapath.ports.get(id));
+        let (Some(told), Some(state)) = (told, state) else { return };
         if std::mem::replace(told, up) == up {
             return;
         }
-        let state = &self.datapath.ports[id.index()];
         let (port, interface) = (state.config.name.to_string(), state.config.interface.clone());
         self.report.tell(if up {
             Event::PortUp { port, interface }
@@ -55,7 +70,7 @@ impl Control {
 
     /// Tells of what was put right of a port.
     pub(super) fn tell_repair(&mut self, id: PortId) {
-        let Some(port) = self.datapath.ports.get_mut(id.index()) else { return };
+        let Some(port) = self.datapath.ports.get_mut(id) else { return };
         if let Some(reason) = port.repaired.take() {
             let (port, repairs) = (port.config.name.to_string(), port.repairs);
             self.report.tell(Event::PortRepair { port, reason, repairs });

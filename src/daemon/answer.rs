@@ -45,10 +45,8 @@ pub(super) fn ports(control: &Control) -> Answer {
 }
 
 pub(super) fn port_rows(control: &Control) -> Vec<PortRow> {
-    let configured = &control.config().ports;
-    let states = (0..=u8::MAX).map(PortId).zip(&control.datapath.ports).zip(configured);
-    let rows = states.map(|((id, state), config)| {
-        let totals = control.counters.port(id);
+    let rows = control.datapath.ports.iter().map(|(id, state)| {
+        let (config, totals) = (&state.config, control.counters.port(id));
         let [
             rx_dropped,
             rx_ring_full,

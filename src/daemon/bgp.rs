@@ -78,8 +78,8 @@ impl Control {
 
     /// A port came or went: what only it leads to is advertised, or no longer.
     pub(super) fn refresh_bgp(&self) {
-        let lost = self.datapath.ports.iter().filter(|port| !port.facts.link_up);
-        self.bird.links_lost(lost.map(|port| port.config.name.clone()).collect());
+        let lost = self.datapath.ports.iter().filter(|(_, port)| !port.facts.link_up);
+        self.bird.links_lost(lost.map(|(_, port)| port.config.name.clone()).collect());
     }
 
     /// The sessions of a VIF, and of one peer on it.

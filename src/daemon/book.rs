@@ -1,5 +1,6 @@
 //! The history as the station keeps it: what the start makes of it, what a change writes, and what clients read.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use tracing::{error, warn};
@@ -10,6 +11,7 @@ use crate::config::model::Config;
 use crate::config::{self, hide, unified};
 use crate::events::{Event, Reporter};
 use crate::history::{Author, Confirm, Entry, History, List, ReadError, Snapshot, replace};
+use crate::tables::PortId;
 
 /// The history and the number of what runs.
 pub(super) struct Book {
@@ -95,15 +97,21 @@ pub(super) fn lists(config: &Config) -> Vec<List> {
     config.route_lists.iter().map(list).collect()
 }
 
+/// Gives the ports of a configuration the numbers that they had when another one ran.
+fn place_ports(config: &mut Config, ran: &Entry) {
+    let known = ran.ports.iter().map(|(name, id)| (&**name, PortId(*id)));
+    config.place_ports(known, &BTreeSet::new(), config.most_ports());
+}
+
 impl Book {
     /// Opens the history at a start, before anything forwards. What was not confirmed goes back. Gives what is
     /// to run; the book's snapshot of it counts once [`Book::settle`] is called.
-    pub fn open(file: &Path, config: Config, text: String) -> (Config, String, Book) {
+    pub fn open(file: &Path, mut config: Config, text: String) -> (Config, String, Book) {
         let directory = directory(&config);
         let mut book = Book { directory, history: None, number: 0, unkept: None, made: None };
         let begun = History::open(&book.directory).map_err(|error| error.to_string());
         let begun = begun.and_then(|history| {
-            book.take_stock(history, file, &config, &text).map_err(|error| error.to_string())
+            book.take_stock(history, file, &mut config, &text).map_err(|error| error.to_string())
         });
         let older = begun.unwrap_or_else(|error| {
             let directory = book.directory.display();
@@ -119,15 +127,19 @@ impl Book {
         &mut self,
         history: History,
         file: &Path,
-        config: &Config,
+        config: &mut Config,
         text: &str,
     ) -> Result<Option<(Config, String)>, ReadError> {
         let newest = history.recover(file, text)?;
         self.number = newest.as_ref().map_or(0, |newest| newest.number);
         self.history = Some(history);
         let known = newest.and_then(|newest| newest.entry);
-        if let Some(confirm) = known.as_ref().and_then(Entry::unconfirmed) {
-            return self.go_back(file, config, text, confirm);
+        if let Some(entry) = &known {
+            place_ports(config, entry);
+        }
+        if let Some((entry, confirm)) = known.as_ref().and_then(|it| Some((it, it.unconfirmed()?)))
+        {
+            return self.go_back(file, config, text, (entry, confirm));
         }
         if known.is_none_or(|entry| entry.lists != lists(config)) {
             self.note_start(Made::by_itself("start".to_owned()), config, text)?;
@@ -141,13 +153,14 @@ impl Book {
         file: &Path,
         config: &Config,
         text: &str,
-        confirm: &Confirm,
+        (ran, confirm): (&Entry, &Confirm),
     ) -> Result<Option<(Config, String)>, ReadError> {
         let number = self.number;
         let old = self.history.as_ref().map(|history| history.newest_up_to(confirm.back_to));
         let old = old.unwrap_or(Err(ReadError::Absent(confirm.back_to)));
         let old = old.map_err(|error| error.to_string()).and_then(|old| {
-            let parsed = config::parse_as(&old.text, file).map_err(|error| error.report())?;
+            let mut parsed = config::parse_as(&old.text, file).map_err(|error| error.report())?;
+            place_ports(&mut parsed, ran);
             Ok((parsed, old))
         });
         match old {
@@ -188,7 +201,7 @@ impl Book {
     fn note_start(&mut self, made: Made, config: &Config, text: &str) -> Result<(), ReadError> {
         let (path, command) = (self.directory.clone(), made.command.clone());
         let number = self
-            .prepare(&made, lists(config), text)
+            .prepare(&made, config, text)
             .map_err(|error| ReadError::Failed { path, error: std::io::Error::other(error) })?;
         (self.number, self.unkept, self.made) = (number, Some(number), Some(command));
         Ok(())
@@ -222,12 +235,14 @@ impl Book {
     }
 
     /// Writes the snapshot of a change that is about to happen; its number.
-    pub fn prepare(&mut self, made: &Made, lists: Vec<List>, text: &str) -> Result<u64, String> {
+    pub fn prepare(&mut self, made: &Made, config: &Config, text: &str) -> Result<u64, String> {
         self.settle()?;
         let Some(history) = &self.history else { return Err("there is no history".to_owned()) };
         let Made { command, by, comment, confirm } = made.clone();
         let number = self.number + 1;
-        let entry = Entry { number, time_ms: now_ms(), command, by, comment, confirm, lists };
+        let ports = config.ports.iter().map(|port| (port.name.to_string(), port.id.0)).collect();
+        let (time_ms, lists) = (now_ms(), lists(config));
+        let entry = Entry { number, time_ms, command, by, comment, confirm, lists, ports };
         let snapshot = Snapshot { entry, text: text.to_owned() };
         let directory = self.directory.display();
         history.prepare(&snapshot).map_err(|error| {

@@ -59,11 +59,11 @@ pub(super) fn start(control: &Control, request: &CaptureRequest) -> Answer {
             taps,
             orders,
             _slot: slot,
-            tables,
             desk,
-            port,
+            port: (port, port_name(&tables, port)),
             vif,
             epoch_ns,
+            tables,
             left: count.unwrap_or(u64::MAX),
             deadline: seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds)),
             looked: Instant::now(),
@@ -154,7 +154,8 @@ struct Capture {
     _slot: Arc<()>,
     tables: Snapshot,
     desk: Desk,
-    port: PortId,
+    /// The port, as it was called when the capture began.
+    port: (PortId, String),
     vif: Option<OfVif>,
     /// When the workers' time began: nanoseconds since 1970.
     epoch_ns: u64,
@@ -188,7 +189,7 @@ impl Capture {
             }
             if let Some(reason) = self.ending {
                 let lost = self.taps.iter().map(|tap| tap.lost()).sum();
-                let port = self.port_name(self.port);
+                let port = self.port.1.clone();
                 let end = CaptureEnd { port, frames: self.frames, lost, reason: reason.into() };
                 tracing::info!(frames = end.frames, lost, reason, "a capture ended");
                 return Piece { rows: vec![CaptureRow::End(end).into()], last: true };
@@ -229,9 +230,10 @@ impl Capture {
         found.into_iter().map(|(mark, data)| CaptureRow::Frame(self.row(&mark, data))).collect()
     }
 
-    /// A VIF that is changed or deleted ends its capture: its tags or VNI may be another tenant's.
+    /// A VIF that is changed or deleted ends its capture, and so does a port: its tags or VNI, or its id, may be another
+    /// tenant's.
     fn look_at_tables(&mut self) {
-        if self.vif.is_some() && self.ending.is_none() && self.looked.elapsed() > TABLES {
+        if self.ending.is_none() && self.looked.elapsed() > TABLES {
             self.renew();
         }
     }
@@ -248,11 +250,9 @@ impl Capture {
         if self.vif.as_ref().is_some_and(|of| !is_same(of)) {
             self.end("the VIF is gone");
         }
-    }
-
-    fn port_name(&self, id: PortId) -> String {
-        let port = self.tables.ports.get(id.index());
-        port.map_or_else(String::new, |port| port.name.to_string())
+        if port_name(&self.tables, self.port.0) != self.port.1 {
+            self.end("the port is gone");
+        }
     }
 
     fn row(&self, mark: &Mark, data: String) -> CapturedFrame {
@@ -260,7 +260,7 @@ impl Capture {
             let vif = id.and_then(|id| self.tables.vif(id));
             vif.map(|vif| vif.name.to_string())
         };
-        let port = self.port_name(mark.port);
+        let port = port_name(&self.tables, mark.port);
         let (from, to) = (name(mark.from), name(mark.to));
         let help = match mark.verdict.help() {
             "" => String::new(),
@@ -301,6 +301,10 @@ impl Drop for Capture {
             std::thread::sleep(LOOK);
         }
     }
+}
+
+fn port_name(tables: &Snapshot, id: PortId) -> String {
+    tables.ports.get(id.index()).map_or_else(String::new, |port| port.name.to_string())
 }
 
 /// Two hexadecimal digits an octet.

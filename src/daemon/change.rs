@@ -11,13 +11,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
-use tracing::{error, warn};
+use tracing::error;
 
 use super::book::{self, Book, Made};
-use super::control_thread::{Control, Prepared};
+use super::control_thread::{Change, Control, Prepared};
 use super::desk::Desk;
 use super::draft::Draft;
 use super::drill::Measures;
+use super::opening::Looked;
+use super::ports::Opening;
 use super::rates::RateBook;
 use super::trial::Trial;
 use super::{bgp, consent};
@@ -30,9 +32,8 @@ use crate::clock::{milliseconds, now_ms};
 use crate::config::Diff;
 use crate::config::model::Config;
 use crate::control::{CommitError, difference};
-use crate::disk::{Disk, Files};
 use crate::events::Reporter;
-use crate::history::{Author, Confirm, Replaced, replace};
+use crate::history::{Author, Confirm};
 
 /// How long the answer to a change waits for BIRD.
 pub(super) const FOLLOWED: Duration = Duration::from_secs(10);
@@ -165,13 +166,14 @@ impl Changes {
         order: &Order,
     ) -> Result<(ChangeResult, Option<Following>), Refusal> {
         let (text, running) = self.running()?;
-        let next = self.check(draft.config)?;
+        let mut next = self.check(draft.config)?;
         let changes = next.diff.changes.iter().map(ToString::to_string).collect();
         let cuts = match order.terms.yes && order.request.is_change() {
             true => Vec::new(),
             false => self.cuts(&running, &next.config)?,
         };
-        let mut result = ChangeResult { changes, notes: draft.notes, ..ChangeResult::default() };
+        let notes = [draft.notes, std::mem::take(&mut next.notes)].concat();
+        let mut result = ChangeResult { changes, notes, ..ChangeResult::default() };
         if !order.request.is_change() {
             (result.dry_run, result.cuts) = (true, cuts);
             return Ok((self.numbered(result)?, None));
@@ -185,8 +187,7 @@ impl Changes {
         }
         self.book.reopen(&self.file, &running, &text).map_err(internal)?;
         let back_to = self.book.number;
-        let lists = book::lists(&next.config);
-        let same = *text == draft.text && book::lists(&running) == lists;
+        let same = *text == draft.text && book::lists(&running) == book::lists(&next.config);
         let confirm = draft.confirm.filter(|_| !same).map(|patience| Confirm {
             until_ms: now_ms().saturating_add(milliseconds(patience)),
             back_to,
@@ -201,7 +202,10 @@ impl Changes {
         let made = Made { command: draft.command, by, comment, confirm };
         let number = match same {
             true => None,
-            false => Some(self.book.prepare(&made, lists, &draft.text).map_err(internal)?),
+            false => {
+                let prepared = self.book.prepare(&made, &next.config, &draft.text);
+                Some(prepared.map_err(internal)?)
+            }
         };
         let kept = next.config.station.history;
         let written = self.write(&draft.text, draft.write, &text).inspect_err(|_| {
@@ -235,76 +239,25 @@ impl Changes {
         self.ask(|control| (control.text.clone(), control.config().clone()))
     }
 
-    /// Refuses where the file is not what runs.
-    pub(super) fn unchanged(&self, text: &str) -> Result<(), Refusal> {
-        match std::fs::read_to_string(&self.file) {
-            Ok(found) if found == text => Ok(()),
-            Ok(_) => {
-                let message = "the configuration file has changed since it was loaded: \
-                               `stationctl reload` first, or put it back (`stationctl config show --secrets`)";
-                Err(Refusal::new(ErrorKind::Conflict, message))
-            }
-            Err(error) => Err(self.cannot("read", &error)),
-        }
-    }
-
-    /// Has the text on disk: in the file, where it is not there already.
-    fn write(&self, text: &str, write: bool, running: &str) -> Result<Option<Replaced>, Refusal> {
-        if write && text != running {
-            let written = replace(&self.file, text);
-            return written.map(Some).map_err(|error| self.cannot("write", &error));
-        }
-        // Another hand wrote it: it may not be on disk yet.
-        let synced = std::fs::File::open(&self.file).and_then(|file| file.sync_all());
-        synced.map_err(|error| self.cannot("write", &error))?;
-        let (file, directory) = (self.file.display(), self.file.parent().unwrap_or(&self.file));
-        if let Err(error) = Files.sync_directory(directory) {
-            error!(%file, %error, "a loss of power may undo what was written into it");
-        }
-        Ok(None)
-    }
-
-    /// The file has the new text for good, or the old one again. What another hand had written into it stays
-    /// beside it.
-    fn settle_file(&self, written: Option<Replaced>, done: bool, displaced: Option<u64>) {
-        let Some(written) = written else { return };
-        let file = self.file.display();
-        if !done {
-            if let Err(error) = written.take_back() {
-                error!(%file, %error, "cannot take a refused change back");
-            }
-            return;
-        }
-        match displaced {
-            None => written.keep(),
-            Some(number) => match written.keep_both(&format!(".edited-{number}")) {
-                Ok(kept) => {
-                    warn!(%file, kept = %kept.display(), "the file had been edited: what it had is kept")
-                }
-                Err(error) => {
-                    error!(%file, %error, "the file had been edited, and what it had is lost")
-                }
-            },
-        }
-    }
-
     /// Finds out all that speaks against a configuration, however long that takes.
     fn check(&self, mut next: Config) -> Result<Checked, Refusal> {
         let running = self.ask(|control| control.config().clone())?;
         // First what is cheap to find.
         let diff = difference(Some(&running), &next).map_err(|error| refusal(&error))?;
+        let Looked { opening, notes } = self.look_at_ports(&running, &mut next)?;
         next.share_lists(&running);
         drop(running);
         let next = Arc::new(next);
-        let (base, facts, bird, drained) = self.ask(|control| {
-            let drained = control.drains.names();
-            (control.engine.base(), control.datapath.facts(), control.bgp.clone(), drained)
+        let of_ports = opening.clone();
+        let (base, facts, bird, drained) = self.ask(move |control| {
+            let facts = control.datapath.ports.facts_with(&of_ports);
+            (control.engine.base(), facts, control.bgp.clone(), control.drains.names())
         })?;
         let candidate = base.compile(next.clone(), &facts).map_err(|error| refusal(&error))?;
         let vrfs = candidate.vrf_ids();
         let bird = bgp::prepare(&next, &vrfs, bird.as_ref(), &drained);
         let bird = bird.map_err(|error| refusal(&error))?;
-        Ok(Checked { config: next, diff, vrfs, bird })
+        Ok(Checked { config: next, diff, vrfs, bird, opening, notes })
     }
 
     /// Has the control thread commit what was checked.
@@ -331,18 +284,27 @@ impl Changes {
         number: u64,
     ) -> Result<Option<Following>, CommitError> {
         let stopped = || CommitError::Routing(stopping().message);
-        let opened = self
-            .desk
-            .ask(|control| (control.pause(), control.engine.base(), control.datapath.facts()));
-        let (pause, base, facts) = opened.ok_or_else(stopped)?;
+        let opening = next.opening.clone();
+        let begun = self.desk.ask(move |control| {
+            let facts = control.datapath.ports.facts_with(&opening);
+            (control.pause(), control.engine.base(), facts)
+        });
+        let (pause, base, facts) = begun.ok_or_else(stopped)?;
         let candidate = base.compile(next.config.clone(), &facts)?;
         // BIRD's tables are those of the VRFs' ids.
         if candidate.vrf_ids() != next.vrfs {
             return Err(CommitError::Stale);
         }
         let (reply, done) = bounded(1);
-        let (config, text, bird) = (next.config.clone(), text.clone(), next.bird.clone());
-        let prepared = Prepared { candidate, config, text, number, bird, reply, pause };
+        let change = Change {
+            config: next.config.clone(),
+            text: text.clone(),
+            number,
+            bird: next.bird.clone(),
+            opening: next.opening.clone(),
+            reply,
+        };
+        let prepared = Prepared { candidate, change, pause };
         self.desk.ask(|control| control.begin(prepared)).ok_or_else(stopped)?;
         done.recv().map_err(|_| stopped())?
     }
@@ -360,12 +322,6 @@ impl Changes {
             self.ask(|control| (control.engine.tables().generation, control.configuration))?;
         Ok(result)
     }
-
-    pub(super) fn cannot(&self, what: &str, error: &std::io::Error) -> Refusal {
-        let message =
-            format!("cannot {what} {}: {error}; nothing has changed", self.file.display());
-        Refusal::new(ErrorKind::Internal, message)
-    }
 }
 
 /// A configuration against which nothing speaks.
@@ -375,6 +331,9 @@ struct Checked {
     /// The ids of its VRFs that BIRD's configuration was made for.
     vrfs: std::collections::HashMap<Arc<str>, crate::tables::VrfId>,
     bird: Option<crate::bird::Rendered>,
+    /// The interfaces of ports that it opens.
+    opening: Opening,
+    notes: Vec<String>,
 }
 
 pub(super) fn internal(message: String) -> Refusal {

@@ -1,7 +1,7 @@
 //! The control thread: the only writer of tables and routes. It answers operators, and follows
 //! neighbors and links.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,10 +19,12 @@ use super::drain::{self, Drains};
 use super::drill::{self, Drills};
 use super::events::{Event, Events};
 use super::failover::{self, Failover};
+use super::followers::Followers;
 use super::heartbeat::Heartbeat;
 use super::holds::Holds;
 use super::port_details::{self, DetailBook};
 use super::port_thread::Done;
+use super::ports::Opening;
 use super::rates::{self, RateBook};
 use super::{
     acls, answer, bandwidth, bgp, captures, counters, drops, event_stream, exchanges, explain,
@@ -60,7 +62,7 @@ pub(super) struct Control {
     pub stream: events::Keeper,
     pub report: Reporter,
     /// Whether each port was told to be up; empty before the station has started.
-    pub ports_told: Vec<bool>,
+    pub ports_told: BTreeMap<PortId, bool>,
     pub bird: Bird,
     /// What BIRD runs.
     pub bgp: Option<Rendered>,
@@ -76,6 +78,7 @@ pub(super) struct Control {
     pub applied: Vec<PortFacts>,
     /// The thread for changes of the configuration.
     pub changes: Sender<Job>,
+    pub followers: Followers,
     /// The change that is being committed.
     pub change: Option<Change>,
     /// Neighbors and routes wait for a candidate: see [`Pause`].
@@ -109,22 +112,19 @@ pub(super) enum Work {
 /// A configuration that is ready to be committed.
 pub(super) struct Prepared {
     pub candidate: Candidate,
-    pub config: Arc<Config>,
-    pub text: Arc<str>,
-    pub number: u64,
-    pub bird: Option<Rendered>,
-    pub reply: Sender<Result<Option<Following>, CommitError>>,
+    pub change: Change,
     /// Since its base neither neighbors nor routes have changed.
     pub pause: Pause,
 }
 
-/// What follows a commit that is under way.
+/// What follows a commit.
 pub(super) struct Change {
-    config: Arc<Config>,
-    text: Arc<str>,
-    number: u64,
-    bird: Option<Rendered>,
-    reply: Sender<Result<Option<Following>, CommitError>>,
+    pub config: Arc<Config>,
+    pub text: Arc<str>,
+    pub number: u64,
+    pub bird: Option<Rendered>,
+    pub opening: Opening,
+    pub reply: Sender<Result<Option<Following>, CommitError>>,
 }
 
 /// Whether the tables need not change but perhaps for the link.
@@ -176,7 +176,7 @@ impl Control {
         config: &Arc<Config>,
         bird: Option<Rendered>,
     ) -> Result<(), CommitError> {
-        let facts = self.datapath.facts();
+        let facts = self.datapath.ports.facts();
         self.engine.commit(config, &facts)?;
         self.committed(config.clone(), bird);
         Ok(())
@@ -194,14 +194,14 @@ impl Control {
 
     /// Begins to commit what was prepared.
     pub fn begin(&mut self, prepared: Prepared) {
-        let Prepared { candidate, config, text, number, bird, reply, pause } = prepared;
-        match self.engine.begin(candidate, &self.datapath.facts()) {
+        let Prepared { candidate, change, pause } = prepared;
+        match self.engine.begin(candidate, &self.datapath.ports.facts_with(&change.opening)) {
             Ok(()) => {
-                self.change = Some(Change { config, text, number, bird, reply });
+                self.change = Some(change);
                 self.work.insert(Work::Commit);
             }
             // Who waits for it may have gone.
-            Err(error) => drop(reply.send(Err(error))),
+            Err(error) => drop(change.reply.send(Err(error))),
         }
         drop(pause);
     }
@@ -213,9 +213,11 @@ impl Control {
             Ok(Some(diff)) => Ok(diff),
             Err(error) => Err(error),
         };
-        if let Some(Change { config, text, number, bird, reply }) = self.change.take() {
+        if let Some(Change { config, text, number, bird, opening, reply }) = self.change.take() {
             let done = done.map(|diff| {
                 (self.text, self.configuration) = (text, number);
+                self.datapath.ports.follow(&config, &opening);
+                self.tell_ports(&config);
                 let following = self.committed(config, bird);
                 let generation = self.engine.tables().generation;
                 info!(configuration = number, generation, changes = diff.changes.len(), "commit");
@@ -228,8 +230,9 @@ impl Control {
 
     /// Everything else follows a configuration that was committed; BIRD, where there is something to follow, later.
     fn committed(&mut self, config: Arc<Config>, bird: Option<Rendered>) -> Option<Following> {
-        self.applied = self.datapath.facts();
+        self.applied = self.datapath.ports.facts();
         self.config = config;
+        self.followers.tell(&self.config);
         self.stream.configure(&self.config.events);
         let following = self.apply_bgp(bird);
         self.counters.adopt(self.engine.tables());
@@ -316,20 +319,20 @@ impl Control {
     }
 
     fn links(&mut self, event: &LinkEvent) {
-        if let Some(id) = self.datapath.link_event(event) {
+        if let Some(id) = self.datapath.ports.link_event(event) {
             self.follow(id);
         }
     }
 
     fn port(&mut self, done: Done) {
-        if let Some(id) = self.datapath.done(done) {
+        if let Some(id) = self.datapath.ports.done(done) {
             self.follow(id);
         }
     }
 
     fn audited(&mut self, finding: Finding) {
         let id = finding.port;
-        let closed = self.datapath.audited(finding);
+        let closed = self.datapath.ports.audited(finding);
         self.tell_repair(id);
         if let Some(id) = closed {
             self.follow(id);
@@ -340,11 +343,11 @@ impl Control {
     fn tick(&mut self) {
         self.failover.ledger.alive(now_ms());
         self.account_drills();
-        self.datapath.retry();
+        self.datapath.ports.retry();
         if !self.rests() {
             self.expire_paths();
         }
-        let ports = (0..=u8::MAX).map(PortId).zip(self.datapath.facts());
+        let ports = (0..=u8::MAX).map(PortId).zip(self.datapath.ports.facts());
         // Whatever lost or never had an event: the tables are to say what is known of the ports.
         let applied = |id: PortId| {
             let up = self.engine.tables().ports.get(id.index()).is_some_and(|port| port.up);
@@ -357,7 +360,7 @@ impl Control {
 
     /// Brings the tables to what a port's interface is now.
     fn follow(&mut self, id: PortId) {
-        let facts = self.datapath.facts()[id.index()];
+        let facts = self.datapath.ports.facts()[id.index()];
         let same = same_interface(self.applied[id.index()], facts);
         if same || self.engine.is_committing() {
             // Another interface waits for the end of the commit; meanwhile nothing leaves by its port.
@@ -374,8 +377,8 @@ impl Control {
         }
         // Another interface under the name: its MAC is in every adjacency of the port.
         if let Err(error) = self.commit(&self.config.clone(), self.bgp.clone()) {
-            let port = &self.datapath.ports[id.index()].config.name;
-            error!(%port, %error, "the port's interface does not fit the configuration: the port is down");
+            let port = self.datapath.ports.get(id).map(|port| port.config.name.clone());
+            error!(port = port.as_deref(), %error, "the port's interface does not fit the configuration: the port is down");
             self.engine.link_changed(id, false);
             self.work.insert(Work::Taps);
             self.account();

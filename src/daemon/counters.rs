@@ -36,7 +36,7 @@ pub(super) fn show(control: &Control, filter: &CounterFilter) -> Answer {
 
 /// Makes all counters count from zero.
 pub(super) fn clear(control: &mut Control) -> Answer {
-    control.counters.clear(control.datapath.ports.len());
+    control.counters.clear();
     control.engine.tables().acls.named.values().for_each(|list| list.clear());
     control.engine.tables().exchanges.iter().flatten().for_each(|it| it.passed.clear());
     Answer::result(control.unchanged_result(Vec::new()))

@@ -3,30 +3,28 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam::channel::{Receiver, Sender, bounded};
-use tracing::{info, warn};
+use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
+use tracing::info;
 
 use super::StationError;
-use super::audit_thread::{self, Finding, Open};
+use super::audit_thread::{self, Finding};
 use super::cpus;
-use super::port_state::PortState;
-use super::port_thread::{self, Done, Job, Opened, Opener};
+use super::port_thread::{self, Done, Opener, Served};
+use super::ports::{Hands, Ports, Room};
 use super::slow_thread::{self, Peer, SlowHandle, Taps};
 use super::tap_threads::{self, TapHandle};
-use super::worker_thread::{self, Order, WorkerHandle};
+use super::worker_thread::{self, WorkerHandle};
 use crate::clock::{nanoseconds, now_ns};
 use crate::config::model::Config;
-use crate::control::PortFacts;
 use crate::fib::FibReader;
 use crate::ledger::Keeper;
-use crate::netlink::LinkEvent;
 use crate::netns::Namespace;
 use crate::port::af_xdp::{self, Claim, NicError, frames_for_ring};
 use crate::port::{FrameSize, Pool};
 use crate::publish::Subscriber;
 use crate::slowpath;
+use crate::tables::Snapshot;
 use crate::tables::counters::{SlowCounters, WorkerCounters};
-use crate::tables::{PortId, Snapshot};
 use crate::tap::Devices;
 use crate::worker::{Exchange, Worker};
 
@@ -38,7 +36,7 @@ const FROM_KERNEL: usize = 64;
 
 /// The running data path.
 pub(super) struct Datapath {
-    pub ports: Vec<PortState>,
+    pub ports: Ports,
     pub workers: Vec<WorkerHandle>,
     pub counters: Vec<Arc<WorkerCounters>>,
     pub slow: SlowHandle,
@@ -52,10 +50,7 @@ pub(super) struct Datapath {
     pub captures: Arc<()>,
     /// What the audits of the open ports find.
     pub findings: Receiver<Finding>,
-    audits: audit_thread::Orders,
-    /// For the thread that opens ports.
-    jobs: Sender<Job>,
-    /// What came of the jobs.
+    /// What came of the jobs of the thread that opens and closes ports.
     pub jobs_done: Receiver<Done>,
 }
 
@@ -64,6 +59,8 @@ pub(super) struct Plan {
     pub cpus: Vec<usize>,
     pub frame_size: FrameSize,
     pub frames: usize,
+    /// How many ports there is memory for.
+    pub ports: usize,
     /// The right to touch the ports.
     claim: Claim,
 }
@@ -98,11 +95,13 @@ pub(super) fn plan(config: &Config) -> Result<Plan, StationError> {
         _ => FrameSize::Large,
     };
     let per_port = frames_for_ring(config.station.ring);
-    let frames = config.station.frames.unwrap_or(config.ports.len() * per_port);
-    let memory = frames * frame_size.octets() * cpus.len() * config.ports.len();
+    let ports = config.most_ports();
+    let frames = config.station.frames.unwrap_or(ports * per_port);
+    // Each socket registers all of its worker's.
+    let memory = frames * frame_size.octets() * cpus.len() * ports;
     af_xdp::check_privileges(memory as u64)?;
     let claim = af_xdp::claim(&config.station.bpffs)?;
-    Ok(Plan { cpus, frame_size, frames, claim })
+    Ok(Plan { cpus, frame_size, frames, ports, claim })
 }
 
 /// Who is told of what.
@@ -146,6 +145,7 @@ impl Datapath {
         let taps = tap_threads::spawn(devices, from_kernel, waker, namespace, socket, taps_changed)
             .map_err(StationError::Thread)?;
         let (mut workers, mut counters, mut peers) = (Vec::new(), Vec::new(), Vec::new());
+        let mut served = Vec::new();
         for (index, (&cpu, tables)) in plan.cpus.iter().zip(subscribers).enumerate() {
             let pool = Pool::new(plan.frames, plan.frame_size).map_err(StationError::Memory)?;
             info!(
@@ -155,11 +155,12 @@ impl Datapath {
                 huge_pages = pool.area().is_huge(),
                 "memory"
             );
-            let own = Arc::new(WorkerCounters::new(config.ports.len(), vifs).numbered(index));
+            let own = Arc::new(WorkerCounters::new(plan.ports, vifs).numbered(index));
             let exchange = Arc::new(Exchange::new(PARCELS, vifs));
+            let area = pool.area().extent();
             let worker = Worker::new(
                 pool,
-                config.ports.len(),
+                plan.ports,
                 vifs,
                 fib.clone(),
                 tables,
@@ -170,21 +171,30 @@ impl Datapath {
             let handle = worker_thread::spawn(index, cpu, worker, slow.thread(), clock)
                 .map_err(StationError::Thread)?;
             peers.push(Peer { exchange, waker: handle.waker() });
+            served.push(Served { orders: handle.orders().clone(), area });
             workers.push(handle);
             counters.push(own);
         }
         slow.connect(peers);
-        let ports = config.ports.iter().cloned().map(PortState::closed);
         let (audits, findings) = audit_thread::spawn(plan.claim).map_err(StationError::Thread)?;
+        let (detached, their_detached) = unbounded();
+        let orders = served.iter().map(|worker| worker.orders.clone()).collect();
         let opener = Arc::new(Opener {
-            workers: workers.iter().map(|worker: &WorkerHandle| worker.orders().clone()).collect(),
+            workers: served,
             bpffs: config.station.bpffs.clone(),
             ring: config.station.ring,
             frame_size: plan.frame_size,
+            detached: their_detached,
         });
         let (jobs, jobs_done) = port_thread::spawn(opener.clone()).map_err(StationError::Thread)?;
-        let mut datapath = Datapath {
-            ports: ports.collect(),
+        let queues = u32::try_from(workers.len()).unwrap_or(u32::MAX);
+        let room = Room { most: plan.ports, queues, frame_size: plan.frame_size };
+        let mut ports = Ports::closed(config, room, Hands { orders, detached, jobs, audits });
+        for port in &config.ports {
+            ports.begin(port.id, opener.open(port.id, port))?;
+        }
+        Ok(Datapath {
+            ports,
             workers,
             counters,
             slow,
@@ -194,18 +204,8 @@ impl Datapath {
             started,
             captures: Arc::default(),
             findings,
-            audits,
-            jobs,
             jobs_done,
-        };
-        for id in (0..=u8::MAX).map(PortId).take(config.ports.len()) {
-            match opener.open(id, &config.ports[id.index()]) {
-                Ok(opened) => datapath.opened(id, opened),
-                Err(error) if is_not_there(&error) => datapath.failed(id, &error),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(datapath)
+        })
     }
 
     /// When the monotonic time of workers and slow path began, as the clock says now: nanoseconds since 1970.
@@ -218,173 +218,4 @@ impl Datapath {
         let workers = self.counters.iter().map(|worker| worker.work.loops.get());
         workers.chain([self.slow_counters.turns.get()])
     }
-
-    /// What the engine must know of the ports.
-    pub fn facts(&self) -> Vec<PortFacts> {
-        self.ports.iter().map(|port| port.facts).collect()
-    }
-
-    /// Follows a change of an interface. Returns the port, if it is one.
-    pub fn link_event(&mut self, event: &LinkEvent) -> Option<PortId> {
-        let name = match event {
-            LinkEvent::Present { interface, .. } | LinkEvent::Gone { interface, .. } => interface,
-        };
-        let found = self.ports.iter().position(|port| port.config.interface == *name)?;
-        let id = PortId(u8::try_from(found).ok()?);
-        let port = &mut self.ports[found];
-        if port.opening {
-            // Its interface is looked at afterwards.
-            port.missed = true;
-            return None;
-        }
-        match event {
-            LinkEvent::Gone { ifindex, .. } => {
-                if port.program.as_ref().is_some_and(|program| program.ifindex() == *ifindex) {
-                    warn!(port = %port.config.name, interface = name, "the interface is gone");
-                    self.detach(id);
-                }
-            }
-            LinkEvent::Present { ifindex, mac, mtu, up, .. } => {
-                let same =
-                    port.program.as_ref().is_some_and(|program| program.ifindex() == *ifindex);
-                if same {
-                    port.learn(*mac, *mtu, *up);
-                } else {
-                    // Whether up or not: XDP comes first, so that the kernel sees nothing of it.
-                    self.detach(id);
-                    self.open(id);
-                }
-            }
-        }
-        Some(id)
-    }
-
-    /// Takes in what an audit found. Returns the port where it is closed because of that.
-    pub fn audited(&mut self, finding: Finding) -> Option<PortId> {
-        let Finding { port: id, program, audit } = finding;
-        let port = self.ports.get_mut(id.index())?;
-        // It may have been closed, or opened anew, since.
-        port.program.as_ref().filter(|current| Arc::ptr_eq(current, &program))?;
-        if port.audited(audit) {
-            return None;
-        }
-        self.detach(id);
-        Some(id)
-    }
-
-    /// Has the facts asked for again that could not be read, and the ports tried again that could not be
-    /// opened.
-    pub fn retry(&mut self) {
-        for id in (0..=u8::MAX).map(PortId).take(self.ports.len()) {
-            let port = &self.ports[id.index()];
-            if port.program.is_none() {
-                self.open(id);
-            } else if port.unread {
-                self.ask(id);
-            }
-        }
-    }
-
-    /// Has a port opened, if that is not under way.
-    fn open(&mut self, id: PortId) {
-        let port = &mut self.ports[id.index()];
-        if !std::mem::replace(&mut port.opening, true) {
-            port.missed = false;
-            // The thread ends only with this.
-            drop(self.jobs.send(Job::Open(id, port.config.clone())));
-        }
-    }
-
-    /// Has the kernel asked for a port's interface, if that is not under way.
-    fn ask(&mut self, id: PortId) {
-        let port = &mut self.ports[id.index()];
-        if !std::mem::replace(&mut port.asking, true) {
-            drop(self.jobs.send(Job::Ask(id, port.config.interface.clone())));
-        }
-    }
-
-    /// Takes in what came of a job. Returns the port, if something may be new of it.
-    pub fn done(&mut self, done: Done) -> Option<PortId> {
-        match done {
-            Done::Open(id, result) => {
-                let port = &mut self.ports[id.index()];
-                port.opening = false;
-                let missed = std::mem::take(&mut port.missed);
-                match result {
-                    Ok(opened) => {
-                        self.opened(id, opened);
-                        // What came meanwhile may be newer than what was asked last.
-                        if missed {
-                            self.ports[id.index()].unread = true;
-                            self.ask(id);
-                        }
-                        Some(id)
-                    }
-                    Err(error) => {
-                        self.failed(id, &error);
-                        if missed && is_not_there(&error) {
-                            self.open(id);
-                        }
-                        None
-                    }
-                }
-            }
-            Done::Ask(id, answer) => {
-                let port = &mut self.ports[id.index()];
-                port.asking = false;
-                // The kernel may have told of it since.
-                if !port.unread {
-                    return None;
-                }
-                let ifindex = port.program.as_ref().map(|program| program.ifindex());
-                match &answer {
-                    Ok(link) if ifindex != Some(link.index) => {
-                        self.detach(id);
-                        self.open(id);
-                    }
-                    Err(NicError::NoInterface(_)) => self.detach(id),
-                    _ => port.take_answer(answer),
-                }
-                Some(id)
-            }
-        }
-    }
-
-    /// A port is open now.
-    fn opened(&mut self, id: PortId, opened: Opened) {
-        let Opened { program, nic, zero_copy, link } = opened;
-        // It ends only with the process.
-        drop(self.audits.send((id, Some(Open { program: program.clone(), nic }))));
-        let port = &mut self.ports[id.index()];
-        (port.program, port.zero_copy) = (Some(program), zero_copy);
-        port.trouble = None;
-        port.take_answer(link);
-    }
-
-    /// A port could not be opened: says once why not.
-    fn failed(&mut self, id: PortId, error: &StationError) {
-        self.detach(id);
-        let port = &mut self.ports[id.index()];
-        let text = error.to_string();
-        if port.trouble.as_ref() != Some(&text) {
-            warn!(port = %port.config.name, error = text, "the port is down; it is tried again");
-            port.trouble = Some(text);
-        }
-    }
-
-    /// Closes every worker's socket of a port. The program stays attached: the port is closed.
-    fn detach(&mut self, id: PortId) {
-        for worker in &self.workers {
-            worker.orders().give(Order::Detach { port: id });
-        }
-        drop(self.audits.send((id, None)));
-        let port = &mut self.ports[id.index()];
-        (port.program, port.zero_copy) = (None, false);
-        port.gone();
-    }
-}
-
-/// Whether an interface is not there yet, or not up.
-fn is_not_there(error: &StationError) -> bool {
-    matches!(error, StationError::Nic(NicError::NoInterface(_) | NicError::Down(_)))
 }

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crossbeam::channel::Receiver;
+
 use super::bandwidth;
 use super::bgp::Remarks;
 use super::control_thread::Control;
@@ -22,12 +24,12 @@ use crate::metrics::{self, Facts, Pages};
 use crate::observe::VifTotals;
 use crate::tables::{DropReason, PuntReason, SlowOutcome, TapEvent};
 
-/// Starts to serve metrics.
+/// Starts to serve metrics where `address` said last, if anywhere.
 ///
 /// # Errors
 /// The system's, where there is no thread left.
 pub(super) fn spawn(
-    address: MetricsAddress,
+    address: Receiver<Option<MetricsAddress>>,
     desk: Desk,
     details: DetailBook,
 ) -> std::io::Result<()> {

@@ -10,6 +10,7 @@ mod billing;
 mod book;
 mod captures;
 mod change;
+mod config_file;
 mod consent;
 mod control_thread;
 mod counters;
@@ -26,17 +27,20 @@ mod events;
 mod exchanges;
 mod explain;
 mod failover;
+mod followers;
 mod heartbeat;
 mod history;
 mod holds;
 mod init;
 mod kept;
 mod metrics;
+mod opening;
 mod outages;
 mod ping;
 mod port_details;
 mod port_state;
 mod port_thread;
+mod ports;
 mod privilege;
 mod rates;
 mod reachability;
@@ -57,7 +61,11 @@ pub use start::run;
 
 use std::path::Path;
 
+use crate::admin::client;
+use crate::admin::protocol::Request;
+use crate::admin::rows::PortRow;
 use crate::bird::ProcessError;
+use crate::config::model::Config;
 use crate::config::{self, ConfigError};
 use crate::control::CommitError;
 use crate::fib::FibError;
@@ -102,11 +110,40 @@ pub fn detach(file: &Path) -> Result<(), StationError> {
     // A running station would not notice that its ports are open.
     let _claim = af_xdp::claim(&config.station.bpffs)?;
     for port in &config.ports {
-        let was_closed = af_xdp::detach(&config.station.bpffs, &port.interface)?;
-        let state = if was_closed { "open to the kernel now" } else { "was not attached" };
+        let state = open_to_kernel(&config, &port.interface)?;
         println!("{} ({}): {state}", port.name, port.interface);
     }
     Ok(())
+}
+
+/// Takes the XDP program off an interface that was a port, also while the station runs.
+///
+/// # Errors
+/// It is a port, or could not be opened.
+pub fn detach_former(file: &Path, interface: &str) -> Result<(), StationError> {
+    let (config, _) = config::load(file).map_err(|error| StationError::Config(Box::new(error)))?;
+    let mut ports: Vec<(String, String)> = Vec::new();
+    ports.extend(config.ports.iter().map(|port| (port.name.to_string(), port.interface.clone())));
+    // What a running station has may be another configuration.
+    let _claim = match af_xdp::claim(&config.station.bpffs) {
+        Ok(claim) => Some(claim),
+        Err(error) => {
+            let running = client::all::<PortRow>(&config.station.socket, &Request::ShowPorts);
+            let running = running.map_err(|_| StationError::Bpffs(error))?;
+            ports.extend(running.into_iter().map(|port| (port.name, port.interface)));
+            None
+        }
+    };
+    if let Some((port, _)) = ports.into_iter().find(|(_, of)| of == interface) {
+        return Err(StationError::IsPort { interface: interface.to_owned(), port });
+    }
+    println!("{interface}: {}", open_to_kernel(&config, interface)?);
+    Ok(())
+}
+
+fn open_to_kernel(config: &Config, interface: &str) -> Result<&'static str, StationError> {
+    let was_closed = af_xdp::detach(&config.station.bpffs, interface)?;
+    Ok(if was_closed { "open to the kernel now" } else { "was not attached" })
 }
 
 /// Why the station could not start, or had to stop.
@@ -162,6 +199,14 @@ pub enum StationError {
     /// A first configuration could not be written.
     #[error(transparent)]
     Init(#[from] InitError),
+    /// An interface is a port, and stays closed.
+    #[error("{interface} is port {port}: `stationctl port del {port}` first")]
+    IsPort {
+        /// The interface.
+        interface: String,
+        /// The port.
+        port: String,
+    },
     /// A worker ended, which it never should.
     #[error("a worker ended unexpectedly")]
     WorkerGone,

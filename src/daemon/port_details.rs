@@ -39,14 +39,21 @@ struct Readings(Arc<Mutex<HashMap<String, (Instant, PortDetailRow)>>>);
 #[derive(Clone)]
 pub(super) struct DetailBook {
     readings: Readings,
-    wanted: Sender<Sender<()>>,
+    /// Who asks; nobody where metrics may be served now, or no more.
+    wanted: Sender<Option<Sender<()>>>,
 }
 
 impl DetailBook {
     /// Has everything read anew, and waits for it; false where it takes too long.
     fn refresh(&self) -> bool {
         let (sender, done) = bounded(1);
-        self.wanted.try_send(sender).is_ok() && done.recv_timeout(PATIENCE).is_ok()
+        self.wanted.try_send(Some(sender)).is_ok() && done.recv_timeout(PATIENCE).is_ok()
+    }
+
+    /// Has the thread look whether metrics are served.
+    pub fn nudge(&self) {
+        // Where it is full, it wakes soon, and is told of another commit.
+        drop(self.wanted.try_send(None));
     }
 
     /// The rows of some ports, with what was last read.
@@ -83,11 +90,10 @@ impl Readings {
 
 /// What the control thread knows of the ports.
 pub(super) fn known(control: &Control) -> Vec<PortDetailRow> {
-    let ports = control.datapath.ports.iter().zip(&control.config().ports);
-    let row = ports.map(|(state, config)| PortDetailRow {
-        name: config.name.to_string(),
-        labels: config.labels.clone(),
-        interface: config.interface.clone(),
+    let row = control.datapath.ports.iter().map(|(_, state)| PortDetailRow {
+        name: state.config.name.to_string(),
+        labels: state.config.labels.clone(),
+        interface: state.config.interface.clone(),
         link: state.link().into(),
         ..PortDetailRow::default()
     });
@@ -108,22 +114,23 @@ pub(super) fn show(control: &Control) -> Answer {
     })
 }
 
-/// Starts the thread that reads: when somebody asks and, for metrics, at a slow pace. It ends where the control thread
-/// has.
+/// Starts the thread that reads: when somebody asks and, where metrics are served, at a slow pace. It ends where the
+/// control thread has.
 ///
 /// # Errors
 /// The system's, where there is no thread left.
-pub(super) fn spawn(desk: Desk, for_metrics: bool) -> io::Result<DetailBook> {
+pub(super) fn spawn(desk: Desk) -> io::Result<DetailBook> {
     let (wanted, askers) = bounded(ASKERS);
     let readings = Readings::default();
     let book = DetailBook { readings: readings.clone(), wanted };
-    let work = move || serve(&desk, &readings, &askers, for_metrics);
+    let work = move || serve(&desk, &readings, &askers);
     std::thread::Builder::new().name("port-details".into()).spawn(work)?;
     Ok(book)
 }
 
-fn serve(desk: &Desk, readings: &Readings, askers: &Receiver<Sender<()>>, for_metrics: bool) {
-    let mut next = for_metrics.then(Instant::now);
+fn serve(desk: &Desk, readings: &Readings, askers: &Receiver<Option<Sender<()>>>) {
+    let for_metrics = |control: &mut Control| control.config().station.metrics.is_some();
+    let mut next: Option<Instant> = None;
     let mut last: Option<(Instant, Duration)> = None;
     loop {
         let asked = match next {
@@ -131,7 +138,12 @@ fn serve(desk: &Desk, readings: &Readings, askers: &Receiver<Sender<()>>, for_me
             None => askers.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         let asker = match asked {
-            Ok(asker) => Some(asker),
+            Ok(Some(asker)) => Some(asker),
+            Ok(None) => {
+                let Some(for_metrics) = desk.ask(for_metrics) else { return };
+                next = for_metrics.then(|| next.unwrap_or_else(Instant::now));
+                continue;
+            }
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,
         };
@@ -145,7 +157,7 @@ fn serve(desk: &Desk, readings: &Readings, askers: &Receiver<Sender<()>>, for_me
             next = next.map(|_| Instant::now() + PERIOD.max(took * SPARED));
         }
         // Who asked may have gone.
-        for asker in asker.into_iter().chain(askers.try_iter()) {
+        for asker in asker.into_iter().chain(askers.try_iter().flatten()) {
             let _ = asker.send(());
         }
     }

@@ -10,7 +10,6 @@ use crate::config::model::PortConfig;
 use crate::control::PortFacts;
 use crate::netlink::Link;
 use crate::port::af_xdp::{Attached, Audit, AuditError, NicError, XdpCounters, XdpProgram};
-use crate::wire::ethernet::Mac;
 
 /// Repairs of a port are told this far apart at least: another hand may insist.
 const TOLD: Duration = Duration::from_secs(1);
@@ -21,10 +20,10 @@ pub(super) struct PortState {
     pub facts: PortFacts,
     /// The facts could not be read when something had changed: they are asked for again.
     pub unread: bool,
-    /// They are being asked for.
-    pub asking: bool,
-    /// It is being opened.
-    pub opening: bool,
+    /// The job by which they are being asked for.
+    pub asking: Option<u64>,
+    /// The job by which it is being opened.
+    pub opening: Option<u64>,
     /// The kernel told of the interface while it was being opened.
     pub missed: bool,
     /// Why it could not be opened, or what is wrong with it though it is open, as logged.
@@ -48,10 +47,10 @@ impl PortState {
     pub fn closed(config: PortConfig) -> PortState {
         PortState {
             config,
-            facts: PortFacts { mac: Mac::default(), mtu: u16::MAX, link_up: false },
+            facts: PortFacts::UNKNOWN,
             unread: false,
-            asking: false,
-            opening: false,
+            asking: None,
+            opening: None,
             missed: false,
             trouble: None,
             repairs: 0,
@@ -78,8 +77,7 @@ impl PortState {
 
     /// Takes in what the kernel says of the interface.
     pub fn learn(&mut self, mac: [u8; 6], mtu: u32, link_up: bool) {
-        let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
-        let before = std::mem::replace(&mut self.facts, PortFacts { mac: Mac(mac), mtu, link_up });
+        let before = std::mem::replace(&mut self.facts, PortFacts::of(mac, mtu, link_up));
         self.unread = false;
         if before.link_up != link_up {
             self.carrier_changes += 1;

@@ -1,27 +1,43 @@
-//! Opens ports: prepares the interface, attaches XDP, and has every worker open its socket. All of that waits,
-//! for drivers, for the kernel's lock of all interfaces, for workers. So once the station runs a thread of
-//! its own does it, a port at a time, and the control thread serves links, peers and neighbors meanwhile.
+//! Opens and closes ports: prepares the interface, attaches XDP, opens the workers' sockets, and closes those that they
+//! have let go of. All of that waits, for drivers, for the kernel's lock of all interfaces, for RCU. So once the station
+//! runs a thread of its own does it, a port at a time; workers and the control thread serve all others meanwhile.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam::select;
 use tracing::{info, warn};
 
 use super::StationError;
-use super::worker_thread::{Order, Orders};
+use super::worker_thread::{Detached, Order, Orders};
 use crate::config::model::{KernelProtocol, PortConfig, XdpMode, ZeroCopy};
 use crate::netlink::Link;
-use crate::port::FrameSize;
-use crate::port::af_xdp::{self, AttachMode, Nic, NicError, SocketOptions, ToKernel, XdpProgram};
+use crate::port::af_xdp::{
+    self, AttachMode, Nic, NicError, SocketOptions, ToKernel, XdpProgram, XskError, XskPort,
+};
+use crate::port::{Extent, FrameSize};
 use crate::tables::PortId;
 
-/// What a port needs to be opened.
+/// How long the kernel may take to let go of a queue whose last socket is closed.
+const LETS_GO: Duration = Duration::from_secs(2);
+
+/// A worker, for who opens its sockets.
+pub(super) struct Served {
+    pub orders: Orders,
+    /// Its memory.
+    pub area: Extent,
+}
+
+/// What ports need to be opened and closed.
 pub(super) struct Opener {
-    pub workers: Vec<Orders>,
+    pub workers: Vec<Served>,
     pub bpffs: PathBuf,
     pub ring: u32,
     pub frame_size: FrameSize,
+    /// Where sockets come that workers were told to let go of at once.
+    pub detached: Receiver<Detached>,
 }
 
 /// A port that is open.
@@ -34,20 +50,24 @@ pub(super) struct Opened {
     pub link: Result<Link, NicError>,
 }
 
-/// What the thread is to do with a port.
+/// What the thread is to do with a port. The number of a job comes back with what came of it.
 pub(super) enum Job {
     /// Open it.
-    Open(PortId, PortConfig),
+    Open(PortId, u64, Box<PortConfig>),
     /// Ask the kernel for its interface, of this name.
-    Ask(PortId, String),
+    Ask(PortId, u64, String),
+    /// Close it for good: its id is to be another's.
+    Close(PortId),
 }
 
 /// What came of it.
 pub(super) enum Done {
-    /// It is open, or some workers may have it open and must close it.
-    Open(PortId, Result<Opened, StationError>),
+    /// It is open, or some workers may have it open and must let go of it.
+    Open(PortId, u64, Result<Opened, StationError>),
     /// What the kernel says of its interface.
-    Ask(PortId, Result<Link, NicError>),
+    Ask(PortId, u64, Result<Link, NicError>),
+    /// Nothing is left of it.
+    Closed(PortId),
 }
 
 /// Starts the thread, which ends when nobody can give it a job any more.
@@ -58,10 +78,24 @@ pub(super) fn spawn(opener: Arc<Opener>) -> std::io::Result<(Sender<Job>, Receiv
     let (jobs, their_jobs): (_, Receiver<Job>) = unbounded();
     let (their_done, done) = unbounded();
     std::thread::Builder::new().name("ports".into()).spawn(move || {
-        for job in their_jobs {
+        loop {
+            let job = select! {
+                recv(their_jobs) -> job => job,
+                recv(opener.detached) -> detached => {
+                    detached.into_iter().for_each(|detached| opener.close_socket(detached));
+                    continue;
+                }
+            };
+            let Ok(job) = job else { return };
             let done = match job {
-                Job::Open(id, config) => Done::Open(id, opener.open(id, &config)),
-                Job::Ask(id, interface) => Done::Ask(id, af_xdp::link_of(&interface)),
+                Job::Open(id, number, config) => Done::Open(id, number, opener.open(id, &config)),
+                Job::Ask(id, number, interface) => {
+                    Done::Ask(id, number, af_xdp::link_of(&interface))
+                }
+                Job::Close(id) => {
+                    opener.close(id);
+                    Done::Closed(id)
+                }
             };
             if their_done.send(done).is_err() {
                 return;
@@ -72,12 +106,14 @@ pub(super) fn spawn(opener: Arc<Opener>) -> std::io::Result<(Sender<Job>, Receiv
 }
 
 impl Opener {
-    /// Prepares the interface, attaches XDP and opens every worker's socket. After an error workers may have
-    /// theirs open.
+    /// Prepares the interface, attaches XDP and opens every worker's socket, for a port that is open already too. After
+    /// an error workers may have theirs open.
     ///
     /// # Errors
     /// The interface's, the program's or a socket's.
     pub fn open(&self, id: PortId, config: &PortConfig) -> Result<Opened, StationError> {
+        // A queue serves one socket.
+        self.close(id);
         let queues = u32::try_from(self.workers.len()).unwrap_or(u32::MAX);
         let interface = &config.interface;
         let mode = match config.xdp {
@@ -104,16 +140,61 @@ impl Opener {
             busy_poll_us: config.busy_poll_us,
         };
         let mut zero_copy = true;
-        for worker in &self.workers {
+        for (queue, worker) in (0..).zip(&self.workers) {
+            let socket = self.open_socket(&program, worker.area, queue, options)?;
+            zero_copy &= socket.zero_copy();
             let (reply, answer) = bounded(1);
-            worker.give(Order::Attach { port: id, program: program.clone(), options, reply });
-            zero_copy &= answer.recv().map_err(|_| StationError::WorkerGone)??;
+            let (socket, program) = (Box::new(socket), program.clone());
+            worker.orders.give(Order::Attach { port: id, socket, program, reply });
+            if let Err((error, socket)) = answer.recv().map_err(|_| StationError::WorkerGone)? {
+                worker.orders.give(Order::TakeBack(socket.close()));
+                return Err(error.into());
+            }
         }
         info!(
             port = %config.name, interface, mode = ?program.mode(), zero_copy,
             taken_over = program.taken_over(), guarded = program.is_guarded(), "port open"
         );
         Ok(Opened { program, nic, zero_copy, link: af_xdp::link_of(interface) })
+    }
+
+    /// Opens a socket; where another one was closed just now, as soon as the kernel has let go of the queue.
+    fn open_socket(
+        &self,
+        program: &XdpProgram,
+        area: Extent,
+        queue: u32,
+        options: SocketOptions,
+    ) -> Result<XskPort, XskError> {
+        let deadline = Instant::now() + LETS_GO;
+        loop {
+            match XskPort::open(program, area, queue, options) {
+                Err(XskError::Busy { .. }) if Instant::now() < deadline => {
+                    // It may be that of a port that had the interface until now.
+                    self.detached.try_iter().for_each(|detached| self.close_socket(detached));
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Has every worker let go of a port, and closes its sockets.
+    fn close(&self, id: PortId) {
+        let (to, detached) = unbounded();
+        for worker in &self.workers {
+            worker.orders.give(Order::Detach { port: id, to: to.clone() });
+        }
+        drop(to);
+        detached.iter().for_each(|detached| self.close_socket(detached));
+        // Those that they had let go of before.
+        self.detached.try_iter().for_each(|detached| self.close_socket(detached));
+    }
+
+    fn close_socket(&self, Detached { worker, socket }: Detached) {
+        if let (Some(socket), Some(worker)) = (socket, self.workers.get(worker)) {
+            worker.orders.give(Order::TakeBack(socket.close()));
+        }
     }
 }
 

@@ -43,8 +43,10 @@ pub(super) fn spawn(
         let mut next = Instant::now();
         while let Some(tables) = desk.ask(|control| control.engine.tables().clone()) {
             if let Some(reading) = Reading::take(&workers, &tables) {
-                let names = tables.vifs.iter().map(|vif| vif.as_ref().map(|vif| &vif.name));
-                book.read(|rates| rates.keep(reading, names));
+                let vifs = tables.vifs.iter().map(|vif| vif.as_ref().map(|vif| &vif.name));
+                let ports = tables.ports.iter();
+                let ports = ports.map(|port| (!port.is_vacant()).then_some(&port.name));
+                book.read(|rates| rates.keep(reading, vifs, ports));
             } else {
                 debug!("the machine was too busy to read the counters at one moment");
             }
@@ -90,7 +92,12 @@ fn rows(view: &View, book: &RateBook, of: RateScope) -> Vec<RateRow> {
         RateScope::Ports => {
             let ports = view.ports();
             let ports = ports.map(|(id, name)| {
-                row("port", name, name, book.read(|rates| (rates.age(now), rates.of_port(id))))
+                row(
+                    "port",
+                    name,
+                    name,
+                    book.read(|rates| (rates.age(now), rates.of_port(id, name))),
+                )
             });
             ports.collect()
         }

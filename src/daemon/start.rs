@@ -1,6 +1,6 @@
 //! The station's start and end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +21,7 @@ use super::drain::Drains;
 use super::drill::Drills;
 use super::events::Events;
 use super::failover::{self, Failover};
+use super::followers::Followers;
 use super::heartbeat::Heartbeat;
 use super::holds::Holds;
 use super::rates::{self, RateBook};
@@ -89,7 +90,8 @@ pub fn run(file: &Path) -> Result<(), StationError> {
             .map_err(StationError::Thread)?;
     let drains = Drains::start(&config.station.state, datapath.counters.clone(), report.clone())
         .map_err(StationError::Thread)?;
-    let limits = Limits { workers, ..Limits::for_vifs(config.station.max_vifs) };
+    let ports = datapath.ports.room.most;
+    let limits = Limits { workers, ports, ..Limits::for_vifs(config.station.max_vifs) };
     let mut engine = Engine::new(fib, publisher, limits);
     // What forwards first knows of it.
     engine.drain(drains.names());
@@ -108,12 +110,12 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         .map_err(StationError::Thread)?;
     let (desk, tasks) = Desk::new();
     let (configuration, rates) = (book.number, RateBook::default());
-    let details = port_details::spawn(desk.clone(), config.station.metrics.is_some())
-        .map_err(StationError::Thread)?;
+    let details = port_details::spawn(desk.clone()).map_err(StationError::Thread)?;
     let (changes, jobs) = unbounded();
+    let ((watched, names), (served, metrics_at)) = (unbounded(), unbounded());
     let config = Arc::new(config);
     let mut control = Control {
-        applied: datapath.facts(),
+        applied: datapath.ports.facts(),
         engine,
         datapath,
         counters,
@@ -129,7 +131,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         failover,
         stream,
         report: report.clone(),
-        ports_told: Vec::new(),
+        ports_told: BTreeMap::new(),
         bird,
         bgp: None,
         desk,
@@ -139,6 +141,12 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         rounds: Rounds::default(),
         config: config.clone(),
         changes,
+        followers: Followers {
+            links: watched,
+            metrics: served,
+            metrics_told: None,
+            details: details.clone(),
+        },
         change: None,
         paused: Arc::default(),
         end: None,
@@ -158,16 +166,13 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     change::spawn(control.file.clone(), control.desk.clone(), report.clone(), book, rates, jobs)
         .map_err(StationError::Thread)?;
 
-    let ports = config.ports.iter().map(|port| port.interface.clone()).collect();
-    let links = watch_links(ports, carriers.ok()).map_err(StationError::Thread)?;
+    let links = watch_links(names, carriers.ok()).map_err(StationError::Thread)?;
     let signals = watch_signals().map_err(StationError::Thread)?;
     let (sender, calls) = bounded(server::QUEUE);
     let server = server
         .serve(sender, control.rounds.clone(), server::Limits::default(), report.clone())
         .map_err(|error| StationError::Socket { path: path.clone(), error })?;
-    if let Some(address) = config.station.metrics.clone() {
-        metrics::spawn(address, control.desk.clone(), details).map_err(StationError::Thread)?;
-    }
+    metrics::spawn(metrics_at, control.desk.clone(), details).map_err(StationError::Thread)?;
     info!(station = config.station.name, workers, "forwarding");
     // Without systemd there is no one to notify.
     let status = format!("forwarding on {} ports with {workers} workers", config.ports.len());
@@ -230,11 +235,11 @@ fn start_stream(config: &Config) -> std::io::Result<events::Threads> {
 
 /// Ports' interfaces that come, go and change.
 fn watch_links(
-    ports: Vec<String>,
+    names: Receiver<Vec<String>>,
     carriers: Option<Carriers>,
 ) -> std::io::Result<Receiver<LinkEvent>> {
     let (sender, events) = unbounded();
-    let mut watcher = LinkWatcher::of(ports, carriers)?;
+    let mut watcher = LinkWatcher::of(names, carriers)?;
     let watch = move || {
         cpus::be(Urgency::Failover);
         loop {

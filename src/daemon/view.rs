@@ -1,7 +1,7 @@
 //! Answers that connections make on their own threads, from what the control thread hands out at once: the
 //! tables, the counters and what the ports are like.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::answer::mac;
@@ -20,24 +20,24 @@ pub(super) struct View {
     pub tables: Snapshot,
     pub counters: Counters,
     /// Each port's name, and whether it has a link.
-    ports: Arc<[(Arc<str>, bool)]>,
+    ports: Arc<BTreeMap<PortId, (Arc<str>, bool)>>,
 }
 
 impl View {
     /// What stands now. Costs the control thread nothing to speak of.
     pub fn of(control: &Control) -> View {
         let ports = control.datapath.ports.iter();
-        let ports = ports.map(|port| (port.config.name.clone(), port.facts.link_up));
+        let ports = ports.map(|(id, port)| (id, (port.config.name.clone(), port.facts.link_up)));
         View {
             tables: control.engine.tables().clone(),
             counters: control.counters.clone(),
-            ports: ports.collect(),
+            ports: Arc::new(ports.collect()),
         }
     }
 
     /// The ports' names.
     pub fn ports(&self) -> impl Iterator<Item = (PortId, &str)> {
-        (0..=u8::MAX).map(PortId).zip(self.ports.iter().map(|(name, _)| &**name))
+        self.ports.iter().map(|(id, (name, _))| (*id, &**name))
     }
 
     /// A port's name, or a VTEP's; empty where there is none of this id.
@@ -101,7 +101,7 @@ pub(super) fn vif_row(
     totals: &VifTotals,
     labels: &HashMap<Arc<str>, Labels>,
 ) -> VifRow {
-    let link = view.ports.get(vif.port.index());
+    let link = view.ports.get(&vif.port);
     let link_up = link.map_or(vif.tunnel().is_some(), |(_, link_up)| *link_up);
     VifRow {
         name: vif.name.to_string(),

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::thread::{CpuSet, sched_setaffinity};
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::cpus::{self, Urgency};
 use super::holds::note_stall;
 use crate::clock::nanoseconds;
 use crate::ledger::Keeper;
-use crate::port::af_xdp::{SocketOptions, XdpProgram, XskError, XskPort};
+use crate::port::Returned;
+use crate::port::af_xdp::{XdpError, XdpProgram, XskPort};
 use crate::tables::PortId;
 use crate::worker::Worker;
 use crate::worker::capture::Tap;
@@ -33,22 +34,28 @@ const STATISTICS: Duration = Duration::from_secs(1);
 
 /// What the control thread asks of a worker.
 pub(super) enum Order {
-    /// Open the worker's queue of a port.
-    Attach {
-        port: PortId,
-        program: Arc<XdpProgram>,
-        options: SocketOptions,
-        /// Gets whether zero-copy was granted.
-        reply: Sender<Result<bool, XskError>>,
-    },
-    /// Close the worker's queue of a port whose interface is gone.
-    Detach { port: PortId },
+    /// Begin with the worker's queue of a port, for which there is none.
+    Attach { port: PortId, socket: Box<XskPort>, program: Arc<XdpProgram>, reply: Sender<Attached> },
+    /// Let go of the worker's queue of a port, and say so.
+    Detach { port: PortId, to: Sender<Detached> },
+    /// Frames of a queue that is closed.
+    TakeBack(Returned),
     /// Begin a capture, and say so.
     Capture { tap: Arc<Tap>, reply: Sender<()> },
     /// Let go of captures that have ended.
     EndCaptures,
     /// Close all ports and end.
     Stop,
+}
+
+/// Whether a worker has begun with a queue; where not, why not, and its socket.
+pub(super) type Attached = Result<(), (XdpError, Box<XskPort>)>;
+
+/// A queue that a worker has let go of. Closing it takes its time, and is left to a thread that has that.
+pub(super) struct Detached {
+    pub worker: usize,
+    /// None where there was none.
+    pub socket: Option<XskPort>,
 }
 
 /// The control thread's end of a worker.
@@ -115,7 +122,6 @@ pub(super) fn spawn(
     let waker = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
     let body = Body {
         worker,
-        queue: u32::try_from(index).unwrap_or(u32::MAX),
         orders,
         waker: waker.clone(),
         slow_path,
@@ -137,7 +143,6 @@ pub(super) fn spawn(
 
 struct Body {
     worker: Worker<XskPort>,
-    queue: u32,
     orders: Receiver<Order>,
     waker: Arc<OwnedFd>,
     slow_path: Thread,
@@ -167,13 +172,8 @@ impl Body {
             if turn.punted > 0 {
                 self.slow_path.unpark();
             }
-            if !self.orders.is_empty() {
-                // Opening and closing take their time; a commit need not wait for them.
-                self.worker.tables_mut().sleep();
-                if self.obey() {
-                    return;
-                }
-                self.worker.tables_mut().wake();
+            if !self.orders.is_empty() && self.obey(ns) {
+                return;
             }
             if turn.frames > 0 {
                 busy = now;
@@ -207,21 +207,29 @@ impl Body {
     }
 
     /// Carries out all orders; true where the worker is to end.
-    fn obey(&mut self) -> bool {
+    fn obey(&mut self, now: u64) -> bool {
         while let Ok(order) = self.orders.try_recv() {
             match order {
-                Order::Attach { port, program, options, reply } => {
-                    drop(reply.send(self.attach(port, &program, options)));
+                Order::Attach { port, socket, program, reply } => {
+                    drop(reply.send(self.attach(port, &program, socket)));
                 }
-                Order::Detach { port } => self.detach(port),
+                Order::Detach { port, to } => {
+                    let socket = self.worker.detach(port, now);
+                    drop(to.send(Detached { worker: self.worker.counters().number, socket }));
+                }
+                Order::TakeBack(frames) => self.worker.take_back(frames),
                 Order::Capture { tap, reply } => {
                     self.worker.captures_mut().attach(tap);
                     let _ = reply.send(());
                 }
                 Order::EndCaptures => self.worker.captures_mut().detach_ended(),
                 Order::Stop => {
+                    self.worker.tables_mut().sleep();
                     let ports: Vec<PortId> = self.worker.ports_by_id().map(|(id, _)| id).collect();
-                    ports.into_iter().for_each(|port| self.detach(port));
+                    for port in ports {
+                        let socket = self.worker.port_mut(port).1.and_then(Option::take);
+                        socket.into_iter().for_each(|socket| drop(socket.close()));
+                    }
                     return true;
                 }
             }
@@ -229,28 +237,15 @@ impl Body {
         false
     }
 
-    fn attach(
-        &mut self,
-        id: PortId,
-        program: &XdpProgram,
-        options: SocketOptions,
-    ) -> Result<bool, XskError> {
-        self.detach(id);
+    fn attach(&mut self, id: PortId, program: &XdpProgram, mut socket: Box<XskPort>) -> Attached {
         let (pool, slot) = self.worker.port_mut(id);
-        let port = XskPort::open(program, pool, self.queue, options)?;
-        let zero_copy = port.zero_copy();
+        if let Err(error) = socket.start(program, pool) {
+            return Err((error, socket));
+        }
         if let Some(slot) = slot {
-            *slot = Some(port);
+            *slot = Some(*socket);
         }
-        Ok(zero_copy)
-    }
-
-    fn detach(&mut self, id: PortId) {
-        let (pool, slot) = self.worker.port_mut(id);
-        if let Some(port) = slot.and_then(Option::take) {
-            port.close(pool);
-            info!(port = id.0, queue = self.queue, "closed the socket");
-        }
+        Ok(())
     }
 
     fn copy_statistics(&self) {

@@ -1,6 +1,8 @@
 //! One committed configuration as a file: a line with the checksum of all that follows, a line of JSON that
 //! says who made it, when and how, and the configuration's text.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// What the first line begins with: the format and its version.
@@ -73,6 +75,9 @@ pub struct Entry {
     /// Its prefix lists as they were.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lists: Vec<List>,
+    /// Which numbers its ports had, by name: TAPs are called by them, and what a crash leaves is to be found again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ports: BTreeMap<String, u8>,
 }
 
 impl Entry {
@@ -138,6 +143,7 @@ pub(super) mod tests {
             comment: Some("order \"4711\"\u{e4}".into()),
             confirm: None,
             lists: vec![List { file: "t.txt".into(), prefixes: 3, checksum: 9 }],
+            ports: [("p0".to_owned(), 3)].into(),
         };
         Snapshot { entry, text: text.to_owned() }
     }

@@ -1,14 +1,16 @@
 //! The server of the page: HTTP/1.1 of the smallest kind, on a thread of its own. Every connection has a bound of time
 //! and size, there are few at a time, and whoever reads slowly holds up nobody but itself.
 
-use std::convert::Infallible;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crossbeam::channel::Receiver;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{info, warn};
 
 use super::classic::classic;
@@ -29,6 +31,9 @@ const PIECE: usize = 64 << 10;
 const FRESH: Duration = Duration::from_millis(500);
 /// Until an address that cannot be had is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
+
+/// How soon another address is noticed.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 300_000_000 };
 
 /// Makes a page, or says that there is none.
 type Make = Box<dyn FnMut() -> Option<String> + Send>;
@@ -83,35 +88,50 @@ macro_rules! stream {
 
 stream!(TcpStream, UnixStream);
 
-/// Starts the thread. An address that cannot be had is tried again: that is no reason not to forward.
+/// Starts the thread, which serves where `addresses` said last, if anywhere. An address that cannot be had is tried
+/// again: that is no reason not to forward.
 ///
 /// # Errors
 /// The system's, where there is no thread left.
-pub fn serve(address: MetricsAddress, pages: Pages) -> io::Result<()> {
+pub fn serve(addresses: Receiver<Option<MetricsAddress>>, pages: Pages) -> io::Result<()> {
     let work = move || {
         let mut told = None;
-        loop {
-            let error = match listen(&address, &pages) {
-                Ok(never) => match never {},
-                Err(error) => error.to_string(),
+        let mut next = addresses.recv();
+        while let Ok(address) = &next {
+            let served = address.as_ref().map_or(Ok(()), |it| listen(it, &pages, &addresses));
+            let (Err(error), Some(address)) = (served, address) else {
+                (next, told) = (addresses.recv(), None);
+                continue;
             };
+            let error = error.to_string();
             if told.as_ref() != Some(&error) {
                 warn!(%address, error, "no metrics; it is tried again");
                 told = Some(error);
             }
-            thread::sleep(AGAIN);
+            if let Ok(other) = addresses.recv_timeout(AGAIN) {
+                next = Ok(other);
+            }
         }
     };
     thread::Builder::new().name("metrics".into()).spawn(work)?;
     Ok(())
 }
 
-fn listen(address: &MetricsAddress, pages: &Pages) -> io::Result<Infallible> {
+/// Serves until there is another address.
+fn listen(
+    address: &MetricsAddress,
+    pages: &Pages,
+    others: &Receiver<Option<MetricsAddress>>,
+) -> io::Result<()> {
     match address {
         MetricsAddress::Unix(path) => {
             let listener = bind_socket(path, &Groups::of_system())?;
             info!(%address, "metrics");
-            accept(|| listener.accept().map(|(stream, _)| stream), pages)
+            let next = || listener.accept().map(|(stream, _)| stream);
+            let served = accept(listener.as_fd(), next, pages, others);
+            // Nobody may be looking for it there any more.
+            drop(std::fs::remove_file(path));
+            served
         }
         MetricsAddress::Tcp(socket) => {
             let listener = TcpListener::bind(socket)?;
@@ -119,18 +139,26 @@ fn listen(address: &MetricsAddress, pages: &Pages) -> io::Result<Infallible> {
                 warn!(%address, "whoever reaches this address can read the metrics");
             }
             info!(%address, "metrics");
-            accept(|| listener.accept().map(|(stream, _)| stream), pages)
+            let next = || listener.accept().map(|(stream, _)| stream);
+            accept(listener.as_fd(), next, pages, others)
         }
     }
 }
 
 fn accept<S: Stream>(
-    mut next: impl FnMut() -> io::Result<S>,
+    listener: BorrowedFd<'_>,
+    next: impl Fn() -> io::Result<S>,
     pages: &Pages,
-) -> io::Result<Infallible> {
+    others: &Receiver<Option<MetricsAddress>>,
+) -> io::Result<()> {
     // Counts connections: a clone each, and this one.
     let open = Arc::new(());
-    loop {
+    while others.is_empty() {
+        let mut ready = [PollFd::from_borrowed_fd(listener, PollFlags::IN)];
+        // An interrupted wait is one that found nothing.
+        if poll(&mut ready, Some(&LOOK)).unwrap_or(0) == 0 {
+            continue;
+        }
         let mut stream = match next() {
             Ok(stream) => stream,
             Err(error) => {
@@ -159,6 +187,7 @@ fn accept<S: Stream>(
             warn!(%error, "cannot serve a reader of metrics");
         }
     }
+    Ok(())
 }
 
 /// One request and its answer.

@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
+use crossbeam::channel::Receiver;
 use netlink_sys::Socket;
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 
@@ -19,7 +20,7 @@ use super::link::{self, Link, Message};
 
 /// Between two looks at the carriers of the interfaces of a [`LinkWatcher::of`].
 const LOOK: Duration = Duration::from_millis(3);
-/// What there is between two looks for each of the interfaces: a look takes a few microseconds.
+/// And for each of the interfaces: a look takes a few microseconds.
 const LOOK_EACH: Duration = Duration::from_micros(100);
 /// Octets of notifications that wait for a watcher of named interfaces, while others come in thousands.
 const BUFFER: usize = 4 << 20;
@@ -85,6 +86,8 @@ struct Carrier {
 /// Interfaces that are watched by name.
 struct Named {
     names: Vec<String>,
+    /// Where other names come from.
+    changes: Receiver<Vec<String>>,
     /// Where the counts are to be had at all.
     carriers: Option<Carriers>,
     /// Those of interfaces that are known, by index.
@@ -122,16 +125,18 @@ impl LinkWatcher {
         LinkWatcher::start(link::subscribe()?, None)
     }
 
-    /// Starts to watch the interfaces of these names, whatever becomes of how many others. The first
-    /// events tell of those that are there. Without `carriers` a loss is told when the kernel tells it.
+    /// Starts to watch the interfaces whose names came last, whatever becomes of how many others. The first
+    /// events tell of those that are there, and so do those that follow other names. Without `carriers` a loss is told
+    /// when the kernel tells it.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn of(names: Vec<String>, carriers: Option<Carriers>) -> io::Result<LinkWatcher> {
+    pub fn of(changes: Receiver<Vec<String>>, carriers: Option<Carriers>) -> io::Result<Self> {
         let socket = link::subscribe()?;
         // It may not: then bursts of others' notifications are lost, and the watcher asks again.
         let _ = set_socket_recv_buffer_size_force(&socket, BUFFER);
-        let named = Named { names, carriers, of: HashMap::new(), look_at: Instant::now() };
+        let (names, of) = (changes.try_iter().last().unwrap_or_default(), HashMap::new());
+        let named = Named { names, changes, carriers, of, look_at: Instant::now() };
         LinkWatcher::start(socket, Some(named))
     }
 
@@ -181,6 +186,10 @@ impl LinkWatcher {
     /// Looks at the carrier of those that are up. What cannot be read, the kernel will notify of.
     fn look(&mut self, now: Instant) {
         let Some(named) = &mut self.only else { return };
+        if let Some(names) = named.changes.try_iter().last() {
+            self.stale |= names != named.names;
+            named.names = names;
+        }
         let count = u32::try_from(named.names.len()).unwrap_or(u32::MAX);
         named.look_at = now + LOOK.max(LOOK_EACH * count);
         for (index, told) in self.known.iter_mut().filter(|(_, told)| told.up) {
@@ -303,6 +312,7 @@ impl LinkWatcher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crossbeam::channel::unbounded;
 
     fn watcher() -> LinkWatcher {
         let mut watcher = LinkWatcher::new().unwrap();
@@ -346,7 +356,9 @@ mod tests {
 
     #[test]
     fn a_watcher_of_named_interfaces_sees_no_others_and_follows_a_name() {
-        let mut watcher = LinkWatcher::of(vec!["eth1".into(), "lo".into()], None).unwrap();
+        let (changes, watched) = unbounded();
+        changes.send(vec!["eth1".into(), "lo".into()]).unwrap();
+        let mut watcher = LinkWatcher::of(watched, None).unwrap();
         let names = |events: &mut VecDeque<LinkEvent>| -> Vec<String> {
             let name = |event| match event {
                 LinkEvent::Present { interface, .. } => format!("+{interface}"),
@@ -361,6 +373,11 @@ mod tests {
         watcher.present(link(u32::MAX - 3, "eth1", false));
         watcher.resync().unwrap();
         assert_eq!(names(&mut watcher.events), ["+eth1", "-eth1", "+eth1", "-eth1"]);
+        changes.send(vec!["eth1".into()]).unwrap();
+        watcher.next(Duration::from_millis(50)).unwrap();
+        changes.send(vec!["eth1".into(), "lo".into()]).unwrap();
+        let back = watcher.next(Duration::from_millis(50)).unwrap();
+        assert!(matches!(back, Some(LinkEvent::Present { interface, .. }) if interface == "lo"));
     }
 
     #[test]

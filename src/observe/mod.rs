@@ -31,6 +31,7 @@ struct Base {
     ports: Vec<PortTotals>,
     /// Whose id it is.
     names: Vec<Option<Arc<str>>>,
+    port_names: Vec<Arc<str>>,
 }
 
 impl Counters {
@@ -55,10 +56,26 @@ impl Counters {
         workers.chain([&self.slow.last_drops])
     }
 
-    /// Takes notice of new tables: a VIF that got the id of a deleted one starts from zero.
+    /// Takes notice of new tables: a VIF or a port that got the id of a deleted one starts from zero.
     pub fn adopt(&mut self, tables: &Snapshot) {
         let mut base = std::mem::take(&mut self.base);
-        let Base { vifs, names, .. } = Arc::make_mut(&mut base);
+        let Base { vifs, names, ports, port_names } = Arc::make_mut(&mut base);
+        // VTEPs count nothing.
+        let nics = self.workers.first().map_or(0, |worker| worker.ports().len());
+        for (id, port) in (0..=u8::MAX).map(PortId).zip(tables.ports.iter()).take(nics) {
+            let index = id.index();
+            if port_names.len() <= index {
+                port_names.resize(index + 1, "".into());
+                ports.resize(index + 1, PortTotals::default());
+            }
+            if !port.is_vacant() && port_names[index] != port.name {
+                if !port_names[index].is_empty() {
+                    ports[index] = self.sum_port(id);
+                    self.drop_logs().filter_map(|log| log.port(id)).for_each(LastDrops::forget);
+                }
+                port_names[index] = port.name.clone();
+            }
+        }
         for (index, vif) in tables.vifs.iter().enumerate() {
             let name = vif.as_ref().map(|vif| vif.name.clone());
             if names.len() <= index {
@@ -82,12 +99,13 @@ impl Counters {
     }
 
     /// Makes everything count from zero. Workers notice nothing.
-    pub fn clear(&mut self, ports: usize) {
+    pub fn clear(&mut self) {
         let vifs = (0..=u16::MAX).map(VifId).take(self.base.vifs.len());
         let vifs = vifs.map(|id| self.sum_vif(id)).collect();
-        let ports = (0..=u8::MAX).map(PortId).take(ports);
+        let ports = (0..=u8::MAX).map(PortId).take(self.base.ports.len());
         let ports = ports.map(|id| self.sum_port(id)).collect();
-        self.base = Arc::new(Base { vifs, ports, names: self.base.names.clone() });
+        let Base { names, port_names, .. } = (*self.base).clone();
+        self.base = Arc::new(Base { vifs, ports, names, port_names });
         self.drop_logs().for_each(DropLog::forget);
     }
 

@@ -156,15 +156,17 @@ pub struct Rates {
     /// The number of the oldest reading.
     oldest: u64,
     vifs: Vec<Option<Owner>>,
+    ports: Vec<Option<Owner>>,
 }
 
 impl Rates {
-    /// Keeps a reading, with the VIFs' names by id as they were before it was taken. An id that another VIF has now,
-    /// or that nobody had, begins anew: what its last VIF counted is not the new one's.
+    /// Keeps a reading, with the names of VIFs and ports by their ids as they were before it was taken. An id that another
+    /// one has now, or that nobody had, begins anew: what the last one counted is not the new one's.
     pub fn keep<'a>(
         &mut self,
         reading: Reading,
-        names: impl ExactSizeIterator<Item = Option<&'a Arc<str>>>,
+        vifs: impl ExactSizeIterator<Item = Option<&'a Arc<str>>>,
+        ports: impl ExactSizeIterator<Item = Option<&'a Arc<str>>>,
     ) {
         if self.readings.len() == READINGS {
             self.readings.pop_front();
@@ -172,13 +174,8 @@ impl Rates {
         }
         let number = self.oldest + self.readings.len() as u64;
         self.readings.push_back(reading);
-        self.vifs.resize(names.len(), None);
-        for (owner, name) in self.vifs.iter_mut().zip(names) {
-            match (&owner, name) {
-                (Some(known), Some(name)) if known.name == *name => {}
-                (_, name) => *owner = name.map(|name| Owner { name: name.clone(), first: number }),
-            }
-        }
+        follow(&mut self.vifs, vifs, number);
+        follow(&mut self.ports, ports, number);
     }
 
     /// The age of the newest reading.
@@ -186,17 +183,24 @@ impl Rates {
         Some(now.saturating_duration_since(self.readings.back()?.at))
     }
 
-    /// What a port received and sent in each window of which something is known.
-    pub fn of_port(&self, id: PortId) -> Vec<Passed> {
-        self.windows(self.oldest, |reading| reading.ports.get(id.index()).copied())
+    /// What a port received and sent in each window of which something is known, if this id is its own.
+    pub fn of_port(&self, id: PortId, name: &str) -> Vec<Passed> {
+        self.of((&self.ports, id.index()), name, |reading| reading.ports.get(id.index()).copied())
     }
 
-    /// The same of a VIF, if this id is its own.
+    /// The same of a VIF.
     pub fn of_vif(&self, id: VifId, name: &str) -> Vec<Passed> {
-        match self.vifs.get(id.index()) {
-            Some(Some(owner)) if *owner.name == *name => {
-                self.windows(owner.first, |reading| reading.vifs.get(id.index()).copied())
-            }
+        self.of((&self.vifs, id.index()), name, |reading| reading.vifs.get(id.index()).copied())
+    }
+
+    fn of(
+        &self,
+        (owners, at): (&[Option<Owner>], usize),
+        name: &str,
+        traffic: impl Fn(&Reading) -> Option<Traffic>,
+    ) -> Vec<Passed> {
+        match owners.get(at) {
+            Some(Some(owner)) if *owner.name == *name => self.windows(owner.first, traffic),
             _ => Vec::new(),
         }
     }
@@ -282,6 +286,21 @@ impl Rates {
     /// The place of the reading with this number, or where it would be.
     fn place(&self, number: u64) -> usize {
         usize::try_from(number.saturating_sub(self.oldest)).unwrap_or(usize::MAX)
+    }
+}
+
+/// Takes note of whose ids are now, from the reading with this number on.
+fn follow<'a>(
+    owners: &mut Vec<Option<Owner>>,
+    names: impl ExactSizeIterator<Item = Option<&'a Arc<str>>>,
+    number: u64,
+) {
+    owners.resize(names.len(), None);
+    for (owner, name) in owners.iter_mut().zip(names) {
+        match (&owner, name) {
+            (Some(known), Some(name)) if known.name == *name => {}
+            (_, name) => *owner = name.map(|name| Owner { name: name.clone(), first: number }),
+        }
     }
 }
 

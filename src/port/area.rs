@@ -120,6 +120,18 @@ impl AreaId {
     }
 }
 
+/// Where an area is: what the kernel has to know of it. Nothing is read or written by it, so a thread may open sockets
+/// for a worker that has the area and goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Extent {
+    pub(super) id: AreaId,
+    /// The address of its first octet.
+    pub(super) base: usize,
+    /// Octets; a multiple of the frame size.
+    pub(super) len: usize,
+    pub(super) frame_size: FrameSize,
+}
+
 /// The memory that holds a worker's frames.
 #[derive(Debug)]
 pub struct Area {
@@ -177,9 +189,10 @@ impl Area {
         self.id
     }
 
-    /// The start of the mapping, for UMEM registration.
-    pub(super) fn base(&self) -> NonNull<u8> {
-        self.base
+    /// Where it is.
+    pub fn extent(&self) -> Extent {
+        let Area { id, base, len, frame_size, .. } = *self;
+        Extent { id, base: base.as_ptr().addr(), len, frame_size }
     }
 
     /// Octets mapped; a multiple of the frame size.

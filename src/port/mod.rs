@@ -6,8 +6,8 @@ mod area;
 pub mod memory;
 mod pool;
 
-pub use area::{AROUND, Area, Around, Editor, FRONT, Frame, FrameSize};
-pub use pool::Pool;
+pub use area::{AROUND, Area, Around, Editor, Extent, FRONT, Frame, FrameSize};
+pub use pool::{Pool, Returned};
 
 /// Most frames that move together.
 pub const BURST: usize = 64;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::area::{Area, Editor, Frame, FrameSize};
+use super::area::{Area, AreaId, Editor, Frame, FrameSize};
 
 /// The kernel leaves this much in front of a received packet (XDP_PACKET_HEADROOM), in octets.
 const HEADROOM: u64 = 256;
@@ -13,6 +13,13 @@ pub struct Pool {
     area: Area,
     free: Vec<u64>,
     total: usize,
+}
+
+/// Frames that a closed port had, for the pool of their area.
+#[derive(Debug)]
+pub struct Returned {
+    pub(super) area: AreaId,
+    pub(super) addrs: Vec<u64>,
 }
 
 impl Pool {
@@ -48,6 +55,12 @@ impl Pool {
     #[inline(always)]
     pub fn give(&mut self, frame: Frame) {
         self.give_addr(frame.addr().into());
+    }
+
+    /// Takes the frames of a closed port back. Those of another area are not its own: they stay nobody's.
+    pub fn take_back(&mut self, returned: Returned) {
+        let own = returned.area == self.area.id();
+        returned.addrs.into_iter().filter(|_| own).for_each(|addr| self.give_addr(addr));
     }
 
     /// Takes a free frame and copies a packet into it. `None` where no frame is free or the packet

@@ -69,18 +69,27 @@ impl<W: Write> Pcapng<W> {
             options: vec![SectionHeaderOption::UserApplication(application.into())],
             ..Default::default()
         };
-        let mut file = PcapNgWriter::with_section_header(output, section).map_err(reason)?;
-        for Interface { name, description, mac } in interfaces {
-            let mut interface = InterfaceDescriptionBlock::new(DataLink::ETHERNET, 0);
-            interface.options = vec![
-                InterfaceDescriptionOption::IfName(Cow::Borrowed(name)),
-                InterfaceDescriptionOption::IfDescription(Cow::Borrowed(description)),
-                InterfaceDescriptionOption::IfMacAddr(Cow::Borrowed(&mac)),
-                InterfaceDescriptionOption::IfTsResol(InterfaceTsResolution::NANO),
-            ];
-            file.write_pcapng_block(interface).map_err(reason)?;
-        }
-        Ok(Pcapng(file))
+        let file = PcapNgWriter::with_section_header(output, section).map_err(reason)?;
+        let mut file = Pcapng(file);
+        interfaces.into_iter().try_for_each(|interface| file.interface(interface))?;
+        Ok(file)
+    }
+
+    /// Adds an interface; frames may follow that have its number.
+    ///
+    /// # Errors
+    /// The output's.
+    pub fn interface(&mut self, interface: Interface<'_>) -> io::Result<()> {
+        let Interface { name, description, mac } = interface;
+        let mut interface = InterfaceDescriptionBlock::new(DataLink::ETHERNET, 0);
+        interface.options = vec![
+            InterfaceDescriptionOption::IfName(Cow::Borrowed(name)),
+            InterfaceDescriptionOption::IfDescription(Cow::Borrowed(description)),
+            InterfaceDescriptionOption::IfMacAddr(Cow::Borrowed(&mac)),
+            InterfaceDescriptionOption::IfTsResol(InterfaceTsResolution::NANO),
+        ];
+        self.0.write_pcapng_block(interface).map_err(reason)?;
+        Ok(())
     }
 
     /// Adds a frame.

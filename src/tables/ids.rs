@@ -21,6 +21,12 @@ id!(
     /// One NIC: a cross-connect or a core uplink.
     PortId(u8)
 );
+
+impl PortId {
+    /// The first VTEP; below it are NICs.
+    pub const FIRST_VTEP: PortId = PortId(64);
+}
+
 id!(
     /// One virtual interface: (port, outer VID [, inner VID]) -> VRF.
     VifId(u16)

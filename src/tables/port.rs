@@ -77,6 +77,16 @@ impl Port {
         Port { name, mac, role, up: true, outer: empty_map(), inner: Vec::new() }
     }
 
+    /// No port: it stands for an id that none has.
+    pub fn vacant() -> Self {
+        Port { up: false, ..Port::new("".into(), Mac::default(), PortRole::Core) }
+    }
+
+    /// Whether it is none.
+    pub fn is_vacant(&self) -> bool {
+        self.name.is_empty()
+    }
+
     /// Puts a VIF on the port. Returns false, and changes nothing, where its tags collide with
     /// those of another VIF: the same tags, or one tag against two, or another outer TPID; or where
     /// they are none that a VIF may have.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::fib::FibReader;
 use crate::path;
-use crate::port::{BURST, Pool, Port};
+use crate::port::{BURST, Pool, Port, Returned};
 use crate::publish::Subscriber;
 use crate::stage::encapsulate::Entrances;
 use crate::stage::police::Budgets;
@@ -105,9 +105,25 @@ impl<P: Port> Worker<P> {
         }
     }
 
-    /// The worker's frames and its slot for a port, to open, close or look at the port.
+    /// The worker's frames and its slot for a port, to attach a port or to look at it.
     pub fn port_mut(&mut self, id: PortId) -> (&mut Pool, Option<&mut Option<P>>) {
         (&mut self.pool, self.ports.get_mut(id.index()))
+    }
+
+    /// Takes a port away. What the slow path had for it until now is lost, and counted: the next port of this id may
+    /// be another customer's. `now` is monotonic time in nanoseconds.
+    pub fn detach(&mut self, id: PortId, now: u64) -> Option<P> {
+        let port = self.ports.get_mut(id.index()).and_then(Option::take);
+        self.counters.begin_turn();
+        // All of it: less than that is the end of the queue.
+        while self.inject(now) == INJECT {}
+        self.counters.end_turn();
+        port
+    }
+
+    /// Takes the frames of a closed port back.
+    pub fn take_back(&mut self, frames: Returned) {
+        self.pool.take_back(frames);
     }
 
     /// The ports that are attached now.

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use station::port::af_xdp::{
-    AttachMode, BpffsError, SocketOptions, ToKernel, XdpError, XdpProgram, XskPort, ZeroCopy,
+    AttachMode, Attached, BpffsError, SocketOptions, ToKernel, XdpError, XdpProgram, ZeroCopy,
     detach,
 };
 use station::port::{BURST, FrameSize, Pool, Port};
 
-use super::lab::{Lab, PORTS, enter, tagged};
+use super::lab::{Lab, PORTS, close, enter, open, tagged};
 
 const OPTIONS: SocketOptions =
     SocketOptions { ring: 256, zero_copy: ZeroCopy::Auto, busy_poll_us: 0 };
@@ -49,12 +49,12 @@ fn a_port_is_closed_before_during_and_after_its_station() {
         assert_closed(&lab);
         assert_eq!(program.counters().unwrap().no_socket, 100);
         let mut pool = Pool::new(512, FrameSize::Small).unwrap();
-        let port = XskPort::open(&program, &mut pool, 0, OPTIONS).unwrap();
+        let port = open(&program, &mut pool, 0, OPTIONS).unwrap();
         assert_closed(&lab);
         assert_eq!(program.counters().unwrap().redirected, 100);
         program.unregister(0);
         assert_closed(&lab);
-        port.close(&mut pool);
+        close(port, &mut pool);
         drop(program);
         assert_closed(&lab);
         let program = attach(&lab).unwrap();
@@ -72,7 +72,7 @@ fn station_to_be_killed() {
     enter(&namespace);
     let program = XdpProgram::attach(PORTS[0], AttachMode::Auto, LACP, bpffs.as_ref(), 1).unwrap();
     let mut pool = Pool::new(512, FrameSize::Small).unwrap();
-    let mut port = XskPort::open(&program, &mut pool, 0, OPTIONS).unwrap();
+    let mut port = open(&program, &mut pool, 0, OPTIONS).unwrap();
     let mut burst = Vec::with_capacity(BURST);
     let mut received = 0;
     loop {
@@ -211,10 +211,19 @@ fn what_is_not_ours_stays_and_is_named() {
         assert!(!detach(&other, PORTS[0]).unwrap());
         assert_closed(&lab);
 
-        // The mode cannot change without a gap: the operator decides.
-        let error =
-            XdpProgram::attach(PORTS[0], AttachMode::Generic, LACP, lab.bpffs(), 1).unwrap_err();
-        assert!(matches!(error, XdpError::Mode { .. }), "{error}");
+        // Without the guard the mode cannot change but with a gap: the operator decides.
+        let mode = |mode| XdpProgram::attach(PORTS[0], mode, LACP, lab.bpffs(), 1);
+        match mode(AttachMode::Generic) {
+            Ok(program) => {
+                assert!(ours.is_guarded() && program.mode() == Attached::Generic);
+                assert_closed(&lab);
+                assert_eq!(mode(AttachMode::Native).unwrap().mode(), Attached::Native);
+            }
+            Err(error) => {
+                assert!(matches!(error, XdpError::Mode { .. }), "{error}");
+                assert!(!ours.is_guarded());
+            }
+        }
         assert_closed(&lab);
 
         // An interface that took the name of another, which lives on: that one's pin stays.

@@ -7,7 +7,7 @@ use station::port::af_xdp::{
 };
 use station::port::{FrameSize, Pool};
 
-use super::lab::{Lab, PORTS, tagged};
+use super::lab::{Lab, PORTS, close, open, tagged};
 
 const OPTIONS: SocketOptions =
     SocketOptions { ring: 256, zero_copy: ZeroCopy::Auto, busy_poll_us: 0 };
@@ -32,7 +32,7 @@ impl Open {
             let mode = Some(program.mode());
             let nic = Nic::prepare(PORTS[0], 1, FrameSize::Small, mode).unwrap();
             let mut pool = Pool::new(512, FrameSize::Small).unwrap();
-            let port = XskPort::open(&program, &mut pool, 0, OPTIONS).unwrap();
+            let port = open(&program, &mut pool, 0, OPTIONS).unwrap();
             (program, nic, pool, port)
         });
         Open { lab, program, nic, pool, port }
@@ -73,7 +73,7 @@ impl Open {
     }
 
     fn close(mut self) {
-        self.port.close(&mut self.pool);
+        close(self.port, &mut self.pool);
         assert_eq!(self.pool.free(), self.pool.total());
     }
 }
@@ -121,7 +121,7 @@ fn pins_that_are_removed_or_replaced_are_made_again() {
     open.puts_right(&["xdp-p0"]);
     // The station dies: what was pinned again stays.
     let Open { lab, program, mut pool, port, .. } = open;
-    port.close(&mut pool);
+    close(port, &mut pool);
     drop(program);
     lab.in_station(|| assert!(attach(&lab).unwrap().taken_over()));
 }

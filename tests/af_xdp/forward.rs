@@ -9,7 +9,7 @@ use station::port::af_xdp::{
 };
 use station::port::{BURST, Frame, FrameSize, Pool, Port};
 
-use super::lab::{Lab, PORTS, number, tagged};
+use super::lab::{Lab, PORTS, close, number, open, tagged};
 
 const OPTIONS: SocketOptions =
     SocketOptions { ring: 512, zero_copy: ZeroCopy::Auto, busy_poll_us: 0 };
@@ -30,7 +30,7 @@ struct Pair {
 impl Pair {
     fn new(programs: [&XdpProgram; 2]) -> Pair {
         let mut pool = Pool::new(4096, FrameSize::Small).unwrap();
-        let ports = programs.map(|program| XskPort::open(program, &mut pool, 0, OPTIONS).unwrap());
+        let ports = programs.map(|program| open(program, &mut pool, 0, OPTIONS).unwrap());
         Pair { pool, ports, burst: Vec::with_capacity(BURST), received: 0, refused: 0 }
     }
 
@@ -61,7 +61,7 @@ impl Pair {
         let Pair { mut pool, ports, .. } = self;
         for port in ports {
             assert_eq!(port.refused_descriptors(), 0);
-            port.close(&mut pool);
+            close(port, &mut pool);
         }
         assert_eq!(pool.free(), pool.total(), "all frames are back");
     }
@@ -181,11 +181,11 @@ fn interfaces_deleted_under_load_give_all_frames_back() {
 
         // A new cable in its place: the port is rebuilt with the frames of the dead one.
         let Pair { mut pool, ports: [first, second], received, .. } = pair;
-        second.close(&mut pool);
+        close(second, &mut pool);
         lab.plug(1, 1);
         let program = attach(&lab, 1, AttachMode::Auto);
         assert!(!program.taken_over(), "the old pin was of an interface that is gone");
-        let second = XskPort::open(&program, &mut pool, 0, OPTIONS).unwrap();
+        let second = open(&program, &mut pool, 0, OPTIONS).unwrap();
         let burst = Vec::with_capacity(BURST);
         let mut pair = Pair { pool, ports: [first, second], burst, received, refused: 0 };
         let wire = lab.wire_end(1);
@@ -232,7 +232,7 @@ fn a_pool_without_frames_receives_again_when_it_has_some() {
     lab.in_station(|| {
         let program = attach(&lab, 0, AttachMode::Auto);
         let mut pool = Pool::new(64, FrameSize::Small).unwrap();
-        let mut port = XskPort::open(&program, &mut pool, 0, OPTIONS).unwrap();
+        let mut port = open(&program, &mut pool, 0, OPTIONS).unwrap();
         assert_eq!((pool.free(), port.held()), (0, 64));
         let mut burst = Vec::with_capacity(BURST);
         for round in 0..10 {
@@ -251,7 +251,7 @@ fn a_pool_without_frames_receives_again_when_it_has_some() {
             }
             port.rx(&mut pool, &mut burst);
         }
-        port.close(&mut pool);
+        close(port, &mut pool);
         assert_eq!(pool.free(), 64);
     });
 }
@@ -264,7 +264,7 @@ fn nothing_moves_to_or_from_the_pool_of_another_area() {
     lab.in_station(|| {
         let program = attach(&lab, 0, AttachMode::Auto);
         let [mut pool, mut other] = [0; 2].map(|_| Pool::new(1024, FrameSize::Small).unwrap());
-        let mut port = XskPort::open(&program, &mut pool, 0, OPTIONS).unwrap();
+        let mut port = open(&program, &mut pool, 0, OPTIONS).unwrap();
         let (held, free) = (port.held(), pool.free());
         // At an offset that the port does not hold in its own area, or it would be refused for that.
         let mut frames: Vec<_> = (0..600).map_while(|_| other.take_with(&tagged(7, 60))).collect();
@@ -280,7 +280,7 @@ fn nothing_moves_to_or_from_the_pool_of_another_area() {
         port.rx(&mut other, &mut burst);
         assert_eq!((burst.len(), other.free()), (0, 1024 - 600));
         assert_eq!((port.held(), pool.free()), (held, free));
-        port.close(&mut pool);
+        close(port, &mut pool);
         assert_eq!((pool.free(), other.free()), (1024, 1024 - 600));
     });
 }
@@ -292,9 +292,9 @@ fn the_pool_of_another_area_gets_no_frame_of_a_closed_port() {
     lab.in_station(|| {
         let program = attach(&lab, 0, AttachMode::Auto);
         let [mut pool, mut other] = [0; 2].map(|_| Pool::new(1024, FrameSize::Small).unwrap());
-        let port = XskPort::open(&program, &mut pool, 0, OPTIONS).unwrap();
+        let port = open(&program, &mut pool, 0, OPTIONS).unwrap();
         let free = pool.free();
-        port.close(&mut other);
+        close(port, &mut other);
         assert_eq!((pool.free(), other.free()), (free, 1024));
     });
 }
@@ -307,16 +307,16 @@ fn a_socket_that_cannot_be_opened_says_why_and_keeps_no_frame() {
         let program = attach(&lab, 0, AttachMode::Auto);
         let mut pool = Pool::new(256, FrameSize::Small).unwrap();
         let mut other = Pool::new(256, FrameSize::Small).unwrap();
-        let mut open = |queue, options| XskPort::open(&program, &mut pool, queue, options);
+        let mut open_own = |queue, options| open(&program, &mut pool, queue, options);
 
-        let first = XskPort::open(&program, &mut other, 0, OPTIONS).unwrap();
-        assert!(matches!(open(0, OPTIONS), Err(XskError::Busy { queue: 0, .. })));
-        first.close(&mut other);
+        let first = open(&program, &mut other, 0, OPTIONS).unwrap();
+        assert!(matches!(open_own(0, OPTIONS), Err(XskError::Busy { queue: 0, .. })));
+        close(first, &mut other);
         // The kernel lets go of the queue a moment after the socket is closed.
         let deadline = Instant::now() + Duration::from_secs(2);
         let require = SocketOptions { zero_copy: ZeroCopy::Require, ..OPTIONS };
         let error = loop {
-            match open(0, require) {
+            match open_own(0, require) {
                 Err(XskError::Busy { .. }) if Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(1));
                 }
@@ -324,9 +324,9 @@ fn a_socket_that_cannot_be_opened_says_why_and_keeps_no_frame() {
             }
         };
         assert!(matches!(error, XskError::NoZeroCopy { .. }), "{error}");
-        assert!(matches!(open(7, OPTIONS), Err(XskError::NoQueue { queue: 7, .. })));
+        assert!(matches!(open_own(7, OPTIONS), Err(XskError::NoQueue { queue: 7, .. })));
         let ring = SocketOptions { ring: 1000, ..OPTIONS };
-        assert!(matches!(open(0, ring), Err(XskError::Ring(1000))));
+        assert!(matches!(open_own(0, ring), Err(XskError::Ring(1000))));
         assert_eq!((pool.free(), other.free()), (256, 256));
     });
 }

@@ -9,6 +9,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use station::port::Pool;
+use station::port::af_xdp::{SocketOptions, XdpProgram, XskError, XskPort};
+
 /// The station's ends of the cables, in the station's namespace.
 pub const PORTS: [&str; 2] = ["p0", "p1"];
 /// Their other ends, in the other namespace.
@@ -285,4 +288,26 @@ pub fn tagged(number: u32, len: usize) -> Vec<u8> {
 /// Which frame of [`tagged`] it is.
 pub fn number(frame: &[u8]) -> u32 {
     u32::from_be_bytes(frame[18..22].try_into().unwrap())
+}
+
+/// Opens a socket that receives into frames of the pool.
+pub fn open(
+    program: &XdpProgram,
+    pool: &mut Pool,
+    queue: u32,
+    options: SocketOptions,
+) -> Result<XskPort, XskError> {
+    let mut port = XskPort::open(program, pool.area().extent(), queue, options)?;
+    match port.start(program, pool) {
+        Ok(()) => Ok(port),
+        Err(error) => {
+            close(port, pool);
+            Err(error.into())
+        }
+    }
+}
+
+/// Closes a socket; its frames are the pool's again.
+pub fn close(port: XskPort, pool: &mut Pool) {
+    pool.take_back(port.close());
 }

@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crossbeam::channel::bounded;
 use station::netlink::{Carriers, LinkEvent, LinkWatcher};
 use station::port::af_xdp::link_of;
 
@@ -21,7 +22,9 @@ fn wait(watcher: &mut LinkWatcher, wanted: impl Fn(&LinkEvent) -> bool) -> LinkE
 }
 
 fn watcher_of_ports() -> LinkWatcher {
-    LinkWatcher::of(PORTS.map(String::from).to_vec(), Some(Carriers::open().unwrap())).unwrap()
+    let (names, watched) = bounded(1);
+    names.send(PORTS.map(String::from).to_vec()).unwrap();
+    LinkWatcher::of(watched, Some(Carriers::open().unwrap())).unwrap()
 }
 
 fn carrier(name: &str, wanted: bool) -> impl Fn(&LinkEvent) -> bool {

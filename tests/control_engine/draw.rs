@@ -12,7 +12,7 @@ use station::config::model::{
     ZeroCopy,
 };
 use station::control::PortFacts;
-use station::tables::{Pcp, PortRole, SourceCheck, Tags, VrfKind};
+use station::tables::{Pcp, PortId, PortRole, SourceCheck, Tags, VrfKind};
 use station::wire::ethernet::Mac;
 
 /// A sequence of numbers from a seed (splitmix64).
@@ -53,7 +53,8 @@ pub fn facts(up: [bool; 2]) -> Vec<PortFacts> {
 
 /// Two ports and nothing else.
 pub fn empty() -> Config {
-    let port = |name: &str, role| PortConfig {
+    let port = |id, name: &str, role| PortConfig {
+        id: PortId(id),
         name: name.into(),
         labels: Labels::default(),
         up: true,
@@ -76,6 +77,7 @@ pub fn empty() -> Config {
             history: 100,
             frame_overhead_octets: 0,
             max_vifs: 64,
+            max_ports: None,
             cpus: Vec::new(),
             frames: None,
             ring: 2048,
@@ -83,7 +85,7 @@ pub fn empty() -> Config {
             metrics: None,
             bird: PathBuf::from("/usr/sbin/bird"),
         },
-        ports: vec![port("p0", PortRole::Customer), port("p1", PortRole::Core)],
+        ports: vec![port(0, "p0", PortRole::Customer), port(1, "p1", PortRole::Core)],
         vrfs: Vec::new(),
         vteps: Vec::new(),
         meter_groups: Vec::new(),

@@ -91,7 +91,7 @@ fn learned_neighbors_leave_half_of_the_adjacencies_to_the_operator() {
         Fib::new(station::fib::Limits { max_vrfs: 16, max_bytes: 1 << 20, ..Default::default() })
             .unwrap();
     let workers = Workers::new(fib.reader(), probes());
-    let limits = Limits { vifs: 3, vrfs: 2, adjacencies: 40, workers: 1 };
+    let limits = Limits { vifs: 3, vrfs: 2, adjacencies: 40, workers: 1, ports: 64 };
     let mut engine = Engine::new(fib, workers, limits);
     let facts = facts([true; 2]);
     engine.commit(&two_ways(), &facts).unwrap();

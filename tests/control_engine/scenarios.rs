@@ -1,12 +1,15 @@
 //! Single properties of the engine, each by an example.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use ipnet::{IpNet, Ipv4Net};
-use station::config::model::{Config, NeighborConfig, RouteAction, RouteConfig, RouteListConfig};
-use station::control::{CommitError, Engine, Limits, Source, difference};
+use station::config::model::{
+    Config, NeighborConfig, PortConfig, RouteAction, RouteConfig, RouteListConfig,
+};
+use station::control::{CommitError, Engine, Limits, PortFacts, Source, difference};
 use station::fib::Fib;
 use station::slowpath::NeighborEvent;
 use station::tables::{AdjacencyKind, KeyFault, PortId};
@@ -247,7 +250,7 @@ fn all_ids_in_use_is_refused_and_freed_ids_are_enough() {
         Fib::new(station::fib::Limits { max_vrfs: 16, max_bytes: 1 << 20, ..Default::default() })
             .unwrap();
     let workers = Workers::new(fib.reader(), probes());
-    let limits = Limits { vifs: 3, vrfs: 2, adjacencies: 1000, workers: 1 };
+    let limits = Limits { vifs: 3, vrfs: 2, adjacencies: 1000, workers: 1, ports: 64 };
     let mut engine = Engine::new(fib, workers, limits);
     let facts = facts([true; 2]);
     engine.commit(&two_ways(), &facts).unwrap();
@@ -292,9 +295,62 @@ fn what_validation_should_have_refused_is_refused_here_too() {
         &|c| c.vifs[1].mtu = 9001,
         "vif b: mtu 9001 is more than the 9000 of port p1's interface",
     );
-    refuse(&|c| c.ports.swap(0, 1), "needs a restart: port p1 is in another place, port p0");
+    refuse(&|c| drop(c.ports.pop()), "there is no port p1");
+    refuse(&|c| c.ports[1].id = PortId(2), "nothing is known of port p1");
+    refuse(&|c| c.ports[1].id = PortId(64), "the station has started with memory for 64 ports");
     refuse(&|c| c.station.max_vifs = 9, "needs a restart: max_vifs of [station] changed");
-    refuse(&|c| drop(c.ports.pop()), "needs a restart: port p1 is gone");
+    refuse(&|c| c.station.max_ports = Some(9), "needs a restart: max_ports of [station] changed");
+}
+
+#[test]
+fn a_port_comes_and_goes_and_no_other_changes_its_id() {
+    let mut station = Station::new(1 << 20);
+    let mut config = two_ways();
+    station.commit(&config).unwrap();
+    let before = observe(&station.engine);
+    let place = |config: &mut Config, running: &Config| {
+        let known = running.ports.iter().map(|port| (&*port.name, port.id));
+        config.place_ports(known, &BTreeSet::new(), 64);
+    };
+    let of_port = |n: u64| PortFacts { mac: mac(0xf0 + n), mtu: 9000, link_up: true };
+    let facts: Vec<PortFacts> = (0..4).map(of_port).collect();
+    // In front of the others in the file: the ids of those stay.
+    let running = config.clone();
+    let new =
+        PortConfig { name: "p2".into(), interface: "if-p2".into(), ..config.ports[0].clone() };
+    config.ports.insert(0, new);
+    config.vifs.push(vif("new", "p2", 100, "blue", &["10.77.0.1/24"]));
+    place(&mut config, &running);
+    assert_eq!(config.ports.iter().map(|port| port.id.0).collect::<Vec<_>>(), [2, 0, 1]);
+    station.engine.commit(&config, &facts).unwrap();
+    let id = station.engine.vif("new").unwrap();
+    let tables = station.engine.tables();
+    assert_eq!(tables.vif(id).unwrap().port, PortId(2));
+    assert_eq!((&*tables.ports[2].name, tables.ports[2].up), ("p2", true));
+    // Its id is free when it is gone, and means nothing meanwhile.
+    let mut without = config.clone();
+    without.ports.remove(0);
+    without.vifs.pop();
+    place(&mut without, &config);
+    station.engine.commit(&without, &facts).unwrap();
+    assert_eq!(observe(&station.engine), before);
+    station.engine.link_changed(PortId(2), true);
+    assert!(!station.engine.tables().ports.iter().any(|port| port.up && port.is_vacant()));
+    let other = PortConfig { name: "p9".into(), ..config.ports[0].clone() };
+    let running = without.clone();
+    without.ports.push(other);
+    place(&mut without, &running);
+    assert_eq!(without.ports[2].id, PortId(2));
+    // The first one goes: what has the others' ids stays, also beside a gap.
+    without.vifs.retain(|vif| &*vif.port != "p0");
+    without.ports.remove(0);
+    without.routes.clear();
+    without.neighbors.clear();
+    let running = running.clone();
+    place(&mut without, &running);
+    station.engine.commit(&without, &facts).unwrap();
+    assert!(station.engine.tables().ports[0].is_vacant());
+    assert_eq!(station.engine.port("p1"), Some(PortId(1)));
 }
 
 #[test]

@@ -9,7 +9,7 @@ import case
 import peers
 import station
 import traffic
-from case import HOSTS, expect, refused, require, wait_until
+from case import HOSTS, expect, refused, replaced, require, wait_until
 
 A, VPC, PEER = HOSTS["a"], HOSTS["vpc-a"], "169.254.0.2"
 SECRET = "kept-from-the-process-list"
@@ -101,7 +101,9 @@ def test_a_port_goes_down_and_up_without_a_restart():
     expect(traffic.ping(HOSTS["b"], traffic.address(HOSTS["vpc-b"], 4)), 0, "replies to b")
     station.ctl("port", "up", "cust0")
     wait_until(serves, 60, "the session and the traffic are back")
-    require("restart" in refused("port", "set", "cust0", "interface=eth77"), "what needs a restart is said")
+    require("no Ethernet address" in refused("port", "set", "cust0", "interface=lo"), "what cannot be a port is said")
+    why = refused("config", "apply", "-", stdin=replaced(station.CONFIG.read_text(), ("[station]", "[station]\nmax_vifs = 64")))
+    require("needs a restart: max_vifs of [station] changed (memory" in why, why)
 
 
 def test_a_customer_is_taken_down_by_commands_alone():

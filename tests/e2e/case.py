@@ -163,6 +163,26 @@ class Stream:
         return sent, self.arrived()
 
 
+def undisturbed(change, *streams, seconds=30):
+    """Runs `change` while marked datagrams flow, each of (source, target, whether IPv6): every one arrives. They are so
+    few a second that a receive ring lasts a second, where a worker has to wait for its CPU."""
+    before = ledger.Snapshot()
+    with contextlib.ExitStack() as stack:
+        flows = [stack.enter_context(Stream(source, target, pps=2_000, seconds=seconds, six=six))
+                 for source, target, six in streams]
+        wait_until(lambda: all(flow.arrived() > 100 for flow in flows), 3, "traffic before the change")
+        change()
+        time.sleep(0.5)
+        require(all(flow.process.poll() is None for flow in flows), "the change took longer than the traffic")
+        counts = [flow.finish(early=True) for flow in flows]
+    for (source, target, _), (sent, arrived) in zip(streams, counts, strict=True):
+        if arrived != sent:
+            seen = ledger.Snapshot() - before
+            lost = {name: port["lost_before"] for name, port in seen.ports.items()}
+            raise AssertionError(f"{arrived} of {sent} frames from {source} to {target} arrived (drops {dict(seen.drops(source))}, "
+                                 f"lost before the station {lost}, on the wires {dict(seen.wires)})")
+
+
 def wait_until(condition, limit, what):
     """Polls; how long it took."""
     start = time.monotonic()

@@ -1,5 +1,6 @@
 //! `capture`: its arguments, and the stream that it writes.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::net::Shutdown;
@@ -124,6 +125,12 @@ impl CaptureArgs {
     }
 }
 
+/// A port as a capture has it.
+fn interface(port: &PortRow) -> Interface<'_> {
+    let mac = port.mac.parse::<Mac>().unwrap_or_default().0;
+    Interface { name: &port.name, description: &port.interface, mac }
+}
+
 /// Passes on what the station sends until it ends.
 fn pass(
     args: &Args,
@@ -140,26 +147,32 @@ fn pass(
         }
         return Ok(output::json_end(out, written)?);
     }
-    // Ports do not change while a station runs.
-    let number = |name: &str| {
-        let at = ports.iter().position(|port| port.name == name);
-        at.and_then(|at| u32::try_from(at).ok()).unwrap_or(0)
-    };
-    let interfaces = ports.iter().map(|port| Interface {
-        name: &port.name,
-        description: &port.interface,
-        mac: port.mac.parse::<Mac>().unwrap_or_default().0,
-    });
-    let mut file = Pcapng::new(out, "stationctl", interfaces)?;
+    let mut numbers: HashMap<String, u32> =
+        ports.iter().map(|port| port.name.clone()).zip(0..).collect();
+    let mut file = Pcapng::new(out, "stationctl", ports.iter().map(interface))?;
     file.get_mut().flush()?;
     let mut end = None;
     while let Some(line) = client.line::<CaptureRow>()? {
         for row in &line.rows {
             match row {
                 CaptureRow::Frame(frame) => {
+                    let number = match numbers.get(&frame.port) {
+                        Some(number) => *number,
+                        None => {
+                            // It was added since.
+                            let now: Vec<PortRow> = client::all(&args.socket, &Request::ShowPorts)?;
+                            let new = now.iter().find(|port| port.name == frame.port);
+                            let unknown =
+                                Interface { name: &frame.port, description: "", mac: [0; 6] };
+                            file.interface(new.map_or(unknown, interface))?;
+                            let number = u32::try_from(numbers.len()).unwrap_or(0);
+                            numbers.insert(frame.port.clone(), number);
+                            number
+                        }
+                    };
                     let data = octets(&frame.data);
                     file.frame(Framed {
-                        interface: number(&frame.port),
+                        interface: number,
                         timestamp: Duration::from_nanos(frame.time_ns),
                         outbound: frame.direction == Direction::Out,
                         data: &data,
@@ -177,7 +190,7 @@ fn pass(
         return Err(client::Failure::Unreachable(message).into());
     };
     let now = since_1970(SystemTime::now());
-    file.lost(number(&port), now, lost)?;
+    file.lost(numbers.get(&port).copied().unwrap_or(0), now, lost)?;
     file.get_mut().flush()?;
     // Without standard error there is the block in the file.
     let _ = writeln!(io::stderr(), "{frames} frames captured, {lost} not captured ({reason})");

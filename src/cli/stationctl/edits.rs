@@ -143,32 +143,6 @@ pub(super) enum Vrf {
     },
 }
 
-#[derive(Subcommand, Debug)]
-pub(super) enum Port {
-    /// Set a port up, and with it those of its VIFs that are not down themselves
-    Up {
-        /// Its name
-        name: String,
-    },
-    /// Set a port down: all of its VIFs are down
-    ///
-    /// Its interface and its light stay as they are: to darken it too, set the interface down (`ip link set
-    /// eth1 down`).
-    Down {
-        /// Its name
-        name: String,
-    },
-    /// Change fields of a port
-    ///
-    /// Whose it is, `up` and `bandwidth` change at once; all else needs a restart, and is refused with these words.
-    Set {
-        /// Its name
-        name: String,
-        #[command(flatten)]
-        fields: FieldArgs,
-    },
-}
-
 /// What is set of a table of the configuration file.
 #[derive(Args, Debug)]
 #[group(required = true, multiple = true)]
@@ -346,20 +320,6 @@ impl Vrf {
             Vrf::Add { name, kind, set } => added(Place::Vrf(name.clone()), ("kind", kind), set),
             Vrf::Del { name } => Request::Del { place: Place::Vrf(name.clone()) },
             Vrf::Set { name, fields } => fields.of(Place::Vrf(name.clone())),
-        }
-    }
-}
-
-impl Port {
-    pub(super) fn request(&self) -> Request {
-        let up = |name: &String, up: bool| {
-            let set = [("up".to_owned(), up.to_string())];
-            Request::Set(fields(Place::Port(name.clone()), &set, &[]))
-        };
-        match self {
-            Port::Up { name } => up(name, true),
-            Port::Down { name } => up(name, false),
-            Port::Set { name, fields } => fields.of(Place::Port(name.clone())),
         }
     }
 }

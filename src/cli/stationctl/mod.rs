@@ -27,6 +27,7 @@ mod output;
 mod period;
 mod ping;
 mod port_details;
+mod ports;
 mod rates;
 mod reachability;
 mod show;

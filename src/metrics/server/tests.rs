@@ -1,11 +1,14 @@
 use std::path::PathBuf;
 
+use crossbeam::channel::{Sender, unbounded};
+
 use super::*;
 
 /// A server on a socket of its own, whose pages count how often they are made.
 struct Served {
     _directory: tempfile::TempDir,
     path: PathBuf,
+    addresses: Sender<Option<MetricsAddress>>,
 }
 
 impl Served {
@@ -17,11 +20,13 @@ impl Served {
             made += 1;
             Some(format!("{page}made_total {made}\n# EOF\n"))
         });
-        serve(MetricsAddress::Unix(path.clone()), pages).unwrap();
+        let (addresses, its) = unbounded();
+        addresses.send(Some(MetricsAddress::Unix(path.clone()))).unwrap();
+        serve(its, pages).unwrap();
         while UnixStream::connect(&path).is_err() {
             thread::sleep(Duration::from_millis(5));
         }
-        Served { _directory: directory, path }
+        Served { _directory: directory, path, addresses }
     }
 
     fn connect(&self) -> UnixStream {
@@ -117,4 +122,21 @@ fn pages_are_made_once_for_many_readers() {
     assert_eq!((pages.now().as_deref(), pages.now().as_deref()), (Some("1"), Some("1")));
     thread::sleep(FRESH);
     assert_eq!(pages.now().as_deref(), Some("2"));
+}
+
+#[test]
+fn it_serves_where_it_was_told_last() {
+    let served = Served::of("a 1\n");
+    let other = served.path.with_file_name("other.sock");
+    served.addresses.send(Some(MetricsAddress::Unix(other.clone()))).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while UnixStream::connect(&other).is_err() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(!served.path.exists(), "where it was");
+    served.addresses.send(None).unwrap();
+    while other.exists() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(!other.exists() && !served.path.exists());
 }

@@ -29,6 +29,7 @@ impl Clock {
         self.rates.keep(
             Reading { at, vifs, meters: Vec::new(), ports },
             names.iter().map(Option::as_ref),
+            [Some(&"p0".into())].into_iter(),
         );
     }
 
@@ -55,11 +56,11 @@ fn each_window_says_what_passed_in_it_and_for_how_long() {
     let all =
         [(1, 1001, passed(99, 100)), (10, 10_001, passed(90, 100)), (60, 60_000, passed(40, 100))];
     assert_eq!(clock.of(A, "a"), all);
-    assert_eq!(told(&clock.rates.of_port(PortId(0))), all);
+    assert_eq!(told(&clock.rates.of_port(PortId(0), "p0")), all);
     assert_eq!(clock.rates.of_vif(A, "a")[0].traffic, traffic(passed(99, 100)), "both directions");
     assert_eq!(clock.rates.by_vif(10)["a"].traffic.rx_frames, passed(90, 100));
     assert!(clock.rates.readings.len() <= READINGS);
-    assert_eq!(told(&clock.rates.of_port(PortId(9))), [], "there is no such port");
+    assert_eq!(told(&clock.rates.of_port(PortId(9), "p0")), [], "there is no such port");
 }
 
 #[test]

@@ -92,19 +92,29 @@ impl Attachment {
     ) -> Result<Attachment, XdpError> {
         let state = find(interface)?;
         bpffs::ensure(bpffs)?;
-        let pin = pin_path(bpffs, "xdp", interface);
-        let (station, mode, fallback, taken_over) =
-            match take_over(interface, &state, mode, &pin, programs.station.as_fd())? {
-                Some((link, mode)) => (Pinned::already(link, pin), mode, None, true),
-                None => {
-                    refuse_foreign(interface, &state)?;
-                    let program = programs.station.as_fd();
-                    let (link, mode, fallback) = create(interface, state.index, mode, program)?;
-                    (Pinned::new(link, pin)?, mode, fallback, false)
-                }
-            };
-        let pin = pin_path(bpffs, "guard", interface);
-        let guard = take_over_guard(interface, state.index, pin, programs.guard.as_fd())?;
+        let (pin, guard_pin) =
+            (pin_path(bpffs, "xdp", interface), pin_path(bpffs, "guard", interface));
+        let mut taken = take_over(interface, &state, mode, &pin, programs.station.as_fd());
+        // The guard keeps the port closed while its program changes the mode.
+        if let Err(XdpError::Mode { .. }) = taken
+            && take_over_guard(interface, state.index, guard_pin.clone(), programs.guard.as_fd())?
+                .is_some()
+        {
+            remove(&pin)?;
+            taken = Ok(None);
+        }
+        let state = find(interface)?;
+        let (station, mode, fallback, taken_over) = match taken? {
+            Some((link, mode)) => (Pinned::already(link, pin), mode, None, true),
+            None => {
+                refuse_foreign(interface, &state)?;
+                let program = programs.station.as_fd();
+                let (link, mode, fallback) = create(interface, state.index, mode, program)?;
+                (Pinned::new(link, pin)?, mode, fallback, false)
+            }
+        };
+        let guard = programs.guard.as_fd();
+        let guard = take_over_guard(interface, state.index, guard_pin, guard)?;
         Ok(Attachment {
             interface: interface.to_owned(),
             bpffs: bpffs.to_owned(),
@@ -209,20 +219,24 @@ fn identity(pin: &Path) -> Option<(u64, u64)> {
 pub fn detach(bpffs: &Path, interface: &str) -> Result<bool, XdpError> {
     let mut was_closed = false;
     for hook in ["xdp", "guard"] {
-        let pin = pin_path(bpffs, hook, interface);
-        let link = match BpfLink::open(&pin) {
-            Ok(link) => link,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-            Err(e) => return Err(pin_error("open", &pin)(e)),
-        };
-        let info = link.info().map_err(pin_error("detach", &pin))?;
-        if info.ifindex != 0 {
-            link.detach().map_err(pin_error("detach", &pin))?;
-        }
-        std::fs::remove_file(&pin).map_err(pin_error("remove", &pin))?;
-        was_closed = true;
+        was_closed |= remove(&pin_path(bpffs, hook, interface))?;
     }
     Ok(was_closed)
+}
+
+/// Takes a program off its interface and removes its pin; false where there is none.
+fn remove(pin: &Path) -> Result<bool, XdpError> {
+    let link = match BpfLink::open(pin) {
+        Ok(link) => link,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(pin_error("open", pin)(e)),
+    };
+    let info = link.info().map_err(pin_error("detach", pin))?;
+    if info.ifindex != 0 {
+        link.detach().map_err(pin_error("detach", pin))?;
+    }
+    std::fs::remove_file(pin).map_err(pin_error("remove", pin))?;
+    Ok(true)
 }
 
 /// The link that an earlier station left, now with the new program.

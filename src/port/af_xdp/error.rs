@@ -43,7 +43,7 @@ pub enum XdpError {
     },
     /// The pinned link is attached in the mode that the configuration rules out.
     #[error(
-        "{interface} has this station's program in {attached} mode and the configuration wants the other; the change opens the port for a moment, so it is yours to make: `stationd detach`, then start again"
+        "{interface} has this station's program in {attached} mode and the configuration wants the other; on this kernel (before Linux 6.6) the change opens the port for a moment, so it is yours to make: `stationd detach`, then start again"
     )]
     Mode {
         /// The interface.

@@ -1,7 +1,7 @@
 //! What is behind an interface, for who chooses ports.
 
 use super::ethtool::Ethtool;
-use super::nic::queue_count;
+use super::queues::queue_count;
 
 /// What an interface's driver says of it. What it does not say is not there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

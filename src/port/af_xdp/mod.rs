@@ -20,6 +20,7 @@ mod nic;
 mod port;
 mod privilege;
 mod program;
+mod queues;
 mod ring;
 mod socket;
 
@@ -28,8 +29,9 @@ pub use audit::{Audit, AuditError, audit};
 pub use bpffs::{BpffsError, Claim, claim};
 pub use error::{XdpError, XskError};
 pub use hardware::{Driver, Hardware};
-pub use nic::{Nic, NicError, frame_size_for_mtu, link_of, queue_count};
+pub use nic::{Nic, NicError, fits, frame_size_for_mtu, link_of};
 pub use port::{SocketOptions, XskPort, ZeroCopy, frames_for_ring};
 pub use privilege::{PrivilegeError, check_privileges};
 pub use program::{PROGRAM, ToKernel, XdpCounters, XdpProgram};
+pub use queues::queue_count;
 pub use socket::XskStatistics;

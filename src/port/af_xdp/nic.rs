@@ -10,7 +10,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::super::FrameSize;
 use super::attachment::Attached;
-use super::ethtool::{Channels, Ethtool, Feature};
+use super::ethtool::{Ethtool, Feature};
+use super::queues::{missing, set_queues};
 use crate::netlink::{self, Link};
 
 /// Octets of an Ethernet header with two tags.
@@ -131,14 +132,10 @@ impl Nic {
         frame_size: FrameSize,
         mode: Option<Attached>,
     ) -> Result<Nic, NicError> {
-        let link = link_of(interface)?;
+        let link = fits(interface, queues, frame_size)?;
         if !link.admin_up {
             return Err(NicError::Down(interface.to_owned()));
         }
-        if link.mac == [0; 6] {
-            return Err(NicError::NotEthernet(interface.to_owned()));
-        }
-        check_mtu(&link, frame_size)?;
         set_queues(&link, queues)?;
         stop_offloads(interface, mode)?;
         let promiscuous = Mutex::new(promiscuous(&link)?);
@@ -182,6 +179,21 @@ impl Nic {
     }
 }
 
+/// Whether an interface can be a port, as far as that is known before anything is changed about it; what it is like. It
+/// may be down.
+///
+/// # Errors
+/// [`NicError`]: what does not hold and how to make it hold.
+pub fn fits(interface: &str, queues: u32, frame_size: FrameSize) -> Result<Link, NicError> {
+    let link = link_of(interface)?;
+    if link.mac == [0; 6] {
+        return Err(NicError::NotEthernet(interface.to_owned()));
+    }
+    check_mtu(&link, frame_size)?;
+    missing(&link, queues)?;
+    Ok(link)
+}
+
 /// An interface by name.
 ///
 /// # Errors
@@ -190,17 +202,6 @@ pub fn link_of(interface: &str) -> Result<Link, NicError> {
     netlink::link_named(interface)
         .map_err(system(interface, "ask for it"))?
         .ok_or_else(|| NicError::NoInterface(interface.to_owned()))
-}
-
-/// How many queues an interface receives on now: what a station starts with where nothing else is
-/// configured.
-///
-/// # Errors
-/// [`NicError::NoInterface`], or the kernel's.
-pub fn queue_count(interface: &str) -> Result<u32, NicError> {
-    let link = link_of(interface)?;
-    let (rx, _) = queues(&link)?.map_or((link.rx_queues, link.tx_queues), |c| totals(&c));
-    Ok(rx.max(1))
 }
 
 /// The frame size for an MTU, with two tags.
@@ -219,61 +220,6 @@ fn check_mtu(link: &Link, frame_size: FrameSize) -> Result<(), NicError> {
         return Err(NicError::Mtu { interface: link.name.clone(), mtu: link.mtu, most });
     }
     Ok(())
-}
-
-/// Queue counts; `None` where the driver does not tell.
-fn queues(link: &Link) -> Result<Option<Channels>, NicError> {
-    let channels = Ethtool::new(&link.name).and_then(|ethtool| ethtool.channels());
-    match channels {
-        Ok(channels) => Ok(Some(channels)),
-        Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(None),
-        Err(e) => Err(system(&link.name, "read its queue counts")(e)),
-    }
-}
-
-/// Receive and transmit queues in all.
-fn totals(channels: &Channels) -> (u32, u32) {
-    (channels.rx + channels.combined, channels.tx + channels.combined)
-}
-
-/// Gives the interface the wanted queues; what it had, where it had others.
-fn set_queues(link: &Link, wanted: u32) -> Result<Option<String>, NicError> {
-    let interface = &link.name;
-    let channels = queues(link)?;
-    let (rx, tx) = channels.map_or((link.rx_queues, link.tx_queues), |c| totals(&c));
-    if (rx, tx) == (wanted, wanted) {
-        return Ok(None);
-    }
-    let has = format!("{rx} receive and {tx} transmit queues");
-    let combined = channels.is_none_or(|c| c.max_combined > 0);
-    let command = if combined {
-        format!("ethtool -L {interface} combined {wanted}")
-    } else {
-        format!("ethtool -L {interface} rx {wanted} tx {wanted}")
-    };
-    let refused = |reason: String| NicError::Queues {
-        interface: interface.clone(),
-        has: has.clone(),
-        wanted,
-        reason,
-        command: command.clone(),
-    };
-    let Some(channels) = channels else {
-        return Err(refused("its driver cannot change them".to_owned()));
-    };
-    let most = if combined { channels.max_combined } else { channels.max_rx.min(channels.max_tx) };
-    if wanted > most {
-        return Err(NicError::FewQueues { interface: interface.clone(), most, wanted });
-    }
-    let set = |ethtool: Ethtool| {
-        if combined {
-            ethtool.set_channels(0, 0, wanted)
-        } else {
-            ethtool.set_channels(wanted, wanted, channels.combined)
-        }
-    };
-    Ethtool::new(interface).and_then(set).map_err(|e| refused(e.to_string()))?;
-    Ok(Some(has))
 }
 
 /// Switches off what takes tags out of frames or merges frames; what was on.
@@ -353,7 +299,7 @@ pub(super) fn name_of(ifindex: u32) -> Option<String> {
     Some(name.to_string_lossy().into_owned())
 }
 
-fn system(interface: &str, step: &'static str) -> impl FnOnce(io::Error) -> NicError {
+pub(super) fn system(interface: &str, step: &'static str) -> impl FnOnce(io::Error) -> NicError {
     let interface = interface.to_owned();
     move |source| NicError::System { interface, step, source }
 }

@@ -5,10 +5,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use super::super::area::AreaId;
-use super::super::{BURST, Frame, FrameSize, Pool, Port};
+use super::super::{BURST, Extent, Frame, FrameSize, Pool, Port, Returned};
 use super::attachment::Attached;
 use super::backoff::Backoff;
-use super::error::XskError;
+use super::error::{XdpError, XskError};
 use super::held::Held;
 use super::program::XdpProgram;
 use super::socket::{Socket, Step, StepError, XskStatistics};
@@ -68,17 +68,17 @@ pub struct XskPort {
 }
 
 impl XskPort {
-    /// Opens a socket on a queue, gives it frames to receive into and lets the XDP program send it
-    /// the queue's frames.
+    /// Opens a socket on a queue. It receives once it is [started](XskPort::start). All that takes its time is done here,
+    /// by any thread: the kernel pins the area's memory, and a driver may set its queues up anew.
     ///
-    /// The pool's area is registered with the socket; for each socket that shares the pool, plan on
+    /// The area is registered with the socket; for each socket that shares a pool, plan on
     /// [`frames_for_ring`] frames.
     ///
     /// # Errors
-    /// [`XskError`]; the pool is as before.
+    /// [`XskError`].
     pub fn open(
         program: &XdpProgram,
-        pool: &mut Pool,
+        area: Extent,
         queue: u32,
         options: SocketOptions,
     ) -> Result<XskPort, XskError> {
@@ -91,7 +91,7 @@ impl XskPort {
             let interface = interface.to_owned();
             move |source| XskError::System { interface, queue, step, advice, source }
         };
-        let socket = Socket::new(pool.area(), ring).map_err(|StepError(step, source)| {
+        let socket = Socket::new(area, ring).map_err(|StepError(step, source)| {
             let (step, advice) = match step {
                 Step::Socket => {
                     ("make an AF_XDP socket", "; it needs CAP_NET_RAW and a kernel with XDP_SOCKETS")
@@ -137,13 +137,13 @@ impl XskPort {
         let zero_copy = socket.zero_copy().map_err(system("read its mode", ""))?;
         // Older kernels do not know it; then the kicks in `flush` do its work.
         let _ = socket.set_transmit_budget(ring);
-        let frame_size = pool.area().frame_size();
-        let mut port = XskPort {
+        let Extent { id, len, frame_size, .. } = area;
+        Ok(XskPort {
             socket,
-            held: Held::new(pool.total(), frame_size.octets()),
+            held: Held::new(len / frame_size.octets(), frame_size.octets()),
             interface: program.ifindex(),
             queue,
-            area: pool.area().id(),
+            area: id,
             frame_size,
             sending: 0,
             zero_copy,
@@ -153,13 +153,17 @@ impl XskPort {
             calls: 0,
             rx_backoff: Backoff::default(),
             tx_backoff: Backoff::default(),
-        };
-        port.refill(pool);
-        if let Err(error) = program.register(queue, port.socket.as_fd()) {
-            port.close(pool);
-            return Err(error.into());
-        }
-        Ok(port)
+        })
+    }
+
+    /// Gives the socket frames to receive into, and lets the XDP program send it the queue's frames. The pool is that
+    /// of the area that it was opened with.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn start(&mut self, program: &XdpProgram, pool: &mut Pool) -> Result<(), XdpError> {
+        self.refill(pool);
+        program.register(self.queue, self.socket.as_fd())
     }
 
     /// Whether the kernel granted zero-copy.
@@ -207,21 +211,21 @@ impl XskPort {
         self.socket.as_fd()
     }
 
-    /// Closes the socket and returns all of its frames to the pool, also those that the NIC still
-    /// had. Waits up to a fifth of a second for it to let go of them, where the interface is still
-    /// there. The pool of another area gets none: they are not its frames.
-    pub fn close(mut self, pool: &mut Pool) {
+    /// Closes the socket and returns all of its frames, also those that the NIC still had. Waits up to a fifth of a
+    /// second for it to let go of them, where the interface is still there, and for the kernel, which does not close at
+    /// once either: a worker that forwards leaves it to another thread.
+    pub fn close(mut self) -> Returned {
         let there = interface_exists(self.interface);
-        let knows = self.knows(pool);
-        if there && knows {
+        let mut addrs = Vec::with_capacity(self.held.count());
+        if there && !self.gone {
             let deadline = Instant::now() + DRAIN;
             while self.sending > 0 && Instant::now() < deadline {
                 let _ = self.socket.wake_tx();
-                self.reap(pool);
+                self.reap(|addr| addrs.push(addr));
                 std::thread::sleep(Duration::from_micros(200));
             }
         }
-        let XskPort { socket, mut held, zero_copy, .. } = self;
+        let XskPort { socket, mut held, zero_copy, area, .. } = self;
         // In copy mode the kernel has stopped writing when close(2) returns. A zero-copy driver is
         // told later (xp_put_pool defers it to a work queue): until then it may still write into
         // frames, which must not carry another tenant's packet yet.
@@ -229,11 +233,8 @@ impl XskPort {
         if zero_copy && there {
             std::thread::sleep(DRAIN);
         }
-        if knows {
-            for addr in held.drain() {
-                pool.give_addr(addr);
-            }
-        }
+        addrs.extend(held.drain());
+        Returned { area, addrs }
     }
 
     /// Whether this is the pool of the socket's memory. Where not, nothing moves any more, and what was put on
@@ -274,15 +275,15 @@ impl XskPort {
         }
     }
 
-    /// Returns the frames that have left to the pool.
+    /// Gives up the frames that have left.
     #[inline]
-    fn reap(&mut self, pool: &mut Pool) {
+    fn reap(&mut self, mut give: impl FnMut(u64)) {
         let mut reaped = 0;
         while let Some(addr) = self.socket.completion.pop() {
             reaped += 1;
             if self.held.remove(addr) {
                 self.sending = self.sending.saturating_sub(1);
-                pool.give_addr(addr);
+                give(addr);
             } else {
                 self.refused += 1;
             }
@@ -431,7 +432,7 @@ impl Port for XskPort {
         if !self.gone {
             self.kick();
         }
-        self.reap(pool);
+        self.reap(|addr| pool.give_addr(addr));
     }
 
     fn held(&self) -> usize {

@@ -7,7 +7,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use super::super::Area;
+use super::super::Extent;
 use super::ring::{Consumer, Producer};
 
 /// Lets one `sendto` carry more than 32 descriptors in copy mode (linux/if_xdp.h, since 6.17).
@@ -64,7 +64,7 @@ pub(super) struct StepError(pub(super) Step, pub(super) io::Error);
 
 impl Socket {
     /// Opens a socket whose memory is `area` and whose rings have `ring` entries; it is not bound.
-    pub(super) fn new(area: &Area, ring: u32) -> Result<Socket, StepError> {
+    pub(super) fn new(area: Extent, ring: u32) -> Result<Socket, StepError> {
         let at = |step| move |error| StepError(step, error);
         // SAFETY: a new file descriptor, owned by nothing else.
         let fd = unsafe {
@@ -75,9 +75,9 @@ impl Socket {
             OwnedFd::from_raw_fd(fd)
         };
         let umem = libc::xdp_umem_reg {
-            addr: area.base().as_ptr() as u64,
-            len: area.len() as u64,
-            chunk_size: area.frame_size() as u32,
+            addr: area.base as u64,
+            len: area.len as u64,
+            chunk_size: area.frame_size as u32,
             headroom: 0,
             flags: 0,
             tx_metadata_len: 0,

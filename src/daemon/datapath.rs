@@ -170,8 +170,9 @@ impl Datapath {
             let clock = (started, ledger.clone());
             let handle = worker_thread::spawn(index, cpu, worker, slow.thread(), clock)
                 .map_err(StationError::Thread)?;
-            peers.push(Peer { exchange, waker: handle.waker() });
-            served.push(Served { orders: handle.orders().clone(), area });
+            peers.push(Peer { exchange: exchange.clone(), waker: handle.waker() });
+            let orders = handle.orders().clone();
+            served.push(Served { orders, area, exchange });
             workers.push(handle);
             counters.push(own);
         }

@@ -19,15 +19,21 @@ use crate::port::af_xdp::{
 };
 use crate::port::{Extent, FrameSize};
 use crate::tables::PortId;
+use crate::worker::Exchange;
 
 /// How long the kernel may take to let go of a queue whose last socket is closed.
 const LETS_GO: Duration = Duration::from_secs(2);
+
+/// How long the slow path may take for what waits for it: all of its queues, many times over.
+const TAKEN: Duration = Duration::from_secs(1);
 
 /// A worker, for who opens its sockets.
 pub(super) struct Served {
     pub orders: Orders,
     /// Its memory.
     pub area: Extent,
+    /// What it hands to the slow path.
+    pub exchange: Arc<Exchange>,
 }
 
 /// What ports need to be opened and closed.
@@ -94,6 +100,7 @@ pub(super) fn spawn(opener: Arc<Opener>) -> std::io::Result<(Sender<Job>, Receiv
                 }
                 Job::Close(id) => {
                     opener.close(id);
+                    opener.wait_for_slow_path();
                     Done::Closed(id)
                 }
             };
@@ -189,6 +196,16 @@ impl Opener {
         detached.iter().for_each(|detached| self.close_socket(detached));
         // Those that they had let go of before.
         self.detached.try_iter().for_each(|detached| self.close_socket(detached));
+    }
+
+    /// Waits until the slow path has taken what the workers had handed to it before: it came by a port whose id is to be
+    /// another's. Under a flood that is over long before the time is.
+    fn wait_for_slow_path(&self) {
+        let deadline = Instant::now() + TAKEN;
+        let waits = |worker: &Served| !worker.exchange.is_quiet();
+        while self.workers.iter().any(waits) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn close_socket(&self, Detached { worker, socket }: Detached) {

@@ -50,6 +50,11 @@ impl Exchange {
         &self.punted[reason.class().urgency() as usize]
     }
 
+    /// Whether no punted frame waits.
+    pub fn is_quiet(&self) -> bool {
+        self.punted.iter().all(Handoff::is_empty)
+    }
+
     /// Shows the next punted frame to `take`. `None` where there is none.
     pub fn take<T>(&self, take: impl FnOnce(Label, &[u8]) -> T) -> Option<T> {
         self.punted.iter().find(|queue| !queue.is_empty())?.receive(take)

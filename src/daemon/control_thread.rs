@@ -11,27 +11,23 @@ use crossbeam::channel::Sender;
 use tracing::{error, info, warn};
 
 use super::audit_thread::Finding;
-use super::billing::{self, Billing};
+use super::billing::Billing;
 use super::change::{Job, Order};
 use super::datapath::Datapath;
 use super::desk::{Desk, Pause};
-use super::drain::{self, Drains};
-use super::drill::{self, Drills};
+use super::drain::Drains;
+use super::drill::Drills;
 use super::events::{Event, Events};
-use super::failover::{self, Failover};
+use super::failover::Failover;
 use super::followers::Followers;
 use super::heartbeat::Heartbeat;
 use super::holds::Holds;
-use super::port_details::{self, DetailBook};
+use super::port_details::DetailBook;
 use super::port_thread::Done;
 use super::ports::Opening;
-use super::rates::{self, RateBook};
-use super::{
-    acls, answer, bandwidth, bgp, captures, counters, drops, event_stream, exchanges, explain,
-    history, outages, ping, reachability, routes, tunnels, view,
-};
+use super::rates::RateBook;
 use crate::admin::protocol::Request;
-use crate::admin::server::{Call, Reply, Rounds};
+use crate::admin::server::{Reply, Rounds};
 use crate::bird::{Bird, Following, Rendered};
 use crate::clock::now_ms;
 use crate::config::model::Config;
@@ -267,53 +263,8 @@ impl Control {
         }
     }
 
-    fn call(&mut self, call: Call) {
-        let Call { request, terms, text, author, reply } = call;
-        let answer = match &request {
-            Request::Version => answer::version(self),
-            Request::ShowPorts => answer::ports(self),
-            Request::ShowPortDetails => port_details::show(self),
-            Request::ShowVifs => view::show_vifs(self),
-            Request::ShowRates(filter) => rates::show(self, filter),
-            Request::ShowBandwidth => bandwidth::show(self),
-            Request::ShowVrfs => view::show_vrfs(self),
-            Request::ShowAcl(filter) => acls::show(self, filter),
-            Request::ShowExchanges => exchanges::show(self),
-            Request::ShowReachability(filter) => reachability::show(self, filter),
-            Request::ShowRoutes(filter) => routes::show(self, filter),
-            Request::ShowNeighbors => view::show_neighbors(self),
-            Request::ShowTunnels => tunnels::show(self),
-            Request::ShowCounters(filter) => counters::show(self, filter),
-            Request::ShowDrops(filter) => drops::show(self, filter),
-            Request::ShowWorkers => answer::workers(self),
-            Request::ShowConsistency => failover::consistency(self),
-            Request::ShowOutages(period) => outages::outages(self, period),
-            Request::ShowSla(period) => outages::sla(self, period),
-            Request::ShowBgp { vif } => bgp::show(self, vif.as_deref()),
-            Request::ShowBgpRoutes { vif, direction } => bgp::routes(self, vif, *direction),
-            Request::BgpReset { vif, peer } => bgp::reset(self, vif, *peer, terms.yes),
-            Request::ShowDrains => drain::show(self),
-            Request::ShowDrills { over } => drill::show(self, *over),
-            Request::ShowBilling(filter) => billing::show(self, filter),
-            Request::Capture(request) => captures::start(self, request),
-            Request::Events(filter) => event_stream::show(self, filter),
-            Request::Lookup(request) => answer::lookup(self, request),
-            Request::Explain(request) => explain::explain(self, request),
-            Request::Ping(request) => ping::start(self, request),
-            Request::ClearCounters => counters::clear(self),
-            Request::ConfigHistory => history::history(self),
-            Request::ConfigShow { number, secrets } => history::show(self, *number, *secrets),
-            Request::ConfigDiff { from, to, secrets } => history::diff(self, *from, *to, *secrets),
-            _ => {
-                let order = Order { request, terms, text, by: Some(author) };
-                return self.change_for(order, Some(reply));
-            }
-        };
-        reply.send(answer);
-    }
-
     /// Leaves a change to the thread for changes.
-    fn change_for(&self, order: Order, reply: Option<Reply>) {
+    pub(super) fn change_for(&self, order: Order, reply: Option<Reply>) {
         // It ends only with the station; then the reply is refused by being dropped.
         drop(self.changes.send(Job { order, reply }));
     }

@@ -8,6 +8,7 @@ mod bandwidth;
 mod bgp;
 mod billing;
 mod book;
+mod calls;
 mod captures;
 mod change;
 mod config_file;

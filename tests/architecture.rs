@@ -22,6 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("disk", &[]),
     ("shares", &[]),
+    ("prefixes", &[]),
     ("log", &["limit", "clock"]),
     // `cpu` for tables that eight lanes are looked up in at once.
     ("tables", &["wire", "acl", "cpu"]),
@@ -46,7 +47,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("admin", &["tables", "config", "ledger", "history", "events", "optics"]),
     // `admin` for the rows that are on the page, and for how a socket file is made.
     ("metrics", &["clock", "config", "admin"]),
-    ("control", &["wire", "fib", "tables", "config", "publish", "slowpath", "mirror", "shares"]),
+    ("control", &["wire", "fib", "tables", "config", "publish", "slowpath", "mirror", "prefixes", "shares"]),
     ("observe", &["tables"]),
     ("billing", &["disk", "observe", "tables"]),
     ("bird", &["tables", "config", "admin", "control", "netns", "events", "users", "clock"]),

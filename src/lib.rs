@@ -19,6 +19,7 @@
 //!  admin     the admin socket: requests, rows, server, client; knows no engine
 //!  config    text -> model -> difference; edits that keep comments; knows no engine
 //!  mirror    the kernel's routes as changes for control  |  ledger: outages and availability
+//!  mappings  what controllers stream: prefixes and the tunnels that they lead into, by source and sync
 //!  history   committed configurations as snapshots  |  disk: files that survive a loss of power
 //!  billing   octets of VIFs in bins of five minutes, kept for months; percentiles
 //!  events    what happened, numbered and kept; to clients, the journal and the hook  |  users: /etc/passwd
@@ -98,6 +99,7 @@ pub mod history;
 pub mod ledger;
 pub mod limit;
 pub mod log;
+pub mod mappings;
 pub mod metrics;
 pub mod mirror;
 pub mod netlink;

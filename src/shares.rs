@@ -23,6 +23,8 @@ pub enum Pool {
     LearnedAdjacencies,
     /// Adjacencies of the station that next hops of learned routes have.
     LearnedNextHops,
+    /// Adjacencies of the station that next hops of mappings have; a tenant is a VRF.
+    MappedNextHops,
 }
 
 impl Pool {
@@ -36,6 +38,7 @@ impl Pool {
         Pool::Parcels,
         Pool::LearnedAdjacencies,
         Pool::LearnedNextHops,
+        Pool::MappedNextHops,
     ];
 
     /// The rule: whether a tenant that holds `held` may take one more where `free` are left.

@@ -43,11 +43,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("events", &["ledger", "config", "limit", "users", "clock", "disk"]),
     ("tap", &["wire", "tables", "netlink"]),
     ("config", &["wire", "acl", "tables"]),
-    // `ledger`, `history`, `events` and `optics` for the rows that are their entries; requests are events too.
-    ("admin", &["tables", "config", "ledger", "history", "events", "optics"]),
+    // `events` for what controllers do.
+    ("mappings", &["wire", "tables", "config", "events", "prefixes"]),
+    // `ledger`, `history`, `events`, `mappings` and `optics` for the rows that are their entries; requests are events too.
+    ("admin", &["tables", "config", "ledger", "history", "events", "mappings", "optics"]),
     // `admin` for the rows that are on the page, and for how a socket file is made.
     ("metrics", &["clock", "config", "admin"]),
-    ("control", &["wire", "fib", "tables", "config", "publish", "slowpath", "mirror", "prefixes", "shares"]),
+    (
+        "control",
+        &[
+            "wire", "fib", "tables", "config", "publish", "slowpath", "mirror", "mappings",
+            "prefixes", "shares",
+        ],
+    ),
     ("observe", &["tables"]),
     ("billing", &["disk", "observe", "tables"]),
     ("bird", &["tables", "config", "admin", "control", "netns", "events", "users", "clock"]),
@@ -64,6 +72,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "wire", "acl", "fib", "tables", "netlink", "port", "publish", "worker", "slowpath",
             "mirror", "ledger", "history", "config", "admin", "control", "observe", "bird", "tap",
             "netns", "log", "events", "explain", "metrics", "optics", "clock", "billing", "disk",
+            "mappings",
         ],
     ),
     ("cli", &["wire", "tables", "admin", "replay", "daemon", "log", "clock"]),
@@ -94,6 +103,7 @@ const UNSAFE: &[(&str, &str)] = &[
 
 /// Files that may be longer than [`MAX_LINES`], and why.
 const LONG: &[(&str, &str)] = &[
+    ("events/kinds.rs", "the list of all kinds, which is one enum and one page of the manual"),
     ("port/af_xdp/port.rs", "a socket's whole life: opening, moving frames, closing"),
     ("port/af_xdp/ring.rs", "both ends of a ring, and the tests that need both"),
 ];

@@ -86,7 +86,7 @@ counts, 16 at most; veth has 2.
 To that come drops by reason, only those that happened: at most one for each reason in
 .Xr station-counters 7
 and VIF, and a VIF makes none but its own; 3 for each access list and direction that a VIF uses it in; 2 for each tunnel;
-and 2 for each drain.
+5 for each source of mappings; and 2 for each drain.
 .Ss Light, and what else drivers and modules tell
 It is read every 15 seconds by a thread of its own, never for a scrape, and has an age:
 .Sy station_port_reading_age_seconds .
@@ -264,6 +264,7 @@ fn metrics() -> String {
             "OF TUNNELS",
             "One series for each VIF and VTEP at the other end: station-vxlan(7).",
         ),
+        (Per::Source, "OF MAPPINGS", "One series for each source: station-mappings(7)."),
         (
             Per::Drain,
             "OF DRAINS",

@@ -23,6 +23,7 @@ mod drill;
 mod events;
 mod explain;
 mod lookup;
+mod mappings;
 mod period;
 mod ping;
 mod rates;
@@ -47,6 +48,7 @@ pub use drill::DrillRequest;
 pub use events::{EventFilter, Since};
 pub use explain::{ExplainRequest, MAX_FRAMES, PacketSpec};
 pub use lookup::LookupRequest;
+pub use mappings::{MappingFilter, MappingSource};
 pub use period::Period;
 pub use ping::{PingRequest, ProbePlan};
 pub use rates::{RateFilter, RateScope};
@@ -91,6 +93,12 @@ pub enum Request {
     ShowNeighbors,
     /// Tunnels, by VIF and other end ([`crate::admin::rows::TunnelRow`]).
     ShowTunnels,
+    /// What controllers stream, by source ([`crate::admin::rows::SourceRow`]).
+    ShowMappings,
+    /// Mappings of a VRF by prefix ([`crate::admin::rows::MappingRow`]).
+    ShowVrfMappings(MappingFilter),
+    /// A controller's stream of mappings: station-mappings(7) ([`crate::admin::rows::MappingAnswer`]).
+    Mappings(MappingSource),
     /// Exchanges between VRFs ([`crate::admin::rows::ExchangeRow`]).
     ShowExchanges,
     /// Who reaches whom, and by which prefixes ([`crate::admin::rows::ReachabilityRow`]).

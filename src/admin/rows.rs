@@ -15,6 +15,7 @@ mod exchanges;
 mod explain;
 mod failover;
 mod lookup;
+mod mappings;
 mod ping;
 mod port_details;
 mod rates;
@@ -37,6 +38,7 @@ pub use exchanges::ExchangeRow;
 pub use explain::{ExplainRow, ExplainedEgress, ExplainedRoute, ExplainedStage};
 pub use failover::{ConsistencyRow, OutageRow, SlaRow};
 pub use lookup::LookupResult;
+pub use mappings::{HopText, MappingAnswer, MappingRow, SourceRow};
 pub use ping::{PingBegin, PingEnd, PingRow, ProbeRow};
 pub use port_details::{Alarm, FecInfo, Limits, Module, PortDetailRow, Quantity, Reading};
 pub use rates::{RateRow, RateWindow, bits_per_s, bits_per_second, rounded};
@@ -382,6 +384,7 @@ sum! {
         History(HistoryRow), Capture(CaptureRow), Rate(RateRow), Event(Record), Explain(Box<ExplainRow>),
         Ping(PingRow), PortDetail(Box<PortDetailRow>), Drain(DrainRow), Drill(Box<DrillRow>), Billing(BillingRow), BillingBin(BillingBinRow), Bandwidth(BandwidthRow),
         Acl(Box<AclRow>), Tunnel(TunnelRow), Exchange(ExchangeRow), Reachability(ReachabilityRow),
+        MappingSource(SourceRow), Mapping(MappingRow), MappingAnswer(MappingAnswer),
     }
 }
 

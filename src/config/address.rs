@@ -17,7 +17,7 @@ pub(super) fn unusable(net: &IpNet) -> Option<&'static str> {
 }
 
 /// Why a prefix can have no route in a VRF of this kind, or in any; `None` where it can.
-pub(super) fn unroutable(net: &IpNet, vrf: Option<VrfKind>) -> Option<String> {
+pub(crate) fn unroutable(net: &IpNet, vrf: Option<VrfKind>) -> Option<String> {
     if net.trunc() != *net {
         return Some(format!("{net} has bits set after /{}", net.prefix_len()));
     }

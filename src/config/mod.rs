@@ -39,6 +39,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+pub(crate) use address::unroutable;
 pub use bandwidth::rate_text;
 pub use cuts::{Cut, Cuts, cuts};
 pub use diff::{Change, Diff, Op};
@@ -47,6 +48,7 @@ pub use error::{ConfigError, Problem};
 pub use lists::MAX_FILE;
 pub use metrics::MetricsAddress;
 pub(crate) use names::is_name;
+pub(crate) use next_hops::MAX_WEIGHT;
 pub(crate) use restart::needs_restart;
 pub use secrets::{exposure, hide};
 pub use text::unified;

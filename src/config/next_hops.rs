@@ -11,7 +11,7 @@ use crate::tables::group::BUCKETS;
 use crate::wire::ipv6::is_link_local;
 
 /// The largest weight of a next hop.
-const MAX_WEIGHT: u16 = 64;
+pub(crate) const MAX_WEIGHT: u16 = 64;
 
 /// The next hops of a route or list. Without `via` there are none, and nothing is reported.
 pub(super) fn read(fields: &Fields<'_>, vrf: Option<&VrfConfig>, vifs: &Vifs) -> Vec<At<NextHop>> {

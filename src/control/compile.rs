@@ -60,6 +60,7 @@ pub(super) fn compile(
             .insert(vrf_id(id), Rib { learned: learned.unwrap_or_default(), ..Rib::default() });
     }
     compiler.state.keep_learned(&compiler.ribs)?;
+    compiler.state.keep_mapped(old, &mut compiler.ribs)?;
     compiler.connected()?;
     compiler.configured(config)?;
     compiler.exchanged(config)?;
@@ -223,7 +224,8 @@ impl Compiler {
             for (id, vif) in (0..).map(VifId).zip(vifs.iter()) {
                 let Some(vif) = vif.as_ref().filter(|vif| vif.up) else { continue };
                 for net in vif.addresses.iter().filter(|net| !is_link_local(net.addr())) {
-                    let egress = Egress { kind, vrf: vif.vrf, vif: id, address: net.addr() };
+                    let address = net.addr();
+                    let egress = Egress { kind, vrf: vif.vrf, vif: id, address, mac: None };
                     if let Some(prefix) = part(net) {
                         self.own(vif.vrf, prefix, source, &[(egress, 1)])?;
                     }
@@ -239,7 +241,7 @@ impl Compiler {
             let vrf = self.vrf_named(&route.vrf)?;
             let special = |kind| {
                 let address = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
-                vec![(Egress { kind, vrf, vif: VifId(0), address }, 1)]
+                vec![(Egress { kind, vrf, vif: VifId(0), address, mac: None }, 1)]
             };
             let egresses = match &route.action {
                 RouteAction::Via(via) => self.via(vrf, via)?,

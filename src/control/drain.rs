@@ -186,6 +186,8 @@ fn prefixes_to(rib: &Rib, fate: &impl Fn(GroupId) -> Fate) -> Vec<IpNet> {
         let wins = |prefix: &IpNet| matches!(rib.best(*prefix), Some((Source::List, _)));
         found.extend(list.prefixes.iter().copied().filter(|prefix| leads(prefix) && wins(prefix)));
     }
+    let wins = |prefix| matches!(rib.best(prefix), Some((Source::Mapping, _)));
+    found.extend(rib.mapped.prefixes_of(of).filter(|prefix| wins(*prefix)));
     let families = [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())];
     for (prefix, group) in families.into_iter().flat_map(|all| rib.learned.range(all, None)) {
         let ends = matches!(fate(group), Fate::Dark | Fate::InDoubt);

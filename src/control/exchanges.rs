@@ -51,6 +51,7 @@ pub(super) fn permit(
         vrf: key.2,
         vif: VifId(0),
         address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        mac: None,
     };
     Ok((key.2, state.want_single(egress)?))
 }

@@ -13,6 +13,7 @@ mod keys;
 mod learn;
 mod learned;
 mod lists;
+mod mapped;
 mod meters;
 mod neighbor;
 mod path_mtu;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::learned::Learned;
+use super::mapped::Mapped;
 use crate::config::symmetric_difference;
 use crate::tables::GroupId;
 
@@ -27,6 +28,8 @@ pub enum Source {
     Static,
     /// `[[route_list]]`.
     List,
+    /// By a controller: the provider's own word, before a peer's.
+    Mapping,
     /// Learned by BGP: of the same prefix, a peer takes over nothing that the operator or a subnet
     /// says.
     Bgp,
@@ -89,6 +92,8 @@ pub(super) struct Rib {
     pub hosts: BTreeMap<IpAddr, Host>,
     /// Routes to permits of exchanges. None is in a connected subnet.
     pub exchanged: HashMap<IpNet, GroupId>,
+    /// Mappings, shared as learned routes are.
+    pub mapped: Arc<Mapped>,
     /// Learned routes. Shared, so that a new configuration copies none of them.
     pub learned: Arc<Learned>,
 }
@@ -97,11 +102,22 @@ impl Rib {
     /// The route that wins this very prefix.
     pub fn best(&self, prefix: IpNet) -> Option<(Source, GroupId)> {
         let learned = || self.learned.best(prefix).map(|group| (Source::Bgp, group));
-        let own = self.configured(prefix).or_else(learned).or_else(|| self.neighbor(prefix));
+        let own = self.above_learned(prefix).or_else(learned).or_else(|| self.neighbor(prefix));
         own.or_else(|| Some((Source::Exchange, *self.exchanged.get(&prefix)?)))
     }
 
-    /// The route that wins this very prefix where nothing is learned.
+    /// The route that wins this very prefix whatever is learned.
+    pub fn above_learned(&self, prefix: IpNet) -> Option<(Source, GroupId)> {
+        let mapped = || Some((Source::Mapping, self.mapped.best(prefix)?));
+        self.configured(prefix).or_else(mapped)
+    }
+
+    /// The group of the route that wins this very prefix where it is neither configured nor mapped; a neighbor's aside.
+    pub fn below_mapped(&self, prefix: IpNet) -> Option<GroupId> {
+        self.learned.best(prefix).or_else(|| self.exchanged.get(&prefix).copied())
+    }
+
+    /// The route that wins this very prefix where nothing is streamed or learned.
     pub fn configured(&self, prefix: IpNet) -> Option<(Source, GroupId)> {
         let listed = || {
             let list = self.lists.iter().find(|list| list.has(prefix))?;
@@ -117,6 +133,7 @@ impl Rib {
         let subnet = IpNet::new(prefix.addr(), host.subnet).ok()?.trunc();
         // Few subnets have listed or learned routes within; the router's own are in all.
         let others = self.lists.iter().any(|list| list.has_within(subnet))
+            || self.mapped.prefixes().has_within(subnet)
             || self.learned.has_within(subnet);
         let covers = |length| {
             let Ok(route) = IpNet::new(prefix.addr(), length).map(|net| net.trunc()) else {
@@ -124,7 +141,7 @@ impl Rib {
             };
             self.own.contains_key(&route)
                 || others
-                    && (self.configured(route).is_some() || self.learned.best(route).is_some())
+                    && (self.above_learned(route).is_some() || self.learned.best(route).is_some())
         };
         let longer = host.subnet.saturating_add(1)..=prefix.prefix_len();
         (!longer.into_iter().any(covers)).then_some((Source::Neighbor, host.group))
@@ -171,6 +188,9 @@ impl Rib {
         let gone = old.exchanged.keys().filter(|prefix| !self.exchanged.contains_key(prefix));
         gone.copied().for_each(&mut consider);
         changed_prefixes(&old.lists, &self.lists, &mut consider);
+        if !Arc::ptr_eq(&self.mapped, &old.mapped) {
+            self.mapped.moved_since(&old.mapped).into_iter().for_each(&mut consider);
+        }
         for (address, new) in &self.hosts {
             let same = |old: &Host| (old.group, old.subnet) == (new.group, new.subnet);
             if !old.hosts.get(address).is_some_and(same) {

@@ -9,6 +9,7 @@ use super::commit::{CommitError, Limits};
 use super::drain::Drained;
 use super::exchanges::ExchangeKey;
 use super::ids::Ids;
+use super::mapped::Mapped;
 use super::meters;
 use super::path_mtu::Lowered;
 use super::rib::Rib;
@@ -26,6 +27,8 @@ pub(super) struct Egress {
     pub vrf: VrfId,
     pub vif: VifId,
     pub address: IpAddr,
+    /// The MAC of the next hop, where that is not what is known of the neighbor: of a mapping.
+    pub mac: Option<Mac>,
 }
 
 /// A way of a route.
@@ -79,6 +82,8 @@ pub(super) struct State {
     pub groups: Ids<Members>,
     /// Routes by VRF id.
     pub ribs: BTreeMap<VrfId, Rib>,
+    /// Mappings of VRFs that the configuration has not.
+    pub unplaced: BTreeMap<Arc<str>, Arc<Mapped>>,
     /// Each holds one reference to its adjacency.
     pub neighbors: BTreeMap<(VifId, IpAddr), Neighbor>,
     /// Host routes that the FIB has refused to withdraw so far. Each holds one reference to the
@@ -113,6 +118,7 @@ impl State {
             // 24 bits, and 0 is "no route".
             groups: Ids::new(1, 1 << 24),
             ribs: BTreeMap::new(),
+            unplaced: BTreeMap::new(),
             neighbors: BTreeMap::new(),
             stuck: BTreeMap::new(),
             silent: BTreeSet::new(),
@@ -213,7 +219,7 @@ impl State {
     /// The egress of a neighbor of a VIF that exists.
     pub fn next_hop(&self, id: VifId, address: IpAddr) -> Option<Egress> {
         let vrf = self.tables.vif(id)?.vrf;
-        Some(Egress { kind: AdjacencyKind::Forward, vrf, vif: id, address })
+        Some(Egress { kind: AdjacencyKind::Forward, vrf, vif: id, address, mac: None })
     }
 
     /// Writes wanted adjacencies into the table, from what is known of VIFs, ports and neighbors. Those of tunnels come
@@ -237,7 +243,8 @@ impl State {
             let Some(&egress) = self.adjacencies.key(id.0) else { continue };
             table[id.index()] = self.render(egress);
             let key = (egress.vif, egress.address);
-            if egress.kind == AdjacencyKind::Forward && neighbors.get(&key) != Some(&id) {
+            let is_neighbor = egress.kind == AdjacencyKind::Forward && egress.mac.is_none();
+            if is_neighbor && neighbors.get(&key) != Some(&id) {
                 Arc::make_mut(&mut neighbors).insert(key, id);
             }
         }
@@ -250,7 +257,7 @@ impl State {
         if !matches!(egress.kind, Forward | Glean | Local | Broadcast) {
             return Adjacency::special(egress.kind, egress.vrf);
         }
-        let Egress { kind, vrf, vif: id, address } = egress;
+        let Egress { kind, vrf, vif: id, address, mac } = egress;
         let vif = self.tables.vif(id).filter(|vif| vif.vrf == vrf);
         let Some((vif, port)) = vif.and_then(|vif| Some((vif, self.port_of(vif)?))) else {
             // Learned routes may lead there a moment longer than the VIF is there.
@@ -259,7 +266,7 @@ impl State {
         let mut adjacency = match self.neighbors.get(&(id, address)) {
             Some(neighbor) if kind == Forward => Adjacency {
                 static_neighbor: neighbor.configured,
-                ..Adjacency::forward(id, vif, address, neighbor.mac, port.mac)
+                ..Adjacency::forward(id, vif, address, mac.unwrap_or(neighbor.mac), port.mac)
             },
             None if kind == Forward => Adjacency::on_vif(Unresolved, id, vif, address),
             _ => Adjacency::on_vif(kind, id, vif, address),

@@ -22,6 +22,7 @@ use super::failover::Failover;
 use super::followers::Followers;
 use super::heartbeat::Heartbeat;
 use super::holds::Holds;
+use super::mappings::Mappings;
 use super::port_details::DetailBook;
 use super::port_thread::Done;
 use super::ports::Opening;
@@ -48,6 +49,7 @@ pub(super) struct Control {
     pub billing: Billing,
     pub drains: Drains,
     pub drills: Drills,
+    pub mappings: Mappings,
     /// The configuration file, and its text and number as it runs.
     pub file: PathBuf,
     pub text: Arc<str>,
@@ -184,7 +186,7 @@ impl Control {
     }
 
     /// Whether neighbors and routes have to wait.
-    fn rests(&self) -> bool {
+    pub fn rests(&self) -> bool {
         self.paused.load(Ordering::Relaxed) || self.engine.is_committing()
     }
 

@@ -12,7 +12,7 @@ use super::desk::Desk;
 use super::port_details::{self, DetailBook};
 use super::rates::RateBook;
 use super::view::{self, View};
-use super::{acls, answer, drain, failover, tunnels};
+use super::{acls, answer, drain, failover, mappings, tunnels};
 use crate::admin::rows::{
     ConsistencyRow, DrainRow, PortDetailRow, PortRow, VersionInfo, VifRow, WorkerRow,
 };
@@ -20,6 +20,7 @@ use crate::bird::{self, Questions};
 use crate::clock::{now_ms, seconds_of};
 use crate::config::MetricsAddress;
 use crate::config::model::Config;
+use crate::mappings::Shared;
 use crate::metrics::{self, Facts, Pages};
 use crate::observe::VifTotals;
 use crate::tables::{DropReason, PuntReason, SlowOutcome, TapEvent};
@@ -32,12 +33,15 @@ pub(super) fn spawn(
     address: Receiver<Option<MetricsAddress>>,
     desk: Desk,
     details: DetailBook,
+    book: Arc<Shared>,
 ) -> std::io::Result<()> {
     let mut mirrored = Mirrored::default();
     let started_s = seconds_of(now_ms());
     let make = move || {
         let known = desk.ask(Known::of)?;
-        Some(metrics::page(known.facts(started_s, &details, &mut mirrored)))
+        let sources = mappings::rows(&book, &desk);
+        let facts = known.facts(started_s, &details, &mut mirrored);
+        Some(metrics::page(Facts { mappings: sources, ..facts }))
     };
     metrics::serve(address, Pages::new(make))
 }
@@ -109,6 +113,7 @@ impl Known {
             vrfs: view::vrf_rows(&self.view.tables, self.route_counts, &self.config),
             acls: acls::rows(&self.view.tables),
             tunnels: tunnels::rows(&self.view, &labels, &Default::default(), &Default::default()),
+            mappings: Vec::new(),
             drains: self.drain_rows,
             workers: self.workers,
             sessions,

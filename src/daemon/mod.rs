@@ -34,6 +34,7 @@ mod history;
 mod holds;
 mod init;
 mod kept;
+mod mappings;
 mod metrics;
 mod opening;
 mod outages;

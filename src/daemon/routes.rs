@@ -126,6 +126,7 @@ pub(super) fn origin(source: Source) -> &'static str {
         Source::Static => "static",
         Source::List => "list",
         Source::Neighbor => "neighbor",
+        Source::Mapping => "mapping",
         Source::Bgp => "bgp",
         Source::Exchange => "exchange",
     }

@@ -24,6 +24,7 @@ use super::failover::{self, Failover};
 use super::followers::Followers;
 use super::heartbeat::Heartbeat;
 use super::holds::Holds;
+use super::mappings::Mappings;
 use super::rates::{self, RateBook};
 use super::{
     StationError, bgp, change, cpus, descriptors, metrics, outages, port_details, privilege,
@@ -90,11 +91,14 @@ pub fn run(file: &Path) -> Result<(), StationError> {
             .map_err(StationError::Thread)?;
     let drains = Drains::start(&config.station.state, datapath.counters.clone(), report.clone())
         .map_err(StationError::Thread)?;
+    let (mappings, mappings_thread) =
+        Mappings::start(&config.station.state, report.clone()).map_err(StationError::Thread)?;
     let ports = datapath.ports.room.most;
     let limits = Limits { workers, ports, ..Limits::for_vifs(config.station.max_vifs) };
     let mut engine = Engine::new(fib, publisher, limits);
     // What forwards first knows of it.
     engine.drain(drains.names());
+    engine.hold(mappings.shared().book().tables());
     let counters = Counters::new(datapath.counters.clone(), datapath.slow_counters.clone());
     let (sender, peers) = unbounded();
     let (program, directory) = (config.station.bird.clone(), bgp::directory(&config.station));
@@ -124,6 +128,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         billing,
         drains,
         drills: Drills::read(&config.station.state),
+        mappings,
         file,
         text: text.into(),
         configuration,
@@ -172,7 +177,9 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let server = server
         .serve(sender, control.rounds.clone(), server::Limits::default(), report.clone())
         .map_err(|error| StationError::Socket { path: path.clone(), error })?;
-    metrics::spawn(metrics_at, control.desk.clone(), details).map_err(StationError::Thread)?;
+    let book = control.mappings.shared().clone();
+    metrics::spawn(metrics_at, control.desk.clone(), details, book)
+        .map_err(StationError::Thread)?;
     info!(station = config.station.name, workers, "forwarding");
     // Without systemd there is no one to notify.
     let status = format!("forwarding on {} ports with {workers} workers", config.ports.len());
@@ -199,6 +206,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     info!(?end, "stopping; the ports stay closed");
     report.tell(Event::StationStop { sessions_kept: end == End::SessionsKept });
     control.failover.ledger.stop(now_ms());
+    control.mappings.stop(mappings_thread);
     drop(ledger_thread.join());
     drop(sd_notify::notify(&[NotifyState::Stopping]));
     if end == End::SessionsKept {

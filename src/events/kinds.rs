@@ -387,6 +387,46 @@ events! {
         /// How many.
         bins: u64,
     }
+    /// A controller is connected and speaks for its source (`show mappings`); what it said before holds.
+    MappingsConnected = "mappings_connected", Notice, "6bf10b5890b749b38d1e430039f9ffbf" {
+        /// Name of the source.
+        source: String,
+        /// The generation of its last sync that ended; null where none did.
+        generation: Option<u64>,
+        /// The position that its last commit named; null where none did.
+        position: Option<u64>,
+        /// Mappings that hold.
+        mappings: u64,
+    }
+    /// A controller's connection ended. What it said holds, and nothing is swept.
+    MappingsLost = "mappings_lost", Warning, "8f056332c7de4dabba08a6e954987a50" {
+        /// Name of the source.
+        source: String,
+        /// The generation of the sync that it was in; null where it was in none.
+        syncing: Option<u64>,
+        /// Mappings that hold.
+        mappings: u64,
+    }
+    /// A controller's sync has ended: what it did not name is gone.
+    MappingsSynced = "mappings_synced", Notice, "230db389c5af4b26ba577cd79fc5468e" {
+        /// Name of the source.
+        source: String,
+        /// The sync's generation.
+        generation: u64,
+        /// Mappings that hold.
+        mappings: u64,
+        /// Mappings that it did not name.
+        swept: u64,
+    }
+    /// A controller's batch was refused because it is too much: of mappings, of next hops, or for the FIB. At most one a second, with the number of those since the last.
+    MappingsLimit = "mappings_limit", Warning, "2f0940ca3e1e4e8fa7a9ade9ecd0a5a7" {
+        /// Name of the source.
+        source: String,
+        /// What is too much.
+        reason: String,
+        /// Refusals since the last such event, this one included.
+        count: u64,
+    }
     /// Events are missing here: this reader was too slow, they are older than what is kept, or more happened at once than could be noted.
     Lost = "lost", Warning, "1f499356f2cf43e8a0f0105deadebf92" {
         /// How many.

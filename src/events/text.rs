@@ -304,6 +304,22 @@ impl fmt::Display for Event {
                 write!(f, "billing: bins wait, since they cannot be written: {reason}")
             }
             Event::BillingWritten { bins } => write!(f, "billing: {bins} bins are written again"),
+            Event::MappingsConnected { source, generation, position, mappings } => {
+                write!(f, "mappings: source {source} is connected; {mappings} hold")?;
+                generation.iter().try_for_each(|n| write!(f, ", generation {n}"))?;
+                position.iter().try_for_each(|n| write!(f, ", position {n}"))
+            }
+            Event::MappingsLost { source, syncing, mappings } => {
+                write!(f, "mappings: source {source} is lost; {mappings} hold")?;
+                syncing.iter().try_for_each(|n| write!(f, ", sync {n} has not ended"))
+            }
+            Event::MappingsSynced { source, generation, mappings, swept } => write!(
+                f,
+                "mappings: source {source} has ended sync {generation}: {mappings} hold, {swept} are swept"
+            ),
+            Event::MappingsLimit { source, reason, count } => {
+                write!(f, "mappings: {count} refused of source {source}: {reason}")
+            }
             Event::Lost { count } => write!(f, "{count} events are missing here"),
         }
     }

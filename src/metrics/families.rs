@@ -31,6 +31,8 @@ pub enum Per {
     Acl,
     /// One for each VIF and VTEP at the other end of its tunnels.
     Tunnel,
+    /// One for each source of mappings.
+    Source,
     /// One for each VIF, port or station that is drained.
     Drain,
     /// One for each VRF and address family.
@@ -164,6 +166,11 @@ families! {
     AclPackets: Counter "station_acl_packets" Acl ["acl", "direction", "action"] "Packets that an access list judged: direction is in or out, action permit, deny or reject.";
     Tunnel: Info "station_tunnel" Tunnel ["vif", "remote", "vtep", "vni", "underlay"] "Where a VIF's tunnel to a VTEP is.";
     TunnelUp: Gauge "station_tunnel_up" Tunnel ["vif", "remote"] "1 where the VIF is up and the underlay leads to the VTEP.";
+    Mappings: Gauge "station_mappings" Source ["source"] "Mappings that hold of a controller.";
+    MappingsInactive: Gauge "station_mappings_inactive" Source ["source"] "Those of them that lead nowhere: the configuration has not their VRF, or none of their VTEPs.";
+    MappingsConnected: Gauge "station_mappings_connected" Source ["source"] "1 while the controller is connected.";
+    MappingsRefused: Counter "station_mappings_refused_batches" Source ["source"] "Its batches that were refused.";
+    MappingsSynced: Gauge "station_mappings_end_of_sync_timestamp_seconds" Source ["source"] "When its last sync ended, in seconds since 1970; no series where none did.";
     DrainQuiet: Gauge "station_drain_quiet" Drain ["scope", "name"] "1 where nothing passes any more: it is safe to unplug; scope is vif, port or station. What is not drained has no series.";
     DrainStart: Gauge "station_drain_start_time_seconds" Drain ["scope", "name"] "When the drain was begun, in seconds since 1970.";
     Routes: Gauge "station_vrf_routes" VrfFamily ["vrf", "family"] "Routes of a VRF, connected ones included.";

@@ -3,6 +3,7 @@
 
 mod classic;
 mod families;
+mod mappings;
 mod page;
 mod port_details;
 mod server;

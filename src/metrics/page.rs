@@ -10,8 +10,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::families::{Family, Kind};
 use crate::admin::rows::{
-    AclRow, BandwidthRow, BgpRow, DrainRow, Labels, Named, PortDetailRow, PortRow, TunnelRow,
-    VersionInfo, VifRow, VrfRow, WorkerRow, word,
+    AclRow, BandwidthRow, BgpRow, DrainRow, Labels, Named, PortDetailRow, PortRow, SourceRow,
+    TunnelRow, VersionInfo, VifRow, VrfRow, WorkerRow, word,
 };
 use crate::clock::seconds_of;
 
@@ -38,6 +38,8 @@ pub struct Facts {
     pub acls: Vec<AclRow>,
     /// All tunnels.
     pub tunnels: Vec<TunnelRow>,
+    /// What controllers stream.
+    pub mappings: Vec<SourceRow>,
     /// What is drained.
     pub drains: Vec<DrainRow>,
     /// All workers.
@@ -364,6 +366,7 @@ impl Collector for Facts {
         page.bandwidths(&self.bandwidths)?;
         page.acls(&self.acls)?;
         page.tunnels(&self.tunnels)?;
+        page.mappings(&self.mappings)?;
         page.drains(&self.drains)?;
         page.vrfs(&self.vrfs)?;
         page.sessions(self.sessions.as_deref().unwrap_or(&[]))

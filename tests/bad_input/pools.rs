@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use station::mappings;
 use station::mirror::{Change, Hop, Table, To};
 use station::shares::Pool;
 use station::slowpath::NeighborEvent;
@@ -12,7 +13,7 @@ use station::wire::ethernet::Mac;
 use station::worker::handoff::{Handoff, Label};
 
 use crate::common::packets::{Icmp, Seen, discovery, packet, udp, with_ttl};
-use crate::common::{A, A_CORE, A2, CONFIG, Host, INTERNET, Lab, SECOND};
+use crate::common::{A, A_CORE, A2, CONFIG, Host, INTERNET, Lab, SECOND, UNDERLAY};
 
 /// How many the newcomer wants of a pool, and how many it gets.
 fn newcomer(pool: Pool) -> (usize, usize) {
@@ -25,6 +26,7 @@ fn newcomer(pool: Pool) -> (usize, usize) {
         Pool::Parcels => parcels(),
         Pool::LearnedAdjacencies => learned_adjacencies(),
         Pool::LearnedNextHops => learned_next_hops(),
+        Pool::MappedNextHops => mapped_next_hops(),
     }
 }
 
@@ -225,4 +227,22 @@ fn learned_next_hops() -> (usize, usize) {
     }
     assert!(taken.iter().sum::<usize>() < 64 * taken.len(), "the pool is not used up: {taken:?}");
     (2, learn("vpc-b", "b-s", 2, &|n| format!("10.9.3.{}", 10 + n)))
+}
+
+/// Mappings of two tenants, each to MACs of their own behind a VTEP: one an adjacency.
+fn mapped_next_hops() -> (usize, usize) {
+    let config = [CONFIG, UNDERLAY].concat();
+    let mut lab = Lab::with(&config.replace("max_vifs = 64", "max_vifs = 14"));
+    let engine = lab.station.engine();
+    let mut map = |vrf: &str, vtep: &str, count: u16| {
+        let move_to = |n: u16| {
+            let mac = Some(Mac([2, 0, 0, 9, (n >> 8) as u8, n as u8]));
+            let hops = [mappings::Hop { vtep: vtep.parse().unwrap(), vif: None, mac, weight: 1 }];
+            (format!("30.{}.{}.0/24", n >> 8, n & 255).parse().unwrap(), Some(hops.into()))
+        };
+        (0..count).filter(|n| engine.map(vrf, &[move_to(*n)]).is_ok()).count()
+    };
+    let hog = map("vpc-a", "10.255.0.2", 1_000);
+    assert!((150..220).contains(&hog), "half of what was free of 448: {hog}");
+    (30, map("vpc-b", "10.255.0.9", 30))
 }

@@ -7,6 +7,7 @@
 mod drain;
 mod draw;
 mod learned;
+mod mappings;
 mod naive;
 mod neighbors;
 mod scenarios;

@@ -49,6 +49,8 @@ impl Request {
                 | Request::ShowRoutes(_)
                 | Request::ShowNeighbors
                 | Request::ShowTunnels
+                | Request::ShowMappings
+                | Request::ShowVrfMappings(_)
                 | Request::ShowCounters(_)
                 | Request::ShowDrops(_)
                 | Request::ShowWorkers

@@ -1,6 +1,6 @@
 //! One admin connection: requests in, answers out, each within its bounds of size and time.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,10 @@ use super::ask::ask;
 use super::audit::{Asked, Audit};
 use super::peer::Peer;
 use super::{Control, Limits, author};
-use crate::admin::answer::{Answer, Line, Piece};
+use crate::admin::answer::{Answer, Line, Piece, Take};
 use crate::admin::protocol::{self, ErrorKind, MAX_FILE, MAX_REQUEST, Refusal, Right};
 use crate::admin::rows::{Outcome, Row};
+use crate::mappings::Taken;
 
 /// Rows of one line of an answer.
 const ROWS: usize = 256;
@@ -204,6 +205,7 @@ impl Connection {
                 written
             }
             Answer::Stream(next) => self.pass_on(next),
+            Answer::Intake(first, take) => self.take_in(first, take),
             Answer::Rows(mut rows) => loop {
                 let chunk: Vec<Row> = rows.by_ref().take(ROWS).collect();
                 let end = chunk.len() < ROWS;
@@ -234,6 +236,40 @@ impl Connection {
                 return self.stream.set_write_timeout(Some(patience));
             }
         }
+    }
+
+    /// Takes lines until the client closes its sending half or breaks a rule; then the connection ends. Between lines it
+    /// may be silent for as long as it likes: a client of this socket that dies closes it.
+    fn take_in(&mut self, first: Row, mut take: Take) -> io::Result<()> {
+        let row = |row| Line::<Row> { rows: vec![row], ..Line::empty() };
+        self.write(&row(first))?;
+        let stream = self.stream.try_clone()?;
+        stream.set_read_timeout(None)?;
+        let pending = std::mem::take(&mut self.pending);
+        let mut reader = BufReader::with_capacity(MAX_REQUEST, pending.chain(stream));
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            reader.by_ref().take(MAX_REQUEST as u64).read_until(b'\n', &mut line)?;
+            if line.pop() != Some(b'\n') {
+                break;
+            }
+            match take(&line) {
+                Taken::Nothing => {}
+                Taken::Answer(answer) => self.write(&row(answer.into()))?,
+                Taken::Over(why) => {
+                    self.refuse_at_once(&Refusal::new(ErrorKind::Conflict, why));
+                    return Err(io::ErrorKind::ConnectionAborted.into());
+                }
+            }
+        }
+        if line.len() + 1 >= MAX_REQUEST {
+            let message = format!("the line is longer than {} KiB", MAX_REQUEST >> 10);
+            self.refuse_at_once(&Refusal::new(ErrorKind::TooLarge, message));
+        } else {
+            self.write(&Line::<Row> { end: true, ..Line::empty() })?;
+        }
+        Err(io::ErrorKind::ConnectionAborted.into())
     }
 
     /// Whether the client has closed its sending half, or is gone.

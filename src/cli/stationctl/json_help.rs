@@ -24,6 +24,8 @@ Octets count from the destination MAC to the end of the payload; *_s are seconds
   vrfs       name customer description circuit kind vifs ipv4_routes ipv6_routes
   acl        name rules structure octets build_us vifs_in[] vifs_out[] permitted_in permitted_out denied_in
              denied_out rejected_in rejected_out; with a name entries[{number rule hits_in hits_out}]
+  mappings   source state since_ms generation end_of_sync_ms syncing position mappings inactive vrfs
+             refused_batches limit_refusals; with --vrf vrf prefix source state via[{vtep vif mac weight}]
   exchanges  name from to prefixes[] accepted_by[] packets ip_octets
   reachability  from from_vrf to to_vrf exchange source_check filtered ipv4_prefixes ipv6_prefixes prefixes[at most 256;
              with --from and --to more rows follow with the others]

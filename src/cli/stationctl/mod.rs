@@ -22,6 +22,7 @@ mod json_help;
 mod libpcap;
 #[cfg(test)]
 mod manual;
+mod mappings;
 mod named;
 mod output;
 mod period;
@@ -48,9 +49,9 @@ use crate::admin::client::{self, Client};
 use crate::admin::protocol::{ErrorKind, Refusal, Request, Terms};
 use crate::admin::rows::{
     AclRow, BandwidthRow, BgpRouteRow, BgpRow, ChangeResult, ConfigText, ConsistencyRow,
-    CounterRow, DrainRow, DrillRow, DropRow, ExchangeRow, HistoryRow, LookupResult, NeighborRow,
-    OutageRow, PortDetailRow, PortRow, RateRow, ReachabilityRow, RouteRow, SlaRow, TunnelRow,
-    VersionInfo, VifRow, VrfRow, WorkerRow,
+    CounterRow, DrainRow, DrillRow, DropRow, ExchangeRow, HistoryRow, LookupResult, MappingRow,
+    NeighborRow, OutageRow, PortDetailRow, PortRow, RateRow, ReachabilityRow, RouteRow, SlaRow,
+    SourceRow, TunnelRow, VersionInfo, VifRow, VrfRow, WorkerRow,
 };
 use args::{Args, Command, StationCommand};
 use filter::Filter;
@@ -162,6 +163,8 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Request::ShowRoutes(_) => rows::<RouteRow>(args, &request, out),
         Request::ShowNeighbors => rows::<NeighborRow>(args, &request, out),
         Request::ShowTunnels => rows::<TunnelRow>(args, &request, out),
+        Request::ShowMappings => rows::<SourceRow>(args, &request, out),
+        Request::ShowVrfMappings(_) => rows::<MappingRow>(args, &request, out),
         Request::ShowExchanges => rows::<ExchangeRow>(args, &request, out),
         Request::ShowReachability(of) if of.is_whole() => rows::<Whole>(args, &request, out),
         Request::ShowReachability(_) => rows::<ReachabilityRow>(args, &request, out),

@@ -8,6 +8,7 @@ use super::args::words;
 use super::drops::DropArgs;
 use super::failover::OutageArgs;
 use super::filter::{InState, OfPort};
+use super::mappings::MappingArgs;
 use super::port_details::PortArgs;
 use super::rates::RateArgs;
 use super::reachability::ReachabilityArgs;
@@ -72,6 +73,7 @@ pub(super) enum Show {
         #[command(flatten)]
         state: InState,
     },
+    Mappings(MappingArgs),
     /// Exchanges between VRFs, and what has passed by each
     Exchanges,
     Reachability(ReachabilityArgs),
@@ -173,6 +175,7 @@ impl Show {
             }),
             Show::Neighbors { .. } => Request::ShowNeighbors,
             Show::Tunnels { .. } => Request::ShowTunnels,
+            Show::Mappings(of) => of.request(),
             Show::Exchanges => Request::ShowExchanges,
             Show::Reachability(of) => of.request(),
             Show::Counters { vif, port, all } => Request::ShowCounters(CounterFilter {

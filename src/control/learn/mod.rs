@@ -9,7 +9,7 @@
 
 mod paths;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use super::commit::{Engine, Publish};
 use super::neighbor::Hosts;
 use crate::mirror::{Change, Range, Reason, Table, To};
-use crate::tables::{AdjacencyId, GroupId, VifId, VrfId};
+use crate::tables::{GroupId, VifId, VrfId};
 use paths::{At, Batch, Next, Part, Resolved, part, paths, without};
 
 pub use paths::MAX_NEXT_HOPS;
@@ -104,7 +104,7 @@ impl<P: Publish> Engine<P> {
                 }
             }
         }
-        self.introduce_groups(&batch);
+        self.introduce(&batch.new);
         let mut hosts = Hosts::new();
         for (vrf, moves) in moves {
             hosts.extend(self.move_routes(vrf, moves));
@@ -287,19 +287,6 @@ impl<P: Publish> Engine<P> {
         }
     }
 
-    /// Publishes groups before the FIB leads to them.
-    fn introduce_groups(&mut self, batch: &Batch) {
-        if batch.new.is_empty() {
-            return;
-        }
-        let members = batch.new.iter().flat_map(|&group| self.state.members(group));
-        let adjacencies: BTreeSet<AdjacencyId> = members.map(|member| member.adjacency).collect();
-        self.state.render_adjacencies(&adjacencies.into_iter().collect::<Vec<_>>());
-        self.state.render_groups(&batch.new);
-        self.publish();
-        self.synchronize();
-    }
-
     /// Leads prefixes to other groups, in the FIB and then in the RIB. Returns the neighbors whose
     /// host routes that may concern.
     fn move_routes(&mut self, vrf: VrfId, moves: Moves) -> Hosts {
@@ -308,7 +295,7 @@ impl<P: Publish> Engine<P> {
         let mut updates = Vec::with_capacity(moves.len());
         for &(prefix, group) in &moves {
             hosts.extend(rib.hosts_under(prefix).map(|address| (vrf, address)));
-            if rib.configured(prefix).is_some() {
+            if rib.above_learned(prefix).is_some() {
                 continue;
             }
             // A group that is new to the RIB is not known there as one that leads nowhere.

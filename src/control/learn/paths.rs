@@ -175,7 +175,7 @@ impl State {
         if is_ours(vif, address) || !is_on_link(vif, address) {
             return Err("not a neighbor on the VIF's subnets");
         }
-        Ok(Egress { kind: AdjacencyKind::Forward, vrf, vif: id, address })
+        Ok(Egress { kind: AdjacencyKind::Forward, vrf, vif: id, address, mac: None })
     }
 
     /// Refuses a next hop that is one too many: of a route, of a VIF, or of the VIF's share of the

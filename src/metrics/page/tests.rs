@@ -73,6 +73,14 @@ fn facts() -> Facts {
             ..AclRow::default()
         }],
         tunnels: vec![serde_json::from_value(tunnel).unwrap()],
+        mappings: vec![SourceRow {
+            source: "ctl".into(),
+            state: "lost".into(),
+            mappings: 7,
+            inactive: 2,
+            end_of_sync_ms: Some(1_795_000_000_500),
+            ..SourceRow::default()
+        }],
         drains: vec![serde_json::from_value(drain).unwrap()],
         workers: vec![serde_json::from_value(worker).unwrap()],
         sessions: Some(vec![serde_json::from_value(session).unwrap()]),
@@ -135,6 +143,10 @@ fn numbers_and_units_are_right() {
         "station_port_missed_frames_total{port=\"cust0\",cause=\"no_socket\"} 5",
         "station_port_info{port=\"cust0\",interface=\"eth\\\"1\",role=\"customer\",xdp_mode=\"native\",zero_copy=\"false\",customer=\"acme\",circuit=\"\"} 1",
         "station_tunnel_info{vif=\"vpc-a\",remote=\"10.255.1.2\",vtep=\"vtep4\",vni=\"5001\",underlay=\"fabric\"} 1",
+        "station_mappings{source=\"ctl\"} 7",
+        "station_mappings_inactive{source=\"ctl\"} 2",
+        "station_mappings_connected{source=\"ctl\"} 0",
+        "station_mappings_end_of_sync_timestamp_seconds{source=\"ctl\"} 1795000000.5",
         "station_tunnel_up{vif=\"vpc-a\",remote=\"10.255.1.2\"} 1",
         "station_drain_quiet{scope=\"port\",name=\"cust0\"} 0",
         "station_drain_start_time_seconds{scope=\"port\",name=\"cust0\"} 1795000300.002",

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Failover by packets, and a full table from BGP to the FIB.
+"""Failover by packets, a full table from BGP to the FIB, and a controller's mappings.
 
 Two sites of one customer, a (port cust0) and a2 (port cust1), announce the same prefixes by BGP, each from a
 BIRD of its own; vpc-a (port core0) sends to one of them. a is preferred.
@@ -36,6 +36,7 @@ sys.path.insert(0, str(ROOT / "tests/lab"))
 import frames  # noqa: E402
 import lab  # noqa: E402
 import ledger  # noqa: E402
+import mappings  # noqa: E402
 import station  # noqa: E402
 import traffic  # noqa: E402
 
@@ -463,21 +464,24 @@ def main():
                            help="runs of each case with the whole table from BGP: a minute each")
     arguments.add_argument("--json", type=pathlib.Path, help="writes a row for each figure")
     arguments.add_argument("--routes", type=pathlib.Path, default=DATA, help="a prefix a line, .gz or not")
-    arguments.add_argument("--only", choices=["failover", "table"])
+    arguments.add_argument("--only", choices=["failover", "table", "mappings"])
     options = arguments.parse_args()
     if os.geteuid() != 0:
         sys.exit("bench control: needs root")
-    if not options.routes.exists():
+    if options.only != "mappings" and not options.routes.exists():
         sys.exit(f"bench control: there is no {options.routes}; give a table by --routes FILE")
-    full = table(options.routes, FULL)
+    full = table(options.routes, FULL) if options.only != "mappings" else []
     lab.lock(wait=True)
     lab.up()
     rows = []
     try:
-        if options.only != "failover":
+        if options.only in (None, "mappings"):
+            print("Mappings", flush=True)
+            mappings.measure(rows, ticks, peak_mib)
+        if options.only in (None, "table"):
             print("Full table", flush=True)
             full_table(rows, full, 1 if options.quick else 3)
-        if options.only != "table":
+        if options.only in (None, "failover"):
             print("Failover: min, median, p90, p99, max", flush=True)
             failover(rows, full, *((3, 1) if options.quick else (30, options.bgp_runs)))
     finally:

@@ -100,8 +100,8 @@ mod tests {
     use crate::tables::counters::WorkerCounters;
     use crate::tables::{
         Adjacency, AdjacencyId, AdjacencyKind, AdjacencyTable, DropReason, GroupId, GroupTable,
-        Ingress, Member, Pcp, Port, PortId, PortRole, Role, Snapshot, SourceCheck, Tags, Verdict,
-        Vif, VifId, VifKind, Vrf, VrfId, VrfKind,
+        Ingress, Member, Overlay, Pcp, Port, PortId, PortRole, Role, Snapshot, SourceCheck, Tags,
+        Tunnel, Verdict, Vif, VifId, VifKind, Vrf, VrfId, VrfKind,
     };
     use crate::wire::ethernet::Mac;
 
@@ -133,9 +133,10 @@ mod tests {
     type Filter =
         (fn(&Burst, usize) -> u32, fn(&Burst, &Context<'_>, usize) -> Result<(), Verdict>);
 
-    const VIFS: u16 = 5;
+    const VIFS: u16 = 7;
 
-    /// Two tenants, one with a customer's VIF and two that nobody's source is checked on; two customers of a public VRF.
+    /// Two tenants, one with a customer's VIF and two that nobody's source is checked on; two customers of a public VRF; and
+    /// of the first tenant a VIF that leads to another station, and one that joins it.
     fn tables() -> Snapshot {
         let vif = |n: u16, vrf, kind, source_check| Vif {
             name: format!("vif{n}").into(),
@@ -148,6 +149,7 @@ mod tests {
             source_check,
             pcp: Pcp::Preserve,
             overlay: Default::default(),
+            joins_stations: false,
             metered: [false; 2],
             acl_in: None,
             acl_out: None,
@@ -155,13 +157,23 @@ mod tests {
             peers: [].into(),
         };
         let (private, public) = (Some(VifKind::Private), Some(VifKind::Public));
-        let vifs = [
+        let mut vifs = [
             vif(0, 0, private, SourceCheck::Strict),
             vif(1, 0, None, SourceCheck::Off),
             vif(2, 1, private, SourceCheck::Loose),
             vif(3, 2, public, SourceCheck::Strict),
             vif(4, 2, public, SourceCheck::Off),
+            vif(5, 0, None, SourceCheck::Off),
+            vif(6, 0, private, SourceCheck::Off),
         ];
+        vifs[5].overlay = Overlay::Within(Tunnel {
+            vni: 1,
+            underlay: VrfId(3),
+            local: "10.255.0.1".parse().unwrap(),
+            remotes: ["169.254.0.2".parse().unwrap()].into(),
+            station: Some("two".into()),
+        });
+        vifs[6].joins_stations = true;
         let mut adjacencies = vec![Adjacency::special(AdjacencyKind::NoRoute, VrfId(0))];
         for (id, vif) in (0..).map(VifId).zip(&vifs) {
             use AdjacencyKind::{Blackhole, EgressDown, Glean, Local, Prohibited, Unresolved};

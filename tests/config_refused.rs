@@ -888,6 +888,25 @@ fn tunnels() {
         assert_eq!((first.line(), first.field()), (Some(line(at)), field), "{new}\n{error:?}");
         assert!(error.problems().iter().any(|problem| problem.message().contains(says)), "{new}\n{error:?}");
     }
+    for (old, new, at, field, says) in [
+        ("vni = 5001", "vni = 5001\nstation = \"test\"", 19, "vif[4].station", "\"test\" is this station"),
+        ("vni = 5001", "vni = 5001\nstation = \"A b\"", 19, "vif[4].station", "is not a name"),
+        ("vni = 5001\nvrf = \"vpc-a\"", "vni = 5001\nvrf = \"pub\"\nstation = \"two\"", 20, "vif[4].station", "a public VRF has many customers"),
+        ("vni = 5001", "vni = 5001\nstation = \"two\"\njoin_stations = true", 20, "vif[4].join_stations", "its tunnels lead to station \"two\""),
+        ("vlan = 900", "vlan = 900\njoin_stations = true", 8, "vif[3].join_stations", "vrf \"fabric\" has no tunnels to other stations"),
+        ("vlan = 900", "vlan = 900\nstation = \"two\"", 8, "vif[3].station", "not a known field"),
+    ] {
+        assert!(TUNNELS.contains(old), "{old}");
+        let text = format!("{BASE}{}", TUNNELS.replacen(old, new, 1));
+        let error = parse(&text).expect_err(new);
+        let found = error.problems().iter().find(|problem| problem.message().contains(says));
+        let found = found.unwrap_or_else(|| panic!("{new}\n{error:?}"));
+        assert_eq!((found.line(), found.field()), (Some(line(at)), field), "{new}\n{error:?}");
+    }
+    // A VTEP is a station's in all its VNIs, or in none.
+    let other = "[[vif]]\nname = \"y\"\nvtep = \"t\"\nvni = 5002\nvrf = \"vpc-a\"\nstation = \"two\"\naddresses = [\"100.64.0.2/32\"]\n\
+                 remotes = [{ address = \"10.255.0.2\", mac = \"02:00:00:00:00:09\" }]\n";
+    refused(&format!("{TUNNELS}{other}"), 33, "vif[5].remotes", "10.255.0.2 is a VTEP of no station on vif \"x\"");
     let no_remote = TUNNELS.replace("remotes = [{ address = \"10.255.0.2\", mac = \"02:00:00:00:00:02\" }]", "remotes = []");
     let error = parse(&format!("{BASE}{no_remote}")).unwrap_err();
     assert!(error.problems().iter().any(|problem| problem.message().contains("there is none")), "{error:?}");

@@ -135,6 +135,7 @@ fn answer(request: Request, yes: bool) -> Answer {
             state: "port-down".into(),
             addresses: vec!["169.254.100.1/30".parse().unwrap()],
             source_check: SourceCheck::Strict,
+            join_stations: false,
             drain: String::new(),
             traffic: TRAFFIC,
             forwarded: 10,
@@ -487,7 +488,7 @@ fn json_has_the_documented_shape() {
     assert_eq!(
         station.json("show vifs"),
         json!([{
-            "name": "a", "customer": "acme", "description": null, "circuit": "DX-7", "port": "cust0", "vlan": "100.200", "service_tag": false,
+            "name": "a", "customer": "acme", "description": null, "circuit": "DX-7", "port": "cust0", "vlan": "100.200", "service_tag": false, "join_stations": false,
             "kind": "private", "vrf": "vpc-a", "mtu": 1500, "state": "port-down", "drain": "",
             "addresses": ["169.254.100.1/30"], "source_check": "strict",
             "rx_frames": 1_234_567, "rx_octets": 98_765_432, "tx_frames": 12, "tx_octets": 900,
@@ -559,7 +560,7 @@ fn arguments_become_requests() {
             "vif add n --port p --vlan 1.2 --kind transit --vrf v --address 10.0.0.1/30 \
              --address fd00::1/64 --mtu 1400 --source-check off --pcp 7 --down --service-tag",
             json!({"request": "vif_add", "name": "n", "port": "p", "vlan": "1.2",
-                "service_tag": true, "kind": "transit", "vrf": "v",
+                "service_tag": true, "join_stations": false, "kind": "transit", "vrf": "v",
                 "addresses": ["10.0.0.1/30", "fd00::1/64"], "mtu": 1400, "source_check": "off",
                 "pcp": 7, "down": true}),
         ),

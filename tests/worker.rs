@@ -283,6 +283,7 @@ fn a_route_out_of_its_vrf_is_stopped() {
         acl_out: None,
         pcp: Pcp::Preserve,
         overlay: Default::default(),
+        joins_stations: false,
         metered: [false; 2],
         addresses: Arc::new([]),
         peers: Arc::new([]),

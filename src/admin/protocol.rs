@@ -99,6 +99,8 @@ pub enum Request {
     ShowVrfMappings(MappingFilter),
     /// A controller's stream of mappings: station-mappings(7) ([`crate::admin::rows::MappingAnswer`]).
     Mappings(MappingSource),
+    /// Other stations that tunnels lead to ([`crate::admin::rows::StationRow`]).
+    ShowStations,
     /// Exchanges between VRFs ([`crate::admin::rows::ExchangeRow`]).
     ShowExchanges,
     /// Who reaches whom, and by which prefixes ([`crate::admin::rows::ReachabilityRow`]).

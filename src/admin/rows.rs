@@ -20,6 +20,7 @@ mod ping;
 mod port_details;
 mod rates;
 mod reachability;
+mod stations;
 mod tunnels;
 mod workers;
 
@@ -43,6 +44,7 @@ pub use ping::{PingBegin, PingEnd, PingRow, ProbeRow};
 pub use port_details::{Alarm, FecInfo, Limits, Module, PortDetailRow, Quantity, Reading};
 pub use rates::{RateRow, RateWindow, bits_per_s, bits_per_second, rounded};
 pub use reachability::{MAX_PREFIXES, ReachabilityRow};
+pub use stations::StationRow;
 pub use tunnels::TunnelRow;
 pub use workers::WorkerRow;
 
@@ -194,6 +196,9 @@ pub struct VifRow {
     pub addresses: Vec<IpNet>,
     /// The check of source addresses.
     pub source_check: SourceCheck,
+    /// Its packets may go to other stations, and theirs come to it.
+    #[serde(default)]
+    pub join_stations: bool,
     /// Frames and octets.
     #[serde(flatten)]
     pub traffic: Traffic,
@@ -379,11 +384,10 @@ macro_rules! sum {
 sum! {
     /// A row of any kind.
     Row {
-        Port(PortRow), Vif(VifRow), Vrf(VrfRow), Route(RouteRow), Neighbor(NeighborRow),
-        Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow), Drop(DropRow),
+        Port(PortRow), Vif(VifRow), Vrf(VrfRow), Route(RouteRow), Neighbor(NeighborRow), Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow), Drop(DropRow),
         History(HistoryRow), Capture(CaptureRow), Rate(RateRow), Event(Record), Explain(Box<ExplainRow>),
         Ping(PingRow), PortDetail(Box<PortDetailRow>), Drain(DrainRow), Drill(Box<DrillRow>), Billing(BillingRow), BillingBin(BillingBinRow), Bandwidth(BandwidthRow),
-        Acl(Box<AclRow>), Tunnel(TunnelRow), Exchange(ExchangeRow), Reachability(ReachabilityRow),
+        Acl(Box<AclRow>), Tunnel(TunnelRow), Exchange(ExchangeRow), Reachability(ReachabilityRow), Station(StationRow),
         MappingSource(SourceRow), Mapping(MappingRow), MappingAnswer(MappingAnswer),
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::exchanges::exchange_loss;
 use super::model::{BgpConfig, Config, VifConfig};
+use super::stations;
 
 /// A VIF that was up, or a session on one, and what becomes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +49,7 @@ pub fn cuts(old: &Config, new: &Config) -> Cuts {
         let next = after.get(&*vif.name).copied();
         let (whole, what) = fate(vif, next);
         let what = what.or_else(|| reopened(old, new, &vif.port));
+        let what = what.or_else(|| next.and_then(|next| stations::lost(vif, next)));
         let what = what.or_else(|| next.and_then(|next| tunnels_lost((old, vif), (new, next))));
         if let Some(what) = what {
             cuts.vifs.push(Cut { vif: vif.name.clone(), peer: None, what });
@@ -204,6 +206,7 @@ remotes = [{ address = "10.254.255.9", mac = "02:00:00:00:fa:09" }]
             ("vni = 5001", "vni = 5002", "vif a-cloud: moves to vtep vtep, vni 5002, vrf vpc-a"),
             ("fa:01", "fa:02", "vif a-cloud: its vtep vtep becomes another"),
             ("fa:09", "fa:08", "vif a-cloud: loses its tunnel to 10.254.255.9"),
+            (" }]\n", " }]\nstation = \"two\"\n", "vif a-cloud: its tunnels become station two's"),
         ] {
             let cuts = cuts(&config(TUNNEL), &config(&TUNNEL.replace(old, new)));
             let cuts: Vec<String> = cuts.vifs.iter().map(ToString::to_string).collect();

@@ -244,13 +244,16 @@ fn vif_change(a: &VifConfig, b: &VifConfig) -> Option<String> {
     };
     let named = |name: &Option<Arc<str>>| name.as_deref().unwrap_or("none").to_owned();
     let [customer, description, circuit] = label_changes(&a.labels, &b.labels);
-    let [vni, remotes] = tunnel_changes(a, b);
+    let [vni, remotes, station] = tunnel_changes(a, b);
+    let yes_or_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
     changes(&[
         ("state", up(a.up), up(b.up)),
         ("port", a.port.to_string(), b.port.to_string()),
         ("vlan", tags(a), tags(b)),
         vni,
         remotes,
+        station,
+        ("join_stations", yes_or_no(a.join_stations), yes_or_no(b.join_stations)),
         ("kind", kind(a), kind(b)),
         ("vrf", a.vrf.to_string(), b.vrf.to_string()),
         ("addresses", addresses(a), addresses(b)),

@@ -109,6 +109,12 @@ pub struct VifAdd {
     /// The VTEPs at the other ends of its tunnels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remotes: Vec<RemoteAdd>,
+    /// The other station whose these are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub station: Option<String>,
+    /// Its packets may go to other stations, and theirs come to it.
+    #[serde(default)]
+    pub join_stations: bool,
     /// The outer tag is 802.1ad.
     #[serde(default)]
     pub service_tag: bool,
@@ -233,6 +239,12 @@ pub fn vif_add(text: &str, vif: &VifAdd) -> Result<String, EditError> {
             table
         });
         table["remotes"] = value(Array::from_iter(remotes));
+    }
+    if let Some(station) = &vif.station {
+        table["station"] = value(station);
+    }
+    if vif.join_stations {
+        table["join_stations"] = value(true);
     }
     if vif.service_tag {
         table["service_tag"] = value(true);

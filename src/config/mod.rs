@@ -7,6 +7,7 @@ mod address;
 mod bandwidth;
 mod bgp;
 mod billing;
+mod communities;
 mod cuts;
 mod diff;
 mod document;
@@ -28,6 +29,7 @@ mod routes;
 mod secrets;
 pub mod set;
 mod station;
+mod stations;
 mod tags;
 mod text;
 mod vifs;
@@ -132,8 +134,14 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
     let groups = bandwidth::meter_groups(&root);
     let acls = acls::acls(&root);
     let vteps = vteps::vteps(&root, &ports, &vrfs);
-    let known =
-        vifs::Known { ports: &ports, vrfs: &vrfs, groups: &groups, acls: &acls, vteps: &vteps };
+    let known = vifs::Known {
+        station: &station.name,
+        ports: &ports,
+        vrfs: &vrfs,
+        groups: &groups,
+        acls: &acls,
+        vteps: &vteps,
+    };
     let vifs = vifs::vifs(&root, &known, owners, station.max_vifs);
     vteps.check(&root, &vifs);
     let routes = routes::routes(&root, &vrfs, &vifs);

@@ -4,6 +4,7 @@
 pub use super::acls::AclConfig;
 pub use super::bandwidth::{Bandwidth, MeterGroupConfig, RateLimit};
 pub use super::billing::BillingConfig;
+pub use super::communities::{AllowedPrefix, Community};
 pub use super::events::{EventsConfig, HookConfig, Journal};
 pub use super::exchanges::ExchangeConfig;
 pub use super::labels::Labels;
@@ -11,7 +12,6 @@ pub use super::ports::{KernelProtocol, PortConfig, XdpMode, ZeroCopy};
 pub use super::vteps::{Remote, TunnelConfig, VtepConfig};
 
 use std::collections::HashMap;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -122,6 +122,8 @@ pub struct VifConfig {
     pub mtu: u16,
     /// Administratively up, as is its port.
     pub up: bool,
+    /// Its packets may go to other stations, and theirs come to it.
+    pub join_stations: bool,
     /// The check of source addresses.
     pub source_check: SourceCheck,
     /// The priority of frames that leave.
@@ -206,43 +208,6 @@ pub enum AtMax {
     Discard,
     /// It is only said.
     Warn,
-}
-
-/// A prefix that may be announced, and how much more specific it may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AllowedPrefix {
-    /// The prefix.
-    pub net: IpNet,
-    /// The longest prefix length within it.
-    pub longest: u8,
-}
-
-/// A BGP community.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Community {
-    /// RFC 1997: AS and value.
-    Standard(u16, u16),
-    /// RFC 8092: AS and two values.
-    Large(u32, u32, u32),
-}
-
-impl fmt::Display for AllowedPrefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.longest == self.net.prefix_len() {
-            write!(f, "{}", self.net)
-        } else {
-            write!(f, "{} le {}", self.net, self.longest)
-        }
-    }
-}
-
-impl fmt::Display for Community {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Community::Standard(a, b) => write!(f, "{a}:{b}"),
-            Community::Large(a, b, c) => write!(f, "{a}:{b}:{c}"),
-        }
-    }
 }
 
 /// One member of a next-hop group.

@@ -14,7 +14,7 @@ use super::model::{Config, ExchangeConfig, VifConfig};
 use super::secrets::is_secret;
 
 /// Fields whose values are texts, whatever they look like: a customer may be called 007.
-const TEXTS: [&str; 17] = [
+const TEXTS: [&str; 18] = [
     "customer",
     "description",
     "circuit",
@@ -28,6 +28,7 @@ const TEXTS: [&str; 17] = [
     "acl_in",
     "acl_out",
     "vtep",
+    "station",
     "address",
     "mac",
     "from",

@@ -15,6 +15,7 @@ use super::labels::labels;
 use super::model::{AclConfig, MeterGroupConfig, PortConfig, VifConfig, VrfConfig};
 use super::names::Named;
 use super::owners::Owners;
+use super::stations;
 use super::tags::{self, TaggedVlans};
 use super::vteps::{self, Vnis, Vteps};
 use crate::tables::{Pcp, PortRole, SourceCheck, VifKind, VrfKind};
@@ -128,6 +129,8 @@ impl Vifs {
 /// What a VIF refers to.
 #[derive(Clone, Copy)]
 pub(super) struct Known<'a> {
+    /// The station's own name.
+    pub(super) station: &'a str,
     pub(super) ports: &'a Named<PortConfig>,
     pub(super) vrfs: &'a Named<VrfConfig>,
     pub(super) groups: &'a Named<MeterGroupConfig>,
@@ -168,6 +171,7 @@ pub(super) fn vifs(root: &Fields<'_>, known: &Known<'_>, owners: Owners, max_vif
 pub(super) struct Seen {
     vlans: TaggedVlans,
     pub(super) vnis: Vnis,
+    pub(super) stations: stations::Owners,
     pub(super) commitments: Commitments,
 }
 
@@ -195,6 +199,7 @@ fn vif(
         fields.choice("pcp", &[("preserve", Pcp::Preserve)]).map(|pcp| pcp.value)
     };
     let up = fields.boolean("up", true);
+    let join_stations = stations::join_stations(fields, vrf, None);
     let [acl_in, acl_out] = ["acl_in", "acl_out"].map(|key| acl(fields, key, acls));
     let labels = labels(fields);
     let bandwidth = bandwidth(fields, Of::Vif);
@@ -220,6 +225,7 @@ fn vif(
         addresses: addresses.into_iter().map(|address| address.value).collect(),
         mtu,
         up: up && port.up,
+        join_stations,
         source_check: source_check.unwrap_or(default_check),
         pcp: pcp.unwrap_or(Pcp::Preserve),
         bandwidth,

@@ -14,6 +14,7 @@ use super::labels::changes;
 use super::labels::{Labels, label_changes, labels};
 use super::model::{Config, PortConfig, VifConfig, VrfConfig};
 use super::names::Named;
+use super::stations;
 use super::vifs::{self, Known, Seen, Vifs};
 use crate::tables::tunnel::MAX_VNI;
 use crate::tables::{Pcp, PortId, SourceCheck, Tags, VrfKind};
@@ -43,6 +44,8 @@ pub struct TunnelConfig {
     /// The VTEPs at the other ends, by address: the MACs of the routers there. Nobody else may send, and nothing goes
     /// elsewhere.
     pub remotes: Vec<Remote>,
+    /// The other station that they lead to, if they do.
+    pub station: Option<Arc<str>>,
 }
 
 /// A VTEP at another end.
@@ -192,12 +195,14 @@ pub(super) fn is_tunnel(fields: &Fields<'_>) -> bool {
 pub(super) fn vif(
     fields: &Fields<'_>,
     name: Arc<str>,
-    Known { vrfs, groups, acls, vteps, .. }: &Known<'_>,
+    Known { station: own, vrfs, groups, acls, vteps, .. }: &Known<'_>,
     seen: &mut Seen,
     all: &mut Vifs,
 ) -> Option<VifConfig> {
     let vrf = vrfs.find(fields, "vrf").and_then(|index| vrfs.items().get(index));
-    let tunnel = tunnel(fields, vteps, vrf, &mut seen.vnis);
+    let station = stations::station(fields, own, vrf);
+    let join_stations = stations::join_stations(fields, vrf, station.as_ref());
+    let tunnel = tunnel(fields, vteps, vrf, station, &mut seen.vnis);
     let addresses = vifs::addresses(fields);
     for At { value, span } in &addresses {
         if value.prefix_len() < value.max_prefix_len() {
@@ -213,6 +218,7 @@ pub(super) fn vif(
     let meter_group = group_of(fields, groups, labels.customer.as_deref());
     let [acl_in, acl_out] = ["acl_in", "acl_out"].map(|key| vifs::acl(fields, key, acls));
     let (vrf, (vtep, tunnel)) = (vrf?, tunnel?);
+    seen.stations.add(fields, (&name, vtep), &tunnel.remotes, tunnel.station.as_ref());
     all.owners.join(fields, vrf, Some(&name), labels.customer.as_deref());
     vifs::connect(fields, vrf, &addresses, all);
     seen.commitments.add(fields, &bandwidth, None, meter_group);
@@ -227,6 +233,7 @@ pub(super) fn vif(
         addresses: addresses.into_iter().map(|address| address.value).collect(),
         mtu,
         up,
+        join_stations,
         source_check: SourceCheck::Off,
         pcp: Pcp::Preserve,
         bandwidth,
@@ -243,6 +250,7 @@ fn tunnel<'a>(
     fields: &Fields<'_>,
     vteps: &'a Vteps,
     vrf: Option<&VrfConfig>,
+    station: Option<Arc<str>>,
     vnis: &mut Vnis,
 ) -> Option<(&'a VtepConfig, TunnelConfig)> {
     let vtep = vteps.named.find(fields, "vtep").and_then(|at| vteps.named.items().get(at));
@@ -266,7 +274,7 @@ fn tunnel<'a>(
         }
     }
     let remotes = remotes(fields, vtep);
-    Some((vtep?, TunnelConfig { vni: vni?.value, remotes }))
+    Some((vtep?, TunnelConfig { vni: vni?.value, remotes, station }))
 }
 
 fn remotes(fields: &Fields<'_>, vtep: Option<&VtepConfig>) -> Vec<Remote> {
@@ -317,8 +325,8 @@ pub(super) fn vtep_change(a: &VtepConfig, b: &VtepConfig) -> Option<String> {
     ])
 }
 
-/// What changes of the tunnels of a VIF: their VNI and their other ends.
-pub(super) fn tunnel_changes(a: &VifConfig, b: &VifConfig) -> [(&'static str, String, String); 2] {
+/// What changes of the tunnels of a VIF: their VNI, their other ends, and whose these are.
+pub(super) fn tunnel_changes(a: &VifConfig, b: &VifConfig) -> [(&'static str, String, String); 3] {
     let vni = |vif: &VifConfig| match &vif.tunnel {
         Some(tunnel) => tunnel.vni.to_string(),
         None => "none".to_owned(),
@@ -328,5 +336,13 @@ pub(super) fn tunnel_changes(a: &VifConfig, b: &VifConfig) -> [(&'static str, St
         let remotes = remotes.map(|remote| format!("{} at {}", remote.mac, remote.address));
         format!("[{}]", remotes.collect::<Vec<_>>().join(", "))
     };
-    [("vni", vni(a), vni(b)), ("remotes", remotes(a), remotes(b))]
+    let station = |vif: &VifConfig| {
+        let station = vif.tunnel.as_ref().and_then(|tunnel| tunnel.station.as_deref());
+        station.unwrap_or("none").to_owned()
+    };
+    [
+        ("vni", vni(a), vni(b)),
+        ("remotes", remotes(a), remotes(b)),
+        ("station", station(a), station(b)),
+    ]
 }

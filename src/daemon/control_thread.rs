@@ -61,6 +61,8 @@ pub(super) struct Control {
     pub report: Reporter,
     /// Whether each port was told to be up; empty before the station has started.
     pub ports_told: BTreeMap<PortId, bool>,
+    /// The other stations that were told to be lost.
+    pub stations_lost: BTreeSet<Arc<str>>,
     pub bird: Bird,
     /// What BIRD runs.
     pub bgp: Option<Rendered>,
@@ -297,6 +299,7 @@ impl Control {
         self.failover.ledger.alive(now_ms());
         self.account_drills();
         self.datapath.ports.retry();
+        self.tell_stations();
         if !self.rests() {
             self.expire_paths();
         }

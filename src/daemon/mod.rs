@@ -49,6 +49,7 @@ mod reachability;
 mod routes;
 mod slow_thread;
 mod start;
+mod stations;
 mod stop;
 mod tap_threads;
 mod told;

@@ -137,6 +137,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         stream,
         report: report.clone(),
         ports_told: BTreeMap::new(),
+        stations_lost: BTreeSet::new(),
         bird,
         bgp: None,
         desk,

@@ -62,6 +62,7 @@ pub(super) fn rows(
                 vni: tunnel.vni,
                 local: tunnel.local,
                 remote: *remote,
+                station: vif.station().map(ToString::to_string),
                 mac: Mac(mac).to_string(),
                 state: if up { "up" } else { "down" }.into(),
                 mtu: adjacency.mtu,

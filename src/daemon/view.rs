@@ -120,6 +120,7 @@ pub(super) fn vif_row(
         .into(),
         addresses: vif.addresses.to_vec(),
         source_check: vif.source_check,
+        join_stations: vif.joins_stations,
         traffic: Traffic {
             rx_frames: totals.rx_frames,
             rx_octets: totals.rx_octets,

@@ -186,6 +186,20 @@ events! {
         /// What it means, and what to do.
         help: String,
     }
+    /// No tunnel to another station is up any more: the underlay leads to none of its VTEPs. Looked at once a second, from five seconds after the start on.
+    RemoteStationDown = "remote_station_down", Error, "7d2c5fb0a3f44a0e9f6a1c1f0b7a64d3" {
+        /// Its name.
+        remote_station: String,
+        /// Names of the VIFs whose tunnels lead there.
+        vifs: Vec<String>,
+    }
+    /// The underlay leads to a VTEP of another station again.
+    RemoteStationUp = "remote_station_up", Notice, "f1a4d8c26f0b4c77b0a4f4c90be9d5e2" {
+        /// Its name.
+        remote_station: String,
+        /// Names of the VIFs whose tunnels lead there.
+        vifs: Vec<String>,
+    }
     /// A counter has risen that station-counters(7) marks SECURITY or BUG. At most one in ten seconds, VIF and counter.
     Security = "security", Warning, "cf05accb164444199e128ff0a275c123" {
         /// Name of the VIF.

@@ -142,6 +142,16 @@ impl fmt::Display for Event {
                 f,
                 "vif {vif}: BGP with {peer} (AS {peer_as}) does not come up: {reason} ({count} times)"
             ),
+            Event::RemoteStationDown { remote_station, vifs } => {
+                write!(
+                    f,
+                    "station {remote_station} is lost: no tunnel of {} is up",
+                    vifs.join(", ")
+                )
+            }
+            Event::RemoteStationUp { remote_station, .. } => {
+                write!(f, "station {remote_station} is reached again")
+            }
             Event::BfdUp { vif, peer } => write!(f, "vif {vif}: BFD with {peer} up"),
             Event::BfdDown { vif, peer, switched_off: false } => {
                 write!(f, "vif {vif}: BFD with {peer} down")

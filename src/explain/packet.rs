@@ -194,6 +194,7 @@ mod tests {
             acl_out: None,
             pcp: Pcp::Preserve,
             overlay: Default::default(),
+            joins_stations: false,
             metered: [false; 2],
             addresses: Arc::new([]),
             peers: Arc::new([]),

@@ -84,7 +84,7 @@ pub fn route_back<'a>(from: &Ingress<'a>, to: IpAddr, packet: &[u8]) -> Route<'a
     let adjacency = back.unwrap_or_else(|| {
         tables.adjacency(rules::member(tables, tables.groups.way(group), packet))
     });
-    way_out(from, to, None, adjacency)
+    way_to(rules::meet_answer(tables, from.id, adjacency), to, None, adjacency)
 }
 
 /// Where an adjacency leads what came by `from`, by an exchange if there is a permit.
@@ -94,7 +94,18 @@ fn way_out<'a>(
     permit: Option<ExchangeId>,
     adjacency: &Adjacency,
 ) -> Route<'a> {
-    match rules::meet(from.view.snapshot, from.id, permit, adjacency) {
+    let met = rules::meet(from.view.snapshot, from.id, permit, adjacency);
+    way_to(met, destination, permit, adjacency)
+}
+
+/// Where an adjacency leads, of which a rule said whether it does.
+fn way_to<'a>(
+    met: Result<&'a Vif, Verdict>,
+    destination: IpAddr,
+    permit: Option<ExchangeId>,
+    adjacency: &Adjacency,
+) -> Route<'a> {
+    match met {
         Ok(vif) => {
             let glean = adjacency.kind == AdjacencyKind::Glean;
             let next_hop = if glean { destination } else { adjacency.address };

@@ -9,7 +9,7 @@ use super::neighbor::{Key, Lookup, Waiting};
 use super::packet::{self, Packet, own_address};
 use super::{Output, SlowPath, View, options};
 use crate::acl::Action;
-use crate::tables::rules::may_leave;
+use crate::tables::rules::{may_answer, may_leave};
 use crate::tables::{DropReason, ExchangeId, PuntReason, SlowOutcome, Verdict, Vif};
 use crate::wire::checksum;
 use crate::wire::ethernet::{Mac, be16};
@@ -134,7 +134,8 @@ impl SlowPath {
         waiting: &Waiting,
         out: &mut Vec<Output>,
     ) {
-        let (egress, permit) = match may_leave(view.snapshot, waiting.ingress, None, key.0) {
+        let may = if waiting.forward { may_leave } else { may_answer };
+        let (egress, permit) = match may(view.snapshot, waiting.ingress, None, key.0) {
             Ok(egress) => (egress, None),
             // By an exchange, if there still is one for it.
             Err(DropReason::VrfMismatch) => match waited(view, waiting) {

@@ -10,7 +10,7 @@ use super::icmp::{Message, build};
 use super::neighbor::{Lookup, Waiting};
 use super::packet::{self, ICMP, ICMPV6, Packet, ipv4_at, ipv6_at, own_address};
 use super::{Output, SlowPath, View};
-use crate::tables::rules::{is_host_in, may_leave};
+use crate::tables::rules::{is_host_in, may_answer};
 use crate::tables::{DropReason, Verdict, VifId, VrfId};
 use crate::wire::ethernet::{Mac, be16, be32};
 
@@ -247,7 +247,7 @@ impl SlowPath {
         let ours = |expected: &Expected| {
             expected.to == to
                 && expected.until_ns > view.now_ns
-                && may_leave(view.snapshot, expected.vif, None, from.id).is_ok()
+                && may_answer(view.snapshot, expected.vif, None, from.id).is_ok()
         };
         let Some(expected) = self.probes.waiting.get(&key).copied().filter(ours) else {
             return false;

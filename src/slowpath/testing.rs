@@ -21,6 +21,7 @@ pub fn vif(addresses: &[&str]) -> Vif {
         acl_out: None,
         pcp: Pcp::Preserve,
         overlay: Default::default(),
+        joins_stations: false,
         metered: [false; 2],
         addresses: addresses.iter().map(|net| net.parse().unwrap()).collect(),
         peers: [].into(),

@@ -265,9 +265,9 @@ impl Burst {
     }
 
     /// The MTU of the VIF by which a lane's frame entered.
-    #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+    #[expect(clippy::cast_possible_truncation, reason = "it has 14 bits")]
     pub fn mtu(&self, lane: usize) -> u16 {
-        self.rules[lane] as u16
+        Ingress::mtu(self.rules[lane]) as u16
     }
 
     /// What later stages must heed of a lane.

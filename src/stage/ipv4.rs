@@ -2,7 +2,7 @@
 
 use super::{Burst, Context, Flags, Lanes, WIDTH, any_less};
 use crate::tables::rules::AddressKind;
-use crate::tables::{DropReason, Vrf};
+use crate::tables::{DropReason, Ingress, Vrf};
 use crate::wire::checksum;
 use crate::wire::ethernet::be32;
 use crate::wire::ipv4::{
@@ -27,7 +27,7 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
         let word = |n: usize| u32::from_be(burst.words[n][i]);
         let header = [word(0), word(1), word(2), word(3), word(4)];
         let room = burst.octets[i].wrapping_sub(burst.l3[i]);
-        strange[i] = burst.flags[i] | differs(header, room, burst.rules[i] & 0xffff);
+        strange[i] = burst.flags[i] | differs(header, room, Ingress::mtu(burst.rules[i]));
         burst.vrf[i] = burst.place[i] >> 16;
         take(burst, i, header);
     }

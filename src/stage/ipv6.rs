@@ -3,7 +3,7 @@
 use super::{Burst, Context, Flags, Lanes, WIDTH, any_less};
 use crate::port::Area;
 use crate::tables::rules::AddressKind;
-use crate::tables::{DropReason, PuntReason, Verdict};
+use crate::tables::{DropReason, Ingress, PuntReason, Verdict};
 use crate::wire::ethernet::be32;
 use crate::wire::ipv6::{HEADER_LEN, HOP_BY_HOP, ICMPV6, Ipv6, Malformed, address, decremented};
 
@@ -24,7 +24,7 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
         let word = |n: usize| u32::from_be(burst.words[n][i]);
         let words = [word(0), word(1), word(2), word(3), word(4), word(5), word(6), word(7)];
         let room = burst.octets[i].wrapping_sub(burst.l3[i]);
-        strange[i] = burst.flags[i] | differs(words, room, burst.rules[i] & 0xffff);
+        strange[i] = burst.flags[i] | differs(words, room, Ingress::mtu(burst.rules[i]));
         burst.vrf[i] = burst.place[i] >> 16;
         take(burst, i, words[1]);
     }

@@ -8,13 +8,16 @@ use crate::tables::{
     AdjacencyId, AdjacencyKind, DropReason, Facts, GroupId, Ingress, PuntReason, Verdict,
 };
 
+/// Pairs of flags: a packet is to be looked at that has one, and whose way out has the same bit.
+const MEET: u32 = Ingress::CUSTOMER | Ingress::FROM_STATION | Ingress::STAYS;
+
 /// Not 0 where the packet would leave its VRF (an adjacency that does not send is in none), passes from one customer's
-/// VIF to another's, or is confined to a link.
+/// VIF to another's, may not pass between stations, or is confined to a link.
 #[inline(always)]
 pub fn concerns(burst: &Burst, lane: usize) -> u32 {
-    const { assert!(Facts::CUSTOMER == Ingress::CUSTOMER) };
+    const { assert!(Facts::CUSTOMER | Facts::STAYS | Facts::TO_STATION == MEET) };
     (burst.to_place[lane] ^ burst.place[lane]) >> 16
-        | burst.rules[lane] & burst.to_rules[lane] & Facts::CUSTOMER
+        | burst.rules[lane] & burst.to_rules[lane] & MEET
         | burst.flags[lane] & (Flags::LINK_LOCAL.0 | Flags::DISCOVERY.0)
 }
 

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use super::ids::{ExchangeId, PortId, VifId, VrfId};
 use super::meter::Direction;
 use super::verdict::{DropReason, PuntReason, Verdict};
-use super::vif::{Ingress, NOWHERE, Pcp, Vif, place};
+use super::vif::{Ingress, MAX_MTU, NOWHERE, Pcp, Vif, place};
 use crate::wire::ethernet::Mac;
 
 /// What an adjacency does with a packet.
@@ -82,6 +82,10 @@ pub struct Adjacency {
     pub static_neighbor: bool,
     /// The egress VIF is a customer's.
     pub to_customer: bool,
+    /// The egress VIF's tunnels lead to another station.
+    pub to_station: bool,
+    /// What came from another station may leave by the egress VIF.
+    pub joins_stations: bool,
     /// What leaves by the egress VIF is policed.
     pub metered: bool,
     /// An access list judges what leaves by the egress VIF.
@@ -109,6 +113,8 @@ impl Adjacency {
             port: PortId(0),
             static_neighbor: false,
             to_customer: false,
+            to_station: false,
+            joins_stations: false,
             metered: false,
             has_acl: false,
             preserve_pcp: false,
@@ -126,6 +132,8 @@ impl Adjacency {
             port: vif.port,
             vif: id,
             to_customer: vif.kind.is_some(),
+            to_station: vif.station().is_some(),
+            joins_stations: vif.joins_stations,
             metered: vif.metered[Direction::Tx as usize],
             has_acl: vif.acl_out.is_some(),
             mtu: vif.mtu,
@@ -168,7 +176,7 @@ impl Adjacency {
 pub struct Facts {
     /// The egress VIF and its VRF, see [`place`]; [`NOWHERE`] where nothing is sent.
     pub place: u32,
-    /// The MTU in the lower half, then the port in 8 bits, then the length of the L2 header; above it the flags.
+    /// The MTU in the lower 14 bits, two flags, the port in 8 bits, the length of the L2 header; above it more flags.
     pub rules: u32,
 }
 
@@ -179,6 +187,10 @@ impl Facts {
     pub const METERED: u32 = 1 << 30;
     /// Flag: an access list judges what leaves.
     pub const ACL: u32 = 1 << 29;
+    /// Flag: the egress VIF's tunnels lead to another station.
+    pub const TO_STATION: u32 = Ingress::STAYS;
+    /// Flag: what came from another station may not leave.
+    pub const STAYS: u32 = Ingress::FROM_STATION;
     /// Those of an adjacency that does not send.
     pub const NOWHERE: Facts = Facts { place: NOWHERE, rules: 0 };
 
@@ -186,12 +198,14 @@ impl Facts {
     const L2_LEN: u32 = 24;
 
     fn of(adjacency: &Adjacency) -> Facts {
-        let Adjacency { kind, l2_len, port, to_customer, metered, has_acl, vif, vrf, mtu, .. } =
-            *adjacency;
-        let rules = u32::from(mtu)
+        let Adjacency { kind, l2_len, port, metered, has_acl, vif, vrf, mtu, .. } = *adjacency;
+        let Adjacency { to_customer, to_station, joins_stations, .. } = *adjacency;
+        let rules = u32::from(mtu).min(MAX_MTU)
             | u32::from(port.0) << Facts::PORT
             | u32::from(l2_len & 31) << Facts::L2_LEN
             | if to_customer { Facts::CUSTOMER } else { 0 }
+            | if to_station { Facts::TO_STATION } else { 0 }
+            | if joins_stations { 0 } else { Facts::STAYS }
             | if metered { Facts::METERED } else { 0 }
             | if has_acl { Facts::ACL } else { 0 };
         let sends = kind == AdjacencyKind::Forward;
@@ -201,7 +215,7 @@ impl Facts {
     /// The MTU of an adjacency with these rules, in octets of IP packet.
     #[inline(always)]
     pub const fn mtu(rules: u32) -> u32 {
-        rules & 0xffff
+        rules & MAX_MTU
     }
 
     /// The egress port of an adjacency with these rules.

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use ipnet::IpNet;
 
-use super::rules::{admit, leads, leads_back, may_leave};
+use super::rules::{admit, leads, leads_back, may_answer, may_leave};
 use super::{AdjacencyKind, ExchangeId, GroupId, Snapshot, SourceCheck, Vif, VifId, VrfId};
 use hosts::Hosts;
 use spans::{Span, apart, effective};
@@ -328,8 +328,8 @@ impl Reachability {
     /// down, nor by a tunnel whose underlay is.
     pub fn of(&self, ingress: VifId) -> impl Iterator<Item = Reach<'_>> {
         let tables = &self.tables;
-        // What may leave by the VIF that it came by, came.
-        let is_up = |id: VifId| may_leave(tables, id, None, id).is_ok();
+        // What may be answered by the VIF that it came by, came.
+        let is_up = |id: VifId| may_answer(tables, id, None, id).is_ok();
         let carries = |underlay: VrfId| vifs_of(tables, underlay).any(|(id, _)| is_up(id));
         let vif = tables.vif(ingress).filter(|vif| {
             is_up(ingress) && vif.tunnel().is_none_or(|tunnel| carries(tunnel.underlay))

@@ -85,13 +85,40 @@ fn bound(tables: &Snapshot, vrf: VrfId, permit: Option<ExchangeId>) -> Option<Vr
     (exchange.importer == vrf).then_some(exchange.exporter)
 }
 
-/// Whether what came by `ingress` may leave by `egress`, which is returned: it is up, in the same VRF or in that which
-/// the permit names, and in a public VRF, which many customers share, not another customer's. A packet may go back where
-/// it came from.
+/// Whether a packet may pass from one VIF to another as far as other stations go: what came from one leaves by VIFs that
+/// join them, and what comes by these alone leaves to one. Nothing passes from station to station, and so in no circle.
+fn between_stations(from: &Vif, to: &Vif) -> Result<(), DropReason> {
+    match (from.station(), to.station()) {
+        (Some(_), Some(_)) => Err(DropReason::StationLoop),
+        (Some(_), None) if !to.joins_stations => Err(DropReason::NotJoined),
+        (None, Some(_)) if !from.joins_stations => Err(DropReason::NotJoined),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a packet that came by `ingress` may leave by `egress`, which is returned: where the router's answer to it may
+/// ([`may_answer`]), and as other stations are joined.
+///
+/// # Errors
+/// As [`may_answer`], and `StationLoop` or `NotJoined`.
+pub fn may_leave(
+    tables: &Snapshot,
+    ingress: VifId,
+    permit: Option<ExchangeId>,
+    egress: VifId,
+) -> Result<&Vif, DropReason> {
+    let to = may_answer(tables, ingress, permit, egress)?;
+    tables.vif(ingress).map_or(Err(DropReason::EgressDown), |from| between_stations(from, to))?;
+    Ok(to)
+}
+
+/// Whether what the router says because of a packet that came by `ingress` may leave by `egress`, which is returned: it is
+/// up, in the same VRF or in that which the permit names, and in a public VRF, which many customers share, not another
+/// customer's. It may go back where that came from.
 ///
 /// # Errors
 /// `EgressDown`, `VrfMismatch` or `PeerIsolation`.
-pub fn may_leave(
+pub fn may_answer(
     tables: &Snapshot,
     ingress: VifId,
     permit: Option<ExchangeId>,
@@ -139,9 +166,31 @@ pub fn meet<'a>(
     permit: Option<ExchangeId>,
     adjacency: &Adjacency,
 ) -> Result<&'a Vif, Verdict> {
-    let vrf = tables.vif(ingress).and_then(|vif| bound(tables, vif.vrf, permit));
-    let egress = leads(adjacency, vrf)?;
+    let egress = led_to(tables, ingress, permit, adjacency)?;
     may_leave(tables, ingress, permit, egress).map_err(Verdict::Drop)
+}
+
+/// As [`meet`], of what the router says because of that packet.
+///
+/// # Errors
+/// What becomes of what does not leave there.
+pub fn meet_answer<'a>(
+    tables: &'a Snapshot,
+    ingress: VifId,
+    adjacency: &Adjacency,
+) -> Result<&'a Vif, Verdict> {
+    let egress = led_to(tables, ingress, None, adjacency)?;
+    may_answer(tables, ingress, None, egress).map_err(Verdict::Drop)
+}
+
+fn led_to(
+    tables: &Snapshot,
+    ingress: VifId,
+    permit: Option<ExchangeId>,
+    adjacency: &Adjacency,
+) -> Result<VifId, Verdict> {
+    let vrf = tables.vif(ingress).and_then(|vif| bound(tables, vif.vrf, permit));
+    leads(adjacency, vrf)
 }
 
 /// Whether what comes by an exchange into `importer` may have a source whose route in the exporting VRF is this group:

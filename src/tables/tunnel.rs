@@ -47,6 +47,8 @@ pub struct Tunnel {
     pub local: IpAddr,
     /// Those of the VTEPs at the other ends.
     pub remotes: Arc<[IpAddr]>,
+    /// The other station whose they are, if they are one's.
+    pub station: Option<Arc<str>>,
 }
 
 /// From which VTEP of the station's to which at another end: what routers of an underlay see of a tunnel.

@@ -79,6 +79,8 @@ reasons! {
         AclDeniedIn = "acl_denied_in", "The access list of the VIF by which it came (`acl_in`) denies it: `stationctl show acl`.";
         AclDeniedOut = "acl_denied_out", "The access list of the VIF by which it would leave (`acl_out`) denies it: `stationctl show acl`.";
         PeerIsolation = "peer_isolation", "One customer's VIF tried to reach another's through a public VRF.";
+        StationLoop = "station_loop", "It came from another station, and its route leads to one: stations pass nothing on. A route here leads to a station for what is behind another one, or back.";
+        NotJoined = "not_joined", "It came from another station and would leave by a VIF that does not join stations, or the reverse: set `join_stations` of that VIF, or take the route away.";
         DirectedBroadcast = "directed_broadcast", "Sent to a subnet's broadcast address (RFC 2644).";
         Blackhole = "blackhole", "The best route is a blackhole.";
         EgressDown = "egress_down", "The route leads to a VIF or port that is down, or into a tunnel to a VTEP that the underlay does not reach.";

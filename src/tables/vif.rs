@@ -120,6 +120,8 @@ pub struct Vif {
     pub tags: Tags,
     /// What it has to do with tunnels.
     pub overlay: Overlay,
+    /// Its packets may go to other stations, and theirs leave by it.
+    pub joins_stations: bool,
     /// The one routing domain its frames enter.
     pub vrf: VrfId,
     /// Longest IP packet in either direction, in octets, without L2 header.
@@ -150,6 +152,11 @@ impl Vif {
         }
     }
 
+    /// The other station that its tunnels lead to, if they do.
+    pub fn station(&self) -> Option<&Arc<str>> {
+        self.tunnel()?.station.as_ref()
+    }
+
     /// Where its frames are: a VLAN of its port, or a VNI of its VTEP.
     pub fn network(&self) -> String {
         match self.tunnel() {
@@ -159,13 +166,16 @@ impl Vif {
     }
 }
 
+/// The longest MTU that a word of rules has room for; what is configured is shorter.
+pub const MAX_MTU: u32 = 0x3fff;
+
 /// What every packet that enters by a VIF needs of it, in two words: those of a burst are compared in columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C, align(8))]
 pub struct Ingress {
     /// The VIF and its VRF, see [`place`].
     pub place: u32,
-    /// The VIF's MTU in the lower half; above it the flags.
+    /// The VIF's MTU in the lower 14 bits; above it the flags.
     pub rules: u32,
 }
 
@@ -185,6 +195,12 @@ pub const fn place_vif(place: u32) -> usize {
 pub const NOWHERE: u32 = u32::MAX;
 
 impl Ingress {
+    /// The VIF's MTU, in octets of IP packet.
+    #[inline(always)]
+    pub const fn mtu(rules: u32) -> u32 {
+        rules & MAX_MTU
+    }
+
     /// Flag: the VIF is a customer's. The same bit as in [`super::Facts`].
     pub const CUSTOMER: u32 = 1 << 31;
     /// Flag: sources are checked.
@@ -206,6 +222,11 @@ impl Ingress {
     /// Flag: the VIF is in an underlay.
     pub const UNDERLAY: u32 = 1 << 23;
 
+    /// Flag: it came from another station. The same bit as [`super::Facts::STAYS`].
+    pub const FROM_STATION: u32 = 1 << 15;
+    /// Flag: it may not leave to another station. The same bit as [`super::Facts::TO_STATION`].
+    pub const STAYS: u32 = 1 << 14;
+
     /// That of no VIF.
     pub const NONE: Ingress = Ingress { place: NOWHERE, rules: 0 };
 
@@ -220,9 +241,11 @@ impl Ingress {
             (Ingress::METERED, vif.metered[Direction::Rx as usize]),
             (Ingress::ACL, vif.acl_in.is_some()),
             (Ingress::UNDERLAY, vif.overlay == Overlay::Underlay),
+            (Ingress::FROM_STATION, vif.station().is_some()),
+            (Ingress::STAYS, !vif.joins_stations),
         ];
         let flags = flags.iter().filter(|(_, set)| *set).fold(0, |all, (flag, _)| all | flag);
-        Ingress { place: place(id, vif.vrf), rules: u32::from(vif.mtu) | flags }
+        Ingress { place: place(id, vif.vrf), rules: u32::from(vif.mtu).min(MAX_MTU) | flags }
     }
 }
 

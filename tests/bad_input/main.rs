@@ -16,6 +16,7 @@ mod layer2;
 mod neighbors;
 mod path_mtu;
 mod pools;
+mod stations;
 mod tunnels;
 
 use common::A;
@@ -38,7 +39,7 @@ fn on_cust0(tags: &[(u16, u16)], ethertype: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The tests, and what they assert by.
-const HERE: [&str; 10] = [
+const HERE: [&str; 11] = [
     include_str!("acl.rs"),
     include_str!("exchanges.rs"),
     include_str!("layer2.rs"),
@@ -48,6 +49,7 @@ const HERE: [&str; 10] = [
     include_str!("control_plane.rs"),
     include_str!("tunnels.rs"),
     include_str!("path_mtu.rs"),
+    include_str!("stations.rs"),
     include_str!("../common/mod.rs"),
 ];
 

@@ -105,6 +105,7 @@ pub fn vif(name: &str, port: &str, vid: u16, vrf: &str, addresses: &[&str]) -> V
         port: port.into(),
         tags: Tags { outer: vid, inner: None, service: false },
         tunnel: None,
+        join_stations: false,
         kind: None,
         vrf: vrf.into(),
         addresses: addresses.iter().map(|a| net(a)).collect(),

@@ -25,6 +25,9 @@ const FLOWS: u16 = 48;
 /// An exchange between the two tenants: into which, and by which of [`PREFIXES`].
 type DrawnExchange = (bool, Vec<usize>);
 
+/// Which tunnels lead to other stations, and which VIFs join these.
+type DrawnStations = ([bool; 2], Vec<bool>);
+
 fn exchange() -> impl Strategy<Value = DrawnExchange> {
     (any::<bool>(), prop::collection::vec(0..PREFIXES.len(), 1..4))
 }
@@ -75,6 +78,21 @@ fn add_tunnels(config: &mut Config, drawn: &[(usize, usize)]) {
                 action: RouteAction::Via(vec![hop]),
             }),
         }
+    }
+}
+
+/// Has the tunnels of two VIFs lead to other stations, or not, and VIFs of the first tenant join these.
+fn add_stations(config: &mut Config, (stations, joins): &DrawnStations) {
+    for (name, is_station) in ["a-vx", "a-vx6"].iter().zip(stations) {
+        let vif = config.vifs.iter_mut().find(|vif| &*vif.name == *name).expect("a VIF");
+        if let Some(tunnel) = vif.tunnel.as_mut().filter(|_| *is_station) {
+            tunnel.station = Some((*name).into());
+        }
+    }
+    let vifs = config.vifs.iter_mut().filter(|vif| &*vif.vrf == "vpc-a");
+    for (vif, joins) in vifs.zip(joins) {
+        let is_station = vif.tunnel.as_ref().is_some_and(|tunnel| tunnel.station.is_some());
+        vif.join_stations = *joins && !is_station;
     }
 }
 
@@ -312,6 +330,12 @@ impl World {
             let said = rows.get(&left).is_some_and(|prefixes| prefixes.contains(&prefix));
             prop_assert!(said, "{} > {} from {:?} to {:?}", from, to, name(id), name(left.0));
             missing.remove(&(left, prefix));
+            if [left.0, id]
+                .iter()
+                .any(|id| tables.vif(*id).is_some_and(|vif| vif.station().is_some()))
+            {
+                self.count("to a station or from one");
+            }
             self.count(match left.1 {
                 Some(_) => "by exchange",
                 None if left.0 == id => "back",
@@ -322,6 +346,9 @@ impl World {
         // Nothing left: no row may say of this very address that it does, but where another member or another source
         // would; and what is a host's, as `resolve` has it.
         self.count("none");
+        if matches!(verdict, Verdict::Drop(DropReason::StationLoop | DropReason::NotJoined)) {
+            self.count("not between stations");
+        }
         let group = self.rig.engine.lookup(vrf, to).map_or(GroupId(0), |route| route.group);
         let tables = self.rig.engine.tables();
         let is_link_local = LINK_LOCAL.iter().any(|net| net.contains(&to));
@@ -367,14 +394,16 @@ fn the_computed_reachability_is_what_frames_do() {
         prop::collection::vec(route(), 0..12),
         prop::collection::vec(exchange(), 0..4),
         prop::collection::vec((0..PREFIXES.len(), 0..3usize), 0..4),
+        (prop::array::uniform2(any::<bool>()), prop::collection::vec(any::<bool>(), 8)),
         links,
     );
     crate::runner(if cfg!(debug_assertions) { 6 } else { 100 })
-        .run(&drawn, |(changes, routes, exchanges, tunnels, links)| {
+        .run(&drawn, |(changes, routes, exchanges, tunnels, stations, links)| {
             let world = &mut *world.borrow_mut();
             let mut config = changed(parse(&format!("{CONFIG}\n{UNDERLAY}")), &changes, &routes);
             add_tunnels(&mut config, &tunnels);
             add_exchanges(&mut config, &exchanges);
+            add_stations(&mut config, &stations);
             let mut facts = facts(&config);
             facts.iter_mut().zip(links).for_each(|(port, up)| port.link_up = up);
             world.rig.engine.commit(&config, &facts).unwrap();
@@ -383,7 +412,8 @@ fn the_computed_reachability_is_what_frames_do() {
         .unwrap();
     let tally = world.into_inner().tally;
     println!("{tally:?}");
-    for often in ["own", "back", "by exchange", "none", "down"] {
+    let stations = ["to a station or from one", "not between stations"];
+    for often in ["own", "back", "by exchange", "none", "down"].into_iter().chain(stations) {
         assert!(tally.get(often).is_some_and(|n| *n >= 5), "{often} is rare: {tally:?}");
     }
 }

@@ -85,6 +85,7 @@ fn vif(name: &str, port: u8, tags: (u16, Option<u16>), vrf: VrfId, addresses: &[
         acl_out: None,
         pcp: Pcp::Preserve,
         overlay: Default::default(),
+        joins_stations: false,
         metered: [false; 2],
         addresses: addresses.iter().map(|net| net.parse().unwrap()).collect(),
         peers: [].into(),

@@ -51,6 +51,7 @@ impl Request {
                 | Request::ShowTunnels
                 | Request::ShowMappings
                 | Request::ShowVrfMappings(_)
+                | Request::ShowStations
                 | Request::ShowCounters(_)
                 | Request::ShowDrops(_)
                 | Request::ShowWorkers

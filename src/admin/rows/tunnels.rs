@@ -26,6 +26,8 @@ pub struct TunnelRow {
     pub local: IpAddr,
     /// The address of the VTEP at the other end.
     pub remote: IpAddr,
+    /// The other station whose it is; null where it is none's.
+    pub station: Option<String>,
     /// The MAC of the router there, to which inner frames are sent.
     pub mac: String,
     /// `up`: the underlay leads there; or `down`, as the VIF may be.

@@ -214,6 +214,12 @@ pub(super) struct NewVif {
     /// A VTEP at the other end, and the MAC of the router there; may be repeated
     #[arg(long = "remote", value_name = "ADDRESS,MAC", value_parser = remote, requires = "vtep")]
     remotes: Vec<RemoteAdd>,
+    /// The other station whose these are
+    #[arg(long, value_name = "NAME", requires = "vtep")]
+    station: Option<String>,
+    /// Let its packets go to other stations, and theirs to it
+    #[arg(long, conflicts_with = "station")]
+    join_stations: bool,
     /// The outer tag is 802.1ad (0x88a8)
     #[arg(long)]
     service_tag: bool,
@@ -294,6 +300,8 @@ impl Vif {
                 vtep: vif.vtep.clone(),
                 vni: vif.vni,
                 remotes: vif.remotes.clone(),
+                station: vif.station.clone(),
+                join_stations: vif.join_stations,
                 service_tag: vif.service_tag,
                 kind: vif.kind,
                 vrf: vif.vrf.clone(),

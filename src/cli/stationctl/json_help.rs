@@ -12,7 +12,7 @@ Octets count from the destination MAC to the end of the payload; *_s are seconds
              tx_invalid_descs fill_ring_empty tx_ring_empty refused_descriptors} xdp{to_kernel no_socket
              malformed bypassed}
   vifs       name customer description circuit port vlan service_tag kind vrf mtu state addresses[]
-             source_check rx_frames rx_octets tx_frames tx_octets drain forwarded punted dropped
+             source_check join_stations rx_frames rx_octets tx_frames tx_octets drain forwarded punted dropped
   vifs, ports --rate  scope name port age_ms windows[{window_s measured_s rx_frames_per_s rx_bits_per_s
              tx_frames_per_s tx_bits_per_s; with --l1 rx_l1_bits_per_s tx_l1_bits_per_s}]
   ports --detail  name customer description circuit interface link age_ms down_reason speed_mbps duplex
@@ -26,6 +26,8 @@ Octets count from the destination MAC to the end of the payload; *_s are seconds
              denied_out rejected_in rejected_out; with a name entries[{number rule hits_in hits_out}]
   mappings   source state since_ms generation end_of_sync_ms syncing position mappings inactive vrfs
              refused_batches limit_refusals; with --vrf vrf prefix source state via[{vtep vif mac weight}]
+  tunnels    vif customer description circuit vrf vtep underlay vni local remote station mac state mtu lowered_until_ms via[]
+  stations   station state vifs[] tunnels tunnels_up rx_frames rx_octets tx_frames tx_octets forwarded dropped
   exchanges  name from to prefixes[] accepted_by[] packets ip_octets
   reachability  from from_vrf to to_vrf exchange source_check filtered ipv4_prefixes ipv6_prefixes prefixes[at most 256;
              with --from and --to more rows follow with the others]

@@ -32,6 +32,7 @@ mod ports;
 mod rates;
 mod reachability;
 mod show;
+mod stations;
 mod table;
 mod tables;
 mod top;
@@ -51,7 +52,7 @@ use crate::admin::rows::{
     AclRow, BandwidthRow, BgpRouteRow, BgpRow, ChangeResult, ConfigText, ConsistencyRow,
     CounterRow, DrainRow, DrillRow, DropRow, ExchangeRow, HistoryRow, LookupResult, MappingRow,
     NeighborRow, OutageRow, PortDetailRow, PortRow, RateRow, ReachabilityRow, RouteRow, SlaRow,
-    SourceRow, TunnelRow, VersionInfo, VifRow, VrfRow, WorkerRow,
+    SourceRow, StationRow, TunnelRow, VersionInfo, VifRow, VrfRow, WorkerRow,
 };
 use args::{Args, Command, StationCommand};
 use filter::Filter;
@@ -165,6 +166,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Request::ShowTunnels => rows::<TunnelRow>(args, &request, out),
         Request::ShowMappings => rows::<SourceRow>(args, &request, out),
         Request::ShowVrfMappings(_) => rows::<MappingRow>(args, &request, out),
+        Request::ShowStations => rows::<StationRow>(args, &request, out),
         Request::ShowExchanges => rows::<ExchangeRow>(args, &request, out),
         Request::ShowReachability(of) if of.is_whole() => rows::<Whole>(args, &request, out),
         Request::ShowReachability(_) => rows::<ReachabilityRow>(args, &request, out),

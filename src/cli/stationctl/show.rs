@@ -74,6 +74,11 @@ pub(super) enum Show {
         state: InState,
     },
     Mappings(MappingArgs),
+    /// Other stations that tunnels lead to, and what came and went
+    Stations {
+        #[command(flatten)]
+        state: InState,
+    },
     /// Exchanges between VRFs, and what has passed by each
     Exchanges,
     Reachability(ReachabilityArgs),
@@ -150,7 +155,7 @@ impl Show {
             Show::Ports(PortArgs { rate: RateArgs { of, state, .. }, .. })
             | Show::Vifs(RateArgs { of, state, .. }) => (Some(of), Some(state)),
             Show::Bandwidth { of } => (Some(of), None),
-            Show::Drains { state } => (None, Some(state)),
+            Show::Drains { state } | Show::Stations { state } => (None, Some(state)),
             Show::Neighbors { of, state }
             | Show::Tunnels { of, state }
             | Show::Bgp { of, state, .. } => (Some(of), Some(state)),
@@ -176,6 +181,7 @@ impl Show {
             Show::Neighbors { .. } => Request::ShowNeighbors,
             Show::Tunnels { .. } => Request::ShowTunnels,
             Show::Mappings(of) => of.request(),
+            Show::Stations { .. } => Request::ShowStations,
             Show::Exchanges => Request::ShowExchanges,
             Show::Reachability(of) => of.request(),
             Show::Counters { vif, port, all } => Request::ShowCounters(CounterFilter {

@@ -125,6 +125,7 @@ fn tables(vifs: u16) -> Snapshot {
         acl_out: None,
         pcp: Pcp::Preserve,
         overlay: Default::default(),
+        joins_stations: false,
         metered: [false; 2],
         addresses: [].into(),
         peers: [].into(),

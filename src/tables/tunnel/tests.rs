@@ -15,7 +15,7 @@ fn v6(last: u16) -> IpAddr {
 }
 
 fn tunnel(vni: u32, local: IpAddr, remotes: &[IpAddr]) -> Tunnel {
-    Tunnel { vni, underlay: UNDERLAY, local, remotes: remotes.into() }
+    Tunnel { vni, underlay: UNDERLAY, local, remotes: remotes.into(), station: None }
 }
 
 fn exit(place: u32) -> Exit {

@@ -17,11 +17,11 @@ pub enum Saved {
     Source {
         /// Its name.
         source: String,
-        /// See [`SourceRow::generation`].
+        /// See `SourceRow::generation` of the rows that clients see.
         generation: Option<u64>,
-        /// See [`SourceRow::end_of_sync_ms`].
+        /// See `SourceRow::end_of_sync_ms` of the rows that clients see.
         end_of_sync_ms: Option<u64>,
-        /// See [`SourceRow::position`].
+        /// See `SourceRow::position` of the rows that clients see.
         position: Option<u64>,
     },
     /// Prefixes of a VRF that lead into the same tunnels.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use station::admin::protocol::BgpDirection;
 use station::admin::rows::BgpRow;
 use station::config::model::Config;
+use station::tables::PortId;
 
 use crate::wire::{Router, Wire, becomes, wait};
 
@@ -531,7 +532,7 @@ fn a_link_that_flaps_costs_other_tenants_nothing() {
     let count = if std::env::var_os("STATION_ALL").is_some() { 1000 } else { 100 };
     let mut config = tenants(count, "", "");
     let mut port = config.ports[0].clone();
-    port.name = "q".into();
+    (port.name, port.id) = ("q".into(), PortId(1));
     config.ports.push(port);
     config.vifs[usize::from(count) - 1].port = "q".into();
     let wire = Wire::new(config);

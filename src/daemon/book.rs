@@ -201,7 +201,7 @@ impl Book {
     fn note_start(&mut self, made: Made, config: &Config, text: &str) -> Result<(), ReadError> {
         let (path, command) = (self.directory.clone(), made.command.clone());
         let number = self
-            .prepare(&made, config, text)
+            .prepare(&made, config, lists(config), text)
             .map_err(|error| ReadError::Failed { path, error: std::io::Error::other(error) })?;
         (self.number, self.unkept, self.made) = (number, Some(number), Some(command));
         Ok(())
@@ -234,15 +234,21 @@ impl Book {
         self.settle()
     }
 
-    /// Writes the snapshot of a change that is about to happen; its number.
-    pub fn prepare(&mut self, made: &Made, config: &Config, text: &str) -> Result<u64, String> {
+    /// Writes the snapshot of a change that is about to happen; its number. `lists` are those of the configuration.
+    pub fn prepare(
+        &mut self,
+        made: &Made,
+        config: &Config,
+        lists: Vec<List>,
+        text: &str,
+    ) -> Result<u64, String> {
         self.settle()?;
         let Some(history) = &self.history else { return Err("there is no history".to_owned()) };
         let Made { command, by, comment, confirm } = made.clone();
         let number = self.number + 1;
         let ports = config.ports.iter().map(|port| (port.name.to_string(), port.id.0)).collect();
-        let (time_ms, lists) = (now_ms(), lists(config));
-        let entry = Entry { number, time_ms, command, by, comment, confirm, lists, ports };
+        let entry =
+            Entry { number, time_ms: now_ms(), command, by, comment, confirm, lists, ports };
         let snapshot = Snapshot { entry, text: text.to_owned() };
         let directory = self.directory.display();
         history.prepare(&snapshot).map_err(|error| {

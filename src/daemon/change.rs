@@ -187,7 +187,8 @@ impl Changes {
         }
         self.book.reopen(&self.file, &running, &text).map_err(internal)?;
         let back_to = self.book.number;
-        let same = *text == draft.text && book::lists(&running) == book::lists(&next.config);
+        let lists = book::lists(&next.config);
+        let same = *text == draft.text && book::lists(&running) == lists;
         let confirm = draft.confirm.filter(|_| !same).map(|patience| Confirm {
             until_ms: now_ms().saturating_add(milliseconds(patience)),
             back_to,
@@ -203,7 +204,7 @@ impl Changes {
         let number = match same {
             true => None,
             false => {
-                let prepared = self.book.prepare(&made, &next.config, &draft.text);
+                let prepared = self.book.prepare(&made, &next.config, lists, &draft.text);
                 Some(prepared.map_err(internal)?)
             }
         };

@@ -44,7 +44,7 @@ pub(super) fn compile(
     vifs(&mut state, running, config, facts)?;
     state.find_drained(config);
     ports(&mut state, config, facts)?;
-    tunnels(&mut state, config);
+    tunnels(&mut state);
     state.keep_lowered();
     neighbors(&mut state, config)?;
     state.tables.keys = keys(old, &state, config).into();
@@ -149,14 +149,12 @@ fn ports(state: &mut State, config: &Config, facts: &[PortFacts]) -> Result<(), 
 }
 
 /// Where tunnels end.
-fn tunnels(state: &mut State, config: &Config) {
-    let vifs = (0..).map(VifId).zip(state.tables.vifs.iter());
-    let ends = vifs.filter_map(|(id, vif)| {
-        let vif = vif.as_ref()?;
+fn tunnels(state: &mut State) {
+    let ends = state.tables.vifs_by_id().filter_map(|(id, vif)| {
         let mac = state.tables.ports.get(vif.port.index())?.mac;
         Some((vif.tunnel()?, Exit { ingress: Ingress::of(id, vif), mac }))
     });
-    state.tables.tunnels = Arc::new(Tunnels::new(config.vtep_id(0), ends));
+    state.tables.tunnels = Arc::new(Tunnels::new(ends));
 }
 
 /// Static neighbors, and the routers at the other ends of tunnels.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::answer::no;
 use super::control_thread::Control;
-use super::view::vifs;
 use crate::acl::Action;
 use crate::admin::answer::Answer;
 use crate::admin::protocol::AclFilter;
@@ -34,7 +33,7 @@ pub(super) fn rows(tables: &Snapshot) -> Vec<AclRow> {
 fn row(tables: &Snapshot, list: &AccessList) -> AclRow {
     let users = |of: fn(&Vif) -> &Option<Arc<AccessList>>| {
         let uses = |vif: &Vif| of(vif).as_ref().is_some_and(|used| used.name == list.name);
-        let users = vifs(tables).filter(|(_, vif)| uses(vif));
+        let users = tables.vifs_by_id().filter(|(_, vif)| uses(vif));
         users.map(|(_, vif)| vif.name.to_string()).collect()
     };
     let classifier = list.list.classifier();

@@ -83,8 +83,7 @@ impl Control {
         if before.is_some() == now.is_some() {
             return;
         }
-        let port = self.engine.tables().ports.get(vif.port.index());
-        let port = port.map_or_else(String::new, |port| port.name.to_string());
+        let port = self.engine.tables().port_name(vif.port).to_owned();
         let vif = vif.name.to_string();
         self.report.tell(match now {
             Some(cause) => Event::VifDown { vif, port, cause },

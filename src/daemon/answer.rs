@@ -213,7 +213,7 @@ impl Control {
     }
 
     pub(super) fn vifs(&self) -> impl Iterator<Item = (VifId, &Vif)> {
-        view::vifs(self.engine.tables())
+        self.engine.tables().vifs_by_id()
     }
 
     pub(super) fn vrfs(&self) -> impl Iterator<Item = (VrfId, &Vrf)> {

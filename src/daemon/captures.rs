@@ -60,7 +60,7 @@ pub(super) fn start(control: &Control, request: &CaptureRequest) -> Answer {
             orders,
             _slot: slot,
             desk,
-            port: (port, port_name(&tables, port)),
+            port: (port, tables.port_name(port).to_owned()),
             vif,
             epoch_ns,
             tables,
@@ -250,7 +250,7 @@ impl Capture {
         if self.vif.as_ref().is_some_and(|of| !is_same(of)) {
             self.end("the VIF is gone");
         }
-        if port_name(&self.tables, self.port.0) != self.port.1 {
+        if self.tables.port_name(self.port.0) != self.port.1 {
             self.end("the port is gone");
         }
     }
@@ -260,7 +260,7 @@ impl Capture {
             let vif = id.and_then(|id| self.tables.vif(id));
             vif.map(|vif| vif.name.to_string())
         };
-        let port = port_name(&self.tables, mark.port);
+        let port = self.tables.port_name(mark.port).to_owned();
         let (from, to) = (name(mark.from), name(mark.to));
         let help = match mark.verdict.help() {
             "" => String::new(),
@@ -301,10 +301,6 @@ impl Drop for Capture {
             std::thread::sleep(LOOK);
         }
     }
-}
-
-fn port_name(tables: &Snapshot, id: PortId) -> String {
-    tables.ports.get(id.index()).map_or_else(String::new, |port| port.name.to_string())
 }
 
 /// Two hexadecimal digits an octet.

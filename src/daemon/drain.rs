@@ -131,7 +131,7 @@ fn exists(config: &Config, target: &DrainTarget) -> Result<(), Refusal> {
     let name = target.name.as_deref();
     let is_there = match (target.scope, name) {
         (DrainScope::Station, None) => true,
-        (DrainScope::Port, Some(name)) => config.ports.iter().any(|port| *port.name == *name),
+        (DrainScope::Port, Some(name)) => config.port(name).is_some(),
         (DrainScope::Vif, Some(name)) => config.vifs.iter().any(|vif| *vif.name == *name),
         _ => {
             let message = "a VIF or a port needs its name, and the station has none here";

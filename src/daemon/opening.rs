@@ -45,7 +45,7 @@ impl Changes {
                             port.name
                         ));
                     }
-                    PortFacts { link_up: false, ..PortFacts::of(link.mac, link.mtu, link.up) }
+                    PortFacts::of(link.mac, link.mtu, false)
                 }
                 Err(NicError::NoInterface(_)) => {
                     looked.notes.push(format!(

@@ -178,7 +178,7 @@ impl Opener {
             match XskPort::open(program, area, queue, options) {
                 Err(XskError::Busy { .. }) if Instant::now() < deadline => {
                     // It may be that of a port that had the interface until now.
-                    self.detached.try_iter().for_each(|detached| self.close_socket(detached));
+                    self.close_detached();
                     std::thread::sleep(Duration::from_millis(2));
                 }
                 result => return result,
@@ -195,6 +195,11 @@ impl Opener {
         drop(to);
         detached.iter().for_each(|detached| self.close_socket(detached));
         // Those that they had let go of before.
+        self.close_detached();
+    }
+
+    /// Closes what workers were told to let go of at once.
+    fn close_detached(&self) {
         self.detached.try_iter().for_each(|detached| self.close_socket(detached));
     }
 

@@ -13,7 +13,7 @@ use super::change::stopping;
 use super::control_thread::Control;
 use super::desk::Desk;
 use super::routes::FIRST;
-use super::view::{vifs, vrfs};
+use super::view::vrfs;
 use crate::admin::answer::Answer;
 use crate::admin::protocol::{ErrorKind, ReachabilityFilter, Refusal};
 use crate::admin::rows::{MAX_PREFIXES, ReachabilityRow};
@@ -49,7 +49,7 @@ enum End {
 impl End {
     fn of(tables: &Snapshot, name: Option<&str>) -> Result<End, Refusal> {
         let Some(name) = name else { return Ok(End::Any) };
-        let vif = vifs(tables).find(|(_, vif)| *vif.name == *name);
+        let vif = tables.vifs_by_id().find(|(_, vif)| *vif.name == *name);
         let of_vrf = name.strip_prefix("vrf:").unwrap_or(name);
         let vrf = vrfs(tables).find(|(_, vrf)| *vrf.name == *of_vrf);
         match (vif, vrf) {
@@ -177,7 +177,7 @@ fn find(desk: &Desk, filter: &ReachabilityFilter) -> Result<(Reachability, [End;
 
 /// The rows, each made when it is wanted.
 fn rows(reachability: Reachability, [from, to]: [End; 2], whole: bool) -> Answer {
-    let ids = vifs(reachability.tables()).filter(|(id, vif)| from.has(*id, vif));
+    let ids = reachability.tables().vifs_by_id().filter(|(id, vif)| from.has(*id, vif));
     let ids: Vec<VifId> = ids.map(|(id, _)| id).collect();
     Answer::rows(ids.into_iter().flat_map(move |id| {
         let tables = reachability.tables();

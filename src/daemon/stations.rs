@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::control_thread::Control;
-use super::view::View;
+use super::view::{View, traffic};
 use crate::admin::answer::Answer;
-use crate::admin::rows::{StationRow, Traffic};
+use crate::admin::rows::StationRow;
 use crate::events::Event;
+use crate::observe::VifTotals;
 use crate::tables::{AdjacencyKind, Snapshot, VifId};
 
 /// After the start, while neighbors are asked for, nobody is told.
@@ -44,28 +45,21 @@ pub(super) fn show(control: &Control) -> Answer {
     Answer::later(move || {
         let row = |(station, standing): (Arc<str>, Standing)| {
             let Standing { vifs, tunnels, up } = standing;
-            let mut row = StationRow {
+            let mut sum = VifTotals::default();
+            vifs.iter().for_each(|id| sum.add(&view.counters.vif(*id)));
+            let names = vifs.iter().filter_map(|id| view.tables.vif(*id));
+            let mut names: Vec<String> = names.map(|vif| vif.name.to_string()).collect();
+            names.sort();
+            StationRow {
                 station: station.to_string(),
                 state: if up > 0 { "up" } else { "down" }.into(),
-                vifs: Vec::new(),
+                vifs: names,
                 tunnels,
                 tunnels_up: up,
-                traffic: Traffic::default(),
-                forwarded: 0,
-                dropped: 0,
-            };
-            for id in vifs {
-                let totals = view.counters.vif(id);
-                row.vifs.extend(view.tables.vif(id).map(|vif| vif.name.to_string()));
-                row.traffic.rx_frames += totals.rx_frames;
-                row.traffic.rx_octets += totals.rx_octets;
-                row.traffic.tx_frames += totals.tx_frames;
-                row.traffic.tx_octets += totals.tx_octets;
-                row.forwarded += totals.forwarded;
-                row.dropped += totals.drops.iter().sum::<u64>();
+                traffic: traffic(&sum),
+                forwarded: sum.forwarded,
+                dropped: sum.drops.iter().sum(),
             }
-            row.vifs.sort();
-            row
         };
         Answer::rows(stations(&view.tables).into_iter().map(row).collect::<Vec<_>>())
     })

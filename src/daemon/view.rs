@@ -42,12 +42,12 @@ impl View {
 
     /// A port's name, or a VTEP's; empty where there is none of this id.
     pub fn port_name(&self, id: PortId) -> &str {
-        self.tables.ports.get(id.index()).map_or("", |port| &*port.name)
+        self.tables.port_name(id)
     }
 
     /// All VIFs.
     pub fn vifs(&self) -> impl Iterator<Item = (VifId, &Vif)> {
-        vifs(&self.tables)
+        self.tables.vifs_by_id()
     }
 
     /// A VRF's name.
@@ -63,12 +63,6 @@ impl View {
         let ids: Vec<VifId> = self.vifs().map(|(id, _)| id).collect();
         ids.into_iter().filter_map(move |id| Some(row(&self, id, self.tables.vif(id)?)))
     }
-}
-
-/// The VIFs of some tables.
-pub(super) fn vifs(tables: &Snapshot) -> impl Iterator<Item = (VifId, &Vif)> {
-    let vifs = (0..=u16::MAX).map(VifId).zip(tables.vifs.iter());
-    vifs.filter_map(|(id, vif)| Some((id, vif.as_ref()?)))
 }
 
 /// The VRFs of some tables.
@@ -121,17 +115,18 @@ pub(super) fn vif_row(
         addresses: vif.addresses.to_vec(),
         source_check: vif.source_check,
         join_stations: vif.joins_stations,
-        traffic: Traffic {
-            rx_frames: totals.rx_frames,
-            rx_octets: totals.rx_octets,
-            tx_frames: totals.tx_frames,
-            tx_octets: totals.tx_octets,
-        },
+        traffic: traffic(totals),
         drain: String::new(),
         forwarded: totals.forwarded,
         punted: totals.punted.iter().sum(),
         dropped: totals.drops.iter().sum(),
     }
+}
+
+/// What came and went by a VIF.
+pub(super) fn traffic(totals: &VifTotals) -> Traffic {
+    let VifTotals { rx_frames, rx_octets, tx_frames, tx_octets, .. } = *totals;
+    Traffic { rx_frames, rx_octets, tx_frames, tx_octets }
 }
 
 /// `show vrfs`. The FIB keeps the numbers of routes.
@@ -153,7 +148,7 @@ pub(super) fn vrf_rows(
     config: &Config,
 ) -> Vec<VrfRow> {
     let mut members: HashMap<VrfId, u64> = HashMap::new();
-    for (_, vif) in vifs(tables) {
+    for (_, vif) in tables.vifs_by_id() {
         *members.entry(vif.vrf).or_default() += 1;
     }
     let labels: HashMap<&str, &Labels> =

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::desk::Desk;
-use super::view;
 use crate::config::model::Config;
 use crate::events::{Event, Reporter};
 use crate::observe::Counters;
@@ -34,7 +33,7 @@ pub(super) fn spawn(desk: Desk, report: Reporter) -> std::io::Result<()> {
             (control.engine.tables().clone(), control.counters.clone(), control.config().clone())
         }) {
             let now = Instant::now();
-            for (id, vif) in view::vifs(&tables) {
+            for (id, vif) in tables.vifs_by_id() {
                 for (name, help, value) in marked.of(&counters, id) {
                     if let Some(count) = security.look((vif.name.clone(), name), value, now) {
                         let (vif, counter) = (vif.name.to_string(), name.to_owned());

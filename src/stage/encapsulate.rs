@@ -6,7 +6,9 @@ use crate::cpu::prefetch;
 use crate::port::Pool;
 use crate::tables::rules::{flow, under};
 use crate::tables::tunnel::{Inner, OUTER4, OUTER6, Outer, class};
-use crate::tables::{Adjacency, AdjacencyId, DropReason, Facts, GroupId, MAX_L2, VrfId, Way};
+use crate::tables::{
+    Adjacency, AdjacencyId, DropReason, Facts, GroupId, MAX_L2, PortId, VrfId, Way,
+};
 use crate::wire::checksum;
 use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER_LEN};
 
@@ -18,7 +20,7 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     }
     let mut by_nic = [0; WIDTH];
     for i in burst.live.eights() {
-        by_nic[i] = u32::from(Facts::port(burst.to_rules[i]) < c.tables.tunnels.first_vtep());
+        by_nic[i] = u32::from(Facts::port(burst.to_rules[i]) < PortId::FIRST_VTEP);
     }
     let lanes = burst.live.and(Lanes::zero(&by_nic));
     let mut inner = [Inner::default(); WIDTH];

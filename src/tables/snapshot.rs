@@ -102,6 +102,11 @@ impl Snapshot {
         self.vifs.get(id.index())?.as_ref()
     }
 
+    /// A port's name, or a VTEP's; empty where there is none of this id.
+    pub fn port_name(&self, id: PortId) -> &str {
+        self.ports.get(id.index()).map_or("", |port| &*port.name)
+    }
+
     /// All VIFs, each with its id.
     pub fn vifs_by_id(&self) -> impl Iterator<Item = (VifId, &Vif)> + Clone {
         let vifs = (0..=u16::MAX).map(VifId).zip(self.vifs.iter());

@@ -6,7 +6,7 @@ mod outer;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::ids::{PortId, VrfId};
+use super::ids::VrfId;
 use super::vif::Ingress;
 use crate::wire::checksum;
 use crate::wire::ethernet::{HEADER_LEN, Mac, be16, be32};
@@ -205,12 +205,11 @@ const EMPTY: Slot = Slot {
 #[derive(Clone, Debug, Default)]
 pub struct Tunnels {
     slots: Box<[Slot]>,
-    first_vtep: PortId,
 }
 
 impl Tunnels {
-    /// Of VIFs, which are [`Overlay::Within`], with what each is when frames enter it. Ports from `first_vtep` on are VTEPs.
-    pub fn new<'a>(first_vtep: PortId, vifs: impl Iterator<Item = (&'a Tunnel, Exit)>) -> Tunnels {
+    /// Of VIFs, which are [`Overlay::Within`], with what each is when frames enter it.
+    pub fn new<'a>(vifs: impl Iterator<Item = (&'a Tunnel, Exit)>) -> Tunnels {
         let mut ends: Vec<(Ends, Exit)> = Vec::new();
         for (tunnel, exit) in vifs {
             // For what is said of frames that do not come out.
@@ -219,10 +218,10 @@ impl Tunnels {
             ends.extend(tunnel.remotes.iter().map(|remote| (Ends::of(tunnel, *remote), exit)));
         }
         if ends.is_empty() {
-            return Tunnels { first_vtep, ..Tunnels::default() };
+            return Tunnels::default();
         }
         let slots = vec![EMPTY; (2 * ends.len()).next_power_of_two()].into();
-        let mut tunnels = Tunnels { slots, first_vtep };
+        let mut tunnels = Tunnels { slots };
         for (ends, exit) in ends {
             let at = tunnels.place(ends);
             tunnels.slots[at] = Slot { ends, exit };
@@ -234,12 +233,6 @@ impl Tunnels {
     #[inline(always)]
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
-    }
-
-    /// The first port that is a VTEP.
-    #[inline(always)]
-    pub const fn first_vtep(&self) -> PortId {
-        self.first_vtep
     }
 
     /// The slot that has these ends, or would.

@@ -40,7 +40,7 @@ fn a_frame_comes_out_of_a_tunnel_by_all_of_its_ends_alone() {
             [tunnel(vni, v4(1), &remotes), tunnel(vni, v6(1), &remotes6)]
         })
         .collect();
-    let tunnels = Tunnels::new(PortId(2), (0..).zip(&vifs).map(|(at, vif)| (vif, exit(at))));
+    let tunnels = Tunnels::new((0..).zip(&vifs).map(|(at, vif)| (vif, exit(at))));
     let out = |underlay, vni, from, to| tunnels.exit(ends(underlay, vni, from, to));
     for vni in 1..=200 {
         for last in 2..6 {

@@ -352,7 +352,8 @@ def lost_at(pps, seconds, meanwhile=lambda: None):
 
 
 def test_four_thousand_vifs_are_reloaded_at_nine_tenths():
-    """Every other of them goes and comes, and one VIF has nine tenths of the rate at which it lost nothing before."""
+    """Every other of them goes and comes, and one VIF has nine tenths of the rate at which it lost nothing before. What counts
+    is a trial with nothing lost in the trials without reloads before and after it: else others used the machine."""
     if not ALL:
         raise Skip("STATION_ALL=1 measures it")
     station.stop()
@@ -375,20 +376,22 @@ def test_four_thousand_vifs_are_reloaded_at_nine_tenths():
         rounds, seconds, pps = [], 4 * took + 2, 400_000
         while any(lost_at(pps, seconds)[0] for _ in range(3)):
             pps = pps * 9 // 10
-        while len(rounds) < 5:
-            quiet = lost_at(pps * 9 // 10, seconds)
+        before = lost_at(pps * 9 // 10, seconds)
+        while len(rounds) < 20 and sum(quiet == 0 for quiet, _ in rounds) < 5:
             loaded = lost_at(pps * 9 // 10, seconds, lambda: [reload(half) for half in halves])
-            if loaded:
-                rounds.append((quiet, loaded))
+            if not loaded:
+                # Beside the traffic, and others on the machine, a reload takes longer.
+                seconds *= 2
+                require(seconds < 120, f"two reloads take more than {seconds / 2:.0f} s beside the traffic")
                 continue
-            # Beside the traffic, and others on the machine, a reload takes longer.
-            seconds *= 2
-            require(seconds < 120, f"two reloads take more than {seconds / 2:.0f} s beside the traffic")
-    print(f"        lossless {pps} frames/s; a reload takes {took:.1f} s; (lost, sent) without and with two reloads: {rounds}; "
+            after = lost_at(pps * 9 // 10, seconds)
+            rounds.append((before[0] + after[0], loaded[0]))
+            before = after
+    print(f"        lossless {pps} frames/s; a reload takes {took:.1f} s; of {loaded[1]} lost (without, with two reloads): {rounds}; "
           f"load {os.getloadavg()[0]:.1f}")
-    if any(quiet[0] for quiet, _ in rounds):
+    lost = [loaded for quiet, loaded in rounds if quiet == 0]
+    if len(lost) < 5:
         raise Skip(f"the machine loses frames without reloads too: {rounds}")
-    lost = [with_reloads[0] for _, with_reloads in rounds]
     require(statistics.median(lost) == 0, f"lost: {rounds}")
 
 

@@ -12,122 +12,38 @@ import time
 import case
 import frames
 import lab
+import overlay
 import scrape
 import station
 import traffic
 from case import HOSTS, answered, expect, refused, require, wait_until
 
 A, B, VPC_A, VPC_B, PUB = (HOSTS[name] for name in ("a", "b", "vpc-a", "vpc-b", "pub"))
-ROUTER_MAC = "02:0a:00:00:00:01"
-ADDRESS = {"vpc-a": ("100.64.0.1", "fd64:a::1"), "vpc-b": ("100.64.0.1", "fd64:a::1")}  # of the station in each VRF
-VTEP = {"vpc-a": "10.255.0.1", "vpc-b": "fd00:255::1"}  # the station's
-REMOTE = {"vpc-a": "10.255.1.2", "vpc-b": "fd00:255:1::2"}  # the hosts'
-LINK = {"vpc-a": ("10.254.1.1", "10.254.1.2"), "vpc-b": ("fd00:254::1", "fd00:254::2")}  # the station's and the host's
-MAC = {"vpc-a": "02:0a:00:00:00:0a", "vpc-b": "02:0a:00:00:00:0b"}  # of the routers in the VPCs
-VNI = {"vpc-a": 5001, "vpc-b": 5002}
-
-UNDERLAY = f"""
-[[vrf]]
-name = "fabric"
-kind = "underlay"
-[[vif]]
-name = "fabric-a"
-port = "core0"
-vlan = "1100"
-vrf = "fabric"
-mtu = 1570
-addresses = ["{LINK['vpc-a'][0]}/30", "{VTEP['vpc-a']}/32"]
-[[vif]]
-name = "fabric-b"
-port = "core0"
-vlan = "1200"
-vrf = "fabric"
-mtu = 1570
-addresses = ["{LINK['vpc-b'][0]}/64", "{VTEP['vpc-b']}/128"]
-[[route]]
-vrf = "fabric"
-prefix = "{REMOTE['vpc-a']}/32"
-via = [{{ address = "{LINK['vpc-a'][1]}" }}]
-[[route]]
-vrf = "fabric"
-prefix = "{REMOTE['vpc-b']}/128"
-via = [{{ address = "{LINK['vpc-b'][1]}" }}]
-[[vtep]]
-name = "vtep4"
-vrf = "fabric"
-address = "{VTEP['vpc-a']}"
-mac = "{ROUTER_MAC}"
-[[vtep]]
-name = "vtep6"
-vrf = "fabric"
-address = "{VTEP['vpc-b']}"
-mac = "{ROUTER_MAC}"
-"""
-
-
-def tunnelled(name, vtep):
-    """The VIF that a VPC is behind now, and its routes."""
-    vif = f"""
-[[vif]]
-name = "{name}"
-vtep = "{vtep}"
-vni = {VNI[name]}
-vrf = "{name}"
-addresses = ["{ADDRESS[name][0]}/32", "{ADDRESS[name][1]}/128"]
-remotes = [{{ address = "{REMOTE[name]}", mac = "{MAC[name]}" }}]
-"""
-    for prefix in ("10.2.0.0/16", "fd10:2::/48"):
-        vif += f'\n[[route]]\nvrf = "{name}"\nprefix = "{prefix}"\nvia = [{{ address = "{REMOTE[name]}" }}]\n'
-    return vif
+ADDRESS = overlay.ADDRESSES  # of the station in each VRF
+ENDS = {name: overlay.ENDS[name] for name in ("vpc-a", "vpc-b")}
+VTEP = {name: overlay.VTEP[end.vtep] for name, end in ENDS.items()}  # the station's
+REMOTE = {name: end.remote for name, end in ENDS.items()}  # the hosts'
+LINK = {name: end.link() for name, end in ENDS.items()}  # the station's and the host's
+FABRIC = {name: overlay.carrier(name) for name in ENDS}  # the VIFs of the underlay
 
 
 def config():
     """The lab's, with the hand-offs of the two VPCs replaced by tunnels."""
-    text = case.lab_config()
-    for name in ("vpc-a", "vpc-b"):
-        text, vifs = re.subn(rf'\[\[vif\]\]\nname = "{name}"\n(?:[^\[\n].*\n)*', "", text)
-        text, routes = re.subn(rf'\[\[route\]\]\nvrf = "{name}"\nprefix = "(?:10\.2|fd10:2):?.*\n.*\n', "", text)
-        expect((vifs, routes), (1, 2), f"tables of {name} replaced")
-    text = case.replaced(text, ("[station]\n", '[station]\nmetrics = "127.0.0.1:9472"\n'))
-    return text + UNDERLAY + tunnelled("vpc-a", "vtep4") + tunnelled("vpc-b", "vtep6")
-
-
-def tunnel_end(host):
-    """Makes a host a VTEP: its VPC is behind a vxlan device, and all else is the underlay."""
-    name = host.name
-    six = ":" in LINK[name][1]
-    length, host_length = ("64", "128") if six else ("30", "32")
-    gateways = ADDRESS[name]
-    lab.ip(host.ns, "link set eth0 mtu 1576",
-           f"addr add {LINK[name][1]}/{length} dev eth0 {'nodad' if six else ''}",
-           f"addr add {REMOTE[name]}/{host_length} dev lo {'nodad' if six else ''}",
-           f"route add {VTEP[name]}/{host_length} via {LINK[name][0]} src {REMOTE[name]}",
-           f"link add vx0 address {MAC[name]} mtu 1500 type vxlan id {VNI[name]} local {REMOTE[name]} remote {VTEP[name]} "
-           "dstport 4789 ttl 64 nolearning",
-           "link set vx0 up",
-           *[f"neigh replace {gateway} lladdr {ROUTER_MAC} dev vx0 nud permanent" for gateway in gateways],
-           f"route replace default via {gateways[0]} dev vx0 onlink src {host.addr4}",
-           f"route replace default via {gateways[1]} dev vx0 onlink src {host.addr6}")
+    text = case.replaced(case.lab_config(), ("[station]\n", '[station]\nmetrics = "127.0.0.1:9472"\n'))
+    return overlay.tunnelled(text, *ENDS)
 
 
 def begin():
-    for host in (VPC_A, VPC_B):
-        tunnel_end(host)
-    station.stop()
-    station.write_config(config())
-    station.start()
-    case.learn()
+    for name in ENDS:
+        overlay.make(name)
+    case.fresh(config())
     wait_until(lambda: [row["state"] for row in station.ctl("show", "tunnels")] == ["up", "up"], 10, "both tunnels are up")
 
 
 def end():
     station.stop()
-    for host in (VPC_A, VPC_B):
-        lab.ip(host.ns, "link del vx0", "link set eth0 mtu 1500")
-        for at, length in ((LINK[host.name][1], "64" if ":" in REMOTE[host.name] else "30"),):
-            lab.run("ip", "-n", host.ns, "addr", "del", f"{at}/{length}", "dev", "eth0")
-        lab.run("ip", "-n", host.ns, "addr", "del", REMOTE[host.name], "dev", "lo")
-        lab.default_routes(host)
+    for name in ENDS:
+        overlay.unmake(name)
 
 
 def metrics():
@@ -154,10 +70,10 @@ def test_tcp_passes_whole_both_ways():
 
 
 def test_the_router_answers_from_the_vrfs_own_address():
-    expect(traffic.traceroute(VPC_A, A.addr4)[0], ADDRESS["vpc-a"][0], "the first hop from the VPC")
+    expect(traffic.traceroute(VPC_A, A.addr4)[0], ADDRESS[0], "the first hop from the VPC")
     expect(traffic.traceroute(A, VPC_A.addr4)[-1], VPC_A.addr4, "the last hop to the VPC")
-    answered(VPC_A, ADDRESS["vpc-a"][0], "the router, through the tunnel")
-    answered(VPC_A, ADDRESS["vpc-a"][1], "the router, through the tunnel, IPv6")
+    answered(VPC_A, ADDRESS[0], "the router, through the tunnel")
+    answered(VPC_A, ADDRESS[1], "the router, through the tunnel, IPv6")
     rows = station.ctl("ping", "--vif", "vpc-a", VPC_A.addr4, "--count", 2, "--interval", 0.02)
     require(len(rows) > 0, f"the router pings through the tunnel: {rows}")
 
@@ -183,24 +99,24 @@ def underlay_frame(host, payload, *, source=None, target=None, dport=4789):
 
 def marked(host, source, target):
     """An inner frame with a datagram that the receiver counts as the host's."""
-    return frames.eth(ROUTER_MAC, MAC[host.name], frames.ETH_IPV4,
+    return frames.eth(overlay.ROUTER_MAC, ENDS[host.name].mac, frames.ETH_IPV4,
                       frames.packet(source, target, frames.UDP, frames.udp(source, target, lab.MARK + bytes([host.index]) + bytes(20))))
 
 
 def test_a_hostile_underlay_enters_no_vrf():
     """What B's VTEP, or somebody beside it, writes into VNI 5001, and broken tunnels: one named drop each."""
     good = marked(VPC_A, "10.2.0.10", A.addr4)
-    arp = frames.eth(ROUTER_MAC, MAC["vpc-a"], frames.ETH_ARP, bytes(28))
-    tagged = frames.eth(ROUTER_MAC, MAC["vpc-a"], frames.ETH_IPV4, good[14:], tags=(100,))
-    foreign = frames.eth("02:0a:00:00:00:99", MAC["vpc-a"], frames.ETH_IPV4, good[14:])
+    arp = frames.eth(overlay.ROUTER_MAC, ENDS["vpc-a"].mac, frames.ETH_ARP, bytes(28))
+    tagged = frames.eth(overlay.ROUTER_MAC, ENDS["vpc-a"].mac, frames.ETH_IPV4, good[14:], tags=(100,))
+    foreign = frames.eth("02:0a:00:00:00:99", ENDS["vpc-a"].mac, frames.ETH_IPV4, good[14:])
     whole = vxlan(good, vni=5001)
     attacks = [
-        ("fabric-a", "unknown_vtep", underlay_frame(VPC_A, whole, source="10.255.1.3")),
-        ("fabric-a", "unknown_vtep", underlay_frame(VPC_A, whole, source=VTEP["vpc-a"])),
-        ("fabric-b", "unknown_vni", underlay_frame(VPC_B, whole)),
-        ("fabric-a", "unknown_vni", underlay_frame(VPC_A, vxlan(good, vni=5002))),
-        ("fabric-a", "bad_tunnel", underlay_frame(VPC_A, vxlan(good, vni=5001, flags=0))),
-        ("fabric-a", "bad_tunnel", underlay_frame(VPC_A, whole[:14])),
+        (FABRIC["vpc-a"], "unknown_vtep", underlay_frame(VPC_A, whole, source="10.255.1.3")),
+        (FABRIC["vpc-a"], "unknown_vtep", underlay_frame(VPC_A, whole, source=VTEP["vpc-a"])),
+        (FABRIC["vpc-b"], "unknown_vni", underlay_frame(VPC_B, whole)),
+        (FABRIC["vpc-a"], "unknown_vni", underlay_frame(VPC_A, vxlan(good, vni=5002))),
+        (FABRIC["vpc-a"], "bad_tunnel", underlay_frame(VPC_A, vxlan(good, vni=5001, flags=0))),
+        (FABRIC["vpc-a"], "bad_tunnel", underlay_frame(VPC_A, whole[:14])),
         ("vpc-a", "inner_ethertype", underlay_frame(VPC_A, vxlan(arp, vni=5001))),
         ("vpc-a", "inner_ethertype", underlay_frame(VPC_A, vxlan(tagged, vni=5001))),
         ("vpc-a", "not_router_mac", underlay_frame(VPC_A, vxlan(foreign, vni=5001))),
@@ -208,7 +124,7 @@ def test_a_hostile_underlay_enters_no_vrf():
     with frames.Raw(VPC_A.ns) as of_a, frames.Raw(VPC_B.ns) as of_b:
         for vif, reason, frame in attacks:
             before, arrived = drops(vif).get(reason, 0), case.ledger.host_counts(A)["from vpc-a"]
-            (of_b if vif == "fabric-b" else of_a).send(frame, 10)
+            (of_b if vif == FABRIC["vpc-b"] else of_a).send(frame, 10)
             wait_until(lambda: drops(vif).get(reason, 0) == before + 10, 3, f"ten of {reason} on {vif}")
             expect(case.ledger.host_counts(A)["from vpc-a"], arrived, f"frames that reached a by {reason}")
         arrived = case.ledger.host_counts(A)["from vpc-a"]
@@ -216,27 +132,11 @@ def test_a_hostile_underlay_enters_no_vrf():
         wait_until(lambda: case.ledger.host_counts(A)["from vpc-a"] == arrived + 10, 3, "ten that are as they should be")
 
 
-def test_tcpdump_reads_the_outer_headers():
-    with lab.inside("st-wire"):
-        tcpdump = subprocess.Popen(["tcpdump", "-i", "core0", "-nn", "-vv", "-c", "4", "-Q", "in", "udp", "port", "4789", "or", "vlan",
-                                    "and", "udp", "port", "4789"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        time.sleep(0.5)
-        answered(A, VPC_A.addr4, "a to vpc-a")
-        answered(B, VPC_B.addr6, "b to vpc-b")
-        text, _ = tcpdump.communicate(timeout=10)
-    finally:
-        tcpdump.kill()
-        tcpdump.wait()
-    require("VXLAN, flags [I] (0x08), vni 5001" in text, f"tcpdump sees VNI 5001:\n{text}")
-    require("bad" not in text and "trunc" not in text, f"tcpdump finds nothing wrong:\n{text}")
-
-
 def test_the_path_mtu_is_the_underlays_less_the_headers():
     rows = {row["vif"]: row for row in station.ctl("show", "tunnels")}
     # 1,570 less 50, and less 70; no more than the VIFs' own 1,500.
     expect([rows[name]["mtu"] for name in ("vpc-a", "vpc-b")], [1500, 1500], "MTU of the tunnels")
-    station.ctl("vif", "set", "fabric-a", "mtu=1500")
+    station.ctl("vif", "set", FABRIC["vpc-a"], "mtu=1500")
     try:
         rows = {row["vif"]: row for row in station.ctl("show", "tunnels")}
         expect([rows[name]["mtu"] for name in ("vpc-a", "vpc-b")], [1450, 1430], "MTU with an underlay of 1,500")
@@ -245,7 +145,7 @@ def test_the_path_mtu_is_the_underlays_less_the_headers():
         require("mtu 1450" in told, f"the sender was told 1450: {told}")
         answered(A, VPC_A.addr4, "1,450 octets", size=1422, df=True)
     finally:
-        station.ctl("vif", "set", "fabric-a", "mtu=1570")
+        station.ctl("vif", "set", FABRIC["vpc-a"], "mtu=1570")
         lab.run("ip", "-n", A.ns, "route", "flush", "cache")
 
 
@@ -256,7 +156,7 @@ def behind_a_narrow_link(host, number):
     ns, near, far, remote, inner = ((f"st-far-{number}", "fd00:254:3::1", "fd00:254:3::2", "fd00:255:3::3", "fd10:7::10") if six else
                                     (f"st-far-{number}", "10.254.3.1", "10.254.3.2", "10.255.3.3", "10.7.0.10"))
     link, whole, nodad = ("64", "128", "nodad") if six else ("30", "32", "")
-    gateway = ADDRESS[host.name][1 if six else 0]
+    gateway = ADDRESS[1 if six else 0]
     lab.run("ip", "netns", "add", ns)
     lab.sysctl(ns, ipv6__conf__default__accept_dad=0, ipv6__conf__default__accept_ra=0)
     lab.sysctl(host.ns, ipv4__ip_forward=1, ipv6__conf__all__forwarding=1)
@@ -267,7 +167,7 @@ def behind_a_narrow_link(host, number):
     lab.ip(ns, "link set lo up", "link set eth0 up", f"addr add {far}/{link} dev eth0 {nodad}", f"addr add {remote}/{whole} dev lo {nodad}",
            f"addr add {inner}/{whole} dev lo {nodad}", f"route add {VTEP[host.name]}/{whole} via {near} src {remote}",
            f"link add vx0 address 02:0a:00:00:00:3{number} type vxlan id {5010 + number} local {remote} remote {VTEP[host.name]} "
-           "dstport 4789 ttl 64 nolearning", "link set vx0 up", f"neigh replace {gateway} lladdr {ROUTER_MAC} dev vx0 nud permanent",
+           "dstport 4789 ttl 64 nolearning", "link set vx0 up", f"neigh replace {gateway} lladdr {overlay.ROUTER_MAC} dev vx0 nud permanent",
            f"route replace default via {gateway} dev vx0 onlink src {inner}")
     vif = f"far-{number}"
     station.ctl("route", "add", "--vrf", "fabric", f"{remote}/{whole}", "--via", LINK[host.name][1])
@@ -314,7 +214,7 @@ def test_the_mtu_of_a_path_is_found_behind_a_router_of_the_underlay():
 def forged_messages_change_nothing(host, vif, remote, row):
     """A router of the underlay says that packets were too long that the station cannot have sent."""
     six, ours, before = ":" in remote, VTEP[host.name], row()["mtu"]
-    fabric = "fabric-b" if six else "fabric-a"
+    fabric = FABRIC[host.name]
     forged = lambda: next((entry["value"] for counters in station.ctl("show", "counters", "--vif", fabric)
                            for entry in counters["counters"] if entry["name"] == "forged_too_big"), 0)
     start = forged()
@@ -335,7 +235,7 @@ def forged_messages_change_nothing(host, vif, remote, row):
 def test_a_tunnel_follows_its_underlay():
     states = lambda: {(row["vif"], row["remote"]): row["state"] for row in station.ctl("show", "tunnels")}
     expect(states(), {("vpc-a", REMOTE["vpc-a"]): "up", ("vpc-b", REMOTE["vpc-b"]): "up"}, "tunnels")
-    station.ctl("vif", "down", "fabric-a")
+    station.ctl("vif", "down", FABRIC["vpc-a"])
     try:
         expect(states()["vpc-a", REMOTE["vpc-a"]], "down", "the tunnel while its underlay's VIF is down")
         expect(traffic.ping(A, VPC_A.addr4, count=1, wait=0.3), 0, "replies meanwhile")
@@ -345,7 +245,7 @@ def test_a_tunnel_follows_its_underlay():
         wait_until(lambda: set(series().items()) == {(("vpc-a", REMOTE["vpc-a"]), 0), (("vpc-b", REMOTE["vpc-b"]), 1)}, 5,
                    "metrics have the state of both tunnels")
     finally:
-        station.ctl("vif", "up", "fabric-a")
+        station.ctl("vif", "up", FABRIC["vpc-a"])
     wait_until(lambda: states()["vpc-a", REMOTE["vpc-a"]] == "up", 5, "the tunnel is up again")
     answered(A, VPC_A.addr4, "a to vpc-a afterwards")
     lab.ip("st-wire", "link set core0 down")

@@ -6,7 +6,6 @@ import ipaddress
 import json
 import os
 import random
-import re
 import signal
 import socket
 import subprocess
@@ -14,6 +13,8 @@ import time
 
 import case
 import lab
+import overlay
+import routers
 import station
 import steady
 import traffic
@@ -22,71 +23,35 @@ from case import HOSTS, answered, expect, require, wait_until
 A, VPC = HOSTS["a"], HOSTS["vpc-a"]
 COUNT = 1_000_000 if os.environ.get("STATION_ALL") else 20_000
 KILLS = 50 if os.environ.get("STATION_ALL") else 6
-ROUTER_MAC, STATION_ADDRESS, VTEP = "02:0a:00:00:00:01", "100.64.0.1", "10.255.0.1"
-REMOTE, MAC = "10.255.1.2", "02:0a:00:00:00:0a"  # the kernel's
+REMOTE, MAC = overlay.ENDS["vpc-a"].remote, overlay.ENDS["vpc-a"].mac  # the kernel's
 DEAD, DEAD_MAC = "10.255.1.3", "02:0a:00:00:00:0b"  # nobody's
 OWN_MAC = "02:0a:00:00:00:0c"  # of a second vxlan device behind the kernel's VTEP
 CLIENT = lab.ROOT / "scripts/station-controller"
 FILE = lab.RUN / "mappings"
 MAPPED = ipaddress.ip_network("10.128.0.0/9")  # whatever is mapped, the host has it
 
-FABRIC = f"""
-[[vrf]]
-name = "fabric"
-kind = "underlay"
-[[vif]]
-name = "fabric-a"
-port = "core0"
-vlan = "1100"
-vrf = "fabric"
-mtu = 1570
-addresses = ["10.254.1.1/30", "{VTEP}/32"]
-[[route]]
-vrf = "fabric"
-prefix = "10.255.1.0/24"
-via = [{{ address = "10.254.1.2" }}]
-[[vtep]]
-name = "vtep"
-vrf = "fabric"
-address = "{VTEP}"
-mac = "{ROUTER_MAC}"
-[[vif]]
-name = "vpc-a"
-vtep = "vtep"
-vni = 5001
-vrf = "vpc-a"
-addresses = ["{STATION_ADDRESS}/32"]
-remotes = [{{ address = "{REMOTE}", mac = "{MAC}" }}, {{ address = "{DEAD}", mac = "{DEAD_MAC}" }}]
-"""
+OWN = f'{{ address = "{REMOTE}", mac = "{MAC}" }}'
+BOTH = f'remotes = [{OWN}, {{ address = "{DEAD}", mac = "{DEAD_MAC}" }}]'
 
 
 def config():
-    text = case.lab_config()
-    text, vifs = re.subn(r'\[\[vif\]\]\nname = "vpc-a"\n(?:[^\[\n].*\n)*', "", text)
-    text, routes = re.subn(r'\[\[route\]\]\nvrf = "vpc-a"\nprefix = "(?:10\.2|fd10:2):?.*\n.*\n', "", text)
-    expect((vifs, routes), (1, 2), "tables replaced")
-    return text + FABRIC
+    """The lab's with a tunnel to vpc-a and to another VTEP; what is behind them, mappings say."""
+    routes = [(overlay.route("vpc-a", prefix, REMOTE), "") for prefix in routers.ROUTERS["vpc-a"].announces]
+    return case.replaced(overlay.tunnelled(case.lab_config(), "vpc-a"), *routes, (f'"{REMOTE}/32"', '"10.255.1.0/24"'),
+                         (f"remotes = [{OWN}]", BOTH))
 
 
 def begin():
-    lab.ip(VPC.ns, "link set eth0 mtu 1576", "addr add 10.254.1.2/30 dev eth0", f"addr add {REMOTE}/32 dev lo",
-           f"route add {VTEP}/32 via 10.254.1.1 src {REMOTE}", f"route add local {MAPPED} dev lo",
-           f"link add vx0 address {MAC} mtu 1500 type vxlan id 5001 local {REMOTE} remote {VTEP} dstport 4789 ttl 64 nolearning",
-           "link set vx0 up", f"neigh replace {STATION_ADDRESS} lladdr {ROUTER_MAC} dev vx0 nud permanent",
-           f"route replace default via {STATION_ADDRESS} dev vx0 onlink src {VPC.addr4}")
-    station.stop()
-    station.write_config(config())
-    station.start()
-    case.learn()
+    overlay.make("vpc-a")
+    lab.ip(VPC.ns, f"route add local {MAPPED} dev lo")
+    case.fresh(config())
     wait_until(lambda: {row["state"] for row in station.ctl("show", "tunnels")} == {"up"}, 10, "the tunnels are up")
 
 
 def end():
     station.stop()
-    lab.ip(VPC.ns, "link del vx0", "link set eth0 mtu 1500", f"route del local {MAPPED} dev lo")
-    for address, device in (("10.254.1.2/30", "eth0"), (f"{REMOTE}/32", "lo")):
-        lab.run("ip", "-n", VPC.ns, "addr", "del", address, "dev", device)
-    lab.default_routes(VPC)
+    lab.ip(VPC.ns, f"route del local {MAPPED} dev lo")
+    overlay.unmake("vpc-a")
 
 
 # ---- the controller -------------------------------------------------------------------------------
@@ -243,8 +208,7 @@ def test_the_station_forwards_by_them_though_it_was_killed():
 
 
 def test_what_the_configuration_has_not_leads_nowhere():
-    remotes = f"remotes = [{{ address = \"{REMOTE}\", mac = \"{MAC}\" }}, {{ address = \"{DEAD}\", mac = \"{DEAD_MAC}\" }}]"
-    less = case.replaced(config(), (remotes, f'remotes = [{{ address = "{DEAD}", mac = "{DEAD_MAC}" }}]'))
+    less = case.replaced(config(), (BOTH, f'remotes = [{{ address = "{DEAD}", mac = "{DEAD_MAC}" }}]'))
     station.write_config(less)
     station.ctl("reload")
     require(source()["inactive"] > 1, source())

@@ -231,22 +231,27 @@ def load_bpf(name, tc_ns, interface, **directions):
 
 
 def add_port(port, queues=1):
-    """A veth between the station and the switch of that port. `queues`: how many there can be; one is in use."""
+    """The station's port and the switch of its name. `queues`: how many there can be; one is in use."""
+    connect("st-station", port, PORTS[port], port, f"sw-{port}", queues)
+
+
+def connect(ns, port, mac, end, switch, queues=1):
+    """A veth between the port of a station in `ns` and, by its other `end`, a switch."""
     # Under its name a station that runs would take it into use at once.
     new = f"{port}-new"
-    run("ip", "link", "add", "name", new, "address", PORTS[port], "mtu", PORT_MTU, "netns", "st-station",
+    run("ip", "link", "add", "name", new, "address", mac, "mtu", PORT_MTU, "netns", ns,
         "numtxqueues", queues, "numrxqueues", queues, "type", "veth",
-        "peer", "name", port, "mtu", PORT_MTU, "netns", "st-wire", "numtxqueues", queues, "numrxqueues", queues)
-    for ns, name in [("st-station", new), ("st-wire", port)]:
-        offloads_off(ns, name)
+        "peer", "name", end, "mtu", PORT_MTU, "netns", "st-wire", "numtxqueues", queues, "numrxqueues", queues)
+    for at, name in [(ns, new), ("st-wire", end)]:
+        offloads_off(at, name)
     if queues > 1:
-        run("ethtool", "-L", new, "rx", 1, "tx", 1, ns="st-station")
-    ip("st-station", f"link set dev {new} name {port}")
-    sysctl("st-station", **{f"ipv4__conf__{port}__arp_ignore": 8})
-    ip("st-wire", f"link set dev {port} master sw-{port} up")
-    ip("st-station", f"link set dev {port} up")
+        run("ethtool", "-L", new, "rx", 1, "tx", 1, ns=ns)
+    ip(ns, f"link set dev {new} name {port}")
+    sysctl(ns, **{f"ipv4__conf__{port}__arp_ignore": 8})
+    ip("st-wire", f"link set dev {end} master {switch} up")
+    ip(ns, f"link set dev {port} up")
     # A queue before the veth's short ring: the sender waits instead of losing frames.
-    run("tc", "qdisc", "add", "dev", port, "root", "pfifo", "limit", 10000, ns="st-wire")
+    run("tc", "qdisc", "add", "dev", end, "root", "pfifo", "limit", 10000, ns="st-wire")
 
 
 def add_host(host):
@@ -278,10 +283,10 @@ def add_host(host):
     default_routes(host)
 
 
-def default_routes(host):
+def default_routes(host, mtu=1500):
     """Everything leads to the station, as long as no routing daemon of the host's says otherwise."""
-    ip(host.ns, f"route replace default via {host.gw4} src {host.addr4} mtu 1500",
-       f"route replace default via {host.gw6} src {host.addr6} mtu 1500")
+    ip(host.ns, f"route replace default via {host.gw4} src {host.addr4} mtu {mtu}",
+       f"route replace default via {host.gw6} src {host.addr6} mtu {mtu}")
 
 
 def up():

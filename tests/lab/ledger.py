@@ -79,11 +79,7 @@ class Snapshot:
 
     def unbalanced(self):
         """Where received is not forwarded + punted + dropped, as text: nothing of it may be true."""
-        faults = []
-        for name, vif in self.vifs.items():
-            out = vif["forwarded"] + total(vif, "punt ") + total(vif, "drop ")
-            if vif["rx_frames"] != out:
-                faults.append(f"VIF {name}: received {vif['rx_frames']}, accounted for {out}")
+        faults = unbalanced_vifs(self.vifs)
         port_of = {row["name"]: row["port"] for row in station.ctl("show", "vifs")}
         for name, port in self.ports.items():
             inside = sum(self.vifs[vif]["rx_frames"] for vif in self.vifs if port_of.get(vif) == name)
@@ -119,15 +115,31 @@ def minus(now, before):
     return collections.Counter({key: value - before.get(key, 0) for key, value in now.items()})
 
 
-def station_counts():
-    """The station's counters, flat: {vif: Counter}, {port: Counter}."""
+def unbalanced_vifs(vifs):
+    """Whose received is not forwarded + punted + dropped, as text."""
+    faults = []
+    for name, vif in vifs.items():
+        out = vif["forwarded"] + total(vif, "punt ") + total(vif, "drop ")
+        if vif["rx_frames"] != out:
+            faults.append(f"VIF {name}: received {vif['rx_frames']}, accounted for {out}")
+    return faults
+
+
+def counters(ask=station.ctl):
+    """A station's counters, flat: {vif: Counter}, {port: Counter}."""
     vifs, ports = {}, {}
-    for row in station.ctl("show", "counters", "--all"):
+    for row in ask("show", "counters", "--all"):
         counter = collections.Counter()
         for entry in row["counters"]:
             group = "" if entry["group"] == "traffic" else f"{entry['group']} "
             counter[group + entry["name"]] = entry["value"]
         (ports if row["scope"] == "port" else vifs)[row["name"]] = counter
+    return vifs, ports
+
+
+def station_counts():
+    """The counters of the lab's station, and what its ports lost before they were counted."""
+    vifs, ports = counters()
     for name, port in station.ports().items():
         # Lost before a worker saw it, by the kernel's or the XDP program's own count.
         kernel, xdp = port["kernel"], port["xdp"]

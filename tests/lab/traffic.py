@@ -20,6 +20,11 @@ def address(host, family):
     return host.addr6 if family == 6 else host.addr4
 
 
+def own_address(host, family):
+    """One that no other host has."""
+    return (host.lan6 if family == 6 else host.lan4)[-1]
+
+
 ECHO_REQUEST, ECHO_REPLY = {4: 8, 6: 128}, {4: 0, 6: 129}
 MTU_DISCOVER = {4: (socket.IPPROTO_IP, 10), 6: (socket.IPPROTO_IPV6, 23)}  # IP_MTU_DISCOVER, IPV6_MTU_DISCOVER
 
@@ -99,13 +104,13 @@ def wait_listening(ns, port, limit=3.0):
     raise RuntimeError(f"nothing listens on port {port} in {ns}")
 
 
-def transfer(sender, receiver, target, *, octets=100_000_000, limit=120):
-    """Sends random octets by TCP; (whether the receiver's checksum is the sender's, Mbit/s)."""
+def transfer(sender, receiver, target, *, octets=100_000_000, limit=120, patience=10):
+    """Sends random octets by TCP; (whether the receiver's checksum is the sender's, Mbit/s). `patience`: seconds to connect."""
     family = socket.AF_INET6 if ":" in target else socket.AF_INET
     with lab.inside(receiver.ns):
         listener = socket.create_server((target, 0), family=family)
     port = listener.getsockname()[1]
-    listener.settimeout(10)
+    listener.settimeout(patience)
     got = hashlib.sha256()
     length = 0
 
@@ -125,7 +130,7 @@ def transfer(sender, receiver, target, *, octets=100_000_000, limit=120):
     start = time.monotonic()
     try:
         with lab.inside(sender.ns):
-            stream = socket.create_connection((target, port), timeout=10)
+            stream = socket.create_connection((target, port), timeout=patience)
         with stream:
             stream.settimeout(limit)
             left, serial = octets, 0

@@ -16,7 +16,7 @@ import overlay
 import scrape
 import station
 import traffic
-from case import HOSTS, answered, expect, refused, require, wait_until
+from case import HOSTS, Stream, answered, expect, refused, require, wait_until
 
 A, B, VPC_A, VPC_B, PUB = (HOSTS[name] for name in ("a", "b", "vpc-a", "vpc-b", "pub"))
 ADDRESS = overlay.ADDRESSES  # of the station in each VRF
@@ -61,6 +61,14 @@ def test_packets_of_both_families_pass_both_tunnels():
             answered(source, target.addr4, f"{source.name} to {target.name}")
             answered(source, target.addr6, f"{source.name} to {target.name}, IPv6")
             answered(source, target.addr4, f"{source.name} to {target.name}, 1500 octets", size=1472, df=True)
+
+
+def test_each_datagram_comes_out_of_its_tunnel():
+    for source, target in (("a", "vpc-a"), ("b", "vpc-b")):
+        for six in (False, True):
+            with Stream(source, target, pps=2_000, seconds=0.5, six=six) as stream:
+                sent, arrived = stream.finish()
+            expect(arrived, sent, f"datagrams from {source} that {target} received, {'IPv6' if six else 'IPv4'}")
 
 
 def test_tcp_passes_whole_both_ways():

@@ -224,6 +224,12 @@ def load_bpf(name, tc_ns, interface, **directions):
     obj = directions.pop("obj")
     pins = PINS / name
     run("bpftool", "prog", "loadall", RUN / f"{obj}.o", pins, "type", "classifier", "pinmaps", pins)
+    attach_bpf(name, tc_ns, interface, **directions)
+
+
+def attach_bpf(name, tc_ns, interface, **directions):
+    """Attaches programs of an object that is loaded."""
+    pins = PINS / name
     run("tc", "qdisc", "add", "dev", interface, "clsact", ns=tc_ns)
     for program, direction in directions.items():
         run("tc", "filter", "add", "dev", interface, direction, "bpf", "direct-action",

@@ -10,6 +10,7 @@ import time
 
 import bpf
 import lab
+import overlay
 import station
 
 ORIGINS = 32  # as in tag.bpf.c
@@ -17,9 +18,9 @@ ORIGINS = 32  # as in tag.bpf.c
 
 def host_counts(host):
     """What the BPF program on the host's interface counted."""
-    octets = bpf.read(lab.PINS / host.name / "counts", 8 * (3 + ORIGINS))
-    sent, received, other, *marked = struct.unpack(f"={3 + ORIGINS}Q", octets)
-    return {"sent": sent, "received": received, "other": other,
+    octets = bpf.read(lab.PINS / host.name / "counts", 8 * (4 + ORIGINS))
+    sent, received, other, inner, *marked = struct.unpack(f"={4 + ORIGINS}Q", octets)
+    return {"sent": sent, "received": received, "other": other, "inner": inner,
             **{f"from {name}": marked[index] for index, name in enumerate(lab.HOSTS)}}
 
 
@@ -93,7 +94,7 @@ class Snapshot:
 
         On the way in: what the hosts of a port sent and the station did not receive. On the way out:
         what the station sent by a VIF and its host did not receive. Minus what the kernel and the
-        sockets say they lost themselves.
+        sockets say they lost themselves. A tunnel's frames are counted where they come out of it.
         """
         lost = {}
         for port in lab.PORTS:
@@ -102,8 +103,8 @@ class Snapshot:
             seen = self.ports[port]["rx_frames"] + self.ports[port]["lost_before"] + self.wires[port]
             lost[f"into {port}"] = sent - seen
             for host in hosts:
-                out = self.vifs[host.name]["tx_frames"] - self.hosts[host.name]["received"]
-                lost[f"out of VIF {host.name}"] = out
+                arrived = "inner" if overlay.carrier(host.name) in self.vifs else "received"
+                lost[f"out of VIF {host.name}"] = self.vifs[host.name]["tx_frames"] - self.hosts[host.name][arrived]
         return {place: count for place, count in lost.items() if count}
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import re
 
+import frames
 import lab
 import routers
 
@@ -160,6 +161,12 @@ def make(name, ports=("core0",), mtu=1500):
            *[f"neigh replace {gateway} lladdr {ROUTER_MAC} dev vx0 nud permanent" for gateway in ADDRESSES],
            *[f"route replace default via {gateway} dev vx0 onlink src {source}"
              for gateway, source in zip(ADDRESSES, (host.addr4, host.addr6), strict=True)])
+    lab.attach_bpf(name, host.ns, "vx0", inner="ingress")
+
+
+def inner(name, frame):
+    """A frame of a host's to the station, as it goes into its tunnel: by vx0."""
+    return frames.mac(ROUTER_MAC) + frames.mac(ENDS[name].mac) + frame[12:]
 
 
 def unmake(name, ports=("core0",)):

@@ -24,6 +24,7 @@ struct counts {
 	__u64 sent;            // frames the host sent, raw ones included
 	__u64 received;        // frames with exactly the host's tags
 	__u64 other;           // frames with other tags, or none
+	__u64 inner;           // frames out of a tunnel of the host's
 	__u64 marked[ORIGINS]; // UDP datagrams that start with MARK, by the origin that follows it
 };
 
@@ -99,13 +100,23 @@ static __always_inline int tagged(struct __sk_buff *skb, __u16 tpid, __u16 vid)
 	       (skb->vlan_tci & 0xfff) == vid;
 }
 
+// A marked datagram is counted; what else comes is the stack's.
+static __always_inline int deliver(struct __sk_buff *skb, struct counts *count)
+{
+	int from = origin(skb);
+
+	if (from < 0)
+		return TC_ACT_OK;
+	__sync_fetch_and_add(&count->marked[from & (ORIGINS - 1)], 1);
+	return TC_ACT_SHOT;
+}
+
 SEC("tc")
 int ingress(struct __sk_buff *skb)
 {
 	__u32 zero = 0;
 	struct counts *count = bpf_map_lookup_elem(&counts, &zero);
 	struct tags *tag = bpf_map_lookup_elem(&tags, &zero);
-	int from;
 
 	if (!count || !tag)
 		return TC_ACT_SHOT;
@@ -116,14 +127,24 @@ int ingress(struct __sk_buff *skb)
 	if (skb->vlan_present)
 		goto other;
 	__sync_fetch_and_add(&count->received, 1);
-	from = origin(skb);
-	if (from < 0)
-		return TC_ACT_OK;
-	__sync_fetch_and_add(&count->marked[from & (ORIGINS - 1)], 1);
-	return TC_ACT_SHOT;
+	return deliver(skb, count);
 other:
 	__sync_fetch_and_add(&count->other, 1);
 	return TC_ACT_SHOT;
+}
+
+// For a device of the host's behind which frames come out of a tunnel.
+SEC("tc")
+int inner(struct __sk_buff *skb)
+{
+	__u32 zero = 0;
+	struct counts *count = bpf_map_lookup_elem(&counts, &zero);
+
+	if (!count)
+		return TC_ACT_SHOT;
+	// TCP's may be several in one by now.
+	__sync_fetch_and_add(&count->inner, skb->gso_segs ? skb->gso_segs : 1);
+	return deliver(skb, count);
 }
 
 char _license[] SEC("license") = "MIT";

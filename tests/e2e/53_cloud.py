@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import socket
-import subprocess
 import time
 
 import case
@@ -183,33 +182,18 @@ def test_ping_finds_each_path_mtu():
 
 # ---- the outer headers ------------------------------------------------------------------------------
 
-@contextlib.contextmanager
-def capture(port):
-    """What the station sends by a core port in tunnels, in a file of tcpdump's."""
-    file = lab.RUN / f"cloud-{port}.pcap"
-    with lab.inside("st-wire"):
-        tcpdump = subprocess.Popen(["tcpdump", "-i", port, "-Q", "in", "-U", "-w", file, "vlan", "and", "udp", "port", "4789"],
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    try:
-        require("listening" in tcpdump.stderr.readline(), "tcpdump listens")
-        yield file
-        time.sleep(0.3)
-    finally:
-        tcpdump.terminate()
-        tcpdump.communicate(timeout=10)
-
-
 def captured():
     """One file a port, with packets of each kind of way, of all sizes and of many flows."""
     files = [lab.RUN / f"cloud-{port}.pcap" for port in CORE]
     if not all(file.exists() for file in files):
         with contextlib.ExitStack() as stack:
-            for port in CORE:
-                stack.enter_context(capture(port))
+            for port, file in zip(CORE, files, strict=True):
+                stack.enter_context(traffic.tcpdump(port, "-U", "-w", file, "vlan", "and", "udp", "port", "4789"))
             tell(lambda x, _, address: traffic.ping(x, address, size=200), talks())
             # So many flows that they are not all of one port by chance.
             flows = [(x, y, 4 + 2 * (number % 2)) for x, y in TALK for number in range(16)]
             case.at_once(lambda x, y, family: traffic.transfer(HOSTS[x], HOSTS[y], traffic.own_address(HOSTS[y], family), octets=20_000), flows)
+            time.sleep(0.3)
     return files
 
 

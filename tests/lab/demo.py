@@ -3,12 +3,14 @@
 import argparse
 import contextlib
 import json
+import subprocess
 import sys
 import time
 
 import frames
 import lab
 import ledger
+import overlay
 import routers
 import station
 import traffic
@@ -18,6 +20,7 @@ HOSTS = lab.HOSTS
 SERVICES = [("a", "vpc-a"), ("b", "vpc-b"), ("c", "pub"), ("d", "tgw")]
 TRANSFER = 100_000_000
 FLOOD_SECONDS = 5
+TUNNELS = ("vpc-b", "tgw")  # who is behind the fabric: their routes are the station's own
 
 
 def title(text):
@@ -42,22 +45,50 @@ def path_note(port):
 
 def show_lab():
     title("The lab")
-    table(["VIF", "tenant", "port", "VLAN", "addresses behind it"],
-          [[h.name, h.tenant, h.port, ".".join(map(str, h.tags)), "  ".join(h.lan)] for h in HOSTS.values()])
+    table(["VIF", "tenant", "port", "VLAN or VNI", "addresses behind it"],
+          [[h.name, h.tenant, h.port, f"VNI {overlay.ENDS[h.name].vni}" if h.name in TUNNELS else ".".join(map(str, h.tags)), "  ".join(h.lan)]
+           for h in HOSTS.values()])
     print("  a and b use the same addresses on purpose: only their VLAN ids tell them apart.")
 
 
 def routing():
-    """Every host's own daemon speaks BGP with the station; nothing has a static route."""
-    title("BGP: every route is learned")
-    routers.start()
-    seconds = routers.wait_for_routes(routers.expected())
+    """Every host's own daemon speaks BGP with the station, but behind tunnels; no customer has a static route."""
+    title("BGP: every customer's route is learned")
+    routers.start([name for name in routers.ROUTERS if name not in TUNNELS])
+    expected = routers.expected()
+    for name in expected:
+        if any(lab.reaches(name, far) for far in TUNNELS):
+            expected[name].update(overlay.ADDRESSES)  # the router's own there
+    seconds = routers.wait_for_routes(expected)
     sessions = station.ctl("show", "bgp")
     table(["VIF", "peer", "AS", "its daemon", "state", "accepted", "advertised"],
           [[row["vif"], row["peer"], row["peer_as"], routers.ROUTERS[row["vif"]].daemon, row["state"],
             row["accepted"], row["advertised"]] for row in sessions])
     print(f"  every host had the routes of those it may reach, and no others, after {seconds:.1f} s")
     return all(row["state"] == "established" for row in sessions), seconds
+
+
+def cloud():
+    """VPC B and the transit gateway are VTEPs; a request to each on the wire, as tcpdump reads it."""
+    title("The cloud side: VXLAN to `vxlan` devices of the Linux kernel")
+    rows = station.ctl("show", "tunnels")
+    table(["VIF", "VNI", "from VTEP", "to VTEP", "MTU", "state", "by way of"],
+          [[row["vif"], row["vni"], row["local"], row["remote"], row["mtu"], row["state"], " ".join(row["via"])] for row in rows])
+    with traffic.tcpdump("core0", "-t", "-c", "2", "vlan", "and", "udp", "port", "4789") as wire:
+        traffic.ping(HOSTS["b"], HOSTS["vpc-b"].addr6, count=1)
+        traffic.ping(HOSTS["d"], HOSTS["tgw"].addr4, count=1)
+        try:
+            print("\n" + "".join(f"  {line}\n" for line in wire.communicate(timeout=5)[0].splitlines()), end="")
+        except subprocess.TimeoutExpired:
+            print("  tcpdump has not seen them")
+    return {row["vif"] for row in rows if row["state"] == "up"} == set(TUNNELS)
+
+
+def gateway(host, family):
+    """The router as a host sees it."""
+    if host.name in TUNNELS:
+        return overlay.ADDRESSES[family == 6]
+    return host.gw6 if family == 6 else host.gw4
 
 
 def reachability():
@@ -71,7 +102,7 @@ def reachability():
                 destination = traffic.address(target, family)
                 replies = traffic.ping(source, destination)
                 hops = traffic.traceroute(source, destination)
-                expected = [source.gw6 if family == 6 else source.gw4, destination]
+                expected = [gateway(source, family), destination]
                 good &= replies == 3 and hops == expected
                 row += [f"{replies}/3", " > ".join(hops)]
             rows.append(row)
@@ -105,14 +136,18 @@ def isolation():
     before = ledger.quiet()
     sent = {}
     for source in HOSTS.values():
-        with frames.Raw(source.ns) as raw:
+        with contextlib.ExitStack() as stack:
+            raw = stack.enter_context(frames.Raw(source.ns))
+            tunnel = stack.enter_context(frames.Raw(source.ns, "vx0")) if source.name in TUNNELS else None
             for target in HOSTS.values():
                 if lab.reaches(source.name, target.name):
                     continue
                 probes = traffic.probes(source, target)
-                sent[source.name, target.name] = len(probes)
+                sent[source.name, target.name] = len(probes) * (2 if tunnel else 1)
                 for probe in probes:
                     raw.send(probe)
+                    if tunnel:  # the one by eth0 was beside it, in the fabric
+                        tunnel.send(overlay.inner(source.name, probe))
     seen = ledger.quiet() - before
     rows, violations = [], 0
     for target in HOSTS.values():
@@ -132,7 +167,7 @@ def isolation():
 def counters(seen):
     title("What the station counted so far")
     rows = []
-    for name in HOSTS:
+    for name in [*HOSTS, *map(overlay.carrier, TUNNELS)]:
         vif = seen.vifs[name]
         rows.append([name, vif["rx_frames"], vif["forwarded"], ledger.total(vif, "punt "), ledger.total(vif, "drop "),
                      vif["tx_frames"]])
@@ -181,13 +216,16 @@ def demo():
     started = time.monotonic()
     lab.up()
     show_lab()
-    station.start((lab.HERE / "bgp.toml").read_text())
+    for name in TUNNELS:
+        overlay.make(name)
+    station.start(overlay.tunnelled((lab.HERE / "bgp.toml").read_text(), *TUNNELS))
     ports = station.ports()
     title("The station")
     table(["port", "role", "XDP", "link"],
           [[name, port["role"], path_note(port), "up" if port["up"] else "down"] for name, port in ports.items()])
     bgp_ok, seconds = routing()
     begin = ledger.quiet()
+    tunnels_ok = cloud()
     reach_ok = reachability()
     tcp_ok, tenants = tcp()
     violations, probes = isolation()
@@ -202,6 +240,8 @@ def demo():
         "ok": False,
         "bgp_ok": bgp_ok,
         "bgp_seconds": round(seconds, 1),
+        "tunnels_ok": tunnels_ok,
+        "tunnel_frames": {name: {way: calm.vifs[name][f"{way}_frames"] for way in ("rx", "tx")} for name in TUNNELS},
         "reachability_ok": reach_ok,
         "tcp_ok": tcp_ok,
         "isolation_violations": violations,
@@ -220,6 +260,7 @@ def demo():
     }
     verdicts = [
         ("every BGP session is up and every route learned", bgp_ok, ""),
+        ("the tunnels to VPC B and the transit gateway are up", tunnels_ok, ""),
         ("everything that should reach does", reach_ok, ""),
         ("TCP works both ways, 100 MB arrive intact", tcp_ok, ""),
         ("no tenant reaches another", violations == 0, f"{violations} of {probes} probes got through"),
@@ -242,6 +283,7 @@ The lab is still up. Things to try:
   nsenter --net=/run/netns/st-wire tcpdump -eni cust0
   ip netns exec {lab.TAPS_NS} birdc -s {lab.RUN}/bird/ctl show protocols
   {bin_}/stationctl --socket {station.SOCKET} show counters
+  {bin_}/stationctl --socket {station.SOCKET} show tunnels
   {bin_}/stationctl --socket {station.SOCKET} lookup --vif a {HOSTS['vpc-a'].addr4}
 The configuration is {station.CONFIG}, the log {station.LOG}.
 Remove it with: sudo scripts/demo --down""")

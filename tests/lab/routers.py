@@ -44,6 +44,7 @@ ROUTERS = {
 }
 
 _daemons = []
+_started = []  # the hosts' names
 
 
 def _spawn(host, *command):
@@ -144,11 +145,12 @@ def _wait(condition, what, limit=20):
         time.sleep(0.1)
 
 
-def start():
-    """Starts a daemon for each host, which has no route but to its own subnets until it learns one."""
+def start(names=tuple(ROUTERS)):
+    """Starts a daemon for each of these hosts, which has no route but to its own subnets until it learns one."""
     DIR.mkdir(mode=0o755)
-    for name, router in ROUTERS.items():
-        host = HOSTS[name]
+    for name in names:
+        host, router = HOSTS[name], ROUTERS[name]
+        _started.append(name)
         for family in ("-4", "-6"):
             lab.run("ip", family, "-n", host.ns, "route", "flush", "default", check=False)
         {"bird": _bird, "frr": _frr, "gobgp": _gobgp}[router.daemon](host, router)
@@ -170,10 +172,10 @@ def wait_for_routes(expected, limit=60):
     """Until each host has exactly the prefixes expected of it; how long that took."""
     started = time.monotonic()
     while True:
-        for name, router in ROUTERS.items():
-            if router.daemon == "gobgp":
+        for name in expected:
+            if ROUTERS[name].daemon == "gobgp":
                 _gobgp_install(HOSTS[name])
-        wrong = {name: learned(HOSTS[name]) for name in ROUTERS if learned(HOSTS[name]) != expected[name]}
+        wrong = {name: learned(HOSTS[name]) for name in expected if learned(HOSTS[name]) != expected[name]}
         if not wrong:
             return time.monotonic() - started
         if time.monotonic() - started > limit:
@@ -183,9 +185,9 @@ def wait_for_routes(expected, limit=60):
 
 
 def expected():
-    """What each host is to learn: what those announce whom it may reach."""
+    """What each of the hosts is to learn: the prefixes of those whom it may reach."""
     return {name: {prefix for other, router in ROUTERS.items() if other != name and lab.reaches(name, other)
-                   for prefix in router.announces} for name in ROUTERS}
+                   for prefix in router.announces} for name in _started}
 
 
 def stop():
@@ -202,7 +204,7 @@ def stop():
             child.kill()
             child.wait()
     _daemons.clear()
-    for name in ROUTERS:
-        host = HOSTS[name]
+    while _started:
+        host = HOSTS[_started.pop()]
         lab.ip(host.ns, *[f"route del {prefix}" for prefix in learned(host) - {"default"}])
         lab.default_routes(host)

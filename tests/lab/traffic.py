@@ -159,6 +159,21 @@ def ignore_errors(function):
     return wrapped
 
 
+@contextlib.contextmanager
+def tcpdump(port, *words):
+    """A tcpdump of what the station sends by a port; `words`: options and the filter."""
+    with lab.inside("st-wire"):
+        process = subprocess.Popen(["tcpdump", "-i", port, "-Q", "in", "-nn", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        while "listening on" not in (line := process.stderr.readline()):
+            if not line:
+                raise RuntimeError(f"tcpdump does not listen on {port}")
+        yield process
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
 # ---- marked probes ------------------------------------------------------------------------------
 
 def all_addresses(host):

@@ -68,7 +68,7 @@ fn the_references_sessions_mean_what_they_say() {
         (false, false, false, 0)
     );
     assert_eq!((&six.password, &six.import, &six.export), (&None, &None, &None));
-    assert_eq!((six.local_preference, six.preference.len(), six.tag.len()), (100, 0, 0));
+    assert_eq!((six.local_preference, six.preference.len(), six.tag.len()), (Some(100), 0, 0));
     assert_eq!(config.station.router_id.to_string(), "192.0.2.255");
 }
 

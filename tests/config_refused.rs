@@ -426,7 +426,7 @@ fn bgp() {
         ("peer = \"10.0.7.1\"\npeer_as = 1\nlocal_as = 2", 9, "peer", "router's own address"),
         ("peer = \"10.0.7.3\"\npeer_as = 1\nlocal_as = 2", 9, "peer", "broadcast"),
         ("peer = \"fe80::2\"\npeer_as = 1\nlocal_as = 2", 9, "peer", "link-local"),
-        ("peer = \"10.0.7.2\"\npeer_as = 64512\nlocal_as = 64512", 10, "peer_as", "own AS"),
+        ("peer = \"10.0.7.2\"\npeer_as = 64512\nlocal_as = 64512", 10, "peer_as", "a customer's"),
         ("peer = \"10.0.7.2\"\npeer_as = 0\nlocal_as = 2", 10, "peer_as", "out of range"),
         ("peer = \"10.0.7.2\"\npeer_as = 4294967295\nlocal_as = 2", 10, "peer_as", "out of range"),
         ("peer = \"10.0.7.2\"\npeer_as = 23456\nlocal_as = 2", 10, "peer_as", "reserved"),
@@ -471,6 +471,10 @@ fn bgp() {
     ] {
         refused(&session(&format!("{GOOD}{line}")), 12, &format!("vif[3].bgp[0].{field}"), says);
     }
+    let core = session(&GOOD.replace("65001", "64512"));
+    let core = core.replace("\"cust\"", "\"core\"").replace("kind = \"private\"\n", "");
+    parse(&format!("{BASE}{core}prepend = 0")).unwrap();
+    refused(&format!("{core}prepend = 1"), 11, "vif[3].bgp[0].prepend", "of the station's own AS");
     let twice = format!("{GOOD}[[vif.bgp]]\n{GOOD}");
     refused(&session(&twice), 13, "vif[3].bgp[1].peer", "has a session on this VIF on line");
     // Secrets are not shown, whatever is wrong with them or beside them.

@@ -16,6 +16,7 @@ mod events;
 mod follow;
 mod handle;
 mod kernel_look;
+mod next_hops;
 mod notices;
 mod notification;
 mod originate;

@@ -58,7 +58,7 @@ impl Domain<'_> {
         if self.family == Family::Ipv4 { &list.via4 } else { &list.via6 }
     }
 
-    fn has(&self, net: &IpNet) -> bool {
+    pub(super) fn has(&self, net: &IpNet) -> bool {
         family(net.addr()) == self.family
     }
 
@@ -175,7 +175,7 @@ pub(super) fn all_within(net: IpNet) -> AllowedPrefix {
     AllowedPrefix { net, longest: net.max_prefix_len() }
 }
 
-fn link_local(net: &IpNet) -> bool {
+pub(super) fn link_local(net: &IpNet) -> bool {
     match net {
         IpNet::V4(net) => net.addr().is_link_local(),
         IpNet::V6(net) => net.addr().is_unicast_link_local(),

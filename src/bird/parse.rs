@@ -140,6 +140,8 @@ pub(super) struct Route {
     pub protocol: String,
     /// It is the best for its prefix.
     pub best: bool,
+    /// Nothing leads to its next hop.
+    pub unresolved: bool,
     /// BIRD's preference: of a route that the station's filter refused, the number of the cause.
     pub preference: u32,
     pub origin: String,
@@ -169,14 +171,16 @@ impl Routes {
                     self.prefix = prefix.parse().ok();
                 }
                 let (from, rating) = rest.split_once("] ")?;
-                let (_, from) = from.split_once('[')?;
+                let (way, from) = from.split_once('[')?;
+                let unresolved = way.trim() == "unreachable";
                 let protocol = from.split(' ').next()?.to_owned();
                 let best = rating.starts_with("* ");
                 let number = rating.trim_start_matches(['*', '!', ' ', '(']);
                 let end = number.find(|c: char| !c.is_ascii_digit())?;
                 let preference = number[..end].parse().ok()?;
                 let prefix = self.prefix;
-                let next = Route { prefix, protocol, best, preference, ..Route::default() };
+                let next =
+                    Route { prefix, protocol, best, unresolved, preference, ..Route::default() };
                 self.current.replace(next)
             }
             1012 => {
@@ -326,7 +330,7 @@ mod tests {
 1012 \tBGP.local_pref: 100
 1012 \tBGP.community: (64512,7100) (65535,65281)
 1012 \tBGP.large_community: (64512, 1, 2)
-1007                      unicast [b.v0.2.10.0.0.2 1795230927] (3/?) [AS65001i]
+1007                      unreachable [b.v0.2.10.0.0.2 1795230927] (3/?) [AS65001i]
 1007 10.2.0.0/16          blackhole [s4.a 1795230924] * (200)
 ";
 
@@ -343,6 +347,7 @@ mod tests {
                 prefix: Some("10.1.0.0/16".parse().unwrap()),
                 protocol: "b.v0.1.10.0.0.2".into(),
                 best: true,
+                unresolved: false,
                 preference: 100,
                 origin: "igp".into(),
                 as_path: vec!["65001".into(), "{65002 65003}".into(), "65004".into()],
@@ -353,6 +358,7 @@ mod tests {
             }
         );
         assert_eq!((second.prefix, second.best, second.preference), (first.prefix, false, 3));
+        assert!(second.unresolved && !third.unresolved);
         assert_eq!((&*second.protocol, &*third.protocol), ("b.v0.2.10.0.0.2", "s4.a"));
         assert_eq!(third.prefix, Some("10.2.0.0/16".parse().unwrap()));
     }

@@ -63,6 +63,10 @@ pub(super) const fn owner(role: PortRole) -> u32 {
     }
 }
 
+/// The same of what routers of our own AS told us: theirs is the provider's, and no other router of the AS is told by us
+/// (RFC 4271 9.2.1).
+pub(super) const INTERNAL: u32 = 3;
+
 /// The sets that all filters use.
 pub(super) fn definitions(out: &mut String) {
     let within = |nets: &[&str]| nets.iter().map(|net| format!("{net}+")).collect::<Vec<_>>();
@@ -85,6 +89,8 @@ pub(super) struct Place<'a> {
     pub own: Option<&'a str>,
     /// The name of the set of the provider's static prefixes in a public VRF, and they themselves.
     pub provider: Option<(&'a str, &'a BTreeSet<IpNet>)>,
+    /// The name of the set of the router's own addresses, where the VRF has a session within our own AS.
+    pub routers: Option<&'a str>,
     /// Communities that mean something in this VRF: a customer may set these of our AS, and no
     /// others.
     pub known: &'a [Community],
@@ -105,9 +111,15 @@ pub(super) fn import(out: &mut String, session: &BgpConfig, place: &Place<'_>) {
     };
     let mut refuse = |condition: &str, cause: Cause| refuse(out, condition, cause as u32);
     let peer_as = session.peer_as;
-    refuse(&format!("bgp_path.len = 0 || bgp_path.first != {peer_as}"), Cause::FirstAs);
+    if !session.is_internal() {
+        refuse(&format!("bgp_path.len = 0 || bgp_path.first != {peer_as}"), Cause::FirstAs);
+    }
     refuse(&format!("bgp_path.len > {LONGEST_PATH}"), Cause::PathLength);
-    refuse(&format!("bgp_next_hop != {}", session.peer), Cause::NextHop);
+    match place.routers.filter(|_| session.is_internal()) {
+        // Routers beyond the peer, but never this one.
+        Some(routers) => refuse(&format!("bgp_next_hop ~ {routers}"), Cause::NextHop),
+        None => refuse(&format!("bgp_next_hop != {}", session.peer), Cause::NextHop),
+    }
     // Each with all that lies within it.
     let named: Vec<_> = session
         .import
@@ -148,7 +160,9 @@ pub(super) fn import(out: &mut String, session: &BgpConfig, place: &Place<'_>) {
             refuse(&format!("!(net ~ {})", set(import)), Cause::TooSpecific);
         }
     }
-    let _ = writeln!(out, "  bgp_local_pref = {};", session.local_preference);
+    if let Some(preference) = session.local_preference {
+        let _ = writeln!(out, "  bgp_local_pref = {preference};");
+    }
     for (community, preference) in &session.preference {
         let _ = writeln!(out, "  if {} then bgp_local_pref = {preference};", carries(community));
     }
@@ -163,7 +177,8 @@ pub(super) fn import(out: &mut String, session: &BgpConfig, place: &Place<'_>) {
         // RFC 8326 4.2: the initiator's part, for what comes in. Others hear of it with the route.
         let _ = writeln!(out, "  {};\n  bgp_local_pref = 0;", add(&GRACEFUL_SHUTDOWN));
     }
-    let _ = writeln!(out, "  station_from = {};\n  accept;", owner(place.role));
+    let from = if session.is_internal() { INTERNAL } else { owner(place.role) };
+    let _ = writeln!(out, "  station_from = {from};\n  accept;");
 }
 
 /// Removes our own communities but those that peers may set (RFC 7454 11), and all extended ones: to the
@@ -211,10 +226,14 @@ fn scrub(out: &mut String, local_as: u32, known: &[Community]) {
 pub(super) fn export(out: &mut String, session: &BgpConfig, place: &Place<'_>) {
     let mut withhold = |condition: &str, cause: Withheld| refuse(out, condition, cause as u32);
     withhold("source !~ [RTS_BGP, RTS_STATIC]", Withheld::NotRouted);
+    if place.routers.is_some() {
+        // RFC 4271 9.1.2.1: it is not used, and so no other is told of it.
+        withhold("source = RTS_BGP && dest != RTD_UNICAST", Withheld::Unresolved);
+    }
     if place.public && place.role == PortRole::Customer {
         // Customers of a public VRF reach the provider, never each other.
         let provider = owner(PortRole::Core);
-        withhold(&format!("station_from != {provider}"), Withheld::OtherCustomer);
+        withhold(&format!("station_from !~ [{provider}, {INTERNAL}]"), Withheld::OtherCustomer);
     }
     if !session.suppress.is_empty() {
         let any: Vec<_> = session.suppress.iter().map(carries).collect();

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::client::{Client, ClientError};
 use super::parse::{Protocol, Route, Routes};
-use super::session::{Cause, Session};
+use super::policy::INTERNAL;
+use super::session::{Cause, Session, Withheld};
 
 /// What the counts of one answer about several VIFs may cost BIRD, in refused routes: some 50 ms.
 const BUDGET: u64 = 20_000;
@@ -58,13 +59,25 @@ pub(super) fn filtered(table: &str, protocol: &str) -> String {
     format!("show route filtered table '{table}' protocol '{protocol}'")
 }
 
-/// The question for the best routes of a table that their senders forbid to tell this session's peer (RFC 1997). BIRD obeys
-/// before it asks a filter, so it lists them among neither those that it exports nor those that a filter withholds.
-pub(super) fn forbidden(table: &str, protocol: &str) -> String {
+/// The question for the best routes of a table that BGP itself forbids to tell this session's peer: by their senders' wish
+/// (RFC 1997), or because both are routers of our own AS. BIRD obeys before it asks a filter, so it lists them among neither
+/// those that it exports nor those that a filter withholds. As there, the cause is left as the preference.
+pub(super) fn forbidden(session: &Session) -> String {
+    let (table, protocol) = (session.table(), &session.protocol);
     // NO_EXPORT, NO_ADVERTISE, NO_EXPORT_SUBCONFED.
     let any: Vec<_> = (1..=3).map(|n| format!("(65535, {}) ~ bgp_community", 65280 + n)).collect();
-    let from = format!("source = RTS_BGP && proto != \"{protocol}\"");
-    format!("show route table '{table}' primary where {from} && ({})", any.join(" || "))
+    let internal = match session.is_internal() {
+        true => format!(
+            " if station_from = {INTERNAL} then {{ preference = {}; accept; }}",
+            Withheld::Internal as u32
+        ),
+        false => String::new(),
+    };
+    format!(
+        "show route table '{table}' primary filter {{ if source != RTS_BGP || proto = \"{protocol}\" then reject; \
+         if {} then accept;{internal} reject; }}",
+        any.join(" || ")
+    )
 }
 
 /// Why a route was refused.

@@ -141,25 +141,34 @@ impl<'a> Domain<'a> {
             &table,
             "where source = RTS_BGP && dest = RTD_UNICAST",
         );
-        let sessions = vifs.iter().flat_map(|vif| &vif.bgp);
-        if sessions.filter(|bgp| family(bgp.peer) == self.family).count() > 1 {
+        let sessions =
+            || vifs.iter().flat_map(|vif| &vif.bgp).filter(|bgp| family(bgp.peer) == self.family);
+        if sessions().count() > 1 {
             self.alternates(out, &table);
+        }
+        let internal = sessions().any(BgpConfig::is_internal);
+        let routers = format!("'w{digit}.{vrf}'");
+        if internal {
+            let _ = writeln!(out, "define {routers} = [{}];", self.addresses().join(", "));
+            self.resolution(out, vifs);
         }
         for vif in vifs {
             let tap = tap(self.config, vif);
             let sessions = || vif.bgp.iter().filter(|bgp| family(bgp.peer) == self.family);
-            let _ = writeln!(out, "{word} table 'i{digit}.{tap}';");
-            let _ = writeln!(
-                out,
-                "protocol static 'c{digit}.{tap}' {{\n  {word} {{ table 'i{digit}.{tap}'; }};"
-            );
-            for bgp in sessions() {
-                // The peer, on this interface and nowhere else; never the link-local address that
-                // it may give beside it.
-                let (peer, all) = (bgp.peer, IpNet::from(bgp.peer));
-                let _ = writeln!(out, "  route {all} via {peer}%'{tap}';");
+            // The peer, on this interface and nowhere else; never the link-local address that it may
+            // give beside it.
+            let external = sessions().filter(|bgp| !bgp.is_internal()).map(|bgp| bgp.peer);
+            let peers: String = external
+                .map(|peer| format!("  route {} via {peer}%'{tap}';\n", IpNet::from(peer)))
+                .collect();
+            if !peers.is_empty() {
+                let table = format!("i{digit}.{tap}");
+                let _ = write!(
+                    out,
+                    "{word} table '{table}';\nprotocol static 'c{digit}.{tap}' {{\n  \
+                       {word} {{ table '{table}'; }};\n{peers}}}\n"
+                );
             }
-            let _ = writeln!(out, "}}");
             let role = self.roles.get(&*vif.port).copied().unwrap_or(PortRole::Customer);
             let place = Place {
                 family: self.family,
@@ -167,6 +176,7 @@ impl<'a> Domain<'a> {
                 public: self.public,
                 own: (!own.is_empty()).then_some(&*own_set),
                 provider: (!provider.is_empty()).then_some((&*provider_set, &provider)),
+                routers: internal.then_some(&*routers),
                 known: &self.known,
                 drained: self.drained.has(vif),
             };
@@ -174,6 +184,13 @@ impl<'a> Domain<'a> {
                 self.session(out, vif, &tap, bgp, &place);
             }
         }
+    }
+
+    /// The router's own addresses in the VRF.
+    fn addresses(&self) -> Vec<String> {
+        let vifs = self.config.vifs.iter().filter(|vif| *vif.vrf == *self.vrf);
+        let nets = vifs.flat_map(|vif| &vif.addresses).filter(|net| self.has(net));
+        nets.map(|net| net.addr().to_string()).collect()
     }
 
     /// BIRD has one more table where several peers may announce the same prefix: every usable next hop
@@ -237,6 +254,10 @@ impl<'a> Domain<'a> {
     ) {
         let (digit, word) = (digit(self.family), word(self.family));
         let table = table(self.vrf, self.family);
+        let resolving = match bgp.is_internal() {
+            true => self.resolving_table(),
+            false => format!("i{digit}.{tap}"),
+        };
         // A TAP has no carrier where its link is lost, and while no station runs: the station tells the two
         // apart, BIRD could not.
         let mut options = "  check link off;\n".to_owned();
@@ -251,6 +272,8 @@ impl<'a> Domain<'a> {
             }
         }
         for (option, wanted) in [
+            // A session within an AS is one of several hops otherwise.
+            ("direct", bgp.is_internal()),
             ("passive on", bgp.passive),
             ("ttl security on", bgp.ttl_security),
             ("disabled yes", !vif.up),
@@ -287,7 +310,7 @@ impl<'a> Domain<'a> {
                long lived graceful restart off;\n\
              {options}  \
                {word} {{\n    \
-                 table '{table}';\n    igp table 'i{digit}.{tap}'; gateway recursive; next hop self;\n    \
+                 table '{table}';\n    igp table '{resolving}'; gateway recursive; next hop self;\n    \
                  import keep filtered on;\n    {limits};\n  import filter {{\n",
             protocol(tap, bgp.peer),
             bgp.local,

@@ -39,6 +39,11 @@ impl Session {
         family(self.peer)
     }
 
+    /// Whether the peer is of our own AS.
+    pub fn is_internal(&self) -> bool {
+        self.peer_as == self.local_as
+    }
+
     /// The table of BIRD that its routes are in.
     pub fn table(&self) -> String {
         table(&self.vrf, self.family())
@@ -154,6 +159,8 @@ causes! {
         Suppressed = 43, "suppressed", "It carries a community that `suppress` names.";
         NotExported = 44, "not_exported", "Not in `export`.";
         WellKnown = 45, "no_export", "Whoever sent it forbids it by NO_EXPORT, NO_ADVERTISE or NO_EXPORT_SUBCONFED (RFC 1997).";
+        Internal = 46, "internal", "Learned from a router of our own AS, as this peer is one: they tell each other (RFC 4271 9.2.1).";
+        Unresolved = 47, "unresolved", "Nothing leads to its next hop, so the station does not use it.";
     }
 }
 

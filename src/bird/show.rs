@@ -247,7 +247,7 @@ fn route_rows(
                 }
                 BgpDirection::Withheld => vec![
                     (true, format!("show route table '{table}' noexport '{name}' all")),
-                    (true, format!("{} all", refused::forbidden(&table, &name))),
+                    (true, format!("{} all", refused::forbidden(&session))),
                 ],
             };
             questions
@@ -299,12 +299,13 @@ fn route_row(
         vif: session.vif.to_string(),
         peer: session.peer,
         prefix: route.prefix?,
-        state: match (direction, refused, route.best) {
-            (BgpDirection::Advertised, ..) => "advertised",
-            (BgpDirection::Withheld, ..) => "withheld",
-            (BgpDirection::Received, true, _) => "rejected",
-            (BgpDirection::Received, _, true) => "best",
-            (BgpDirection::Received, _, false) => "accepted",
+        state: match direction {
+            BgpDirection::Advertised => "advertised",
+            BgpDirection::Withheld => "withheld",
+            BgpDirection::Received if refused => "rejected",
+            BgpDirection::Received if route.unresolved => "unresolved",
+            BgpDirection::Received if route.best => "best",
+            BgpDirection::Received => "accepted",
         }
         .into(),
         cause: match direction {
@@ -322,9 +323,11 @@ fn route_row(
     };
     if direction == BgpDirection::Advertised {
         // What BIRD does to a route as it sends it (RFC 4271 5.1).
-        row.as_path.insert(0, session.local_as.to_string());
         row.next_hop = Some(session.local);
-        (row.med, row.local_preference) = (None, None);
+        if !session.is_internal() {
+            row.as_path.insert(0, session.local_as.to_string());
+            (row.med, row.local_preference) = (None, None);
+        }
     }
     Some(row)
 }

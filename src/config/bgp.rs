@@ -9,8 +9,9 @@ use ipnet::IpNet;
 
 use super::address;
 use super::fields::{At, Fields};
-use super::model::{AllowedPrefix, AtMax, BfdConfig, BgpConfig, Community};
-use crate::tables::{Password, VifKind, VrfKind};
+use super::model::{AllowedPrefix, AtMax, BfdConfig, BgpConfig, Community, VrfConfig};
+use super::ports::PortConfig;
+use crate::tables::{Password, PortRole, VifKind, VrfKind};
 use crate::wire::ipv6::is_link_local;
 
 /// Most sessions of a VIF.
@@ -40,13 +41,20 @@ pub(super) fn bfd(vif: &Fields<'_>) -> Option<BfdConfig> {
     })
 }
 
-/// The sessions of a VIF that has these addresses, in a VRF of one kind, and is of another.
-pub(super) fn sessions(
-    vif: &Fields<'_>,
-    addresses: &[At<IpNet>],
-    vrf: Option<VrfKind>,
-    kind: Option<VifKind>,
-) -> Vec<BgpConfig> {
+/// What a session has to fit.
+pub(super) struct Side<'a> {
+    /// The VIF's addresses.
+    pub addresses: &'a [At<IpNet>],
+    /// The VIF's kind; core VIFs have none.
+    pub kind: Option<VifKind>,
+    /// The VIF's port.
+    pub port: Option<&'a PortConfig>,
+    /// The VIF's VRF.
+    pub vrf: Option<&'a VrfConfig>,
+}
+
+/// The sessions of a VIF.
+pub(super) fn sessions(vif: &Fields<'_>, side: &Side<'_>) -> Vec<BgpConfig> {
     let mut sessions = Vec::new();
     let mut peers: HashMap<IpAddr, Range<usize>> = HashMap::new();
     let tables = vif.tables("bgp", "[{ peer = \"...\", peer_as = 65001, local_as = 64512 }]");
@@ -56,7 +64,7 @@ pub(super) fn sessions(
         vif.refuse(&extra.span, "bgp", message, help);
     }
     for fields in tables.into_iter().take(MAX_SESSIONS) {
-        sessions.extend(session(&fields, addresses, vrf, kind, &mut peers));
+        sessions.extend(session(&fields, side, &mut peers));
         fields.finish();
     }
     sessions
@@ -64,19 +72,18 @@ pub(super) fn sessions(
 
 fn session(
     fields: &Fields<'_>,
-    addresses: &[At<IpNet>],
-    vrf: Option<VrfKind>,
-    kind: Option<VifKind>,
+    side: &Side<'_>,
     peers: &mut HashMap<IpAddr, Range<usize>>,
 ) -> Option<BgpConfig> {
-    let peer = peer(fields, addresses, peers);
+    let peer = peer(fields, side.addresses, peers);
     let peer_as = autonomous_system(fields, "peer_as", "65001");
     let local_as = autonomous_system(fields, "local_as", "64512");
-    if let (Some(peer_as), Some(local_as)) = (&peer_as, &local_as)
-        && peer_as.value == local_as.value
-    {
-        let message = "is the station's own AS: sessions within an AS are not spoken";
-        fields.refuse(&peer_as.span, "peer_as", message, "give the peer an AS of its own");
+    let customer = side.port.is_some_and(|port| port.role == PortRole::Customer);
+    let internal = peer_as.as_ref().zip(local_as.as_ref()).is_some_and(|(a, b)| a.value == b.value);
+    if let Some(peer_as) = peer_as.as_ref().filter(|_| internal && customer) {
+        let message = "is the station's own AS, and the peer is a customer's";
+        let help = "give the peer an AS of its own: sessions within an AS are the core's";
+        fields.refuse(&peer_as.span, "peer_as", message, help);
     }
     let hold_s = fields.integer("hold_s", 3..=u16::MAX).map_or(HOLD_S, |hold| hold.value);
     let keepalive = fields.integer("keepalive_s", 1..=u16::MAX);
@@ -93,9 +100,9 @@ fn session(
     let at_max = fields.choice("at_max", &actions);
     let preference = fields.integer("local_preference", 0..=u32::MAX);
     let family = peer.as_ref().map(|(peer, _)| *peer);
-    let prefixes = |key| allowed(fields, key, vrf, family);
+    let prefixes = |key| allowed(fields, key, side.vrf.map(|vrf| vrf.kind), family);
     let (import, export) = (prefixes("import"), prefixes("export"));
-    let explicit = kind == Some(VifKind::Public);
+    let explicit = side.kind == Some(VifKind::Public);
     for key in ["import", "export"] {
         if explicit && !fields.has(key) {
             // RFC 8212: nothing passes between strangers without somebody's word.
@@ -109,7 +116,7 @@ fn session(
         communities(fields, "suppress"),
         communities(fields, "tag"),
         fields.boolean("no_export", explicit),
-        fields.integer("prepend", 0..=10_u8).map_or(0, |prepend| prepend.value),
+        prepend(fields, internal),
         fields.boolean("passive", false),
         fields.boolean("ttl_security", false),
     );
@@ -131,13 +138,31 @@ fn session(
         at_max: at_max.map_or(AtMax::Shut, |action| action.value),
         import,
         export,
-        local_preference: preference.map_or(LOCAL_PREFERENCE, |preference| preference.value),
+        local_preference: match preference {
+            Some(preference) => Some(preference.value),
+            None => (!internal).then_some(LOCAL_PREFERENCE),
+        },
         preference: preferences,
         suppress,
         tag,
         no_export,
         prepend,
     })
+}
+
+/// How often our AS is repeated; never to a peer of it (RFC 4271 5.1.2).
+fn prepend(fields: &Fields<'_>, internal: bool) -> u8 {
+    let Some(prepend) = fields.integer("prepend", 0..=10_u8) else { return 0 };
+    if internal && prepend.value > 0 {
+        let message = "the peer is of the station's own AS, which is not in what it is told";
+        fields.refuse(
+            &prepend.span,
+            "prepend",
+            message,
+            "remove prepend, or tag what is advertised",
+        );
+    }
+    prepend.value
 }
 
 /// The peer's address, and the router's on the subnet that both are on.

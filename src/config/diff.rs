@@ -313,7 +313,7 @@ fn session_change(a: &BgpConfig, b: &BgpConfig) -> Option<String> {
         field("at_max", &|s| word(s.at_max)),
         field("import", &|s| prefixes(&s.import)),
         field("export", &|s| prefixes(&s.export)),
-        field("local_preference", &|s| number(s.local_preference)),
+        field("local_preference", &|s| s.local_preference.map_or("as received".into(), number)),
         field("preference", &preference),
         field("suppress", &|s| list(&s.suppress)),
         field("tag", &|s| list(&s.tag)),

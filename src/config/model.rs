@@ -158,7 +158,7 @@ pub struct BgpConfig {
     pub peer: IpAddr,
     /// The router's address in that subnet.
     pub local: IpAddr,
-    /// The peer's AS, another than ours.
+    /// The peer's AS: ours where it is a router of the core (iBGP).
     pub peer_as: u32,
     /// Our AS in this session.
     pub local_as: u32,
@@ -184,8 +184,9 @@ pub struct BgpConfig {
     pub import: Option<Vec<AllowedPrefix>>,
     /// Prefixes that are advertised; `None` is all.
     pub export: Option<Vec<AllowedPrefix>>,
-    /// The preference of its routes among those of other sessions: the highest wins.
-    pub local_preference: u32,
+    /// The preference of its routes among those of other sessions: the highest wins. `None`: what a peer of our own AS says
+    /// (RFC 4271 5.1.5).
+    pub local_preference: Option<u32>,
     /// The preference of routes with a community.
     pub preference: Vec<(Community, u32)>,
     /// Routes with one of these communities are not advertised to this peer.
@@ -196,6 +197,13 @@ pub struct BgpConfig {
     pub no_export: bool,
     /// How often our AS is repeated in what is advertised.
     pub prepend: u8,
+}
+
+impl BgpConfig {
+    /// Whether the peer is of our own AS (iBGP).
+    pub fn is_internal(&self) -> bool {
+        self.peer_as == self.local_as
+    }
 }
 
 /// What happens when a peer sends more prefixes than it may.

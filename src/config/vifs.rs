@@ -205,7 +205,8 @@ fn vif(
     let bandwidth = bandwidth(fields, Of::Vif);
     let meter_group = group_of(fields, groups, labels.customer.as_deref());
     let bfd = bgp::bfd(fields);
-    let bgp = bgp::sessions(fields, &addresses, vrf.map(|vrf| vrf.kind), kind);
+    let side = bgp::Side { addresses: &addresses, kind, port, vrf };
+    let bgp = bgp::sessions(fields, &side);
     let (port, vrf, tags) = (port?, vrf?, tags?);
     vifs.owners.join(fields, vrf, Some(&name), labels.customer.as_deref());
     connect(fields, vrf, &addresses, vifs);

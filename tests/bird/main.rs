@@ -4,6 +4,7 @@
 
 mod cost;
 mod followed;
+mod internal;
 mod live;
 mod wire;
 
@@ -112,7 +113,7 @@ fn peers_on_a_drained_vif_are_told_and_come_last() {
     let port = Drained { ports: [vif.port.clone()].into(), ..Drained::default() };
     assert!(render_drained(&config, at(), &port).unwrap().text().len() >= rendered.text().len());
     let all = render_drained(&config, at(), &Drained { station: true, ..port }).unwrap();
-    assert_eq!(all.text().matches("\n  bgp_local_pref = 0;\n").count(), 6);
+    assert_eq!(all.text().matches("\n  bgp_local_pref = 0;\n").count(), 8);
     accepted(&all);
 }
 
@@ -120,15 +121,14 @@ fn peers_on_a_drained_vif_are_told_and_come_last() {
 fn what_a_peer_is_about_to_take_away_comes_last() {
     let text = render(CONFIG);
     let rule = "  if (65535, 0) ~ bgp_community then bgp_local_pref = 0;\n";
-    assert_eq!(text.matches(rule).count(), 6, "RFC 8326 4.1: of every session");
+    assert_eq!(text.matches(rule).count(), 8, "RFC 8326 4.1: of every session");
     // After whatever else sets it.
     for block in text.split("import filter {").skip(1).filter(|block| block.contains(rule)) {
         let (before, after) = block.split_once(rule).unwrap();
         let after = after.split("export filter").next().unwrap();
-        assert!(
-            before.contains("bgp_local_pref = ") && !after.contains("bgp_local_pref"),
-            "{block}"
-        );
+        // Of a peer of our own AS, its own word may count.
+        let set = before.contains("bgp_local_pref = ") || block.contains("station_from = 3;");
+        assert!(set && !after.contains("bgp_local_pref"), "{block}");
     }
     // The operator knows better.
     let own = CONFIG.replacen(
@@ -137,7 +137,7 @@ fn what_a_peer_is_about_to_take_away_comes_last() {
         1,
     );
     let text = render(&own);
-    assert_eq!(text.matches(rule).count(), 5);
+    assert_eq!(text.matches(rule).count(), 7);
     assert!(text.contains("if (65535, 0) ~ bgp_community then bgp_local_pref = 50;"));
 }
 
@@ -157,17 +157,18 @@ fn every_session_is_bound_to_its_vif() {
         let bound = format!("vrf \"{tap}\"; interface \"{tap}\"; strict bind yes;");
         assert!(block.contains(&bound), "{block}");
         let digit = if session.peer.is_ipv4() { '4' } else { '6' };
-        assert!(
-            block.contains(&format!(
-                "table '{table}';\n    igp table 'i{digit}.{tap}'; gateway recursive;"
-            )),
-            "{block}"
-        );
-        let igp = protocol(&text, &format!("protocol static 'c{digit}.{tap}'"));
+        // Within an AS by what leads to the VRF's core, else by the peer alone.
+        let (igp, by) = match session.is_internal() {
+            true => (format!("g{digit}.{}", session.vrf), format!("n{digit}.{}", session.vrf)),
+            false => (format!("i{digit}.{tap}"), format!("c{digit}.{tap}")),
+        };
+        let resolved = format!("table '{table}';\n    igp table '{igp}'; gateway recursive;");
+        assert!(block.contains(&resolved), "{block}");
+        let igp = protocol(&text, &format!("protocol static '{by}'"));
         assert!(igp.contains(&format!(" via {}%'{tap}';", session.peer)), "{igp}");
         sessions += 1;
     }
-    assert_eq!(sessions, 6);
+    assert_eq!(sessions, 8);
     // The same addresses in two VRFs: other tables, other devices.
     assert!(text.contains("'b.v0.100.169.254.0.2'") && text.contains("'b.v0.200.169.254.0.2'"));
 }
@@ -181,7 +182,7 @@ fn customers_of_a_public_vrf_learn_only_what_is_the_providers() {
             .split("export filter")
             .nth(1)
             .unwrap()
-            .contains("if station_from != 2 then { preference = 42; reject; }")
+            .contains("if station_from !~ [2, 3] then { preference = 42; reject; }")
     };
     assert!(guarded("b.v0.300.192.0.2.2") && guarded("b.v0.301.192.0.2.6"));
     assert!(!guarded("b.v0.100.169.254.0.2") && !guarded("b.v1.1100.7.10.255.1.2"));

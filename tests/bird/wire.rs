@@ -194,7 +194,7 @@ impl Wire {
                 "{family} table t{id};\n{family} table i{id};\n\
                  protocol static s{id} {{ {family} {{ table t{id}; }}; {routes} }}\n\
                  protocol static n{id} {{ {family} {{ table i{id}; }}; route {station}/{host} via {station}%w{vlan}; }}\n\
-                 protocol bgp b{id} {{ vrf \"w{vlan}\"; interface \"w{vlan}\"; strict bind yes;\n\
+                 protocol bgp b{id} {{ vrf \"w{vlan}\"; interface \"w{vlan}\"; strict bind yes; direct;\n\
                  local {address} as {asn}; neighbor {station} as 64512; passive {passive}; bfd {bfd};\n\
                  connect delay time 1; connect retry time 1; error wait time 1, 2; graceful restart on;\n\
                  {family} {{ table t{id}; igp table i{id}; gateway recursive; import all; export where source = RTS_STATIC; }}; }}\n"

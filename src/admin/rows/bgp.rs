@@ -65,11 +65,12 @@ pub struct BgpRouteRow {
     pub peer: IpAddr,
     /// The destination.
     pub prefix: IpNet,
-    /// `best` (of its VRF), `accepted`, `rejected`, `advertised` or `withheld`.
+    /// `best` (of its VRF), `accepted`, `unresolved` (nothing leads to its next hop), `rejected`, `advertised` or
+    /// `withheld`.
     pub state: String,
     /// Why it was refused: `first_as`, `path_length`, `martian`, `default_route`, `bogon`, `own_prefix`,
     /// `too_specific`, `not_allowed`, `next_hop` or `max_prefixes`; or withheld: `not_routed`, `other_customer`,
-    /// `suppressed`, `not_exported` or `no_export`; `null` where it was not.
+    /// `suppressed`, `not_exported`, `no_export`, `internal` or `unresolved`; `null` where it was not.
     pub cause: Option<String>,
     /// The ASes that it came through, the nearest first; a set of them in braces.
     pub as_path: Vec<String>,

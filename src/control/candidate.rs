@@ -17,6 +17,7 @@ use ipnet::IpNet;
 
 use super::commit::{CommitError, Engine, PortFacts, Publish, VrfUpdates};
 use super::compile::compile;
+use super::isolation;
 use super::rib::Rib;
 use super::state::State;
 use crate::config::model::Config;
@@ -93,6 +94,7 @@ impl Base {
             return Err(CommitError::Ports(most));
         }
         let next = compile(&self.state, running, &config, facts)?;
+        isolation::check(&next, &config)?;
         let updates = updates(&self.state, &next);
         let (silent, facts, moves) = (self.state.silent, facts.to_vec(), self.moves);
         Ok(Candidate { next, config, facts, diff, updates, silent, moves })

@@ -118,6 +118,12 @@ pub enum CommitError {
     /// A route would lead out of its VRF.
     #[error("a next hop is on vif {0}, which is in another VRF than its route")]
     OtherVrf(Arc<str>),
+    /// The compiled tables let meet what the configuration keeps apart.
+    #[error(
+        "isolation: {0}, which the configuration does not declare; nothing has changed. This is a fault of the station: \
+         report it with the configuration"
+    )]
+    Isolation(Arc<str>),
     /// The base of a candidate is no more what runs.
     #[error("the configuration or the interfaces changed meanwhile: try again")]
     Stale,

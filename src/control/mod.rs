@@ -8,6 +8,7 @@ mod compile;
 mod drain;
 mod exchanges;
 mod ids;
+mod isolation;
 pub mod kernel;
 mod keys;
 mod learn;

@@ -5,7 +5,7 @@
 //! where any route is longer than the subnet's, that route holds (RFC 1812 5.2.4.3), whether the
 //! neighbor is known or not.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -104,6 +104,16 @@ impl Rib {
         let learned = || self.learned.best(prefix).map(|group| (Source::Bgp, group));
         let own = self.above_learned(prefix).or_else(learned).or_else(|| self.neighbor(prefix));
         own.or_else(|| Some((Source::Exchange, *self.exchanged.get(&prefix)?)))
+    }
+
+    /// The groups that some route of it leads to.
+    pub fn groups(&self) -> BTreeSet<GroupId> {
+        let listed = self.lists.iter().flat_map(|list| [list.group4, list.group6]).flatten();
+        let mapped = self.mapped.sets().filter_map(|(_, set)| set.of);
+        let own = self.own.values().map(|(_, group)| *group);
+        let hosts = self.hosts.values().map(|host| host.group);
+        let others = listed.chain(mapped).chain(self.learned.groups());
+        own.chain(hosts).chain(self.exchanged.values().copied()).chain(others).collect()
     }
 
     /// The route that wins this very prefix whatever is learned.

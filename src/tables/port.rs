@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ids::VifId;
-use super::vif::{Ingress, Vif};
+use super::vif::{Ingress, Tags, Vif};
 use crate::wire::ethernet::Mac;
 
 /// Who is at the other end of a port.
@@ -147,6 +147,23 @@ impl Port {
             VlanSlot::Vif { id, .. } => Some(id),
             _ => None,
         }
+    }
+
+    /// The VIF of these tags.
+    pub fn vif(&self, tags: Tags) -> Option<VifId> {
+        match (self.outer(tags.outer), tags.inner) {
+            (VlanSlot::Vif { id, service }, None) if service == tags.service => Some(id),
+            (VlanSlot::Inner { map, service }, Some(inner)) if service == tags.service => {
+                self.inner(map, inner)
+            }
+            _ => None,
+        }
+    }
+
+    /// How many tags, or pairs of them, lead to a VIF.
+    pub fn wires(&self) -> usize {
+        let maps = self.inner.iter().chain([&self.outer]);
+        maps.flat_map(|map| map.iter()).filter(|slot| slot.rules & Ingress::VIF != 0).count()
     }
 }
 

@@ -163,6 +163,15 @@ fn a_capture_sees_frames_as_they_came_and_as_they_left() {
     rig.turn(2 * SECOND);
     let [(mark, octets)] = &copies(&outside)[..] else { panic!("not one copy") };
     assert_eq!((mark.from, mark.to, &octets[..]), (None, Some(core), &[7; 64][..]));
+    // A tunnel's VIF sends by one of the underlay, and both count it.
+    let counters = rig.counters.clone();
+    let counted = || [core, a].map(|vif| counters.vif(vif).tx_frames.get());
+    let before = counted();
+    let label = Label { through: Some(a), ..Label::to_port(PortId(2), core) };
+    assert!(rig.exchange.injected.send(label, &[7; 64]));
+    rig.turn(2 * SECOND);
+    assert_eq!(counted(), before.map(|frames| frames + 1));
+    copies(&outside);
     // And nothing once it has ended.
     [&inside, &outside].into_iter().for_each(|tap| tap.end());
     rig.worker.captures_mut().detach_ended();

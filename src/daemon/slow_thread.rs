@@ -288,7 +288,7 @@ impl Body {
         let mut count = 0;
         while count < BATCH {
             let taken = exchange.take(|label, frame| {
-                let Label { port, vif, reason, l3, choice } = label;
+                let Label { port, vif, reason, l3, choice, .. } = label;
                 let punted = Punted { port, vif, reason, l3: usize::from(l3), choice, frame };
                 self.with_view(|slow, view| slow.punted(view, &punted, out));
             });
@@ -329,8 +329,8 @@ impl Body {
         let mut sent = false;
         for output in out.drain(..) {
             match output {
-                Output::Transmit { vif, port, frame } => {
-                    let label = Label::to_port(port, vif);
+                Output::Transmit { vif, through, port, frame } => {
+                    let label = Label { through, ..Label::to_port(port, vif) };
                     if self.peers[peer].exchange.injected.send(label, &frame) {
                         sent = true;
                     } else {

@@ -270,8 +270,9 @@ impl MemoryStation {
         let (mut events, mut too_big): (Vec<NeighborEvent>, Vec<TooBig>) = Default::default();
         for output in out {
             match output {
-                Output::Transmit { vif, port, frame } => {
-                    if !self.exchange.injected.send(Label::to_port(port, vif), &frame) {
+                Output::Transmit { vif, through, port, frame } => {
+                    let label = Label { through, ..Label::to_port(port, vif) };
+                    if !self.exchange.injected.send(label, &frame) {
                         self.slow_counters.lost(0).add(1);
                     }
                 }

@@ -162,9 +162,12 @@ pub fn transmit(
     frame.resize(frame.len().max(usize::from(head.l2_len) + MIN_PAYLOAD), 0);
     let sent = match vif.tunnel() {
         Some(tunnel) => tunnel::wrap(view, tunnel, neighbor, &frame, priority),
-        None => Some((vif.port, frame)),
+        None => Some((vif.port, id, frame)),
     };
-    out.extend(sent.map(|(port, frame)| Output::Transmit { vif: id, port, frame }));
+    out.extend(sent.map(|(port, by, frame)| {
+        let through = (by != id).then_some(by);
+        Output::Transmit { vif: id, through, port, frame }
+    }));
 }
 
 /// Sends a finished IP packet to a neighbor, in fragments where it is IPv4 and too long. Returns

@@ -89,6 +89,8 @@ pub enum Output {
     Transmit {
         /// The VIF it leaves by, for the counters.
         vif: VifId,
+        /// The underlay's VIF that carries it, where that is a tunnel's.
+        through: Option<VifId>,
         /// The port it leaves by.
         port: PortId,
         /// The frame.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::View;
 use crate::tables::rules::{flow, under};
-use crate::tables::{PortId, Tunnel};
+use crate::tables::{PortId, Tunnel, VifId};
 use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER_LEN, be32};
 
 /// The priority and drop eligibility of the outer frame of a packet that begins at `l3`, as a TCI's upper four bits have
@@ -14,14 +14,15 @@ pub fn priority_if_from(tunnel: &Tunnel, frame: &[u8], l3: usize) -> Option<u8> 
     (be32(vni, 0) >> 8 == tunnel.vni).then(|| frame[HEADER_LEN] >> 4)
 }
 
-/// An inner frame in its tunnel to a VTEP, and the port that it leaves by; `None` where the underlay has no way there now.
+/// An inner frame in its tunnel to a VTEP, and the port and the underlay's VIF that it leaves by; `None` where the underlay
+/// has no way there now.
 pub fn wrap(
     view: &View<'_>,
     tunnel: &Tunnel,
     remote: IpAddr,
     inner: &[u8],
     priority: u8,
-) -> Option<(PortId, Vec<u8>)> {
+) -> Option<(PortId, VifId, Vec<u8>)> {
     let packet = inner.get(HEADER_LEN..)?;
     let flow = flow(&view.snapshot.flow_keys, packet);
     let way = view.snapshot.groups.way((view.fib)(tunnel.underlay, remote));
@@ -33,5 +34,5 @@ pub fn wrap(
     let ethertype = if remote.is_ipv4() { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
     frame.extend(ethertype.to_be_bytes());
     frame.extend(tunnel.packet(remote, inner, flow));
-    Some((to.port, frame))
+    Some((to.port, to.vif, frame))
 }

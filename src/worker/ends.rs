@@ -107,7 +107,7 @@ pub(super) fn settle(
         // What passes by an exchange the slow path looks up anew, in both VRFs.
         let chosen = reason.has_egress() && !burst.exchanged.has(lane);
         let choice = chosen.then_some(Choice { generation, adjacency });
-        let label = Label { port, vif, reason, l3, choice };
+        let label = Label { reason, l3, choice, ..Label::to_port(port, vif) };
         if exchange.queue(reason).send(label, pool.area().packet(frame)) {
             received.rare.punted[reason.index()].add(1);
             return true;

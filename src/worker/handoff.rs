@@ -15,6 +15,8 @@ pub struct Label {
     pub port: PortId,
     /// The VIF likewise.
     pub vif: VifId,
+    /// The underlay's VIF that carries it, where the VIF is a tunnel's (towards the worker only).
+    pub through: Option<VifId>,
     /// Why it was punted (towards the slow path only).
     pub reason: PuntReason,
     /// Offset of its IP or ARP header, in octets (towards the slow path only).
@@ -26,7 +28,7 @@ pub struct Label {
 impl Label {
     /// The label of a frame that is to leave.
     pub const fn to_port(port: PortId, vif: VifId) -> Label {
-        Label { port, vif, reason: PuntReason::Local, l3: 0, choice: None }
+        Label { port, vif, through: None, reason: PuntReason::Local, l3: 0, choice: None }
     }
 }
 
@@ -97,7 +99,7 @@ mod tests {
         let queue = Handoff::new(4, 3);
         let choice = Some(Choice { generation: 7, adjacency: AdjacencyId(3) });
         let reason = PuntReason::TooBig;
-        let label = Label { port: PortId(1), vif: VifId(2), reason, l3: 18, choice };
+        let label = Label { reason, l3: 18, choice, ..Label::to_port(PortId(1), VifId(2)) };
         assert!(queue.send(label, &[1; 60]) && queue.send(label, &[2; 60]));
         assert!(!queue.send(label, &[3; 60]));
         assert_eq!(queue.receive(|l, f| (l, f.to_vec())), Some((label, vec![1; 60])));

@@ -272,8 +272,12 @@ impl<P: Port> Worker<P> {
                     (Some(port), Some(frame)) => match port.tx(frame) {
                         Ok(()) => {
                             vif.rare.originated.add(1);
-                            vif.tx_frames.add(1);
-                            vif.tx_octets.add(packet.len() as u64);
+                            for vif in
+                                label.through.map(|id| counters.vif(id)).into_iter().chain([vif])
+                            {
+                                vif.tx_frames.add(1);
+                                vif.tx_octets.add(packet.len() as u64);
+                            }
                             count_sent(counters, label.port, 1, packet.len() as u64);
                             if !captures.is_empty() {
                                 let mark = Mark::originated(label, packet.len(), now, generation);

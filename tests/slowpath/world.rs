@@ -239,7 +239,7 @@ impl World {
         let mut done = Done { result, sent: Vec::new(), events: Vec::new(), to_kernel: Vec::new() };
         for output in out {
             match output {
-                Output::Transmit { vif, port, frame } => {
+                Output::Transmit { vif, port, frame, .. } => {
                     done.sent.push(check(&self.snapshot, vif, port, &frame));
                 }
                 Output::ToKernel { vif, frame } => done.to_kernel.push((vif, frame)),

@@ -322,7 +322,7 @@ fn routes() {
         ("pub", "10.2.0.0/16", "via = [{ address = \"10.0.1.2\", vif = \"z\" }]", 4, "via[0].vif", "there is no vif"),
         ("pub", "10.2.0.0/16", "via = [{ address = \"10.0.1.2\", vif = \"a\" }]", 4, "via[0].vif", "vif \"a\" is in vrf \"vpc-a\""),
         ("pub", "10.2.0.0/16", "via = [{ address = \"10.0.1.2\", vif = \"q\" }]", 4, "via[0].address", "on no subnet of vif \"q\""),
-        ("pub", "10.2.0.0/16", "via = [{ address = \"10.0.1.2\", weight = 0 }]", 4, "via[0].weight", "out of range"),
+        ("pub", "10.2.0.0/16", "via = [{ address = \"10.0.1.2\", weight = 0 }]", 4, "via", "all are backups"),
         ("pub", "10.2.0.0/16", "via = [{ address = \"10.0.1.2\", weight = 65 }]", 4, "via[0].weight", "out of range"),
         ("pub", "10.2.0.0/16", "via = [{ address = \"10.0.1.2\", weight = 64 }, { address = \"10.0.1.3\" }]", 4, "via", "share is less than 1/64"),
         ("pub", "10.2.0.0/16", "via = [{ address = \"10.0.1.2\" }, { address = \"10.0.1.2\" }]", 4, "via[1].address", "twice"),

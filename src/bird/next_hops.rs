@@ -58,7 +58,7 @@ impl Domain<'_> {
     fn by_core(&self, out: &mut String, prefix: &IpNet, hops: &[NextHop]) {
         let way = |hop: &NextHop| {
             let vif = self.config.vifs.iter().find(|vif| vif.name == hop.vif)?;
-            let usable = vif.up && self.is_core(&vif.name);
+            let usable = vif.up && hop.weight > 0 && self.is_core(&vif.name);
             let tap = tap(self.config, vif);
             usable.then(|| format!(" via {}%'{tap}' weight {}", hop.address, hop.weight))
         };

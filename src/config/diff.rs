@@ -356,6 +356,7 @@ fn action(action: &RouteAction) -> String {
         1 => format!("{} ({})", hop.address, hop.vif),
         weight => format!("{} ({}) weight {weight}", hop.address, hop.vif),
     };
+        0 => format!("{} ({}) backup", hop.address, hop.vif),
     format!("via {}", hops.iter().map(hop).collect::<Vec<_>>().join(", "))
 }
 

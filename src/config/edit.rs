@@ -24,7 +24,7 @@ pub struct Via {
     /// Its VIF, where the address alone does not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vif: Option<String>,
-    /// Its share; 1 if not given.
+    /// Its share, 1 if not given; 0 for a backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<u16>,
 }

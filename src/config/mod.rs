@@ -50,7 +50,7 @@ pub use error::{ConfigError, Problem};
 pub use lists::MAX_FILE;
 pub use metrics::MetricsAddress;
 pub(crate) use names::is_name;
-pub(crate) use next_hops::MAX_WEIGHT;
+pub(crate) use next_hops::{MAX_WEIGHT, wrong_weights};
 pub(crate) use restart::needs_restart;
 pub use secrets::{exposure, hide};
 pub use text::unified;

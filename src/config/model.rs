@@ -225,7 +225,7 @@ pub struct NextHop {
     pub vif: Arc<str>,
     /// The neighbor's address.
     pub address: IpAddr,
-    /// Its share, 1-64.
+    /// Its share, 1-64; 0 for a backup, which carries only while no other can.
     pub weight: u16,
 }
 

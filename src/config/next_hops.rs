@@ -10,7 +10,7 @@ use super::vifs::{Vifs, leads_to};
 use crate::tables::group::BUCKETS;
 use crate::wire::ipv6::is_link_local;
 
-/// The largest weight of a next hop.
+/// The largest weight of a next hop; one with 0 is a backup.
 pub(crate) const MAX_WEIGHT: u16 = 64;
 
 /// The next hops of a route or list. Without `via` there are none, and nothing is reported.
@@ -24,7 +24,7 @@ pub(super) fn read(fields: &Fields<'_>, vrf: Option<&VrfConfig>, vifs: &Vifs) ->
     // One more than can pass is enough to refuse the rest.
     for member in members.into_iter().take(BUCKETS + 1) {
         let address = member.need_parsed::<IpAddr>("address", "10.0.0.2", "an address");
-        let weight = member.integer("weight", 1..=MAX_WEIGHT).map_or(1, |weight| weight.value);
+        let weight = member.integer("weight", 0..=MAX_WEIGHT).map_or(1, |weight| weight.value);
         let vif = member.string("vif").map(|name| vifs.named.find_name(&member, "vif", &name));
         if let (Some(vrf), Some(address)) = (vrf, address)
             && let Some(vif) = egress(&member, vrf, &address, vif, vifs)
@@ -45,17 +45,28 @@ pub(super) fn read(fields: &Fields<'_>, vrf: Option<&VrfConfig>, vifs: &Vifs) ->
     hops
 }
 
-/// A group has [`BUCKETS`] buckets: a member whose share is less than one would get no traffic.
+/// What is wrong with the weights of a group, and what to write. A group has [`BUCKETS`] buckets: a member whose share is
+/// less than one would get no traffic. Those with weight 0 are backups.
+pub(crate) fn wrong_weights(weights: impl Iterator<Item = u16>) -> Option<(String, String)> {
+    let (mut least, mut total, mut members) = (usize::MAX, 0, 0);
+    for weight in weights.map(usize::from) {
+        members += 1;
+        total += weight;
+        least = if weight == 0 { least } else { least.min(weight) };
+    }
+    if members > 0 && total == 0 {
+        let help = "give those that are to carry traffic a weight of 1 or more";
+        return Some(("all are backups: their weights are 0".to_owned(), help.to_owned()));
+    }
+    let help = || format!("use at most {BUCKETS} members and weights closer to each other");
+    (total > 0 && least * BUCKETS < total)
+        .then(|| (format!("a member's share is less than 1/{BUCKETS}"), help()))
+}
+
 fn check_weights(fields: &Fields<'_>, hops: &[At<NextHop>]) {
     for v4 in [true, false] {
-        let weights = || {
-            let family = hops.iter().filter(move |hop| hop.value.address.is_ipv4() == v4);
-            family.map(|hop| usize::from(hop.value.weight))
-        };
-        let total: usize = weights().sum();
-        if weights().min().is_some_and(|least| least * BUCKETS < total) {
-            let message = format!("a member's share is less than 1/{BUCKETS}");
-            let help = format!("use at most {BUCKETS} members and weights closer to each other");
+        let family = hops.iter().filter(|hop| hop.value.address.is_ipv4() == v4);
+        if let Some((message, help)) = wrong_weights(family.map(|hop| hop.value.weight)) {
             fields.refuse(&fields.span_of("via"), "via", message, help);
         }
     }

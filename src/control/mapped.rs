@@ -83,7 +83,7 @@ impl State {
         let mac = hop.mac.filter(|mac| remote(*vif).is_none_or(|known| known.mac != *mac));
         let kind = AdjacencyKind::Forward;
         let egress = Egress { kind, vrf, vif: *vif, address: vtep, mac };
-        Ok(Path { egress, weight: hop.weight, alternate: false })
+        Ok(Path { egress, weight: hop.weight, alternate: hop.weight == 0 })
     }
 
     /// That a next hop is to say by which VIF, where there is another way to its VTEP.

@@ -150,9 +150,10 @@ impl State {
         self.adjacencies.end() / 2
     }
 
-    /// The group of these egresses, wanted once more.
+    /// The group of these egresses, wanted once more. Those with weight 0 are backups.
     pub fn want_group(&mut self, egresses: &[(Egress, u16)]) -> Result<GroupId, CommitError> {
-        let path = |&(egress, weight): &(Egress, u16)| Path { egress, weight, alternate: false };
+        let path =
+            |&(egress, weight): &(Egress, u16)| Path { egress, weight, alternate: weight == 0 };
         self.want_paths(&egresses.iter().map(path).collect::<Vec<_>>()).map(|(id, _)| id)
     }
 

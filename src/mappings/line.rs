@@ -7,8 +7,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::{Hop, MAX_HOPS};
-use crate::config::{MAX_WEIGHT, unroutable};
-use crate::tables::group::BUCKETS;
+use crate::config::{MAX_WEIGHT, unroutable, wrong_weights};
 use crate::wire::ethernet::Mac;
 
 const EXAMPLE: &str =
@@ -112,6 +111,9 @@ impl Add<'_> {
         }
         let hops: Result<Vec<Hop>, String> = self.via.iter().map(Via::hop).collect();
         let mut hops = hops?;
+        if let Some((message, help)) = wrong_weights(hops.iter().map(|hop| hop.weight)) {
+            return Err(format!("via: {message}; {help}"));
+        }
         if hops.len() == 1 {
             return Ok(hops);
         }
@@ -121,12 +123,6 @@ impl Add<'_> {
             return Err(format!(
                 "via: vtep {} is there twice; write it once, with a weight",
                 two[0].vtep
-            ));
-        }
-        let weights = || hops.iter().map(|hop| usize::from(hop.weight));
-        if weights().min().is_some_and(|least| least * BUCKETS < weights().sum()) {
-            return Err(format!(
-                "via: a member's share is less than 1/{BUCKETS}; use weights closer to each other"
             ));
         }
         Ok(hops)
@@ -148,10 +144,10 @@ impl Via<'_> {
             None => None,
             Some(text) => Some(router_mac(text)?),
         };
-        let weight =
-            u16::try_from(self.weight).ok().filter(|weight| (1..=MAX_WEIGHT).contains(weight));
-        let weight = weight
-            .ok_or_else(|| format!("weight: {} is none; write 1 to {MAX_WEIGHT}", self.weight))?;
+        let weight = u16::try_from(self.weight).ok().filter(|weight| *weight <= MAX_WEIGHT);
+        let weight = weight.ok_or_else(|| {
+            format!("weight: {} is none; write 1 to {MAX_WEIGHT}, or 0 for a backup", self.weight)
+        })?;
         Ok(Hop { vtep, vif: self.vif.as_deref().map(Into::into), mac, weight })
     }
 }

@@ -35,7 +35,7 @@ pub struct Hop {
     pub vif: Option<Arc<str>>,
     /// The MAC of the router there; none for the one that the configuration has.
     pub mac: Option<Mac>,
-    /// Its share of the flows.
+    /// Its share of the flows; 0 for a backup.
     pub weight: u16,
 }
 
@@ -85,7 +85,7 @@ pub struct HopText {
     /// The MAC of the router there; the configuration's if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,
-    /// Its share of the flows.
+    /// Its share of the flows; 0 for a backup.
     pub weight: u16,
 }
 

@@ -288,7 +288,9 @@ fn action(draw: &mut Draw, config: &Config, vrf: &str, v4: bool) -> Option<Route
     for vif in config.vifs.iter().filter(|vif| *vif.vrf == *vrf) {
         for address in hops(vif).into_iter().filter(|address| address.is_ipv4() == v4) {
             if draw.one_in(2) {
-                let weight = 1 + draw.below(3) as u16;
+                // The first of them is no backup.
+                let least = u64::from(via.is_empty());
+                let weight = (least + draw.below(4 - least)) as u16;
                 via.push(NextHop { vif: vif.name.clone(), address, weight });
             }
         }

@@ -126,6 +126,26 @@ fn alternates_that_are_not_best_are_backups() {
 }
 
 #[test]
+fn a_static_next_hop_without_weight_is_a_backup() {
+    let mut station = Station::new(1 << 20);
+    let via = vec![hop("b", B.1, 0), hop("a", A.1, 2)];
+    let routes = vec![route("red", "30.0.0.0/24", RouteAction::Via(via))];
+    station.commit(&Config { routes, ..two_ways() }).unwrap();
+    resolve(&mut station);
+    let of = |(vif, address, _): (&str, &str, u16), weight: u16| {
+        (vif.to_owned(), address.to_owned(), weight, weight == 0)
+    };
+    assert_eq!(members(&station, "30.0.0.0/24"), [of(A, 2), of(B, 0)]);
+    assert_eq!(carrying(&station, "30.0.0.0/24"), ["a"]);
+    station.link(0, false);
+    assert_eq!(carrying(&station, "30.0.0.0/24"), ["b"]);
+    station.link(0, true);
+    assert_eq!(carrying(&station, "30.0.0.0/24"), ["a"]);
+    station.engine.peer_states([("a", ip(A.1), false)]);
+    assert_eq!(carrying(&station, "30.0.0.0/24"), ["b"]);
+}
+
+#[test]
 fn a_lost_peer_or_link_costs_one_publication_and_no_route_whatever_their_number() {
     let mut costs = Vec::new();
     for routes in [10, 100_000] {

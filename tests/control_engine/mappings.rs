@@ -231,7 +231,7 @@ fn random_ways(draw: &mut Draw) -> Ways {
     let first = draw.below(2) as usize;
     let mut ways = vec![(THREE[first].to_owned(), first as u8 + 2 + 16 * draw.below(2) as u8, 1)];
     if draw.below(3) == 0 {
-        ways.push((THREE[1 - first].to_owned(), 3 - first as u8, 1 + draw.below(3) as u16));
+        ways.push((THREE[1 - first].to_owned(), 3 - first as u8, draw.below(4) as u16));
     }
     ways.sort();
     ways
@@ -434,6 +434,7 @@ fn a_batch_that_is_wrong_changes_nothing_and_says_what_to_write() {
         ),
         (&good.replace("\"}]", "\",\"mac\":\"ff:ff:ff:ff:ff:ff\"}]"), "not the MAC of one router"),
         (&good.replace("\"}]", "\",\"weight\":65}]"), "write 1 to 64"),
+        (&good.replace("\"}]", "\",\"weight\":0}]"), "all are backups"),
         (&good.replace("[{", "[{\"vtep\":\"10.255.1.2\"},{"), "is there twice"),
         (&good.replace("red", "fabric"), "no remote of a tunnel in vrf \"fabric\""),
     ] {

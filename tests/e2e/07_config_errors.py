@@ -46,7 +46,7 @@ FAULTS = [
     ("a loopback address", '"169.254.0.5/30"', '"127.0.0.1/30"', '"127.0.0.1/30"', 1),
     ("an MTU too small", 'vlan = "1100"', 'vlan = "1100"\nmtu = 100', "mtu = 100", 1),
     ("an MTU below IPv6's", 'vlan = "1100"', 'vlan = "1100"\nmtu = 1000', "mtu = 1000", 1),
-    ("a weight of 0", '{ address = "169.254.0.6" }', '{ address = "169.254.0.6", weight = 0 }', "weight = 0", 1),
+    ("a weight of 65", '{ address = "169.254.0.6" }', '{ address = "169.254.0.6", weight = 65 }', "weight = 65", 1),
     ("no next hop", '[{ address = "169.254.0.6" }]', "[]", "via = []", 1),
     ("a path with a NUL", "stationd.sock", "station\\u0000d.sock", "u0000", 1),
     ("a ring that is no power of two", '[station]', '[station]\nring = 1000', "ring = 1000", 1),

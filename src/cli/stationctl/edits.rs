@@ -65,7 +65,7 @@ pub(super) enum Route {
         vrf: String,
         /// The destination
         prefix: IpNet,
-        /// A next hop; several share the traffic by weight (1-64). Link-local ones need their VIF
+        /// A next hop; several share the traffic by weight (1-64; 0 is a backup). Link-local ones need their VIF
         #[arg(long, value_name = "ADDRESS[%VIF][,WEIGHT]", value_parser = via)]
         via: Vec<Via>,
         /// What to do instead of forwarding

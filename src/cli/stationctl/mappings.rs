@@ -101,7 +101,9 @@ fn hop(hop: &HopText) -> String {
     if let Some(mac) = &hop.mac {
         words.push_str(&format!(", {mac}"));
     }
-    if hop.weight != 1 {
+    if hop.weight == 0 {
+        words.push_str(", backup");
+    } else if hop.weight != 1 {
         words.push_str(&format!(", weight {}", hop.weight));
     }
     words

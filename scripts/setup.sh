@@ -6,8 +6,8 @@
 # customers of the lab; the rest is for the lab and the checks.
 PACKAGES=(
     clang gcc libc6-dev libbpf-dev linux-libc-dev
-    bird2 bpftool ethtool frr gobgpd iperf3 iproute2 iputils-ping keepalived prometheus python3 python3-scapy tcpdump traceroute
-    tshark util-linux
+    bird2 bpftool ethtool frr gobgpd iperf3 iproute2 iputils-ping keepalived prometheus python3 python3-scapy
+    stayrtr tcpdump traceroute tshark util-linux
 )
 PYTHON=/usr/bin/python3
 

@@ -84,6 +84,14 @@ impl Namespace {
         })
     }
 
+    /// Another handle of the same namespace, for another thread.
+    ///
+    /// # Errors
+    /// The system's, where there is no descriptor left.
+    pub fn try_clone(&self) -> io::Result<Namespace> {
+        Ok(Namespace { name: self.name.clone(), file: self.file.try_clone()? })
+    }
+
     /// Takes the name away. The namespace goes with the last process in it.
     ///
     /// # Errors

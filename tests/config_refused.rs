@@ -922,3 +922,50 @@ fn tunnels() {
     let customer = "[[vif]]\nname = \"y\"\nport = \"cust\"\nvlan = 7\nkind = \"private\"\nvrf = \"fabric\"\naddresses = [\"10.9.0.1/30\"]\n";
     refused(&format!("{TUNNELS}{customer}"), 30, "vif[5].kind", "is of another kind");
 }
+
+#[test]
+#[rustfmt::skip] // a row a line
+fn rpki() {
+    const CACHE: &str = "[[rpki]]\nname = \"cache\"\nserver = \"192.0.2.53:3323\"\n";
+    let public = |lines: &str| {
+        format!("{CACHE}[[vif]]\nname = \"s\"\nport = \"cust\"\nvlan = 7\nkind = \"public\"\nvrf = \"pub\"\n\
+                 addresses = [\"10.0.7.1/30\"]\n[[vif.bgp]]\npeer = \"10.0.7.2\"\npeer_as = 1\nlocal_as = 2\n\
+                 import = [\"8.0.0.0/8 le 24\"]\nexport = []\n{lines}")
+    };
+    let policy = |text: &str| parse(&format!("{BASE}{text}")).unwrap().vifs[3].bgp[0].rpki;
+    use station::config::model::RpkiPolicy;
+    assert_eq!(policy(&public("")), RpkiPolicy::Valid);
+    assert_eq!(policy(&public("rpki = \"off\"")), RpkiPolicy::Off);
+    assert_eq!(policy(&public("")[CACHE.len()..]), RpkiPolicy::Off);
+    let good = "verified = [{ prefix = \"8.1.0.0/16 le 24\", reason = \"LOA\" }]";
+    parse(&format!("{BASE}{}", public(good))).unwrap();
+    for (body, at, field, says) in [
+        ("[[rpki]]\nserver = \"192.0.2.53:3323\"", 1, "rpki[0].name", "is missing"),
+        ("[[rpki]]\nname = \"c\"", 1, "rpki[0].server", "is missing"),
+        ("[[rpki]]\nname = \"c\"\nserver = \"192.0.2.53\"", 3, "rpki[0].server", "not an address with a port"),
+        ("[[rpki]]\nname = \"c\"\nserver = \"rtr.example:323\"", 3, "rpki[0].server", "not an address with a port"),
+        ("[[rpki]]\nname = \"c\"\nserver = \"192.0.2.53:0\"", 3, "rpki[0].server", "0 is no port"),
+        ("[[rpki]]\nname = \"c\"\nserver = \"192.0.2.53:1\"\nrefresh = 1", 4, "rpki[0].refresh", "not a known field"),
+    ] {
+        refused(body, at, field, says);
+    }
+    refused(&CACHE.replace("cache", "c").repeat(2), 5, "rpki[1].name", "already a rpki");
+    let five: String = (0..5).map(|n| CACHE.replace("cache", &format!("c{n}"))).collect();
+    refused(&five, 13, "rpki", "there are 5 caches");
+    for (line, field, says) in [
+        ("rpki = \"strict\"", "rpki", "unknown"),
+        ("verified = [{ prefix = \"8.1.0.0/16\" }]", "verified[0].reason", "is missing"),
+        ("verified = [{ reason = \"LOA\" }]", "verified[0].prefix", "is missing"),
+        ("verified = [{ prefix = \"8.1.0.0/16\", reason = \" \" }]", "verified[0].reason", "is no reason"),
+        ("verified = [{ prefix = \"8.1\", reason = \"LOA\" }]", "verified[0].prefix", "not a prefix"),
+        ("verified = [{ prefix = \"8.1.0.0/16 le 8\", reason = \"LOA\" }]", "verified[0].prefix", "does not fit"),
+        ("verified = [{ prefix = \"9.1.0.0/16\", reason = \"LOA\" }]", "verified[0].prefix", "not in import"),
+    ] {
+        refused(&public(line), 17, &format!("vif[3].bgp[0].{field}"), says);
+    }
+    let off = "rpki = \"off\"\nverified = [{ prefix = \"8.1.0.0/16\", reason = \"LOA\" }]";
+    refused(&public(off), 18, "vif[3].bgp[0].verified", "nothing is asked");
+    refused(&public("rpki = \"valid\"")[CACHE.len()..], 14, "vif[3].bgp[0].rpki", "no cache");
+    let private = session("peer = \"10.0.7.2\"\npeer_as = 1\nlocal_as = 2\nrpki = \"valid\"");
+    refused(&format!("{CACHE}{private}"), 15, "vif[3].bgp[0].rpki", "is not public");
+}

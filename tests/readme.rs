@@ -265,6 +265,7 @@ fn metrics() -> String {
             "One series for each VIF and VTEP at the other end: station-vxlan(7).",
         ),
         (Per::Source, "OF MAPPINGS", "One series for each source: station-mappings(7)."),
+        (Per::Cache, "OF RPKI CACHES", "One series for each cache: station-bgp(7)."),
         (
             Per::Drain,
             "OF DRAINS",
@@ -541,6 +542,7 @@ peer = "10.0.0.2"
 peer_as = 65001
 local_as = 64512
 preference = [{ "?" = 1, community = "1:1", local_preference = 1 }]
+verified = [{ "?" = 1, prefix = "10.0.0.0/8", reason = "LOA" }]
 [[vtep]]
 "?" = 1
 name = "t"
@@ -565,6 +567,10 @@ via = [{ "?" = 1, address = "10.0.0.2" }]
 vrf = "a"
 file = "/dev/null"
 via = [{ address = "10.0.0.2" }]
+[[rpki]]
+"?" = 1
+name = "c"
+server = "192.0.2.53:323"
 [[exchange]]
 "?" = 1
 name = "x"
@@ -593,6 +599,7 @@ fn fields() -> BTreeMap<String, BTreeSet<String>> {
             "port.bandwidth" => ("port", "bandwidth."),
             "meter_group.bandwidth" => ("meter_group", "bandwidth."),
             "vif.bgp.preference" => ("vif.bgp", "preference."),
+            "vif.bgp.verified" => ("vif.bgp", "verified."),
             "route.via" => ("route", "via."),
             table => (table, ""),
         };

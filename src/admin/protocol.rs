@@ -101,6 +101,8 @@ pub enum Request {
     Mappings(MappingSource),
     /// Other stations that tunnels lead to ([`crate::admin::rows::StationRow`]).
     ShowStations,
+    /// Validating caches of RPKI ([`crate::admin::rows::RpkiRow`]).
+    ShowRpki,
     /// Exchanges between VRFs ([`crate::admin::rows::ExchangeRow`]).
     ShowExchanges,
     /// Who reaches whom, and by which prefixes ([`crate::admin::rows::ReachabilityRow`]).

@@ -87,7 +87,8 @@ fn detail(protocol: &mut Protocol, line: &str) {
                 let Some((number, what)) = part.split_once(' ') else { continue };
                 let number = number.parse().unwrap_or_default();
                 match what {
-                    "imported" => protocol.imported = number,
+                    // Those of RPKI have a channel for each family.
+                    "imported" => protocol.imported += number,
                     "filtered" => protocol.filtered = number,
                     "exported" => protocol.exported = number,
                     _ => {}

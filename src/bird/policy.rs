@@ -8,9 +8,10 @@ use std::fmt::Write as _;
 
 use ipnet::IpNet;
 
+use super::rpki::roa_table;
 use super::session::{Cause, Withheld};
 use crate::admin::protocol::Family;
-use crate::config::model::{AllowedPrefix, BgpConfig, Community};
+use crate::config::model::{AllowedPrefix, BgpConfig, Community, RpkiPolicy};
 use crate::tables::PortRole;
 use crate::tables::rules::{NO_HOSTS, in_reserved};
 
@@ -160,6 +161,7 @@ pub(super) fn import(out: &mut String, session: &BgpConfig, place: &Place<'_>) {
             refuse(&format!("!(net ~ {})", set(import)), Cause::TooSpecific);
         }
     }
+    origin(out, session, place.family);
     if let Some(preference) = session.local_preference {
         let _ = writeln!(out, "  bgp_local_pref = {preference};");
     }
@@ -179,6 +181,21 @@ pub(super) fn import(out: &mut String, session: &BgpConfig, place: &Place<'_>) {
     }
     let from = if session.is_internal() { INTERNAL } else { owner(place.role) };
     let _ = writeln!(out, "  station_from = {from};\n  accept;");
+}
+
+/// Whether the origin AS may announce the prefix (RFC 6811), but for what an operator has verified.
+fn origin(out: &mut String, session: &BgpConfig, family: Family) {
+    let causes: &[_] = match session.rpki {
+        RpkiPolicy::Off => &[],
+        RpkiPolicy::NotInvalid => &[("INVALID", Cause::RpkiInvalid)],
+        RpkiPolicy::Valid => &[("INVALID", Cause::RpkiInvalid), ("UNKNOWN", Cause::RpkiUnknown)],
+    };
+    let verified: Vec<_> = session.verified.iter().map(|verified| verified.prefix).collect();
+    for (state, cause) in causes {
+        let table = roa_table(family);
+        let checked = format!("roa_check('{table}', net, bgp_path.last) = ROA_{state}");
+        refuse(out, &but(checked, &verified), *cause as u32);
+    }
 }
 
 /// Removes our own communities but those that peers may set (RFC 7454 11), and all extended ones: to the
@@ -261,10 +278,15 @@ pub(super) fn export(out: &mut String, session: &BgpConfig, place: &Place<'_>) {
 }
 
 /// That a route is of a named set and of none of these.
-fn beyond(set_name: &str, but: &[AllowedPrefix]) -> String {
-    match but {
-        [] => format!("net ~ {set_name}"),
-        but => format!("net ~ {set_name} && !(net ~ {})", set(but)),
+fn beyond(set_name: &str, others: &[AllowedPrefix]) -> String {
+    but(format!("net ~ {set_name}"), others)
+}
+
+/// A condition, but for these prefixes.
+fn but(condition: String, others: &[AllowedPrefix]) -> String {
+    match others {
+        [] => condition,
+        others => format!("{condition} && !(net ~ {})", set(others)),
     }
 }
 

@@ -13,9 +13,10 @@ use super::originate::all_within;
 use super::policy::{self, Place};
 use super::process::own_directory;
 use super::rendered::{Rendered, Ways};
+use super::rpki;
 use super::session::{digit, family, protocol, table, tap};
 use crate::admin::protocol::Family;
-use crate::config::model::{AtMax, BgpConfig, Community, Config, VifConfig};
+use crate::config::model::{AtMax, BgpConfig, Community, Config, RpkiPolicy, VifConfig};
 use crate::control::Drained;
 use crate::control::kernel::{alternates_table, best_table};
 use crate::tables::{Password, PortRole, VrfId, VrfKind};
@@ -82,6 +83,7 @@ fn head(out: &mut String, config: &Config, directory: &Path) {
         config.station.router_id,
     );
     policy::definitions(out);
+    rpki::render(out, &config.rpki);
 }
 
 /// The routes of one family in one VRF.
@@ -258,6 +260,11 @@ impl<'a> Domain<'a> {
             true => self.resolving_table(),
             false => format!("i{digit}.{tap}"),
         };
+        // BIRD judges routes anew when ROAs change only where it has kept them as they came.
+        let kept = match bgp.rpki {
+            RpkiPolicy::Off => "",
+            RpkiPolicy::NotInvalid | RpkiPolicy::Valid => "import table on;\n    ",
+        };
         // A TAP has no carrier where its link is lost, and while no station runs: the station tells the two
         // apart, BIRD could not.
         let mut options = "  check link off;\n".to_owned();
@@ -311,7 +318,7 @@ impl<'a> Domain<'a> {
              {options}  \
                {word} {{\n    \
                  table '{table}';\n    igp table '{resolving}'; gateway recursive; next hop self;\n    \
-                 import keep filtered on;\n    {limits};\n  import filter {{\n",
+                 {kept}import keep filtered on;\n    {limits};\n  import filter {{\n",
             protocol(tap, bgp.peer),
             bgp.local,
             bgp.local_as,

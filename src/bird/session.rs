@@ -148,6 +148,8 @@ causes! {
         NotAllowed = 8, "not_allowed", "Not in `import`.";
         NextHop = 9, "next_hop", "The next hop is not the peer itself.";
         MaxPrefixes = 10, "max_prefixes", "Beyond the session's `max_prefixes`.";
+        RpkiInvalid = 11, "rpki_invalid", "ROAs cover it, and none names its origin AS and its length (RFC 6811).";
+        RpkiUnknown = 12, "rpki_unknown", "No ROA covers it, nor does the session's `verified`.";
     }
 }
 

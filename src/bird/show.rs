@@ -93,6 +93,15 @@ impl Questions {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// An answer's lines.
+    ///
+    /// # Errors
+    /// Where BIRD does not answer, or calls it an error; others are asking.
+    pub(super) fn ask(&self, question: &str) -> Result<Vec<(u16, String)>, ClientError> {
+        let _slot = Slot::take(&self.slots)?;
+        Client::connect(&self.place.socket(), PATIENCE)?.ask(question)
+    }
+
     /// A row for each session. Where BIRD does not answer, they say why.
     ///
     /// # Errors

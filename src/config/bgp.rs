@@ -11,6 +11,7 @@ use super::address;
 use super::fields::{At, Fields};
 use super::model::{AllowedPrefix, AtMax, BfdConfig, BgpConfig, Community, VrfConfig};
 use super::ports::PortConfig;
+use super::rpki;
 use crate::tables::{Password, PortRole, VifKind, VrfKind};
 use crate::wire::ipv6::is_link_local;
 
@@ -51,6 +52,8 @@ pub(super) struct Side<'a> {
     pub port: Option<&'a PortConfig>,
     /// The VIF's VRF.
     pub vrf: Option<&'a VrfConfig>,
+    /// Whether there are caches that know who may announce what.
+    pub rpki: bool,
 }
 
 /// The sessions of a VIF.
@@ -110,6 +113,8 @@ fn session(
             fields.missing(key, &format!("{example}: a public VIF says what may pass"));
         }
     }
+    let rpki = rpki::policy(fields, explicit, side.rpki);
+    let verified = rpki::verified(fields, rpki, import.as_deref());
     let session = (
         password(fields),
         preferences(fields),
@@ -147,6 +152,8 @@ fn session(
         tag,
         no_export,
         prepend,
+        rpki,
+        verified,
     })
 }
 
@@ -253,19 +260,11 @@ fn allowed(
         let refuse = |message: String, help: String| {
             fields.refuse(&text.span, key, message, help);
         };
-        let Some(allowed) = allowed_prefix(text.value) else {
-            let help = "write a prefix like \"10.0.0.0/8\", or \"10.0.0.0/8 le 24\" for it and what \
-                        is within it up to /24";
-            refuse(format!("{:?} is not a prefix", text.value), help.to_owned());
-            continue;
-        };
+        let Some(allowed) = allowed_prefix(fields, key, &text) else { continue };
         let net = allowed.net;
         if let Some(why) = address::unroutable(&net, vrf) {
             let plain = net.trunc();
             refuse(why, format!("write \"{plain}\", or another prefix that is routed"));
-        } else if allowed.longest < net.prefix_len() || allowed.longest > net.max_prefix_len() {
-            let help = format!("write le {} to {}", net.prefix_len(), net.max_prefix_len());
-            refuse(format!("le {} does not fit {net}", allowed.longest), help);
         } else if peer.is_some_and(|peer| peer.is_ipv4() != net.addr().is_ipv4()) {
             let help = "a session carries the routes of its peer's family: add another session";
             refuse(format!("{net} is not of the family of the peer"), help.to_owned());
@@ -278,7 +277,28 @@ fn allowed(
     there.then_some(list)
 }
 
-fn allowed_prefix(text: &str) -> Option<AllowedPrefix> {
+/// A prefix with an optional `le LENGTH`.
+pub(super) fn allowed_prefix(
+    fields: &Fields<'_>,
+    key: &str,
+    text: &At<&str>,
+) -> Option<AllowedPrefix> {
+    let Some(allowed) = prefix_with_length(text.value) else {
+        let help = "write a prefix like \"10.0.0.0/8\", or \"10.0.0.0/8 le 24\" for it and what \
+                    is within it up to /24";
+        fields.refuse(&text.span, key, format!("{:?} is not a prefix", text.value), help);
+        return None;
+    };
+    let AllowedPrefix { net, longest } = allowed;
+    if longest < net.prefix_len() || longest > net.max_prefix_len() {
+        let help = format!("write le {} to {}", net.prefix_len(), net.max_prefix_len());
+        fields.refuse(&text.span, key, format!("le {longest} does not fit {net}"), help);
+        return None;
+    }
+    Some(allowed)
+}
+
+fn prefix_with_length(text: &str) -> Option<AllowedPrefix> {
     let (net, longest) = match text.split_once(" le ") {
         Some((net, longest)) => (net, Some(longest)),
         None => (text, None),

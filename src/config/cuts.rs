@@ -126,6 +126,8 @@ fn restarts(old: &BgpConfig, new: &BgpConfig) -> bool {
         tag: old.tag.clone(),
         no_export: old.no_export,
         prepend: old.prepend,
+        rpki: old.rpki,
+        verified: old.verified.clone(),
         ..new.clone()
     };
     same != *old

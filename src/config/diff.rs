@@ -211,6 +211,7 @@ pub(crate) fn diff(old: Option<&Config>, new: &Config) -> Diff {
     diff.table("neighbor", old.map_or(&[], |old| &old.neighbors), &new.neighbors, &neighbors);
     let before = old.map_or(&[][..], |old| &old.exchanges);
     diff.table("exchange", before, &new.exchanges, &exchanges::table());
+    diff.table("rpki", old.map_or(&[], |old| &old.rpki), &new.rpki, &super::rpki::table());
     if let Some(old) = old {
         diff.settings("station", super::station::change(&old.station, &new.station));
         diff.settings("events", super::events::change(&old.events, &new.events));
@@ -319,6 +320,8 @@ fn session_change(a: &BgpConfig, b: &BgpConfig) -> Option<String> {
         field("tag", &|s| list(&s.tag)),
         field("no_export", &|s| s.no_export.to_string()),
         field("prepend", &|s| number(s.prepend.into())),
+        field("rpki", &|s| s.rpki.word().to_owned()),
+        field("verified", &|s| super::rpki::text(&s.verified)),
     ]);
     // A secret is not shown, but that it changed is.
     let password = (a.password != b.password).then(|| "password changed".to_owned());
@@ -353,10 +356,10 @@ fn action(action: &RouteAction) -> String {
         RouteAction::Prohibit => return "prohibit".to_owned(),
     };
     let hop = |hop: &NextHop| match hop.weight {
+        0 => format!("{} ({}) backup", hop.address, hop.vif),
         1 => format!("{} ({})", hop.address, hop.vif),
         weight => format!("{} ({}) weight {weight}", hop.address, hop.vif),
     };
-        0 => format!("{} ({}) backup", hop.address, hop.vif),
     format!("via {}", hops.iter().map(hop).collect::<Vec<_>>().join(", "))
 }
 

@@ -16,6 +16,7 @@ mod error;
 mod events;
 mod exchanges;
 mod fields;
+mod kind;
 mod labels;
 mod lists;
 mod metrics;
@@ -26,6 +27,7 @@ mod owners;
 mod ports;
 mod restart;
 mod routes;
+mod rpki;
 mod secrets;
 pub mod set;
 mod station;
@@ -134,6 +136,7 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
     let groups = bandwidth::meter_groups(&root);
     let acls = acls::acls(&root);
     let vteps = vteps::vteps(&root, &ports, &vrfs);
+    let rpki = rpki::caches(&root);
     let known = vifs::Known {
         station: &station.name,
         ports: &ports,
@@ -141,6 +144,7 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
         groups: &groups,
         acls: &acls,
         vteps: &vteps,
+        rpki: root.has("rpki"),
     };
     let vifs = vifs::vifs(&root, &known, owners, station.max_vifs);
     vteps.check(&root, &vifs);
@@ -163,5 +167,6 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
         route_lists,
         neighbors,
         exchanges: exchanges.into_items(),
+        rpki: rpki.into_items(),
     })
 }

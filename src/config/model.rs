@@ -9,6 +9,7 @@ pub use super::events::{EventsConfig, HookConfig, Journal};
 pub use super::exchanges::ExchangeConfig;
 pub use super::labels::Labels;
 pub use super::ports::{KernelProtocol, PortConfig, XdpMode, ZeroCopy};
+pub use super::rpki::{RpkiConfig, RpkiPolicy, Verified};
 pub use super::vteps::{Remote, TunnelConfig, VtepConfig};
 
 use std::collections::HashMap;
@@ -52,6 +53,8 @@ pub struct Config {
     pub neighbors: Vec<NeighborConfig>,
     /// Exchanges between VRFs.
     pub exchanges: Vec<ExchangeConfig>,
+    /// Caches that know which AS may announce which prefix.
+    pub rpki: Vec<RpkiConfig>,
 }
 
 /// `[station]`.
@@ -197,6 +200,10 @@ pub struct BgpConfig {
     pub no_export: bool,
     /// How often our AS is repeated in what is advertised.
     pub prepend: u8,
+    /// What the origin of an announced prefix has to be.
+    pub rpki: RpkiPolicy,
+    /// Prefixes that are accepted whatever it is.
+    pub verified: Vec<Verified>,
 }
 
 impl BgpConfig {

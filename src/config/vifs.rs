@@ -11,6 +11,7 @@ use super::address;
 use super::bandwidth::{Commitments, Of, bandwidth, group_of};
 use super::bgp;
 use super::fields::{At, Fields};
+use super::kind;
 use super::labels::labels;
 use super::model::{AclConfig, MeterGroupConfig, PortConfig, VifConfig, VrfConfig};
 use super::names::Named;
@@ -18,7 +19,7 @@ use super::owners::Owners;
 use super::stations;
 use super::tags::{self, TaggedVlans};
 use super::vteps::{self, Vnis, Vteps};
-use crate::tables::{Pcp, PortRole, SourceCheck, VifKind, VrfKind};
+use crate::tables::{Pcp, PortRole, SourceCheck, VrfKind};
 use crate::wire::ipv6::is_link_local;
 
 /// Most VRFs of a station.
@@ -136,6 +137,8 @@ pub(super) struct Known<'a> {
     pub(super) groups: &'a Named<MeterGroupConfig>,
     pub(super) acls: &'a Named<AclConfig>,
     pub(super) vteps: &'a Vteps,
+    /// There are caches for RPKI.
+    pub(super) rpki: bool,
 }
 
 /// Whether a VIF has a tunnel to this VTEP.
@@ -178,7 +181,7 @@ pub(super) struct Seen {
 fn vif(
     fields: &Fields<'_>,
     name: Arc<str>,
-    Known { ports, vrfs, groups, acls, .. }: &Known<'_>,
+    Known { ports, vrfs, groups, acls, rpki, .. }: &Known<'_>,
     seen: &mut Seen,
     vifs: &mut Vifs,
 ) -> Option<VifConfig> {
@@ -188,7 +191,7 @@ fn vif(
     if let (Some(port), Some(tags)) = (port, &tags) {
         seen.vlans.add(fields, &port.name, tags);
     }
-    let kind = kind(fields, port, vrf);
+    let kind = kind::kind(fields, port, vrf);
     let addresses = addresses(fields);
     let mtu = mtu(fields, &addresses);
     let check = fields.choice("source_check", &SourceCheck::WORDS);
@@ -205,7 +208,7 @@ fn vif(
     let bandwidth = bandwidth(fields, Of::Vif);
     let meter_group = group_of(fields, groups, labels.customer.as_deref());
     let bfd = bgp::bfd(fields);
-    let side = bgp::Side { addresses: &addresses, kind, port, vrf };
+    let side = bgp::Side { addresses: &addresses, kind, port, vrf, rpki: *rpki };
     let bgp = bgp::sessions(fields, &side);
     let (port, vrf, tags) = (port?, vrf?, tags?);
     vifs.owners.join(fields, vrf, Some(&name), labels.customer.as_deref());
@@ -253,38 +256,6 @@ pub(super) fn mtu(fields: &Fields<'_>, addresses: &[At<IpNet>]) -> u16 {
     let has_v6 = addresses.iter().any(|address| matches!(address.value, IpNet::V6(_)));
     let least = if has_v6 { MTU.1 } else { MTU.0 };
     fields.integer("mtu", least..=MTU.2).map_or(MTU_DEFAULT, |mtu| mtu.value)
-}
-
-/// The kind, which has to fit the port's role and the VRF's kind.
-fn kind(
-    fields: &Fields<'_>,
-    port: Option<&PortConfig>,
-    vrf: Option<&VrfConfig>,
-) -> Option<VifKind> {
-    let kinds =
-        [("private", VifKind::Private), ("public", VifKind::Public), ("transit", VifKind::Transit)];
-    let kind = fields.choice("kind", &kinds);
-    match (port.map(|port| port.role), &kind) {
-        (Some(PortRole::Core), Some(kind)) => {
-            fields.refuse(&kind.span, "kind", "the port is a core port", "remove kind");
-        }
-        (Some(PortRole::Customer), None) if !fields.has("kind") => {
-            fields.missing("kind", "kind = \"private\", \"public\" or \"transit\"");
-        }
-        _ => {}
-    }
-    let (kind, vrf) = (kind?, vrf?);
-    let (needed, word) = match kind.value {
-        VifKind::Private => (VrfKind::Vpc, "vpc"),
-        VifKind::Public => (VrfKind::Public, "public"),
-        VifKind::Transit => (VrfKind::Transit, "transit"),
-    };
-    if vrf.kind != needed {
-        let message = format!("vrf {:?} is of another kind", vrf.name);
-        let help = format!("use a VRF of kind {word:?}, or change the VIF's kind");
-        fields.refuse(&kind.span, "kind", message, help);
-    }
-    Some(kind.value)
 }
 
 pub(super) fn addresses(fields: &Fields<'_>) -> Vec<At<IpNet>> {

@@ -208,7 +208,7 @@ pub(super) fn reset(control: &Control, vif: &str, peer: Option<IpAddr>, yes: boo
     })
 }
 
-fn refused(error: &ClientError) -> Answer {
+pub(super) fn refused(error: &ClientError) -> Answer {
     let kind = match error {
         ClientError::Busy => ErrorKind::Conflict,
         _ => ErrorKind::Internal,

@@ -5,7 +5,7 @@ use super::control_thread::Control;
 use super::{
     acls, answer, bandwidth, bgp, billing, captures, counters, drain, drill, drops, event_stream,
     exchanges, explain, failover, history, mappings, outages, ping, port_details, rates,
-    reachability, routes, stations, tunnels, view,
+    reachability, routes, rpki, stations, tunnels, view,
 };
 use crate::admin::protocol::Request;
 use crate::admin::server::Call;
@@ -29,6 +29,7 @@ impl Control {
             Request::ShowNeighbors => view::show_neighbors(self),
             Request::ShowTunnels => tunnels::show(self),
             Request::ShowStations => stations::show(self),
+            Request::ShowRpki => rpki::show(self),
             Request::ShowMappings => mappings::show(self),
             Request::ShowVrfMappings(filter) => mappings::show_vrf(self, filter),
             Request::Mappings(source) => mappings::take_in(self, source),

@@ -27,6 +27,7 @@ use super::port_details::DetailBook;
 use super::port_thread::Done;
 use super::ports::Opening;
 use super::rates::RateBook;
+use super::rpki::Trouble;
 use crate::admin::protocol::Request;
 use crate::admin::server::{Reply, Rounds};
 use crate::bird::{Bird, Following, Rendered};
@@ -67,6 +68,8 @@ pub(super) struct Control {
     /// What BIRD runs.
     pub bgp: Option<Rendered>,
     /// Where other threads leave what the control thread is to do.
+    /// Why caches of RPKI are not reached.
+    pub rpki: Trouble,
     pub desk: Desk,
     /// What waits until nothing urgent does.
     pub work: BTreeSet<Work>,

@@ -4,7 +4,7 @@ use crossbeam::channel::Sender;
 
 use super::port_details::DetailBook;
 use crate::config::MetricsAddress;
-use crate::config::model::Config;
+use crate::config::model::{Config, RpkiConfig};
 
 /// Where they are told.
 pub(super) struct Followers {
@@ -13,6 +13,9 @@ pub(super) struct Followers {
     /// Where metrics are served, if anywhere; and what they were told last.
     pub metrics: Sender<Option<MetricsAddress>>,
     pub metrics_told: Option<MetricsAddress>,
+    /// The caches to let BIRD to, and which they were last.
+    pub rpki: Sender<Vec<RpkiConfig>>,
+    pub rpki_told: Vec<RpkiConfig>,
     /// Modules are read of its own accord for metrics alone.
     pub details: DetailBook,
 }
@@ -27,6 +30,10 @@ impl Followers {
             self.metrics_told.clone_from(metrics);
             drop(self.metrics.send(metrics.clone()));
             self.details.nudge();
+        }
+        if self.rpki_told != config.rpki {
+            self.rpki_told.clone_from(&config.rpki);
+            drop(self.rpki.send(config.rpki.clone()));
         }
     }
 }

@@ -11,6 +11,7 @@ use super::control_thread::Control;
 use super::desk::Desk;
 use super::port_details::{self, DetailBook};
 use super::rates::RateBook;
+use super::rpki::{self, Trouble};
 use super::view::{self, View};
 use super::{acls, answer, drain, failover, mappings, tunnels};
 use crate::admin::rows::{
@@ -61,6 +62,7 @@ struct Known {
     config: Arc<Config>,
     questions: Questions,
     remarks: Remarks,
+    rpki: Trouble,
     fib: [u64; 2],
     billed_ms: u64,
     unbilled: [u64; 2],
@@ -87,6 +89,7 @@ impl Known {
             config: control.config().clone(),
             questions: control.bird.questions(),
             remarks: Remarks::of(control),
+            rpki: control.rpki.clone(),
             fib: [fib.max_bytes.saturating_sub(fib.free_bytes), fib.max_bytes],
             billed_ms: billing.written_ms(),
             unbilled: [billing.waiting(), billing.failures()],
@@ -114,6 +117,7 @@ impl Known {
             acls: acls::rows(&self.view.tables),
             tunnels: tunnels::rows(&self.view, &labels, &Default::default(), &Default::default()),
             mappings: Vec::new(),
+            rpki: rpki::rows(&self.questions, &self.config, &self.rpki).unwrap_or_default(),
             drains: self.drain_rows,
             workers: self.workers,
             sessions,

@@ -47,6 +47,7 @@ mod privilege;
 mod rates;
 mod reachability;
 mod routes;
+mod rpki;
 mod slow_thread;
 mod start;
 mod stations;

@@ -27,7 +27,7 @@ use super::holds::Holds;
 use super::mappings::Mappings;
 use super::rates::{self, RateBook};
 use super::{
-    StationError, bgp, change, cpus, descriptors, metrics, outages, port_details, privilege,
+    StationError, bgp, change, cpus, descriptors, metrics, outages, port_details, privilege, rpki,
     watch_thread,
 };
 use crate::admin::server::{self, Rounds, Server};
@@ -117,6 +117,8 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let details = port_details::spawn(desk.clone()).map_err(StationError::Thread)?;
     let (changes, jobs) = unbounded();
     let ((watched, names), (served, metrics_at)) = (unbounded(), unbounded());
+    let (asked, caches) = unbounded();
+    let rpki = rpki::spawn(&namespace, caches, report.clone()).map_err(StationError::Thread)?;
     let config = Arc::new(config);
     let mut control = Control {
         applied: datapath.ports.facts(),
@@ -140,6 +142,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         stations_lost: BTreeSet::new(),
         bird,
         bgp: None,
+        rpki,
         desk,
         work: BTreeSet::new(),
         holds: Holds::default(),
@@ -151,6 +154,8 @@ pub fn run(file: &Path) -> Result<(), StationError> {
             links: watched,
             metrics: served,
             metrics_told: None,
+            rpki: asked,
+            rpki_told: Vec::new(),
             details: details.clone(),
         },
         change: None,

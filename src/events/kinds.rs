@@ -1,6 +1,6 @@
 //! The kinds of events: one variant each, one line of the manual each (`station-events(7)` is generated from here).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -192,6 +192,22 @@ events! {
         remote_station: String,
         /// Names of the VIFs whose tunnels lead there.
         vifs: Vec<String>,
+    }
+    /// A cache of RPKI is not reached any more. What it vouched for is kept until it expires, two hours as most say.
+    RpkiCacheDown = "rpki_cache_down", Error, "5a0b6f0b6c5e4a5f9d1d7a5ab1c0e3f2" {
+        /// Its name.
+        cache: String,
+        /// Its address and port.
+        server: SocketAddr,
+        /// Why.
+        reason: String,
+    }
+    /// It is reached again.
+    RpkiCacheUp = "rpki_cache_up", Notice, "c41f0e8e27a94f7f8a0f3d1be65d9a77" {
+        /// Its name.
+        cache: String,
+        /// Its address and port.
+        server: SocketAddr,
     }
     /// The underlay leads to a VTEP of another station again.
     RemoteStationUp = "remote_station_up", Notice, "f1a4d8c26f0b4c77b0a4f4c90be9d5e2" {

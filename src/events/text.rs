@@ -149,6 +149,12 @@ impl fmt::Display for Event {
                     vifs.join(", ")
                 )
             }
+            Event::RpkiCacheDown { cache, server, reason } => {
+                write!(f, "RPKI cache {cache} at {server} is lost: {reason}")
+            }
+            Event::RpkiCacheUp { cache, server } => {
+                write!(f, "RPKI cache {cache} at {server} is reached again")
+            }
             Event::RemoteStationUp { remote_station, .. } => {
                 write!(f, "station {remote_station} is reached again")
             }

@@ -33,6 +33,8 @@ pub enum Per {
     Tunnel,
     /// One for each source of mappings.
     Source,
+    /// One for each cache of RPKI.
+    Cache,
     /// One for each VIF, port or station that is drained.
     Drain,
     /// One for each VRF and address family.
@@ -171,6 +173,8 @@ families! {
     MappingsConnected: Gauge "station_mappings_connected" Source ["source"] "1 while the controller is connected.";
     MappingsRefused: Counter "station_mappings_refused_batches" Source ["source"] "Its batches that were refused.";
     MappingsSynced: Gauge "station_mappings_end_of_sync_timestamp_seconds" Source ["source"] "When its last sync ended, in seconds since 1970; no series where none did.";
+    RpkiUp: Gauge "station_rpki_cache_up" Cache ["cache"] "1 where the cache has said all and says what changes.";
+    RpkiPrefixes: Gauge "station_rpki_cache_prefixes" Cache ["cache"] "Prefixes that it vouches for, each with an AS and a longest length (VRPs, RFC 6811).";
     DrainQuiet: Gauge "station_drain_quiet" Drain ["scope", "name"] "1 where nothing passes any more: it is safe to unplug; scope is vif, port or station. What is not drained has no series.";
     DrainStart: Gauge "station_drain_start_time_seconds" Drain ["scope", "name"] "When the drain was begun, in seconds since 1970.";
     Routes: Gauge "station_vrf_routes" VrfFamily ["vrf", "family"] "Routes of a VRF, connected ones included.";

@@ -2,12 +2,15 @@
 //! away. What is on it the daemon collects; nothing here touches the packet path.
 
 mod classic;
+mod facts;
 mod families;
 mod mappings;
 mod page;
 mod port_details;
+mod rpki;
 mod server;
 
+pub use facts::Facts;
 pub use families::{Family, Kind, Per};
-pub use page::{Facts, page};
+pub use page::page;
 pub use server::{Pages, serve};

@@ -101,6 +101,15 @@ pub fn set(link: &Link) -> io::Result<()> {
     request.call()
 }
 
+/// Brings up the loopback interface of this network namespace, which is always the first one.
+///
+/// # Errors
+/// The kernel's.
+pub fn loopback_up() -> io::Result<()> {
+    let up = libc::IFF_UP.cast_unsigned();
+    Request::new(RTM_NEWLINK, 0, &link_head(1, up)).call()
+}
+
 /// Removes interfaces, all at once: one by one the kernel takes 20 ms for each.
 ///
 /// # Errors

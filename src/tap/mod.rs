@@ -27,6 +27,7 @@ mod sysctl;
 
 pub use device::Device;
 pub use keeper::{Keeper, remove_all};
+pub use links::loopback_up;
 pub use reader::{Reader, Stop};
 
 use std::collections::HashMap;

@@ -21,6 +21,7 @@ pub const REQUESTS: &[(&str, Right)] = &[
     (r#""request":"show_vrf_mappings","vrf":"a","prefix":"10.0.0.0/8""#, Right::Ask),
     (r#""request":"mappings","source":"a""#, Right::Change),
     (r#""request":"show_stations""#, Right::Ask),
+    (r#""request":"show_rpki""#, Right::Ask),
     (r#""request":"show_counters""#, Right::Ask),
     (r#""request":"show_drops","last":1"#, Right::Ask),
     (r#""request":"show_workers""#, Right::Ask),

@@ -94,6 +94,7 @@ pub fn empty() -> Config {
         routes: Vec::new(),
         route_lists: Vec::new(),
         neighbors: Vec::new(),
+        rpki: Vec::new(),
         exchanges: Vec::new(),
     }
 }

@@ -52,6 +52,7 @@ impl Request {
                 | Request::ShowMappings
                 | Request::ShowVrfMappings(_)
                 | Request::ShowStations
+                | Request::ShowRpki
                 | Request::ShowCounters(_)
                 | Request::ShowDrops(_)
                 | Request::ShowWorkers

@@ -31,6 +31,7 @@ mod port_details;
 mod ports;
 mod rates;
 mod reachability;
+mod rpki;
 mod show;
 mod stations;
 mod table;
@@ -51,8 +52,8 @@ use crate::admin::protocol::{ErrorKind, Refusal, Request, Terms};
 use crate::admin::rows::{
     AclRow, BandwidthRow, BgpRouteRow, BgpRow, ChangeResult, ConfigText, ConsistencyRow,
     CounterRow, DrainRow, DrillRow, DropRow, ExchangeRow, HistoryRow, LookupResult, MappingRow,
-    NeighborRow, OutageRow, PortDetailRow, PortRow, RateRow, ReachabilityRow, RouteRow, SlaRow,
-    SourceRow, StationRow, TunnelRow, VersionInfo, VifRow, VrfRow, WorkerRow,
+    NeighborRow, OutageRow, PortDetailRow, PortRow, RateRow, ReachabilityRow, RouteRow, RpkiRow,
+    SlaRow, SourceRow, StationRow, TunnelRow, VersionInfo, VifRow, VrfRow, WorkerRow,
 };
 use args::{Args, Command, StationCommand};
 use filter::Filter;
@@ -167,6 +168,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Request::ShowMappings => rows::<SourceRow>(args, &request, out),
         Request::ShowVrfMappings(_) => rows::<MappingRow>(args, &request, out),
         Request::ShowStations => rows::<StationRow>(args, &request, out),
+        Request::ShowRpki => rows::<RpkiRow>(args, &request, out),
         Request::ShowExchanges => rows::<ExchangeRow>(args, &request, out),
         Request::ShowReachability(of) if of.is_whole() => rows::<Whole>(args, &request, out),
         Request::ShowReachability(_) => rows::<ReachabilityRow>(args, &request, out),

@@ -79,6 +79,11 @@ pub(super) enum Show {
         #[command(flatten)]
         state: InState,
     },
+    /// Caches that say which AS may announce which prefix: state, and how many prefixes each vouches for
+    Rpki {
+        #[command(flatten)]
+        state: InState,
+    },
     /// Exchanges between VRFs, and what has passed by each
     Exchanges,
     Reachability(ReachabilityArgs),
@@ -155,7 +160,9 @@ impl Show {
             Show::Ports(PortArgs { rate: RateArgs { of, state, .. }, .. })
             | Show::Vifs(RateArgs { of, state, .. }) => (Some(of), Some(state)),
             Show::Bandwidth { of } => (Some(of), None),
-            Show::Drains { state } | Show::Stations { state } => (None, Some(state)),
+            Show::Drains { state } | Show::Stations { state } | Show::Rpki { state } => {
+                (None, Some(state))
+            }
             Show::Neighbors { of, state }
             | Show::Tunnels { of, state }
             | Show::Bgp { of, state, .. } => (Some(of), Some(state)),
@@ -182,6 +189,7 @@ impl Show {
             Show::Tunnels { .. } => Request::ShowTunnels,
             Show::Mappings(of) => of.request(),
             Show::Stations { .. } => Request::ShowStations,
+            Show::Rpki { .. } => Request::ShowRpki,
             Show::Exchanges => Request::ShowExchanges,
             Show::Reachability(of) => of.request(),
             Show::Counters { vif, port, all } => Request::ShowCounters(CounterFilter {

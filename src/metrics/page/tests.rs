@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
 use super::*;
+use crate::admin::rows::{RpkiRow, SourceRow};
 
 fn facts() -> Facts {
     let json = |text: &str| -> serde_json::Value { serde_json::from_str(text).unwrap() };
@@ -81,6 +82,14 @@ fn facts() -> Facts {
             end_of_sync_ms: Some(1_795_000_000_500),
             ..SourceRow::default()
         }],
+        rpki: vec![RpkiRow {
+            cache: "cache-1".into(),
+            server: "192.0.2.53:3323".parse().unwrap(),
+            state: "up".into(),
+            since_s: Some(7),
+            prefixes: 500_000,
+            last_error: String::new(),
+        }],
         drains: vec![serde_json::from_value(drain).unwrap()],
         workers: vec![serde_json::from_value(worker).unwrap()],
         sessions: Some(vec![serde_json::from_value(session).unwrap()]),
@@ -143,6 +152,8 @@ fn numbers_and_units_are_right() {
         "station_port_missed_frames_total{port=\"cust0\",cause=\"no_socket\"} 5",
         "station_port_info{port=\"cust0\",interface=\"eth\\\"1\",role=\"customer\",xdp_mode=\"native\",zero_copy=\"false\",customer=\"acme\",circuit=\"\"} 1",
         "station_tunnel_info{vif=\"vpc-a\",remote=\"10.255.1.2\",vtep=\"vtep4\",vni=\"5001\",underlay=\"fabric\"} 1",
+        "station_rpki_cache_up{cache=\"cache-1\"} 1",
+        "station_rpki_cache_prefixes{cache=\"cache-1\"} 500000",
         "station_mappings{source=\"ctl\"} 7",
         "station_mappings_inactive{source=\"ctl\"} 2",
         "station_mappings_connected{source=\"ctl\"} 0",

@@ -868,6 +868,8 @@ fn tunnels() {
         ("address = \"10.255.0.1\"", "address = \"224.0.0.1\"", 13, "vtep[0].address", "multicast"),
         ("address = \"10.255.0.1\"", "address = \"fe80::1\"", 13, "vtep[0].address", "link-local"),
         ("\"02:00:00:00:00:01\"", "\"03:00:00:00:00:01\"", 14, "vtep[0].mac", "not the MAC of one router"),
+        ("\"02:00:00:00:00:01\"", "\"02:00:00:00:00:01\"\ndscp = 64", 15, "vtep[0].dscp", "out of range"),
+        ("\"02:00:00:00:00:01\"", "\"02:00:00:00:00:01\"\ndscp = \"pipe\"", 15, "vtep[0].dscp", "unknown"),
         ("vtep = \"t\"", "vtep = \"s\"", 17, "vif[4].vtep", "there is no vtep \"s\""),
         ("vni = 5001", "vni = 0", 18, "vif[4].vni", "out of range"),
         ("vni = 5001", "vni = 16777216", 18, "vif[4].vni", "out of range"),

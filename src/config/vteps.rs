@@ -34,6 +34,8 @@ pub struct VtepConfig {
     pub address: IpAddr,
     /// To which MAC other ends send inner frames.
     pub mac: Mac,
+    /// The DSCP of its tunnels' outer headers; `None` for that of each inner packet.
+    pub dscp: Option<u8>,
 }
 
 /// The tunnels of a VIF.
@@ -113,6 +115,7 @@ pub(super) fn vteps(
         }
         let address = vtep_address(&fields);
         let mac = router_mac(&fields, "mac");
+        let dscp = dscp(&fields);
         let vtep = match (&name, vrf, &address, mac) {
             (Some(name), Some(vrf), Some(address), Some(mac)) => Some(VtepConfig {
                 name: name.clone(),
@@ -120,6 +123,7 @@ pub(super) fn vteps(
                 vrf: vrf.name.clone(),
                 address: address.value,
                 mac,
+                dscp,
             }),
             _ => None,
         };
@@ -130,6 +134,15 @@ pub(super) fn vteps(
         fields.finish();
     }
     vteps
+}
+
+/// A number is RFC 2983's pipe model, no number its uniform one.
+fn dscp(fields: &Fields<'_>) -> Option<u8> {
+    if fields.is_integer("dscp") {
+        return fields.integer("dscp", 0..=63_u8).map(|dscp| dscp.value);
+    }
+    fields.choice("dscp", &[("copy", ())]);
+    None
 }
 
 fn vtep_address(fields: &Fields<'_>) -> Option<At<IpAddr>> {
@@ -315,10 +328,12 @@ fn remotes(fields: &Fields<'_>, vtep: Option<&VtepConfig>) -> Vec<Remote> {
 /// What changes of a VTEP.
 pub(super) fn vtep_change(a: &VtepConfig, b: &VtepConfig) -> Option<String> {
     let [customer, description, circuit] = label_changes(&a.labels, &b.labels);
+    let dscp = |vtep: &VtepConfig| vtep.dscp.map_or("copy".into(), |dscp| dscp.to_string());
     changes(&[
         ("vrf", a.vrf.to_string(), b.vrf.to_string()),
         ("address", a.address.to_string(), b.address.to_string()),
         ("mac", a.mac.to_string(), b.mac.to_string()),
+        ("dscp", dscp(a), dscp(b)),
         customer,
         description,
         circuit,

@@ -10,6 +10,7 @@ use super::lists::{lists, named};
 use super::meters::Planner;
 use super::state::State;
 use crate::config::model::{Config, VifConfig, VtepConfig};
+use crate::tables::tunnel::Marking;
 use crate::tables::{AccessLists, Meters, Overlay, PortId, Tunnel, Vif, VrfId, VrfKind};
 
 /// Gives each VIF its id and its place in the tables. `running` is what the state was made of.
@@ -138,6 +139,7 @@ impl<'a> Overlays<'a> {
                 local: vtep.address,
                 remotes: tunnel.remotes.iter().map(|remote| remote.address).collect(),
                 station: tunnel.station.clone(),
+                marking: Marking::new(vtep.dscp),
             }),
             _ if self.underlays.contains_key(&*vif.vrf) => Overlay::Underlay,
             _ => Overlay::Apart,

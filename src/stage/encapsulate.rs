@@ -102,7 +102,8 @@ fn find(c: &Context<'_>, adjacency: AdjacencyId) -> Entrance {
         underlay,
         changes,
         way: c.tables.groups.way(group),
-        outer: tunnel.and_then(|tunnel| Outer::new(tunnel.local, to.address, tunnel.vni)),
+        outer: tunnel
+            .and_then(|tunnel| Outer::new([tunnel.local, to.address], tunnel.vni, tunnel.marking)),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::wire::ethernet::{HEADER_LEN, Mac, be16, be32};
 use crate::wire::ipv4;
 use crate::wire::outline::Outline;
 
-pub use outer::{Inner, OUTER4, OUTER6, Outer, class};
+pub use outer::{Inner, Marking, OUTER4, OUTER6, Outer, class};
 
 /// The UDP port of VXLAN.
 pub const VXLAN_PORT: u16 = 4789;
@@ -49,6 +49,8 @@ pub struct Tunnel {
     pub remotes: Arc<[IpAddr]>,
     /// The other station whose they are, if they are one's.
     pub station: Option<Arc<str>>,
+    /// What outer headers are marked with.
+    pub marking: Marking,
 }
 
 /// From which VTEP of the station's to which at another end: what routers of an underlay see of a tunnel.
@@ -70,12 +72,12 @@ impl Tunnel {
 
     /// The packet of the underlay that carries an inner frame to a VTEP; nothing where the two are of two families.
     pub fn packet(&self, remote: IpAddr, inner: &[u8], flow: u32) -> Vec<u8> {
-        carry([self.local, remote], self.vni, inner, flow)
+        carry([self.local, remote], (self.vni, self.marking), inner, flow)
     }
 
     /// As [`Tunnel::packet`], from there to here.
     pub fn received(&self, remote: IpAddr, inner: &[u8]) -> Vec<u8> {
-        carry([remote, self.local], self.vni, inner, 0)
+        carry([remote, self.local], (self.vni, Marking::new(None)), inner, 0)
     }
 
     /// Whether a frame of the underlay, right or wrong, comes to the station's VTEP with this VNI.
@@ -271,10 +273,10 @@ impl Tunnels {
 }
 
 /// An inner frame with its outer headers, from one VTEP to another.
-fn carry([local, remote]: [IpAddr; 2], vni: u32, frame: &[u8], flow: u32) -> Vec<u8> {
+fn carry(ends: [IpAddr; 2], (vni, marking): (u32, Marking), frame: &[u8], flow: u32) -> Vec<u8> {
     let class = class(frame.get(HEADER_LEN..).unwrap_or_default());
     let inner = Inner { octets: frame.len(), class, flow };
-    let mut packet = match Outer::new(local, remote, vni) {
+    let mut packet = match Outer::new(ends, vni, marking) {
         Some(Outer::V4(outer)) => {
             let mut octets = [0; OUTER4];
             outer.write(&mut octets, inner);

@@ -26,10 +26,37 @@ pub enum Outer {
     V6(Outer6),
 }
 
+/// Which DSCP outer headers have (RFC 2983 3). ECN is the inner packet's in either model (RFC 6040 4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marking {
+    /// What of the inner packet's DSCP and ECN is kept.
+    keep: u8,
+    /// What is set beside it.
+    set: u8,
+}
+
+impl Marking {
+    const ECN: u8 = 3;
+
+    /// One DSCP for all packets, the pipe model; or with `None` that of each inner packet, the uniform model.
+    pub const fn new(dscp: Option<u8>) -> Marking {
+        match dscp {
+            Some(dscp) => Marking { keep: Marking::ECN, set: dscp << 2 },
+            None => Marking { keep: u8::MAX, set: 0 },
+        }
+    }
+
+    #[inline(always)]
+    const fn of(self, class: u8) -> u8 {
+        class & self.keep | self.set
+    }
+}
+
 /// IPv4, UDP without a checksum (RFC 7348 5), and VXLAN.
 #[derive(Clone, Copy, Debug)]
 pub struct Outer4 {
     octets: [u8; OUTER4],
+    marking: Marking,
     /// Of the IPv4 header.
     sum: u32,
 }
@@ -39,6 +66,7 @@ pub struct Outer4 {
 #[derive(Clone, Copy, Debug)]
 pub struct Outer6 {
     octets: [u8; OUTER6],
+    marking: Marking,
     /// Of the pseudo header, UDP and VXLAN.
     sum: u32,
 }
@@ -48,7 +76,7 @@ pub struct Outer6 {
 pub struct Inner {
     /// Octets of the inner frame.
     pub octets: usize,
-    /// DSCP and ECN of the inner packet, which are the outer's too (RFC 2983's uniform model, RFC 6040's normal mode).
+    /// DSCP and ECN of the inner packet.
     pub class: u8,
     /// The number of the inner packet's flow, of which the source port is made (RFC 7348 5).
     pub flow: u32,
@@ -77,13 +105,13 @@ fn udp_and_vxlan(vni: u32) -> [u8; UDP_AND_VXLAN] {
 
 impl Outer {
     /// Those from one VTEP to another; `None` where the two are of two families.
-    pub fn new(local: IpAddr, remote: IpAddr, vni: u32) -> Option<Outer> {
+    pub fn new([local, remote]: [IpAddr; 2], vni: u32, marking: Marking) -> Option<Outer> {
         match (local, remote) {
             (IpAddr::V4(local), IpAddr::V4(remote)) => {
-                Some(Outer::V4(Outer4::new([local.to_bits(), remote.to_bits()], vni)))
+                Some(Outer::V4(Outer4::new([local.to_bits(), remote.to_bits()], vni, marking)))
             }
             (IpAddr::V6(local), IpAddr::V6(remote)) => {
-                Some(Outer::V6(Outer6::new([local.to_bits(), remote.to_bits()], vni)))
+                Some(Outer::V6(Outer6::new([local.to_bits(), remote.to_bits()], vni, marking)))
             }
             _ => None,
         }
@@ -91,22 +119,23 @@ impl Outer {
 }
 
 impl Outer4 {
-    pub(super) fn new([local, remote]: [u32; 2], vni: u32) -> Outer4 {
+    pub(super) fn new([local, remote]: [u32; 2], vni: u32, marking: Marking) -> Outer4 {
         let ttl = u32::from(TTL) << 24 | u32::from(ipv4::UDP) << 16;
         let words = [0x4500_0000, 0x4000, ttl, local, remote];
         let mut octets = [0; OUTER4];
         octets[..ipv4::HEADER_LEN].copy_from_slice(words.map(u32::to_be_bytes).as_flattened());
         octets[ipv4::HEADER_LEN..].copy_from_slice(&udp_and_vxlan(vni));
-        Outer4 { octets, sum: checksum::halves(words) }
+        Outer4 { octets, marking, sum: checksum::halves(words) }
     }
 
     /// Writes them in front of an inner frame.
     #[inline(always)]
     pub fn write(&self, outer: &mut [u8; OUTER4], inner: Inner) {
         let total = inner.behind(OUTER4);
-        let sum = !checksum::fold(self.sum + u32::from(inner.class) + u32::from(total));
+        let class = self.marking.of(inner.class);
+        let sum = !checksum::fold(self.sum + u32::from(class) + u32::from(total));
         *outer = self.octets;
-        outer[1] = inner.class;
+        outer[1] = class;
         outer[2..4].copy_from_slice(&total.to_be_bytes());
         outer[10..12].copy_from_slice(&sum.to_be_bytes());
         outer[20..22].copy_from_slice(&inner.source_port().to_be_bytes());
@@ -115,13 +144,14 @@ impl Outer4 {
 }
 
 impl Outer6 {
-    pub(super) fn new([local, remote]: [u128; 2], vni: u32) -> Outer6 {
+    pub(super) fn new([local, remote]: [u128; 2], vni: u32, marking: Marking) -> Outer6 {
         let mut octets = [0; OUTER6];
         octets[6..8].copy_from_slice(&[ipv4::UDP, TTL]);
         octets[8..24].copy_from_slice(&local.to_be_bytes());
         octets[24..40].copy_from_slice(&remote.to_be_bytes());
         octets[40..].copy_from_slice(&udp_and_vxlan(vni));
-        Outer6 { octets, sum: u32::from(checksum::sum(&octets[8..])) + u32::from(ipv4::UDP) }
+        let sum = u32::from(checksum::sum(&octets[8..])) + u32::from(ipv4::UDP);
+        Outer6 { octets, marking, sum }
     }
 
     /// Writes them in front of an inner frame, the sum of which is `sum` ([`checksum::sum`]).
@@ -135,7 +165,8 @@ impl Outer6 {
             0 => u16::MAX,
             check => check,
         };
-        let first = 6 << 28 | u32::from(inner.class) << 20 | inner.flow & 0xf_ffff;
+        let class = self.marking.of(inner.class);
+        let first = 6 << 28 | u32::from(class) << 20 | inner.flow & 0xf_ffff;
         *outer = self.octets;
         outer[..4].copy_from_slice(&first.to_be_bytes());
         outer[4..6].copy_from_slice(&length.to_be_bytes());

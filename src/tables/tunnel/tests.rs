@@ -15,7 +15,14 @@ fn v6(last: u16) -> IpAddr {
 }
 
 fn tunnel(vni: u32, local: IpAddr, remotes: &[IpAddr]) -> Tunnel {
-    Tunnel { vni, underlay: UNDERLAY, local, remotes: remotes.into(), station: None }
+    Tunnel {
+        vni,
+        underlay: UNDERLAY,
+        local,
+        remotes: remotes.into(),
+        station: None,
+        marking: Marking::new(None),
+    }
 }
 
 fn exit(place: u32) -> Exit {
@@ -68,7 +75,11 @@ fn the_outer_headers_are_sound_and_say_what_is_inside() {
     let (inner, flow) = (1_064, 0xdead_beef);
     let differs = Inner { octets: inner, class: 0xb9, flow };
     let mut outer = [0; OUTER4];
-    Outer4::new([0x0aff_0001, 0x0aff_0002], 0x12_3456).write(&mut outer, differs);
+    let (copy, fixed) = (Marking::new(None), Marking::new(Some(10)));
+    let ends = [0x0aff_0001, 0x0aff_0002];
+    Outer4::new(ends, 0x12_3456, fixed).write(&mut outer, differs);
+    assert_eq!((outer[1], checksum::sum(&outer[..20])), (10 << 2 | 1, 0xffff), "ECN is kept");
+    Outer4::new(ends, 0x12_3456, copy).write(&mut outer, differs);
     assert_eq!(checksum::sum(&outer[..20]), 0xffff);
     let packet = [&outer[..], &vec![0; inner]].concat();
     let read = ipv4::Ipv4::parse(&packet).unwrap();
@@ -78,7 +89,9 @@ fn the_outer_headers_are_sound_and_say_what_is_inside() {
     let payload: Vec<u8> = (0..=u8::MAX).cycle().take(inner).collect();
     let sum = checksum::sum(&payload);
     let mut six = [0; OUTER6];
-    Outer6::new([1 << 120, 2 << 120], 0x12_3456).write(&mut six, differs, sum);
+    Outer6::new([1 << 120, 2 << 120], 0x12_3456, fixed).write(&mut six, differs, sum);
+    assert_eq!(class(&six), 10 << 2 | 1);
+    Outer6::new([1 << 120, 2 << 120], 0x12_3456, copy).write(&mut six, differs, sum);
     let packet = [&six[..], &payload].concat();
     let parsed = etherparse::SlicedPacket::from_ip(&packet).unwrap();
     let Some(etherparse::TransportSlice::Udp(udp)) = parsed.transport else { panic!("no UDP") };

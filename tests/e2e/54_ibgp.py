@@ -12,6 +12,7 @@ import subprocess
 import case
 import lab
 import peers
+import routers
 import station
 from case import HOSTS, answered, expect, replaced, require, wait_until
 
@@ -110,18 +111,8 @@ def begin():
     spawn(RR.ns, "zebra", frr / "zebra", "-f", core / "frr.conf", "-i", core / "zebra.pid", "-z", core / "zserv", "--vty_socket", core, "-P", 0)
     wait_until((core / "zserv").exists, 20, "FRR's zebra")
     spawn(RR.ns, "bgpd", frr / "bgpd", "-f", core / "frr.conf", "-i", core / "bgpd.pid", "-z", core / "zserv", "--vty_socket", core, "-P", 0, "-S")
-    neighbors = "".join(f"""
-[[neighbors]]
-  [neighbors.config]
-    neighbor-address = "{BETWEEN[family][0]}"
-    peer-as = {CORE_AS}
-  [neighbors.timers.config]
-    connect-retry = 1
-  [[neighbors.afi-safis]]
-    [neighbors.afi-safis.config]
-      afi-safi-name = "ipv{family}-unicast"
-""" for family in (4, 6))
-    (DIRECTORY / "gobgp.toml").write_text(f'[global.config]\n  as = {CORE_AS}\n  router-id = "{LOOPBACK[4]}"\n{neighbors}')
+    peers_of_edge = [BETWEEN[family][0] for family in (4, 6)]
+    (DIRECTORY / "gobgp.toml").write_text(routers.gobgp_config(CORE_AS, LOOPBACK[4], CORE_AS, peers_of_edge))
     spawn(EDGE, "gobgpd", "gobgpd", "-f", DIRECTORY / "gobgp.toml", "--api-hosts", "127.0.0.1:50052")
     wait_until(lambda: lab.ok("gobgp", "-p", 50052, "global", ns=EDGE), 20, "GoBGP")
     BIRD.__enter__()

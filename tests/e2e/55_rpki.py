@@ -8,11 +8,13 @@ import subprocess
 import case
 import lab
 import peers
+import scrape
 import station
 from case import HOSTS, answered, expect, replaced, wait_until
 
 C, PUB = HOSTS["c"], HOSTS["pub"]
 PORT = 3323
+METRICS = ("127.0.0.1", 9472)
 FILE = lab.RUN / "vrps.json"
 LOG = lab.RUN / "stayrtr.log"
 OWN, LONGER, OTHERS, UNKNOWN, LETTER = ("198.51.100.0/24", "198.51.100.128/25", "203.0.113.0/24", "203.0.112.0/24", "192.88.98.0/24")
@@ -24,7 +26,7 @@ cache = None
 
 def config(policy=""):
     """The lab's, where c speaks BGP, and its prefixes are asked of the cache."""
-    text = case.lab_config()
+    text = replaced(case.lab_config(), ("[station]\n", f'[station]\nmetrics = "{METRICS[0]}:{METRICS[1]}"\n'))
     for prefix in ("198.51.100.0/24", "2001:db8:c::/48"):
         start = text.index(f'[[route]]\nvrf = "public"\nprefix = "{prefix}"')
         text = text[:start] + text[text.index("\n\n", start) + 2:]
@@ -61,6 +63,12 @@ def caches():
     return row
 
 
+def metrics():
+    """Whether the cache is up, and what it vouches for, as metrics."""
+    found = scrape.samples(scrape.page(METRICS)[2])
+    return [found[f'station_rpki_cache_{name}{{cache="cache"}}'] for name in ("up", "prefixes")]
+
+
 def judged():
     """What became of each announced prefix."""
     rows = station.ctl("show", "bgp", "c", "routes", "received")
@@ -91,6 +99,7 @@ def test_the_cache_is_asked_through_the_station():
     expect((row["cache"], row["server"], row["prefixes"], row["last_error"]), ("cache", f"127.0.0.1:{PORT}", len(VALID), ""), "the row")
     shown = station.shown("show", "rpki")
     expect([line.split()[:3] for line in shown.splitlines()[1:]], [["cache", f"127.0.0.1:{PORT}", "up"]], "the table")
+    expect(metrics(), [1, len(VALID)], "metrics")
 
 
 def test_only_what_the_origin_may_announce_is_accepted():
@@ -129,6 +138,7 @@ def test_a_cache_that_is_lost_is_told_and_still_believed():
     stop_cache()
     wait_until(lambda: caches()["state"] == "down" and caches()["last_error"], 20, "the cache is lost")
     wait_until(lambda: len(events("rpki_cache_down")) == lost + 1, 5, "the event")
+    wait_until(lambda: metrics() == [0, len(VALID)], 5, "metrics")
     expect(judged()[OWN], "best", "what it vouched for")
     start_cache()
     wait_until(lambda: caches()["state"] == "up", 60, "the cache is found again")  # after two attempts: its session is another

@@ -108,20 +108,25 @@ def _frr(host, router):
             _wait((directory / "zserv").exists, "FRR's zebra")
 
 
-def _gobgp(host, router):
-    config = DIR / f"{host.name}.toml"
+def gobgp_config(asn, router_id, peer_as, peers):
+    """GoBGP's, with a session for the routes of each peer's family."""
     neighbors = "".join(f"""
 [[neighbors]]
   [neighbors.config]
-    neighbor-address = "{station}"
-    peer-as = {STATION_AS}
+    neighbor-address = "{peer}"
+    peer-as = {peer_as}
   [neighbors.timers.config]
     connect-retry = 1
   [[neighbors.afi-safis]]
     [neighbors.afi-safis.config]
-      afi-safi-name = "ipv{family}-unicast"
-""" for family, station in [(4, host.gw4), (6, host.gw6)])
-    config.write_text(f'[global.config]\n  as = {router.asn}\n  router-id = "{host.addr4}"\n{neighbors}')
+      afi-safi-name = "ipv{6 if ':' in peer else 4}-unicast"
+""" for peer in peers)
+    return f'[global.config]\n  as = {asn}\n  router-id = "{router_id}"\n{neighbors}'
+
+
+def _gobgp(host, router):
+    config = DIR / f"{host.name}.toml"
+    config.write_text(gobgp_config(router.asn, host.addr4, STATION_AS, (host.gw4, host.gw6)))
     _spawn(host, "gobgpd", "-f", config, "--api-hosts", "127.0.0.1:50051")
     for family, prefix in zip(("ipv4", "ipv6"), router.announces):
         _wait(lambda prefix=prefix, family=family:

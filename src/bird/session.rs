@@ -146,7 +146,7 @@ causes! {
         OwnPrefix = 6, "own_prefix", "A prefix of the station itself, or one within it; on a public VIF also within a static prefix of the provider that `import` does not name.";
         TooSpecific = 7, "too_specific", "More specific than `import` allows.";
         NotAllowed = 8, "not_allowed", "Not in `import`.";
-        NextHop = 9, "next_hop", "The next hop is not the peer itself.";
+        NextHop = 9, "next_hop", "The next hop is not the peer itself; of a peer within the AS, it is the station.";
         MaxPrefixes = 10, "max_prefixes", "Beyond the session's `max_prefixes`.";
         RpkiInvalid = 11, "rpki_invalid", "ROAs cover it, and none names its origin AS and its length (RFC 6811).";
         RpkiUnknown = 12, "rpki_unknown", "No ROA covers it, nor does the session's `verified`.";

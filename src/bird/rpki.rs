@@ -16,8 +16,9 @@ use crate::config::model::RpkiConfig;
 
 /// The port on which BIRD finds the first cache in its namespace; the others' follow.
 const PORT: u16 = 3323;
-/// Until BIRD asks again for a cache that is not there.
-pub const RETRY: Duration = Duration::from_secs(10);
+/// Until BIRD asks again for a cache that is not there. One that was started anew may end several connections before it
+/// says that its session is another one, and BIRD goes on asking for the old one until then.
+pub const RETRY: Duration = Duration::from_secs(5);
 
 /// Where BIRD finds the cache that stands at this place in the configuration.
 pub fn relay_address(place: usize) -> SocketAddr {

@@ -21,7 +21,7 @@ import traffic
 from case import HOSTS, answered, expect, require, wait_until
 
 A, VPC = HOSTS["a"], HOSTS["vpc-a"]
-COUNT = 1_000_000 if os.environ.get("STATION_ALL") else 20_000
+COUNT = 999_000 if os.environ.get("STATION_ALL") else 20_000
 KILLS = 50 if os.environ.get("STATION_ALL") else 6
 REMOTE, MAC = overlay.ENDS["vpc-a"].remote, overlay.ENDS["vpc-a"].mac  # the kernel's
 DEAD, DEAD_MAC = "10.255.1.3", "02:0a:00:00:00:0b"  # nobody's

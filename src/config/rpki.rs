@@ -12,7 +12,7 @@ use super::model::AllowedPrefix;
 use super::names::Named;
 
 /// Most validating caches.
-pub(crate) const MAX_CACHES: usize = 4;
+const MAX_CACHES: usize = 4;
 /// Most prefixes that are verified by hand in a session.
 const MAX_VERIFIED: usize = 1000;
 /// The longest reason, in octets.

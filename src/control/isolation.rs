@@ -44,7 +44,7 @@ fn ways(state: &State, group: GroupId) -> impl Iterator<Item = AdjacencyId> {
 
 /// Whether an adjacency is the VRF's own, and so is the VIF that it is on.
 fn in_vrf(state: &State, vrf: VrfId, adjacency: &Adjacency) -> Meeting {
-    let name = |vrf| state.vrf_name(vrf);
+    let name = |vrf| vrf_name(&state.tables, vrf);
     let met =
         |other: VrfId| format!("a route of vrf {} would lead into vrf {}", name(vrf), name(other));
     if adjacency.vrf != vrf {
@@ -89,8 +89,7 @@ impl Declared<'_> {
             }
             if vif.tunnel().is_none() {
                 wires.insert((vif.port, vif.tags));
-                let found = tables.ports.get(vif.port.index()).and_then(|port| port.vif(vif.tags));
-                if found != Some(id) {
+                if tables.vif_of(vif.port, vif.tags) != Some(id) {
                     return Err(format!("the frames of vif {name} would not come to it"));
                 }
             }
@@ -116,7 +115,7 @@ impl Declared<'_> {
         for (prefix, group) in &rib.exchanged {
             let permits =
                 ways(state, *group).filter_map(|id| match state.tables.adjacency(id).kind {
-                    AdjacencyKind::Exchange(id) => state.tables.exchanges.get(id.index())?.as_ref(),
+                    AdjacencyKind::Exchange(id) => state.tables.exchange(id),
                     _ => None,
                 });
             for exchange in permits {
@@ -131,9 +130,7 @@ impl Declared<'_> {
 
     /// That a permit is declared, in this direction.
     fn permit(&self, state: &State, vrf: VrfId, id: ExchangeId) -> Meeting {
-        let Some(exchange) = state.tables.exchanges.get(id.index()).and_then(Option::as_ref) else {
-            return Ok(());
-        };
+        let Some(exchange) = state.tables.exchange(id) else { return Ok(()) };
         let [from, to] = [exchange.exporter, vrf].map(|vrf| vrf_name(&state.tables, vrf));
         let is_declared =
             |declared: &&ExchangeConfig| *declared.from == *from && *declared.to == *to;

@@ -67,9 +67,9 @@ pub(super) struct Control {
     pub bird: Bird,
     /// What BIRD runs.
     pub bgp: Option<Rendered>,
-    /// Where other threads leave what the control thread is to do.
     /// Why caches of RPKI are not reached.
     pub rpki: Trouble,
+    /// Where other threads leave what the control thread is to do.
     pub desk: Desk,
     /// What waits until nothing urgent does.
     pub work: BTreeSet<Work>,

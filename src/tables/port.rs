@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ids::VifId;
-use super::vif::{Ingress, Tags, Vif};
+use super::vif::{Ingress, Vif};
 use crate::wire::ethernet::Mac;
 
 /// Who is at the other end of a port.
@@ -145,17 +145,6 @@ impl Port {
     pub fn inner(&self, map: u16, vid: u16) -> Option<VifId> {
         match VlanSlot::of(self.inner_map(map)?[usize::from(vid & 0xfff)]) {
             VlanSlot::Vif { id, .. } => Some(id),
-            _ => None,
-        }
-    }
-
-    /// The VIF of these tags.
-    pub fn vif(&self, tags: Tags) -> Option<VifId> {
-        match (self.outer(tags.outer), tags.inner) {
-            (VlanSlot::Vif { id, service }, None) if service == tags.service => Some(id),
-            (VlanSlot::Inner { map, service }, Some(inner)) if service == tags.service => {
-                self.inner(map, inner)
-            }
             _ => None,
         }
     }

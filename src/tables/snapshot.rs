@@ -122,8 +122,10 @@ impl Snapshot {
     pub fn vif_of(&self, port: PortId, tags: Tags) -> Option<VifId> {
         let table = self.ports.get(port.index())?;
         let id = match (table.outer(tags.outer), tags.inner) {
-            (VlanSlot::Vif { id, .. }, None) => id,
-            (VlanSlot::Inner { map, .. }, Some(inner)) => table.inner(map, inner)?,
+            (VlanSlot::Vif { id, service }, None) if service == tags.service => id,
+            (VlanSlot::Inner { map, service }, Some(inner)) if service == tags.service => {
+                table.inner(map, inner)?
+            }
             _ => return None,
         };
         self.vif(id).filter(|vif| (vif.port, vif.tags) == (port, tags)).map(|_| id)

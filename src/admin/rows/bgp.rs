@@ -69,8 +69,9 @@ pub struct BgpRouteRow {
     /// `withheld`.
     pub state: String,
     /// Why it was refused: `first_as`, `path_length`, `martian`, `default_route`, `bogon`, `own_prefix`,
-    /// `too_specific`, `not_allowed`, `next_hop`, `rpki_invalid`, `rpki_unknown` or `max_prefixes`; or withheld: `not_routed`, `other_customer`,
-    /// `suppressed`, `not_exported`, `no_export`, `internal` or `unresolved`; `null` where it was not.
+    /// `too_specific`, `not_allowed`, `next_hop`, `rpki_invalid`, `rpki_unknown` or `max_prefixes`; or withheld:
+    /// `not_routed`, `other_customer`, `suppressed`, `not_exported`, `no_export`, `internal` or `unresolved`; `null` where
+    /// it was not.
     pub cause: Option<String>,
     /// The ASes that it came through, the nearest first; a set of them in braces.
     pub as_path: Vec<String>,

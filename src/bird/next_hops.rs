@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use ipnet::IpNet;
 
 use super::originate::link_local;
-use super::render::{Domain, word};
+use super::render::{Domain, by_itself, word};
 use super::session::{digit, tap};
 use crate::config::model::{NextHop, RouteAction, VifConfig};
 use crate::tables::PortRole;
@@ -20,14 +20,13 @@ impl Domain<'_> {
     /// is in it: no customer's announcement moves what the core's next hops mean.
     pub(super) fn resolution(&self, out: &mut String, vifs: &[&VifConfig]) {
         let (digit, word, table) = (digit(self.family), word(self.family), self.resolving_table());
-        let core = |vif: &&VifConfig| *vif.vrf == *self.vrf && vif.up && self.is_core(&vif.name);
         let _ = writeln!(out, "{word} table '{table}';");
         let _ = writeln!(
             out,
             "protocol static 'n{digit}.{}' {{\n  {word} {{ table '{table}'; }};",
             self.vrf
         );
-        for vif in self.config.vifs.iter().filter(core) {
+        for vif in self.vifs().filter(|vif| self.leads_to_core(vif)) {
             let tap = tap(self.config, vif);
             for net in vif.addresses.iter().map(IpNet::trunc) {
                 if self.has(&net) && !link_local(&net) {
@@ -35,14 +34,10 @@ impl Domain<'_> {
                 }
             }
         }
-        // By its address, never the link-local one that it may give beside it.
-        for vif in vifs.iter().copied().filter(core) {
-            for peer in vif.bgp.iter().map(|bgp| bgp.peer) {
-                if self.has(&peer.into()) {
-                    let tap = tap(self.config, vif);
-                    let _ = writeln!(out, "  route {} via {peer}%'{tap}';", IpNet::from(peer));
-                }
-            }
+        for vif in vifs.iter().filter(|vif| self.leads_to_core(vif)) {
+            let tap = tap(self.config, vif);
+            let peers = vif.bgp.iter().map(|bgp| bgp.peer).filter(|peer| self.has(&(*peer).into()));
+            out.extend(peers.map(|peer| by_itself(peer, &tap)));
         }
         for route in self.config.routes.iter().filter(|route| *route.vrf == *self.vrf) {
             if let RouteAction::Via(hops) = &route.action
@@ -57,10 +52,9 @@ impl Domain<'_> {
     /// A static route, as far as it leads to the core.
     fn by_core(&self, out: &mut String, prefix: &IpNet, hops: &[NextHop]) {
         let way = |hop: &NextHop| {
-            let vif = self.config.vifs.iter().find(|vif| vif.name == hop.vif)?;
-            let usable = vif.up && hop.weight > 0 && self.is_core(&vif.name);
+            let vif = self.vif(&hop.vif).filter(|vif| self.leads_to_core(vif))?;
             let tap = tap(self.config, vif);
-            usable.then(|| format!(" via {}%'{tap}' weight {}", hop.address, hop.weight))
+            (hop.weight > 0).then(|| format!(" via {}%'{tap}' weight {}", hop.address, hop.weight))
         };
         let ways: String = hops.iter().filter_map(way).collect();
         if !ways.is_empty() {
@@ -68,7 +62,7 @@ impl Domain<'_> {
         }
     }
 
-    fn is_core(&self, vif: &str) -> bool {
-        self.role_of(vif) == PortRole::Core
+    fn leads_to_core(&self, vif: &VifConfig) -> bool {
+        vif.up && self.role(vif) == PortRole::Core
     }
 }

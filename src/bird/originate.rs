@@ -35,7 +35,7 @@ impl Domain<'_> {
     /// In a public VRF, the static prefixes that lead to the provider: customers announce none of them by
     /// chance.
     pub(super) fn provider_prefixes(&self, vifs: &[&VifConfig]) -> BTreeSet<IpNet> {
-        if !self.public || !vifs.iter().any(|vif| self.role_of(&vif.name) == PortRole::Customer) {
+        if !self.public || !vifs.iter().any(|vif| self.role(vif) == PortRole::Customer) {
             return BTreeSet::new();
         }
         let provider = |hops: &[NextHop]| self.owner(hops) == PortRole::Core;
@@ -64,8 +64,8 @@ impl Domain<'_> {
 
     /// The subnets of the VRF's VIFs.
     fn connected(&self) -> impl Iterator<Item = (IpNet, &VifConfig)> {
-        let vifs = self.config.vifs.iter().filter(|vif| *vif.vrf == *self.vrf);
-        let nets = vifs.flat_map(|vif| vif.addresses.iter().map(move |net| (net.trunc(), vif)));
+        let nets =
+            self.vifs().flat_map(|vif| vif.addresses.iter().map(move |net| (net.trunc(), vif)));
         nets.filter(|(net, _)| self.has(net) && !link_local(net))
     }
 
@@ -77,7 +77,7 @@ impl Domain<'_> {
         for (net, vif) in self.connected().filter(|(_, vif)| vif.up) {
             let ports = BTreeSet::from([vif.port.clone()]);
             let drained = self.drained.has(vif);
-            routes.insert(net, (self.role_of(&vif.name), Some(ports), drained));
+            routes.insert(net, (self.role(vif), Some(ports), drained));
         }
         for route in self.config.routes.iter().filter(|route| *route.vrf == *self.vrf) {
             let way = match &route.action {
@@ -153,14 +153,17 @@ impl Domain<'_> {
 
     /// The ports of next hops whose VIFs are up.
     fn ports(&self, hops: &[NextHop]) -> BTreeSet<Arc<str>> {
-        let vif = |hop: &NextHop| self.config.vifs.iter().find(|vif| vif.name == hop.vif);
-        hops.iter().filter_map(vif).filter(|vif| vif.up).map(|vif| vif.port.clone()).collect()
+        self.live(hops).map(|vif| vif.port.clone()).collect()
     }
 
     /// Whether all next hops whose VIFs are up are on drained ones.
     fn all_drained(&self, hops: &[NextHop]) -> bool {
-        let vif = |hop: &NextHop| self.config.vifs.iter().find(|vif| vif.name == hop.vif);
-        hops.iter().filter_map(vif).filter(|vif| vif.up).all(|vif| self.drained.has(vif))
+        self.live(hops).all(|vif| self.drained.has(vif))
+    }
+
+    /// The VIFs of next hops that are up.
+    fn live(&self, hops: &[NextHop]) -> impl Iterator<Item = &VifConfig> {
+        hops.iter().filter_map(|hop| self.vif(&hop.vif)).filter(|vif| vif.up)
     }
 
     /// Whose prefix a route's is: the provider's where all of its next hops are.

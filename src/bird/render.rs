@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -157,24 +158,19 @@ impl<'a> Domain<'a> {
         for vif in vifs {
             let tap = tap(self.config, vif);
             let sessions = || vif.bgp.iter().filter(|bgp| family(bgp.peer) == self.family);
-            // The peer, on this interface and nowhere else; never the link-local address that it may
-            // give beside it.
             let external = sessions().filter(|bgp| !bgp.is_internal()).map(|bgp| bgp.peer);
-            let peers: String = external
-                .map(|peer| format!("  route {} via {peer}%'{tap}';\n", IpNet::from(peer)))
-                .collect();
+            let peers: String = external.map(|peer| by_itself(peer, &tap)).collect();
             if !peers.is_empty() {
-                let table = format!("i{digit}.{tap}");
+                let table = table_of_peers(&tap, self.family);
                 let _ = write!(
                     out,
                     "{word} table '{table}';\nprotocol static 'c{digit}.{tap}' {{\n  \
                        {word} {{ table '{table}'; }};\n{peers}}}\n"
                 );
             }
-            let role = self.roles.get(&*vif.port).copied().unwrap_or(PortRole::Customer);
             let place = Place {
                 family: self.family,
-                role,
+                role: self.role(vif),
                 public: self.public,
                 own: (!own.is_empty()).then_some(&*own_set),
                 provider: (!provider.is_empty()).then_some((&*provider_set, &provider)),
@@ -190,8 +186,7 @@ impl<'a> Domain<'a> {
 
     /// The router's own addresses in the VRF.
     fn addresses(&self) -> Vec<String> {
-        let vifs = self.config.vifs.iter().filter(|vif| *vif.vrf == *self.vrf);
-        let nets = vifs.flat_map(|vif| &vif.addresses).filter(|net| self.has(net));
+        let nets = self.vifs().flat_map(|vif| &vif.addresses).filter(|net| self.has(net));
         nets.map(|net| net.addr().to_string()).collect()
     }
 
@@ -240,10 +235,24 @@ impl<'a> Domain<'a> {
         );
     }
 
+    /// A VIF by its name.
+    pub(super) fn vif(&self, name: &str) -> Option<&'a VifConfig> {
+        self.config.vifs.iter().find(|vif| *vif.name == *name)
+    }
+
+    /// The VIFs of the VRF.
+    pub(super) fn vifs(&self) -> impl Iterator<Item = &'a VifConfig> {
+        self.config.vifs.iter().filter(|vif| *vif.vrf == *self.vrf)
+    }
+
     /// The role of a VIF's port.
+    pub(super) fn role(&self, vif: &VifConfig) -> PortRole {
+        self.roles.get(&*vif.port).copied().unwrap_or(PortRole::Customer)
+    }
+
+    /// The same of a VIF by its name.
     pub(super) fn role_of(&self, vif: &str) -> PortRole {
-        let vif = self.config.vifs.iter().find(|v| *v.name == *vif);
-        vif.and_then(|vif| self.roles.get(&*vif.port)).copied().unwrap_or(PortRole::Customer)
+        self.vif(vif).map_or(PortRole::Customer, |vif| self.role(vif))
     }
 
     fn session(
@@ -254,11 +263,11 @@ impl<'a> Domain<'a> {
         bgp: &BgpConfig,
         place: &Place<'_>,
     ) {
-        let (digit, word) = (digit(self.family), word(self.family));
+        let word = word(self.family);
         let table = table(self.vrf, self.family);
         let resolving = match bgp.is_internal() {
             true => self.resolving_table(),
-            false => format!("i{digit}.{tap}"),
+            false => table_of_peers(tap, self.family),
         };
         // BIRD judges routes anew when ROAs change only where it has kept them as they came.
         let kept = match bgp.rpki {
@@ -333,6 +342,17 @@ impl<'a> Domain<'a> {
         policy::export(out, bgp, place);
         out.push_str("  };\n  };\n}\n");
     }
+}
+
+/// The table that a VIF's sessions with other ASes resolve next hops by: its peers alone.
+fn table_of_peers(tap: &str, family: Family) -> String {
+    format!("i{}.{tap}", digit(family))
+}
+
+/// The route to a peer: on this interface and nowhere else, and never by the link-local address that it may give beside its
+/// own.
+pub(super) fn by_itself(peer: IpAddr, tap: &str) -> String {
+    format!("  route {} via {peer}%'{tap}';\n", IpNet::from(peer))
 }
 
 /// How many routes of a session are remembered, refused ones included.

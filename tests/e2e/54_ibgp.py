@@ -11,6 +11,7 @@ import subprocess
 
 import case
 import lab
+import overlay
 import peers
 import routers
 import station
@@ -32,22 +33,16 @@ GATEWAY = {4: (RR.gw4, RR.peer4.split("/")[0]), 6: (RR.gw6, RR.peer6.split("/")[
 daemons = []
 
 
-def static(family):
-    return f'\n[[route]]\nvrf = "vpc-a"\nprefix = "{LOOPBACKS[family]}"\nvia = [{{ address = "{GATEWAY[family][1]}" }}]\n'
-
-
 def config(*families):
     """The lab's, where a and the core of its VPC speak BGP, and the core's loopbacks of these families are routed."""
     text = replaced(case.lab_config(), ('name = "lab"\n', f'name = "lab"\nrouter_id = "{ROUTER_ID}"\n'))
-    for prefix in (*OWN, "10.2.0.0/16", "fd10:2::/48"):
-        start = text.index(f'[[route]]\nvrf = "vpc-a"\nprefix = "{prefix}"')
-        text = text[:start] + text[text.index("\n\n", start) + 2:]
+    text = case.without(text, *[f'[[route]]\nvrf = "vpc-a"\nprefix = "{prefix}"' for prefix in (*OWN, "10.2.0.0/16", "fd10:2::/48")])
     session = '[[vif.bgp]]\npeer = "{}"\npeer_as = {}\nlocal_as = 64512\n'
     for host, asn in ((A, 65001), (RR, CORE_AS)):
         addresses = f'addresses = ["{host.gw4}/30", "{host.gw6}/64"]\n'
         both = "".join(session.format(address.split("/")[0], asn) for address in (host.peer4, host.peer6))
         text = replaced(text, (addresses, addresses + both))
-    return text + "".join(map(static, families))
+    return text + "".join(overlay.route("vpc-a", LOOPBACKS[family], GATEWAY[family][1]) for family in families)
 
 
 def reflector():

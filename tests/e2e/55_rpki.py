@@ -27,9 +27,7 @@ cache = None
 def config(policy=""):
     """The lab's, where c speaks BGP, and its prefixes are asked of the cache."""
     text = replaced(case.lab_config(), ("[station]\n", f'[station]\nmetrics = "{METRICS[0]}:{METRICS[1]}"\n'))
-    for prefix in ("198.51.100.0/24", "2001:db8:c::/48"):
-        start = text.index(f'[[route]]\nvrf = "public"\nprefix = "{prefix}"')
-        text = text[:start] + text[text.index("\n\n", start) + 2:]
+    text = case.without(text, *[f'[[route]]\nvrf = "public"\nprefix = "{prefix}"' for prefix in (OWN, SIX)])
     addresses = f'addresses = ["{C.gw4}/30", "{C.gw6}/64"]\n'
     session = '[[vif.bgp]]\npeer = "{}"\npeer_as = 65003\nlocal_as = 64512\nimport = {}\nexport = []\n'
     sessions = (session.format(C.peer4.split("/")[0], json.dumps([f"{OWN} le 25", OTHERS, UNKNOWN, LETTER]))

@@ -208,5 +208,13 @@ def replaced(text, *pairs):
     return text
 
 
+def without(text, *heads):
+    """A configuration of the lab's without the tables that begin so."""
+    for head in heads:
+        start = text.index(head)
+        text = text[:start] + text[text.index("\n\n", start) + 2:]
+    return text
+
+
 def lab_config():
     return (lab.HERE / "station.toml").read_text()

@@ -200,10 +200,7 @@ impl<'a> Domain<'a> {
             "{word} table '{table}';\n\
              protocol pipe 'p{digit}.{vrf}' {{\n  \
                table '{table}';\n  peer table '{best}';\n  \
-               import filter {{\n    \
-                 if source != RTS_BGP then reject;\n    \
-                 bgp_local_pref = 100;\n    bgp_path.empty;\n    bgp_origin = ORIGIN_IGP;\n    \
-                 bgp_med = 0;\n    accept;\n  }};\n  \
+               import filter {{ as_alternative(); }};\n  \
                export none;\n}}\n"
         );
         self.kernel(

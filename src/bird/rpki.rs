@@ -27,8 +27,40 @@ pub fn relay_address(place: usize) -> SocketAddr {
 }
 
 /// The table of BIRD with what all caches say of a family.
-pub(super) fn roa_table(family: Family) -> String {
+fn roa_table(family: Family) -> String {
     format!("rpki{}", digit(family))
+}
+
+/// What the origin AS of a route may be found to be (RFC 6811), where that is no good.
+#[derive(Clone, Copy)]
+pub(super) enum Origin {
+    Invalid,
+    Unknown,
+}
+
+impl Origin {
+    const ALL: [Origin; 2] = [Origin::Invalid, Origin::Unknown];
+
+    /// The function of BIRD's that says so.
+    pub(super) fn function(self, family: Family) -> String {
+        let word = match self {
+            Origin::Invalid => "invalid",
+            Origin::Unknown => "unknown",
+        };
+        format!("origin_{word}{}", digit(family))
+    }
+
+    fn define(self, out: &mut String, family: Family) {
+        let state = match self {
+            Origin::Invalid => "ROA_INVALID",
+            Origin::Unknown => "ROA_UNKNOWN",
+        };
+        let (name, table) = (self.function(family), roa_table(family));
+        let _ = writeln!(
+            out,
+            "function {name}() {{ return roa_check('{table}', net, bgp_path.last) = {state}; }}"
+        );
+    }
 }
 
 /// The protocol of a cache.
@@ -43,6 +75,9 @@ pub(super) fn render(out: &mut String, caches: &[RpkiConfig]) {
     }
     let [four, six] = [Family::Ipv4, Family::Ipv6].map(roa_table);
     let _ = writeln!(out, "\nroa4 table '{four}';\nroa6 table '{six}';");
+    for family in [Family::Ipv4, Family::Ipv6] {
+        Origin::ALL.into_iter().for_each(|origin| origin.define(out, family));
+    }
     for (place, cache) in caches.iter().enumerate() {
         let at = relay_address(place);
         let _ = write!(

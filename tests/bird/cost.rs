@@ -1,8 +1,11 @@
 //! What questions cost BIRD, whose only thread speaks BGP too.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use station::admin::rows::BgpRow;
+use station::bird::{self, ProcessError};
 
 use crate::live::{router, tenants};
 use crate::wire::{Wire, wait};
@@ -50,5 +53,49 @@ fn a_summary_of_refused_routes_costs_bird_little() {
             "{sessions} sessions with {REFUSED} refused routes: {each:.1} ms of BIRD's thread"
         );
         assert!(each < 150.0, "{each} ms");
+    }
+}
+
+/// A filter that mentions a word of BIRD's own makes it walk all filters that do.
+#[test]
+fn filters_are_made_of_calls() {
+    let text = crate::render(crate::CONFIG);
+    let functions: BTreeSet<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("function ")?.split('(').next())
+        .chain(["martians4", "martians6", "bogons4", "bogons6"])
+        .collect();
+    let filters = text.split("port filter {").skip(1).map(|rest| rest.split('}').next().unwrap());
+    let mut calls = 0;
+    for statement in filters.flat_map(|filter| filter.split_inclusive(';')) {
+        // Sets have names within quotes; prefixes and addresses may have letters too.
+        let bare = statement.split('\'').step_by(2).collect::<String>();
+        let words = bare.split(|c: char| !(c.is_ascii_alphanumeric() || "_:.".contains(c)));
+        let words = words.filter(|word| word.starts_with(|c: char| c.is_ascii_alphabetic()));
+        for word in words.filter(|word| !word.contains(':')) {
+            assert!(functions.contains(word), "{word:?} in {statement}");
+            calls += 1;
+        }
+    }
+    assert!(calls > 100, "{calls}");
+}
+
+#[test]
+fn reading_takes_bird_a_time_by_the_session() {
+    let seconds = |sessions| {
+        let rendered = crate::render_with(&tenants(sessions, "", ""), crate::at()).unwrap();
+        let tries = (0..3).map(|_| {
+            let started = Instant::now();
+            bird::check(Path::new(crate::BIRD), &rendered).map(|()| started.elapsed().as_secs_f64())
+        });
+        tries.collect::<Result<Vec<_>, _>>().map(|took| took.into_iter().fold(f64::MAX, f64::min))
+    };
+    match (seconds(400), seconds(3200)) {
+        (Ok(few), Ok(many)) => {
+            println!("{few:.3} s for 400 sessions, {many:.3} s for 3,200");
+            assert!(many < 24.0 * few, "8 times the sessions: {few:.3} s, {many:.3} s");
+        }
+        (Err(ProcessError::Program { .. }), _) => println!("skipped: BIRD is not installed"),
+        failed => panic!("{failed:?}"),
     }
 }

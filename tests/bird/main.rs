@@ -92,12 +92,12 @@ fn peers_on_a_drained_vif_are_told_and_come_last() {
     let drained = Drained { vifs: [vif.name.clone()].into(), ..Drained::default() };
     let rendered = render_drained(&config, at(), &drained).unwrap();
     accepted(&rendered);
-    let add = "bgp_community.add((65535, 0));";
+    let add = "put((65535, 0));";
     let (gone, come) = changed(&text, rendered.text());
     // RFC 8326 4.2: what is announced has the community, what comes in has it too and comes last.
     let sessions = vif.bgp.len();
     assert_eq!(come.iter().filter(|line| **line == add).count(), 2 * sessions, "{come:#?}");
-    assert_eq!(come.iter().filter(|line| **line == "bgp_local_pref = 0;").count(), sessions);
+    assert_eq!(come.iter().filter(|line| **line == "set_local_pref(0);").count(), sessions);
     // So has what the station originates and only this VIF leads to.
     let routes: Vec<_> = come.iter().filter(|line| line.starts_with("route ")).collect();
     assert!(!routes.is_empty() && routes.iter().all(|line| line.contains(add)), "{come:#?}");
@@ -106,29 +106,29 @@ fn peers_on_a_drained_vif_are_told_and_come_last() {
     for session in bird::sessions(&config).iter().filter(|session| session.vif == vif.name) {
         let block = protocol(rendered.text(), &format!("protocol bgp '{}'", session.protocol));
         let (import, export) = block.split_once("export filter").unwrap();
-        assert!(import.contains(&format!("  {add}\n  bgp_local_pref = 0;\n")), "{import}");
+        assert!(import.contains(&format!("  {add}\n  set_local_pref(0);\n")), "{import}");
         assert!(export.contains(add), "{export}");
     }
     // By its port, and with all of the station, the same.
     let port = Drained { ports: [vif.port.clone()].into(), ..Drained::default() };
     assert!(render_drained(&config, at(), &port).unwrap().text().len() >= rendered.text().len());
     let all = render_drained(&config, at(), &Drained { station: true, ..port }).unwrap();
-    assert_eq!(all.text().matches("\n  bgp_local_pref = 0;\n").count(), 8);
+    assert_eq!(all.text().matches("\n  set_local_pref(0);\n").count(), 8);
     accepted(&all);
 }
 
 #[test]
 fn what_a_peer_is_about_to_take_away_comes_last() {
     let text = render(CONFIG);
-    let rule = "  if (65535, 0) ~ bgp_community then bgp_local_pref = 0;\n";
+    let rule = "  set_local_pref_if(carries((65535, 0)), 0);\n";
     assert_eq!(text.matches(rule).count(), 8, "RFC 8326 4.1: of every session");
     // After whatever else sets it.
     for block in text.split("import filter {").skip(1).filter(|block| block.contains(rule)) {
         let (before, after) = block.split_once(rule).unwrap();
         let after = after.split("export filter").next().unwrap();
         // Of a peer of our own AS, its own word may count.
-        let set = before.contains("bgp_local_pref = ") || block.contains("station_from = 3;");
-        assert!(set && !after.contains("bgp_local_pref"), "{block}");
+        let set = before.contains("set_local_pref") || block.contains("take(3);");
+        assert!(set && !after.contains("set_local_pref"), "{block}");
     }
     // The operator knows better.
     let own = CONFIG.replacen(
@@ -138,7 +138,7 @@ fn what_a_peer_is_about_to_take_away_comes_last() {
     );
     let text = render(&own);
     assert_eq!(text.matches(rule).count(), 7);
-    assert!(text.contains("if (65535, 0) ~ bgp_community then bgp_local_pref = 50;"));
+    assert!(text.contains("set_local_pref_if(carries((65535, 0)), 50);"));
 }
 
 #[test]
@@ -178,11 +178,7 @@ fn customers_of_a_public_vrf_learn_only_what_is_the_providers() {
     let text = render(CONFIG);
     let guarded = |name: &str| {
         let block = protocol(&text, &format!("protocol bgp '{name}'"));
-        block
-            .split("export filter")
-            .nth(1)
-            .unwrap()
-            .contains("if station_from !~ [2, 3] then { preference = 42; reject; }")
+        block.split("export filter").nth(1).unwrap().contains("refuse(!owned([2, 3]), 42);")
     };
     assert!(guarded("b.v0.300.192.0.2.2") && guarded("b.v0.301.192.0.2.6"));
     assert!(!guarded("b.v0.100.169.254.0.2") && !guarded("b.v1.1100.7.10.255.1.2"));
@@ -195,7 +191,7 @@ fn customers_of_a_public_vrf_learn_only_what_is_the_providers() {
 /// A customer who passed the provider's prefixes on would be transit for it (RFC 1997).
 #[test]
 fn what_customers_of_a_public_vrf_are_told_stays_with_them() {
-    let add = "bgp_community.add((65535, 65281));";
+    let add = "put((65535, 65281));";
     let tells = |text: &str, name: &str| {
         let block = protocol(text, &format!("protocol bgp '{name}'"));
         block.split("export filter").nth(1).unwrap().contains(add)

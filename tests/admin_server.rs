@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use station::admin::answer::{Answer, Piece};
-use station::admin::protocol::{ErrorKind, Request, Right};
+use station::admin::client;
+use station::admin::protocol::{Apply, ErrorKind, MAX_FILE, Request, Right, Terms};
 use station::admin::rows::{ChangeResult, Labels, RouteRow, VrfRow};
 use station::admin::server::{
     Call, Groups, Limits, MAX_CONNECTIONS, MAX_OWN, QUEUE, Rounds, Server,
@@ -565,7 +566,10 @@ fn may(station: &Station, uid: u32, gid: u32, groups: &str) -> Vec<bool> {
             connection = socket.socket(socket.AF_UNIX)\n    \
             try:\n        \
                 connection.connect(sys.argv[1])\n        \
-                connection.sendall(line.encode())\n        \
+                try:\n            \
+                    connection.sendall(line.encode())\n        \
+                except BrokenPipeError:\n            \
+                    pass # It has been refused already: the answer is there.\n        \
                 answer = json.loads(connection.makefile().readline())\n    \
             except PermissionError:\n        \
                 answer = {'error': {'kind': 'denied'}}\n    \
@@ -630,6 +634,27 @@ fn who_may_make_which_request() {
         &neither,
         &[(65534, 65534, "4243", &[]), (65534, 65534, "4242", &all[..2]), (0, 0, "", &all)],
     );
+}
+
+/// However much of its request the station has left unread when it closes the connection.
+#[test]
+fn who_is_refused_at_once_is_told_why() {
+    let station = station();
+    let refusal = |octets: u64| {
+        let apply = Apply { octets, name: "x".into(), confirm_s: None };
+        let text = "#".repeat(usize::try_from(octets).unwrap());
+        let request = Request::ConfigApply(apply);
+        let asked = client::Client::ask(&station.path, &request, &Terms::default(), &text);
+        match asked.and_then(|mut client| client.line::<Value>()) {
+            Err(client::Failure::Refused(why)) => why.kind,
+            other => panic!("{octets} octets: {:?}", other.err()),
+        }
+    };
+    (0..5).for_each(|_| assert_eq!(refusal(MAX_FILE + 1), ErrorKind::TooLarge));
+    let _all: Vec<Client> = (0..MAX_OWN).map(|_| station.client()).collect();
+    for octets in [1, 1 << 20] {
+        (0..50).for_each(|_| assert_eq!(refusal(octets), ErrorKind::Busy));
+    }
 }
 
 #[test]

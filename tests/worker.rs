@@ -26,7 +26,7 @@ use station::wire::ethernet::Mac;
 use station::worker::bpf::Program;
 use station::worker::capture::{Mark, Network, Tap, Verdicts, Wanted};
 use station::worker::handoff::Label;
-use station::worker::{Exchange, Worker};
+use station::worker::{Handoffs, Worker};
 
 /// The reason whose counter of a VIF has this name.
 fn drops(rig: &mut Rig<MemoryPort>, vif: &str, name: &str) -> u64 {
@@ -159,7 +159,7 @@ fn a_capture_sees_frames_as_they_came_and_as_they_left() {
     assert_eq!(copies(&others), []);
     rig.check();
     // What the slow path sends, too.
-    assert!(rig.exchange.injected.send(Label::to_port(PortId(2), core), &[7; 64]));
+    assert!(rig.handoffs.injected.send(Label::to_port(PortId(2), core), &[7; 64]));
     rig.turn(2 * SECOND);
     let [(mark, octets)] = &copies(&outside)[..] else { panic!("not one copy") };
     assert_eq!((mark.from, mark.to, &octets[..]), (None, Some(core), &[7; 64][..]));
@@ -168,7 +168,7 @@ fn a_capture_sees_frames_as_they_came_and_as_they_left() {
     let counted = || [core, a].map(|vif| counters.vif(vif).tx_frames.get());
     let before = counted();
     let label = Label { through: Some(a), ..Label::to_port(PortId(2), core) };
-    assert!(rig.exchange.injected.send(label, &[7; 64]));
+    assert!(rig.handoffs.injected.send(label, &[7; 64]));
     rig.turn(2 * SECOND);
     assert_eq!(counted(), before.map(|frames| frames + 1));
     copies(&outside);
@@ -242,7 +242,7 @@ fn a_port_that_is_gone_drops_and_counts() {
     rig.burst(SECOND, PortId(0), &[A.frame(&packet("10.1.0.9", "10.64.0.1"))]);
     assert_eq!(drops(&mut rig, "a", "egress_down"), 1);
     let core = rig.engine.vif("a-core").unwrap();
-    assert!(rig.exchange.injected.send(Label::to_port(PortId(2), core), &[0; 64]));
+    assert!(rig.handoffs.injected.send(Label::to_port(PortId(2), core), &[0; 64]));
     rig.turn(SECOND);
     assert_eq!(rig.counters.vif(core).rare.originated_lost.get(), 1);
     rig.check();
@@ -328,7 +328,7 @@ fn a_route_out_of_its_vrf_is_stopped() {
         fib.reader(),
         subscribers.remove(0),
         counters.clone(),
-        Arc::new(Exchange::new(4, 2)),
+        Arc::new(Handoffs::new(4, 2)),
     );
     *worker.port_mut(PortId(0)).1.unwrap() = Some(MemoryPort::new(16));
     let (pool, slot) = worker.port_mut(PortId(0));
@@ -397,7 +397,7 @@ fn no_frame_is_lost_or_sent_twice() {
         }
         if random.below(4) == 0 {
             let label = Label::to_port(PortId(2), core);
-            injected += u64::from(rig.exchange.injected.send(label, &[0xab; 60]));
+            injected += u64::from(rig.handoffs.injected.send(label, &[0xab; 60]));
         }
         now += SECOND / 1000;
         rig.turn(now);
@@ -405,7 +405,7 @@ fn no_frame_is_lost_or_sent_twice() {
         if random.below(3) == 0 {
             punted += rig.take_punted().len() as u64;
         }
-        let mut idle = offered == FRAMES && rig.exchange.injected.is_empty();
+        let mut idle = offered == FRAMES && rig.handoffs.injected.is_empty();
         for id in (0..3).map(PortId) {
             let port = rig.worker.port_mut(id).1.unwrap().as_mut().unwrap();
             sent.append(&mut port.sent);

@@ -26,7 +26,7 @@ use crate::slowpath;
 use crate::tables::Snapshot;
 use crate::tables::counters::{SlowCounters, WorkerCounters};
 use crate::tap::Devices;
-use crate::worker::{Exchange, Worker};
+use crate::worker::{Handoffs, Worker};
 
 /// Frames between a worker and the slow path, each way.
 const PARCELS: usize = 2048;
@@ -156,7 +156,7 @@ impl Datapath {
                 "memory"
             );
             let own = Arc::new(WorkerCounters::new(plan.ports, vifs).numbered(index));
-            let exchange = Arc::new(Exchange::new(PARCELS, vifs));
+            let handoffs = Arc::new(Handoffs::new(PARCELS, vifs));
             let area = pool.area().extent();
             let worker = Worker::new(
                 pool,
@@ -165,14 +165,14 @@ impl Datapath {
                 fib.clone(),
                 tables,
                 own.clone(),
-                exchange.clone(),
+                handoffs.clone(),
             );
             let clock = (started, ledger.clone());
             let handle = worker_thread::spawn(index, cpu, worker, slow.thread(), clock)
                 .map_err(StationError::Thread)?;
-            peers.push(Peer { exchange: exchange.clone(), waker: handle.waker() });
+            peers.push(Peer { handoffs: handoffs.clone(), waker: handle.waker() });
             let orders = handle.orders().clone();
-            served.push(Served { orders, area, exchange });
+            served.push(Served { orders, area, handoffs });
             workers.push(handle);
             counters.push(own);
         }

@@ -19,7 +19,7 @@ use crate::port::af_xdp::{
 };
 use crate::port::{Extent, FrameSize};
 use crate::tables::PortId;
-use crate::worker::Exchange;
+use crate::worker::Handoffs;
 
 /// How long the kernel may take to let go of a queue whose last socket is closed.
 const LETS_GO: Duration = Duration::from_secs(2);
@@ -33,7 +33,7 @@ pub(super) struct Served {
     /// Its memory.
     pub area: Extent,
     /// What it hands to the slow path.
-    pub exchange: Arc<Exchange>,
+    pub handoffs: Arc<Handoffs>,
 }
 
 /// What ports need to be opened and closed.
@@ -207,7 +207,7 @@ impl Opener {
     /// another's. Under a flood that is over long before the time is.
     fn wait_for_slow_path(&self) {
         let deadline = Instant::now() + TAKEN;
-        let waits = |worker: &Served| !worker.exchange.is_quiet();
+        let waits = |worker: &Served| !worker.handoffs.is_quiet();
         while self.workers.iter().any(waits) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
         }

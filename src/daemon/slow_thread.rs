@@ -27,7 +27,7 @@ use crate::slowpath::{
 use crate::tables::counters::SlowCounters;
 use crate::tables::{Snapshot, TapEvent, VifId, VrfId};
 use crate::tap::{Devices, Wire};
-use crate::worker::Exchange;
+use crate::worker::Handoffs;
 use crate::worker::handoff::Label;
 
 /// Frames taken from one worker before the next has its turn.
@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A worker as the slow path sees it.
 pub(super) struct Peer {
-    pub exchange: Arc<Exchange>,
+    pub handoffs: Arc<Handoffs>,
     pub waker: Arc<OwnedFd>,
 }
 
@@ -284,10 +284,10 @@ impl Body {
 
     /// Handles up to [`BATCH`] frames of one worker; returns how many there were.
     fn take(&mut self, peer: usize, out: &mut Vec<Output>) -> usize {
-        let exchange = self.peers[peer].exchange.clone();
+        let handoffs = self.peers[peer].handoffs.clone();
         let mut count = 0;
         while count < BATCH {
-            let taken = exchange.take(|label, frame| {
+            let taken = handoffs.take(|label, frame| {
                 let Label { port, vif, reason, l3, choice, .. } = label;
                 let punted = Punted { port, vif, reason, l3: usize::from(l3), choice, frame };
                 self.with_view(|slow, view| slow.punted(view, &punted, out));
@@ -331,7 +331,7 @@ impl Body {
             match output {
                 Output::Transmit { vif, through, port, frame } => {
                     let label = Label { through, ..Label::to_port(port, vif) };
-                    if self.peers[peer].exchange.injected.send(label, &frame) {
+                    if self.peers[peer].handoffs.injected.send(label, &frame) {
                         sent = true;
                     } else {
                         self.counters.lost(peer).add(1);

@@ -18,7 +18,7 @@ use crate::slowpath::{NeighborEvent, Output, Punted, SlowPath, Told, TooBig, Vie
 use crate::tables::counters::{SlowCounters, WorkerCounters};
 use crate::tables::{PortId, SlowOutcome, Snapshot, Verdict, VifId, VrfId};
 use crate::worker::handoff::Label;
-use crate::worker::{Exchange, Worker};
+use crate::worker::{Handoffs, Worker};
 
 /// Frames of the worker's memory: a burst, and what the slow path adds to it.
 const FRAMES: usize = 1024;
@@ -61,7 +61,7 @@ pub struct MemoryStation {
     slow: SlowPath,
     tables: Subscriber<Snapshot>,
     fib: FibReader,
-    exchange: Arc<Exchange>,
+    handoffs: Arc<Handoffs>,
     counters: Arc<WorkerCounters>,
     slow_counters: Arc<SlowCounters>,
     facts: Vec<PortFacts>,
@@ -86,7 +86,7 @@ impl MemoryStation {
         engine.commit(config, facts)?;
         let counters = Arc::new(WorkerCounters::new(config.ports.len(), vifs));
         let slow_counters = Arc::new(SlowCounters::new(1, vifs));
-        let exchange = Arc::new(Exchange::new(PARCELS, vifs));
+        let handoffs = Arc::new(Handoffs::new(PARCELS, vifs));
         let mut worker = Worker::new(
             Pool::new(FRAMES, FrameSize::Large)?,
             config.ports.len(),
@@ -94,7 +94,7 @@ impl MemoryStation {
             reader.clone(),
             worker_tables,
             counters.clone(),
-            exchange.clone(),
+            handoffs.clone(),
         );
         for (id, _) in (0..=u8::MAX).zip(&config.ports) {
             if let (_, Some(slot)) = worker.port_mut(PortId(id)) {
@@ -107,7 +107,7 @@ impl MemoryStation {
             slow: SlowPath::new(slow_counters.clone()),
             tables,
             fib: reader,
-            exchange,
+            handoffs,
             counters,
             slow_counters,
             facts: facts.to_vec(),
@@ -236,10 +236,10 @@ impl MemoryStation {
 
     /// Handles what was punted; returns the last frame's outcome.
     fn run_slow_path(&mut self, now_ns: u64) -> Option<SlowOutcome> {
-        let exchange = self.exchange.clone();
+        let handoffs = self.handoffs.clone();
         let mut out = Vec::new();
         let mut last = None;
-        while let Some(outcome) = exchange.take(|label, frame| {
+        while let Some(outcome) = handoffs.take(|label, frame| {
             let punted = Punted {
                 port: label.port,
                 vif: label.vif,
@@ -272,7 +272,7 @@ impl MemoryStation {
             match output {
                 Output::Transmit { vif, through, port, frame } => {
                     let label = Label { through, ..Label::to_port(port, vif) };
-                    if !self.exchange.injected.send(label, &frame) {
+                    if !self.handoffs.injected.send(label, &frame) {
                         self.slow_counters.lost(0).add(1);
                     }
                 }

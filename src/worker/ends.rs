@@ -1,6 +1,6 @@
 //! How a frame ends: it leaves by a port, goes to the slow path, or is dropped; and what is counted of that.
 
-use super::Exchange;
+use super::Handoffs;
 use super::handoff::Label;
 use crate::port::{BURST, Frame, Pool, Port};
 use crate::stage::Burst;
@@ -82,7 +82,7 @@ pub(super) fn lose(
 pub(super) fn settle(
     burst: &Burst,
     counters: &WorkerCounters,
-    exchange: &Exchange,
+    handoffs: &Handoffs,
     pool: &Pool,
     (port, generation, now): (PortId, u64, u64),
     lane: usize,
@@ -108,7 +108,7 @@ pub(super) fn settle(
         let chosen = reason.has_egress() && !burst.exchanged.has(lane);
         let choice = chosen.then_some(Choice { generation, adjacency });
         let label = Label { reason, l3, choice, ..Label::to_port(port, vif) };
-        if exchange.queue(reason).send(label, pool.area().packet(frame)) {
+        if handoffs.queue(reason).send(label, pool.area().packet(frame)) {
             received.rare.punted[reason.index()].add(1);
             return true;
         }

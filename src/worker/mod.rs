@@ -29,17 +29,17 @@ const INJECT: usize = 64;
 
 /// The queues between a worker and the slow path.
 #[derive(Debug)]
-pub struct Exchange {
+pub struct Handoffs {
     /// Punts by [`Urgency`]: the more urgent are taken first, and no others fill their queue.
     punted: [Handoff; Urgency::COUNT],
     /// From the slow path to the worker.
     pub injected: Handoff,
 }
 
-impl Exchange {
+impl Handoffs {
     /// Room for `parcels` frames of `vifs` VIFs each way.
-    pub fn new(parcels: usize, vifs: usize) -> Exchange {
-        Exchange {
+    pub fn new(parcels: usize, vifs: usize) -> Handoffs {
+        Handoffs {
             punted: std::array::from_fn(|_| Handoff::new(parcels, vifs)),
             injected: Handoff::new(parcels, vifs),
         }
@@ -81,7 +81,7 @@ pub struct Worker<P> {
     counters: Arc<WorkerCounters>,
     budgets: Budgets,
     entrances: Entrances,
-    exchange: Arc<Exchange>,
+    handoffs: Arc<Handoffs>,
     captures: Captures,
 }
 
@@ -94,7 +94,7 @@ impl<P: Port> Worker<P> {
         fib: FibReader,
         tables: Subscriber<Snapshot>,
         counters: Arc<WorkerCounters>,
-        exchange: Arc<Exchange>,
+        handoffs: Arc<Handoffs>,
     ) -> Worker<P> {
         Worker {
             pool,
@@ -105,7 +105,7 @@ impl<P: Port> Worker<P> {
             counters,
             budgets: Budgets::new(vifs),
             entrances: Entrances::default(),
-            exchange,
+            handoffs,
             captures: Captures::default(),
         }
     }
@@ -179,7 +179,7 @@ impl<P: Port> Worker<P> {
         self.counters.begin_turn();
         let mut turn = Turn::default();
         // Before what is forwarded: a session must not suffer from a full transmit ring.
-        if !self.exchange.injected.is_empty() {
+        if !self.handoffs.injected.is_empty() {
             turn.frames += self.inject(now);
         }
         // Before the first publication the tables have no port: what has arrived waits in the rings.
@@ -232,7 +232,7 @@ impl<P: Port> Worker<P> {
         }
         let only_port = self.burst.only_port();
         let mut frames = std::mem::take(&mut self.burst.frames);
-        let Worker { pool, ports, burst, counters, exchange, .. } = self;
+        let Worker { pool, ports, burst, counters, handoffs, .. } = self;
         let mut punted = 0;
         if let Some(id) = only_port {
             let egress = ports.get_mut(id.index()).and_then(Option::as_mut);
@@ -248,7 +248,7 @@ impl<P: Port> Worker<P> {
                     transmit(burst, one, (id, now), egress, counters, pool);
                 } else {
                     let from = (port, generation, now);
-                    let sent = settle(burst, counters, exchange, pool, from, at, &frame);
+                    let sent = settle(burst, counters, handoffs, pool, from, at, &frame);
                     punted += usize::from(sent);
                     pool.give(frame);
                 }
@@ -264,8 +264,8 @@ impl<P: Port> Worker<P> {
         let generation = self.tables.snapshot().generation;
         let mut count = 0;
         while count < INJECT {
-            let Worker { exchange, pool, ports, counters, captures, .. } = self;
-            let sent = exchange.injected.receive(|label, packet| {
+            let Worker { handoffs, pool, ports, counters, captures, .. } = self;
+            let sent = handoffs.injected.receive(|label, packet| {
                 let port = ports.get_mut(label.port.index()).and_then(Option::as_mut);
                 let vif = counters.vif(label.vif);
                 match (port, pool.take_with(packet)) {

@@ -14,7 +14,7 @@ impl<P: Port> Worker<P> {
     pub(super) fn carry_out_watched(&mut self, from: (PortId, u64, u64)) -> usize {
         let (port, generation, now) = from;
         let mut frames = std::mem::take(&mut self.burst.frames);
-        let Worker { pool, ports, burst, counters, exchange, captures, .. } = self;
+        let Worker { pool, ports, burst, counters, handoffs, captures, .. } = self;
         let mut punted = 0;
         for (place, (frame, lane)) in frames.drain(..).zip(burst.lane_of).enumerate() {
             let lane = usize::from(lane) % BURST;
@@ -29,7 +29,7 @@ impl<P: Port> Worker<P> {
                 generation,
             };
             if !burst.live.has(lane) {
-                let sent = settle(burst, counters, exchange, pool, from, lane, &frame);
+                let sent = settle(burst, counters, handoffs, pool, from, lane, &frame);
                 punted += usize::from(sent);
                 if !sent && matches!(mark.verdict, Verdict::Punt(_)) {
                     mark.verdict = Verdict::Drop(DropReason::PuntQueueFull);

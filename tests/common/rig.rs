@@ -12,7 +12,7 @@ use station::publish::Publisher;
 use station::tables::counters::WorkerCounters;
 use station::tables::{PortId, Snapshot, Verdict, VifId};
 use station::worker::handoff::Label;
-use station::worker::{Exchange, Worker};
+use station::worker::{Handoffs, Worker};
 
 use super::{facts, parse};
 
@@ -21,7 +21,7 @@ pub struct Rig<P> {
     pub engine: Engine<Publisher<Snapshot>>,
     pub worker: Worker<P>,
     pub counters: Arc<WorkerCounters>,
-    pub exchange: Arc<Exchange>,
+    pub handoffs: Arc<Handoffs>,
 }
 
 impl<P: Port> Rig<P> {
@@ -36,7 +36,7 @@ impl<P: Port> Rig<P> {
         let mut engine = Engine::new(fib, publisher, Limits::for_vifs(vifs));
         engine.commit(&config, &facts(&config)).unwrap();
         let counters = Arc::new(WorkerCounters::new(config.ports.len(), vifs.into()));
-        let exchange = Arc::new(Exchange::new(2 * parcels, vifs.into()));
+        let handoffs = Arc::new(Handoffs::new(2 * parcels, vifs.into()));
         let mut worker = Worker::new(
             Pool::new(frames, FrameSize::Large).unwrap(),
             config.ports.len(),
@@ -44,12 +44,12 @@ impl<P: Port> Rig<P> {
             reader,
             subscribers.remove(0),
             counters.clone(),
-            exchange.clone(),
+            handoffs.clone(),
         );
         for (id, port) in (0..).map(PortId).zip(ports) {
             *worker.port_mut(id).1.unwrap() = Some(port);
         }
-        Rig { engine, worker, counters, exchange }
+        Rig { engine, worker, counters, handoffs }
     }
 
     /// A turn of the worker's loop.
@@ -62,7 +62,7 @@ impl<P: Port> Rig<P> {
 
     /// What was punted since the last call.
     pub fn take_punted(&mut self) -> Vec<(Label, Vec<u8>)> {
-        let take = || self.exchange.take(|label, frame| (label, frame.to_vec()));
+        let take = || self.handoffs.take(|label, frame| (label, frame.to_vec()));
         std::iter::from_fn(take).collect()
     }
 

@@ -15,7 +15,7 @@ use station::publish::Publisher;
 use station::tables::counters::WorkerCounters;
 use station::tables::{PortId, Snapshot};
 use station::wire::ethernet::Mac;
-use station::worker::{Exchange, Worker};
+use station::worker::{Handoffs, Worker};
 
 use crate::acl::{self, Rules};
 use crate::data::{Family, Route};
@@ -277,7 +277,7 @@ impl Station {
                 reader.clone(),
                 subscriber,
                 Arc::new(WorkerCounters::new(2, vifs.into())),
-                Arc::new(Exchange::new(64, vifs.into())),
+                Arc::new(Handoffs::new(64, vifs.into())),
             );
             for port in 0..2 {
                 *worker.port_mut(PortId(port)).1.unwrap() = Some(Wire::default());

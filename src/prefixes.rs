@@ -5,8 +5,9 @@ use std::ops::Bound;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// Address in words and length: the order of `IpNet`, and without its padding.
-type Key4 = (u32, u8);
+/// Address and length in one number: the order of `IpNet`, and one comparison.
+type Key4 = u64;
+/// Address in words, and length.
 type Key6 = (u64, u64, u8);
 
 /// Values by prefix. Host bits of a prefix do not count.
@@ -28,14 +29,6 @@ impl<T: Copy> PrefixMap<T> {
         match prefix {
             IpNet::V4(net) => self.v4.get(&key4(net)).copied(),
             IpNet::V6(net) => self.v6.get(&key6(net)).copied(),
-        }
-    }
-
-    /// The value of a prefix, to change it.
-    pub fn get_mut(&mut self, prefix: IpNet) -> Option<&mut T> {
-        match prefix {
-            IpNet::V4(net) => self.v4.get_mut(&key4(net)),
-            IpNet::V6(net) => self.v6.get_mut(&key6(net)),
         }
     }
 
@@ -96,7 +89,7 @@ fn bound<K>(key: K, behind: bool) -> Bound<K> {
 }
 
 fn key4(net: Ipv4Net) -> Key4 {
-    (net.network().to_bits(), net.prefix_len())
+    u64::from(net.network().to_bits()) << 8 | u64::from(net.prefix_len())
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "halves")]
@@ -105,8 +98,9 @@ fn key6(net: Ipv6Net) -> Key6 {
     ((bits >> 64) as u64, bits as u64, net.prefix_len())
 }
 
-fn net4((bits, length): Key4) -> Option<IpNet> {
-    Ipv4Net::new(bits.into(), length).ok().map(IpNet::V4)
+#[expect(clippy::cast_possible_truncation, reason = "what `key4` has put together")]
+fn net4(key: Key4) -> Option<IpNet> {
+    Ipv4Net::new(((key >> 8) as u32).into(), key as u8).ok().map(IpNet::V4)
 }
 
 fn net6((high, low, length): Key6) -> Option<IpNet> {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::protocol::{ErrorKind, Refusal, VERSION};
 use crate::admin::rows::{Outcome, Row};
-use crate::mappings::Taken;
+use crate::mappings::{self, Marked};
 
 /// What the control thread answers. Rows are made and written by the connection's own thread, so a
 /// slow client costs the control thread nothing.
@@ -19,14 +19,14 @@ pub enum Answer {
     Refused(Refusal),
     /// Rows as they happen: the function gives those of a short while; it is told whether the client has enough.
     Stream(Box<dyn FnMut(bool) -> Piece + Send>),
-    /// Lines of the client, each to the function, as long as the client sends any. The row is written at once.
+    /// Lines of the client as long as it sends any, each batch of them to the function. The row is written at once.
     Intake(Row, Take),
     /// What the connection's own thread finds out.
     Later(Box<dyn FnOnce() -> Answer + Send>),
 }
 
-/// What a line of a client comes to.
-pub type Take = Box<dyn FnMut(&[u8]) -> Taken + Send>;
+/// What a batch of a client comes to: an answer, or why the connection ends.
+pub type Take = Box<dyn FnMut(Marked) -> Result<mappings::Answer, String> + Send>;
 
 /// What happened in a short while.
 pub struct Piece {

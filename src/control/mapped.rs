@@ -247,7 +247,7 @@ impl<P: Publish> Engine<P> {
             let known = |state: &State| {
                 state.ribs.get(&vrf).is_none_or(|rib| rib.mapped.id(hops).is_some())
             };
-            if last.is_some_and(|last| Arc::ptr_eq(last, hops)) || known(&self.state) {
+            if last == Some(hops) || known(&self.state) {
                 continue;
             }
             last = Some(hops);

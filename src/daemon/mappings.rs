@@ -155,7 +155,7 @@ pub(super) fn take_in(control: &Control, MappingSource { source }: &MappingSourc
         (control.mappings.shared.clone(), control.desk.clone(), source.clone());
     Answer::later(move || match Intake::open(&shared, Engine(desk), &source, now_ms) {
         Ok((mut intake, row)) => {
-            Answer::Intake(row.into(), Box::new(move |line| intake.line(line)))
+            Answer::Intake(row.into(), Box::new(move |marked| intake.take(marked)))
         }
         Err(message) => Answer::refused(ErrorKind::Busy, message),
     })

@@ -306,13 +306,7 @@ impl Book {
                     let adopt = || held.table.adopt(&batch.hops[to as usize], ());
                     Some(*known.get_or_insert_with(adopt))
                 });
-                match (id, mark) {
-                    (Some(id), Some(mark)) if held.table.note(change.prefix, id, mark) => {}
-                    (Some(id), None) if held.table.has(change.prefix, id) => {}
-                    (id, mark) => {
-                        held.put(change.prefix, id.map(|id| (id, mark.unwrap_or(0))));
-                    }
-                }
+                held.put(change.prefix, id.map(|id| (id, mark.unwrap_or(0))));
             }
             self.mappings = self.mappings + held.table.len() - before;
             self.hops = self.hops + held.table.hops() - hops;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::intake::{Answer, Intake, NAMED, No, Refused};
+use super::intake::{Answer, Intake, No, Refused};
+use super::lines::NAMED;
 use super::plan::{Batch, Change, Plan};
 use super::{Move, Tables};
 use crate::config::unroutable;
@@ -24,7 +25,7 @@ impl<T: Tables> Intake<T> {
         if !shared.book().speaks(&self.source, self.session) {
             return Err(No::Over);
         }
-        let here = |message| No::Lines(vec![Refused { line: self.lines, message }]);
+        let here = |message| No::Lines(vec![Refused { line: self.line, message }]);
         if let Some(generation) = end {
             shared.book().may_end(&self.source, generation).map_err(here)?;
         }
@@ -36,7 +37,7 @@ impl<T: Tables> Intake<T> {
         shared.book_mut().hold(&self.source, batch, position);
         let Plan { added, changed, deleted, unchanged, .. } = plan;
         let mut answer = Answer {
-            line: self.lines,
+            line: self.line,
             applied: true,
             added,
             changed,
@@ -77,7 +78,7 @@ impl<T: Tables> Intake<T> {
             return Ok(());
         }
         let names: Vec<Arc<str>> = asked.iter().map(|(vrf, _)| Arc::clone(vrf)).collect();
-        let line = self.lines;
+        let line = self.line;
         let ends = |message| No::Lines(vec![Refused { line, message }]);
         let checked = self.tables.check(asked).map_err(ends)?;
         let mut wrong = Vec::new();
@@ -136,7 +137,7 @@ impl<T: Tables> Intake<T> {
                     // What was there has room again.
                     drop(self.tables.lead(vrf, &back));
                 }
-                let line = slice.iter().map(|change| change.line).max().unwrap_or(self.lines);
+                let line = slice.iter().map(|change| change.line).max().unwrap_or(self.line);
                 return Err(No::Limit(Refused { line, message }));
             }
             done.push((vrf, slice));
@@ -150,7 +151,7 @@ impl<T: Tables> Intake<T> {
         let unnamed = self.shared.book().unnamed(&self.source);
         for (vrf, moves) in unnamed {
             for slice in moves.chunks(SLICE) {
-                let line = self.lines;
+                let line = self.line;
                 let failed = |message| No::Lines(vec![Refused { line, message }]);
                 self.tables.lead(&vrf, slice).map_err(failed)?;
                 self.shared.book_mut().drop_all(&vrf, slice);

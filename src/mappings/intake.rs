@@ -1,19 +1,14 @@
-//! A controller's connection: lines in, batches brought to the engine as a whole or not at all, an answer for each.
+//! A controller's connection: batches brought to the engine as a whole or not at all, an answer for each.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::line::{self, Line};
-use super::plan::{Batch, Change};
-use super::{Book, Hop, Hops, MAX_BATCH, SourceRow, Tables};
+use super::lines::{Mark, Marked};
+use super::{Book, SourceRow, Tables};
 use crate::events::{Event, Spaced};
 
-/// Refused lines that an answer names.
-pub(super) const NAMED: usize = 16;
 /// Between two events that something is too much, at least.
 const APART: Duration = Duration::from_secs(1);
 
@@ -83,16 +78,6 @@ pub struct Answer {
     pub refused_lines: u64,
 }
 
-/// What a line comes to.
-pub enum Taken {
-    /// It waits for the end of its batch.
-    Nothing,
-    /// The answer.
-    Answer(Answer),
-    /// The connection ends: why.
-    Over(String),
-}
-
 /// A controller's connection.
 pub struct Intake<T> {
     pub(super) shared: Arc<Shared>,
@@ -100,13 +85,8 @@ pub struct Intake<T> {
     pub(super) source: Arc<str>,
     pub(super) session: u64,
     pub(super) clock: fn() -> u64,
-    /// Lines so far.
-    pub(super) lines: u64,
-    batch: Batch,
-    vrfs: HashMap<Arc<str>, u32>,
-    hops: HashMap<Hops, u32>,
-    wrong: Vec<Refused>,
-    wrong_lines: u64,
+    /// The number of the line that ends the batch.
+    pub(super) line: u64,
 }
 
 /// Why a batch is refused.
@@ -141,101 +121,38 @@ impl<T: Tables> Intake<T> {
             position,
             mappings,
         });
-        let intake = Intake {
-            shared,
-            tables,
-            source,
-            session,
-            clock,
-            lines: 0,
-            batch: Batch::default(),
-            vrfs: HashMap::new(),
-            hops: HashMap::new(),
-            wrong: Vec::new(),
-            wrong_lines: 0,
-        };
+        let intake = Intake { shared, tables, source, session, clock, line: 0 };
         Ok((intake, row))
     }
 
-    /// Takes the next line, without its newline.
-    pub fn line(&mut self, text: &[u8]) -> Taken {
-        self.lines += 1;
-        let line = match line::read(text) {
-            Ok(line) => line,
-            Err(message) => return self.refuse(message),
-        };
-        let noted = match &line {
-            Line::Add(add) => add
-                .prefix()
-                .and_then(|prefix| Ok((prefix, add.hops()?)))
-                .and_then(|(prefix, hops)| self.note(&add.vrf, prefix, Some(hops))),
-            Line::Del(del) => del.prefix().and_then(|prefix| self.note(&del.vrf, prefix, None)),
-            Line::Begin(mark) => return self.begin(mark.generation),
-            Line::Commit(commit) => return self.commit(commit.position, None),
-            Line::End(end) => return self.commit(end.position, Some(end.generation)),
-        };
-        match noted {
-            Ok(()) => Taken::Nothing,
-            Err(message) => self.refuse(message),
+    /// Takes a batch and its mark; the answer.
+    ///
+    /// # Errors
+    /// Why the connection ends.
+    pub fn take(&mut self, marked: Marked) -> Result<Answer, String> {
+        self.line = marked.line;
+        match marked.mark {
+            Mark::Begin(generation) => self.begin(generation, marked),
+            Mark::Commit(position) => self.commit(marked, position, None),
+            Mark::End(generation, position) => self.commit(marked, position, Some(generation)),
         }
     }
 
-    fn note(&mut self, vrf: &str, prefix: IpNet, hops: Option<Vec<Hop>>) -> Result<(), String> {
-        if self.batch.changes.len() >= MAX_BATCH {
-            return Err(format!(
-                "the batch has more than {MAX_BATCH} changes; write a commit after each {MAX_BATCH}"
-            ));
-        }
-        let batch = &mut self.batch;
-        let number = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
-        let vrf = match self.vrfs.get(vrf) {
-            Some(vrf) => *vrf,
-            None => {
-                let (name, id): (Arc<str>, _) = (vrf.into(), number(batch.vrfs.len()));
-                batch.vrfs.push(name.clone());
-                *self.vrfs.entry(name).or_insert(id)
-            }
+    fn begin(&mut self, generation: u64, mut marked: Marked) -> Result<Answer, String> {
+        let begun = match marked.is_empty() {
+            true => self.shared.book_mut().begin(&self.source, generation),
+            false => Err("begin: lines wait for a commit; write that first".to_owned()),
         };
-        let to = hops.map(|hops| match self.hops.get(&*hops) {
-            Some(to) => *to,
-            None => {
-                let (hops, id): (Hops, _) = (hops.into(), number(batch.hops.len()));
-                batch.hops.push(hops.clone());
-                *self.hops.entry(hops).or_insert(id)
+        match begun {
+            Ok(()) => {
+                let (line, position) = (self.line, self.position());
+                Ok(Answer { line, applied: true, position, ..Answer::default() })
             }
-        });
-        batch.changes.push(Change { line: self.lines, vrf, prefix, to });
-        Ok(())
-    }
-
-    /// The line is wrong: so is the batch, which is told at its end.
-    fn refuse(&mut self, message: String) -> Taken {
-        self.wrong_lines += 1;
-        if self.wrong.len() < NAMED {
-            self.wrong.push(Refused { line: self.lines, message });
-        }
-        Taken::Nothing
-    }
-
-    fn begin(&mut self, generation: u64) -> Taken {
-        if self.batch.changes.is_empty() && self.wrong.is_empty() {
-            let begun = self.shared.book_mut().begin(&self.source, generation);
-            match begun {
-                Ok(()) => {
-                    let position = self.position();
-                    return Taken::Answer(Answer {
-                        line: self.lines,
-                        applied: true,
-                        position,
-                        ..Answer::default()
-                    });
-                }
-                Err(message) => drop(self.refuse(message)),
+            Err(message) => {
+                marked.wrong.push(self.line, message);
+                self.commit(marked, None, None)
             }
-        } else {
-            drop(self.refuse("begin: lines wait for a commit; write that first".to_owned()));
         }
-        self.commit(None, None)
     }
 
     fn position(&self) -> Option<u64> {
@@ -243,28 +160,26 @@ impl<T: Tables> Intake<T> {
     }
 
     /// Ends a batch, and a sync where it is its last.
-    fn commit(&mut self, position: Option<u64>, end: Option<u64>) -> Taken {
-        let mut batch = std::mem::take(&mut self.batch);
-        self.vrfs.clear();
-        self.hops.clear();
-        let (wrong, refused_lines) =
-            (std::mem::take(&mut self.wrong), std::mem::take(&mut self.wrong_lines));
-        batch.settle();
+    fn commit(
+        &mut self,
+        Marked { batch, wrong, .. }: Marked,
+        position: Option<u64>,
+        end: Option<u64>,
+    ) -> Result<Answer, String> {
         let shared = self.shared.clone();
         let writing = shared.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused_lines = wrong.lines;
         let done = if refused_lines > 0 {
-            Err(No::Lines(wrong))
+            Err(No::Lines(wrong.first))
         } else {
             self.bring(&batch, position, end)
         };
         drop(writing);
         let (refused, is_limit) = match done {
-            Ok(answer) => return Taken::Answer(Answer { position: self.position(), ..answer }),
+            Ok(answer) => return Ok(Answer { position: self.position(), ..answer }),
             Err(No::Over) => {
-                return Taken::Over(format!(
-                    "another connection speaks for source {:?} now",
-                    self.source
-                ));
+                let source = &self.source;
+                return Err(format!("another connection speaks for source {source:?} now"));
             }
             Err(No::Lines(refused)) => (refused, false),
             Err(No::Limit(refused)) => (vec![refused], true),
@@ -280,8 +195,8 @@ impl<T: Tables> Intake<T> {
             }
         }
         let refused_lines = refused_lines.max(refused.len() as u64);
-        let (line, position) = (self.lines, self.position());
-        Taken::Answer(Answer { line, position, refused, refused_lines, ..Answer::default() })
+        let (line, position) = (self.line, self.position());
+        Ok(Answer { line, position, refused, refused_lines, ..Answer::default() })
     }
 }
 

@@ -8,18 +8,22 @@ mod book;
 mod bring;
 mod intake;
 mod line;
+mod lines;
 mod plan;
 mod saved;
 mod table;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use book::{Book, Limits, Mapping, SourceRow};
-pub use intake::{Answer, Intake, Refused, Shared, Taken};
+pub use intake::{Answer, Intake, Refused, Shared};
+pub use lines::{Lines, Marked};
 pub use saved::Saved;
 pub use table::{Set, Table};
 
@@ -39,8 +43,48 @@ pub struct Hop {
     pub weight: u16,
 }
 
-/// The next hops of a mapping, in order and without duplicates.
-pub type Hops = Arc<[Hop]>;
+/// The next hops of a mapping, in order and without duplicates. Tables look them up many times for each prefix, so they keep
+/// the number that they are found by.
+#[derive(Clone, Debug)]
+pub struct Hops {
+    hash: u64,
+    hops: Arc<[Hop]>,
+}
+
+impl From<Vec<Hop>> for Hops {
+    fn from(hops: Vec<Hop>) -> Hops {
+        Hops { hash: hash(&hops), hops: hops.into() }
+    }
+}
+
+impl Deref for Hops {
+    type Target = [Hop];
+
+    fn deref(&self) -> &[Hop] {
+        &self.hops
+    }
+}
+
+impl Hash for Hops {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl PartialEq for Hops {
+    fn eq(&self, other: &Hops) -> bool {
+        self.hash == other.hash && (Arc::ptr_eq(&self.hops, &other.hops) || self.hops == other.hops)
+    }
+}
+
+impl Eq for Hops {}
+
+/// The number by which next hops are found.
+fn hash(hops: &[Hop]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hops.hash(&mut hasher);
+    hasher.finish()
+}
 
 /// Where a prefix is to lead; `None`: not by a mapping any more.
 pub type Move = (IpNet, Option<Hops>);

@@ -53,17 +53,6 @@ impl<P: Copy, S> Table<P, S> {
         self.prefixes.get(prefix)
     }
 
-    /// Whether a prefix has the next hops of a number.
-    pub fn has(&self, prefix: IpNet, id: u32) -> bool {
-        self.get(prefix).is_some_and(|(has, _)| has == id)
-    }
-
-    /// Writes what is beside a prefix, where that has the next hops of a number; whether it has.
-    pub fn note(&mut self, prefix: IpNet, id: u32, of: P) -> bool {
-        let value = self.prefixes.get_mut(prefix).filter(|(has, _)| *has == id);
-        value.map(|value| value.1 = of).is_some()
-    }
-
     /// The number of next hops that some prefix has.
     pub fn id(&self, hops: &Hops) -> Option<u32> {
         self.ids.get(hops).copied()

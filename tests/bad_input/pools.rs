@@ -237,7 +237,8 @@ fn mapped_next_hops() -> (usize, usize) {
     let mut map = |vrf: &str, vtep: &str, count: u16| {
         let move_to = |n: u16| {
             let mac = Some(Mac([2, 0, 0, 9, (n >> 8) as u8, n as u8]));
-            let hops = [mappings::Hop { vtep: vtep.parse().unwrap(), vif: None, mac, weight: 1 }];
+            let hops =
+                vec![mappings::Hop { vtep: vtep.parse().unwrap(), vif: None, mac, weight: 1 }];
             (format!("30.{}.{}.0/24", n >> 8, n & 255).parse().unwrap(), Some(hops.into()))
         };
         (0..count).filter(|n| engine.map(vrf, &[move_to(*n)]).is_ok()).count()

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use station::config::model::Config;
 use station::control::Source;
 use station::mappings::{
-    Book, Checked, Hops, Intake, Limits, Move, Shared, SourceRow, Tables, Taken,
+    self, Book, Checked, Hops, Intake, Limits, Lines, Move, Shared, SourceRow, Tables,
 };
 use station::tables::AdjacencyKind;
 
@@ -194,10 +194,11 @@ impl World {
         }
     }
 
-    fn open(&self, source: &str) -> (Intake<Lab>, SourceRow) {
+    fn open(&self, source: &str) -> (Controller, SourceRow) {
         let station = self.station.clone();
         let lab = Lab { station, steady: self.steady.clone(), fails_in: self.fails_in.clone() };
-        Intake::open(&self.shared, lab, source, || 7).unwrap()
+        let (intake, row) = Intake::open(&self.shared, lab, source, || 7).unwrap();
+        (Controller { lines: Lines::default(), intake }, row)
     }
 
     fn row(&self) -> SourceRow {
@@ -205,23 +206,32 @@ impl World {
     }
 }
 
-/// The answer of a line that has one.
-fn answer(intake: &mut Intake<Lab>, line: &str) -> station::mappings::Answer {
-    match intake.line(line.as_bytes()) {
-        Taken::Answer(answer) => answer,
-        Taken::Nothing => panic!("no answer to {line}"),
-        Taken::Over(why) => panic!("{why}"),
+/// A connection: its lines, and what brings their batches to the engine.
+struct Controller {
+    lines: Lines,
+    intake: Intake<Lab>,
+}
+
+impl Controller {
+    /// What a line comes to, where it ends a batch.
+    fn line(&mut self, text: &[u8]) -> Option<Result<mappings::Answer, String>> {
+        self.lines.take(text).map(|batch| self.intake.take(batch))
     }
 }
 
-fn applied(intake: &mut Intake<Lab>, line: &str) {
+/// The answer of a line that has one.
+fn answer(intake: &mut Controller, line: &str) -> mappings::Answer {
+    intake.line(line.as_bytes()).expect("an answer").unwrap()
+}
+
+fn applied(intake: &mut Controller, line: &str) {
     let answer = answer(intake, line);
     assert!(answer.applied, "{line}: {answer:?}");
 }
 
 /// The messages of a batch that is refused, each with its line.
-fn refused(intake: &mut Intake<Lab>, lines: &[&str]) -> Vec<(u64, String)> {
-    lines.iter().for_each(|line| assert!(matches!(intake.line(line.as_bytes()), Taken::Nothing)));
+fn refused(intake: &mut Controller, lines: &[&str]) -> Vec<(u64, String)> {
+    lines.iter().for_each(|line| assert!(intake.line(line.as_bytes()).is_none()));
     let answer = answer(intake, "{\"commit\":{}}");
     assert!(!answer.applied);
     answer.refused.into_iter().map(|refused| (refused.line, refused.message)).collect()
@@ -265,7 +275,7 @@ fn after_every_sync_the_fib_is_what_the_controller_says_whatever_was_killed() {
             lines.swap(at, draw.below(at as u64 + 1) as usize);
         }
         for (at, line) in lines.iter().take(killed_at).enumerate() {
-            assert!(matches!(intake.line(line.as_bytes()), Taken::Nothing));
+            assert!(intake.line(line.as_bytes()).is_none());
             if (at + 1) % size == 0 {
                 applied(&mut intake, &format!("{{\"commit\":{{\"position\":{at}}}}}"));
             }
@@ -291,7 +301,7 @@ fn after_every_sync_the_fib_is_what_the_controller_says_whatever_was_killed() {
                     truth.insert(key, ways);
                     line
                 };
-                assert!(matches!(intake.line(line.as_bytes()), Taken::Nothing));
+                assert!(intake.line(line.as_bytes()).is_none());
                 if now {
                     applied(&mut intake, "{\"commit\":{\"position\":1}}");
                     assert_eq!(world.row().position, Some(1));
@@ -459,7 +469,7 @@ fn a_batch_that_is_wrong_changes_nothing_and_says_what_to_write() {
     // Who comes later speaks for the source, and who came before no more.
     let (_later, _) = world.open("ctl");
     intake.line(good.as_bytes());
-    assert!(matches!(intake.line(b"{\"commit\":{}}"), Taken::Over(_)));
+    assert!(intake.line(b"{\"commit\":{}}").unwrap().is_err());
 }
 
 #[test]

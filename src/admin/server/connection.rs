@@ -1,9 +1,12 @@
 //! One admin connection: requests in, answers out, each within its bounds of size and time.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use crossbeam::channel::{Receiver, bounded};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::ask::ask;
@@ -13,7 +16,7 @@ use super::{Control, Limits, author};
 use crate::admin::answer::{Answer, Line, Piece, Take};
 use crate::admin::protocol::{self, ErrorKind, MAX_FILE, MAX_REQUEST, Refusal, Right};
 use crate::admin::rows::{Outcome, Row};
-use crate::mappings::Taken;
+use crate::mappings::{Lines, Marked};
 
 /// Rows of one line of an answer.
 const ROWS: usize = 256;
@@ -239,37 +242,63 @@ impl Connection {
     }
 
     /// Takes lines until the client closes its sending half or breaks a rule; then the connection ends. Between lines it
-    /// may be silent for as long as it likes: a client of this socket that dies closes it.
-    fn take_in(&mut self, first: Row, mut take: Take) -> io::Result<()> {
-        let row = |row| Line::<Row> { rows: vec![row], ..Line::empty() };
+    /// may be silent for as long as it likes: a client of this socket that dies closes it. Lines are read while the batch
+    /// before is brought to the engine.
+    fn take_in(&mut self, first: Row, take: Take) -> io::Result<()> {
         self.write(&row(first))?;
         let stream = self.stream.try_clone()?;
         stream.set_read_timeout(None)?;
         let pending = std::mem::take(&mut self.pending);
         let mut reader = BufReader::with_capacity(MAX_REQUEST, pending.chain(stream));
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            reader.by_ref().take(MAX_REQUEST as u64).read_until(b'\n', &mut line)?;
-            if line.pop() != Some(b'\n') {
-                break;
-            }
-            match take(&line) {
-                Taken::Nothing => {}
-                Taken::Answer(answer) => self.write(&row(answer.into()))?,
-                Taken::Over(why) => {
-                    self.refuse_at_once(&Refusal::new(ErrorKind::Conflict, why));
-                    return Err(io::ErrorKind::ConnectionAborted.into());
+        let (sender, batches) = bounded(1);
+        let (rest, answered) = thread::scope(|scope| {
+            let answer = || self.answer_batches(&batches, take);
+            let answering = thread::Builder::new()
+                .name("mappings-in".to_owned())
+                .spawn_scoped(scope, answer)?;
+            let (mut lines, mut line) = (Lines::default(), Vec::new());
+            loop {
+                line.clear();
+                let read = reader.by_ref().take(MAX_REQUEST as u64).read_until(b'\n', &mut line);
+                if read.is_err() || line.pop() != Some(b'\n') {
+                    break;
+                }
+                if lines.take(&line).is_some_and(|batch| sender.send(batch).is_err()) {
+                    break;
                 }
             }
-        }
-        if line.len() + 1 >= MAX_REQUEST {
+            drop(sender);
+            // One that panics has ended the process.
+            let answered = answering.join().unwrap_or(Ok(()));
+            io::Result::Ok((line.len() + 1, answered))
+        })?;
+        answered?;
+        if rest >= MAX_REQUEST {
             let message = format!("the line is longer than {} KiB", MAX_REQUEST >> 10);
             self.refuse_at_once(&Refusal::new(ErrorKind::TooLarge, message));
         } else {
             self.write(&Line::<Row> { end: true, ..Line::empty() })?;
         }
         Err(io::ErrorKind::ConnectionAborted.into())
+    }
+
+    /// Answers batches as they come. Where it ends before them, nothing more is read.
+    fn answer_batches(&mut self, batches: &Receiver<Marked>, mut take: Take) -> io::Result<()> {
+        for batch in batches {
+            let written = match take(batch) {
+                Ok(answer) => self.write(&row(answer.into())),
+                Err(why) => {
+                    self.refuse_at_once(&Refusal::new(ErrorKind::Conflict, why));
+                    Err(io::ErrorKind::ConnectionAborted.into())
+                }
+            };
+            if written.is_err() {
+                // It may have gone.
+                let _ = self.stream.shutdown(Shutdown::Both);
+                return written;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the client has closed its sending half, or is gone.
@@ -310,6 +339,11 @@ impl Connection {
         // The client may have gone.
         let _ = self.write(&Line::<Row>::refused(refusal.clone()));
     }
+}
+
+/// A line of one row.
+fn row(row: Row) -> Line<Row> {
+    Line { rows: vec![row], ..Line::empty() }
 }
 
 /// What a peer is told who has not the right.

@@ -98,7 +98,7 @@ mod tests {
     use crate::stage::police::Budgets;
     use crate::stage::{Flags, Lanes};
     use crate::tables::counters::WorkerCounters;
-    use crate::tables::tunnel::Marking;
+    use crate::tables::tunnel::{Dscp, Marking};
     use crate::tables::{
         Adjacency, AdjacencyId, AdjacencyKind, AdjacencyTable, DropReason, GroupId, GroupTable,
         Ingress, Member, Overlay, Pcp, Port, PortId, PortRole, Role, Snapshot, SourceCheck, Tags,
@@ -173,7 +173,7 @@ mod tests {
             local: "10.255.0.1".parse().unwrap(),
             remotes: ["169.254.0.2".parse().unwrap()].into(),
             station: Some("two".into()),
-            marking: Marking::new(None),
+            marking: Marking::new(Dscp::Copy),
         });
         vifs[6].joins_stations = true;
         let mut adjacencies = vec![Adjacency::special(AdjacencyKind::NoRoute, VrfId(0))];

@@ -16,6 +16,7 @@ use super::model::{Config, PortConfig, VifConfig, VrfConfig};
 use super::names::Named;
 use super::stations;
 use super::vifs::{self, Known, Seen, Vifs};
+use crate::tables::tunnel::Dscp;
 use crate::tables::tunnel::MAX_VNI;
 use crate::tables::{Pcp, PortId, SourceCheck, Tags, VrfKind};
 use crate::wire::ethernet::Mac;
@@ -34,8 +35,8 @@ pub struct VtepConfig {
     pub address: IpAddr,
     /// To which MAC other ends send inner frames.
     pub mac: Mac,
-    /// The DSCP of its tunnels' outer headers; `None` for that of each inner packet.
-    pub dscp: Option<u8>,
+    /// What its tunnels' headers are marked with.
+    pub dscp: Dscp,
 }
 
 /// The tunnels of a VIF.
@@ -136,13 +137,14 @@ pub(super) fn vteps(
     vteps
 }
 
-/// A number is RFC 2983's pipe model, no number its uniform one.
-fn dscp(fields: &Fields<'_>) -> Option<u8> {
+/// A number is RFC 2983's pipe model.
+fn dscp(fields: &Fields<'_>) -> Dscp {
     if fields.is_integer("dscp") {
-        return fields.integer("dscp", 0..=63_u8).map(|dscp| dscp.value);
+        let dscp = fields.integer("dscp", 0..=63_u8);
+        return dscp.map_or(Dscp::default(), |dscp| Dscp::Pipe(dscp.value));
     }
-    fields.choice("dscp", &[("copy", ())]);
-    None
+    let dscp = fields.choice("dscp", &[("copy", Dscp::Copy), ("uniform", Dscp::Uniform)]);
+    dscp.map_or(Dscp::default(), |dscp| dscp.value)
 }
 
 fn vtep_address(fields: &Fields<'_>) -> Option<At<IpAddr>> {
@@ -328,12 +330,11 @@ fn remotes(fields: &Fields<'_>, vtep: Option<&VtepConfig>) -> Vec<Remote> {
 /// What changes of a VTEP.
 pub(super) fn vtep_change(a: &VtepConfig, b: &VtepConfig) -> Option<String> {
     let [customer, description, circuit] = label_changes(&a.labels, &b.labels);
-    let dscp = |vtep: &VtepConfig| vtep.dscp.map_or("copy".into(), |dscp| dscp.to_string());
     changes(&[
         ("vrf", a.vrf.to_string(), b.vrf.to_string()),
         ("address", a.address.to_string(), b.address.to_string()),
         ("mac", a.mac.to_string(), b.mac.to_string()),
-        ("dscp", dscp(a), dscp(b)),
+        ("dscp", a.dscp.to_string(), b.dscp.to_string()),
         customer,
         description,
         circuit,

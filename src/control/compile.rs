@@ -152,7 +152,9 @@ fn ports(state: &mut State, config: &Config, facts: &[PortFacts]) -> Result<(), 
 fn tunnels(state: &mut State) {
     let ends = state.tables.vifs_by_id().filter_map(|(id, vif)| {
         let mac = state.tables.ports.get(vif.port.index())?.mac;
-        Some((vif.tunnel()?, Exit { ingress: Ingress::of(id, vif), mac }))
+        let tunnel = vif.tunnel()?;
+        let inwards = tunnel.marking.inwards;
+        Some((tunnel, Exit { ingress: Ingress::of(id, vif), mac, inwards }))
     });
     state.tables.tunnels = Arc::new(Tunnels::new(ends));
 }

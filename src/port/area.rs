@@ -25,8 +25,10 @@ const HUGE_PAGE: usize = 2 << 20;
 pub const FRONT: usize = 22;
 /// What [`Editor::octets`] gives: that, and the shortest payload behind it. Octets.
 pub const AROUND: usize = FRONT + 46;
-/// What [`Editor::before`] gives: room for a longer header in front of that one. Octets.
-pub const BEFORE: usize = FRONT + 56;
+/// Room for a tunnel's headers in front of an IP packet, from MACs to MACs. Octets.
+pub const ROOM: usize = FRONT + 56 + 14;
+/// What [`Editor::with_room`] gives: that, and the shortest payload behind it. Octets.
+pub const WITH_ROOM: usize = ROOM + 46;
 /// What may be read of each received frame at once, from its first octet on, however short it is: the longest
 /// Ethernet header with its tags, and [`Area::columns`] behind it.
 pub(super) const READ: u32 = 64;
@@ -246,6 +248,20 @@ impl Area {
         unsafe { std::slice::from_raw_parts_mut(self.start(frame).as_ptr(), frame.len()) }
     }
 
+    /// The first octets at a place in the area, which may reach beyond the packet's end; `None` where they are not all of
+    /// one frame. The place must be in a packet of the caller's burst.
+    #[inline(always)]
+    pub fn at<const N: usize>(&self, place: u32) -> Option<&[u8; N]> {
+        let (first, size) = (place as usize, self.frame_size.octets());
+        if (first & (size - 1)) + N > size || first + N > self.len {
+            return None;
+        }
+        // SAFETY: `N` octets from `first` on are in the mapping, by the line above, and all of one frame; they are
+        // initialised. The frame is in a burst, so the kernel does not touch it, and whoever writes there borrows the
+        // area for itself.
+        Some(unsafe { self.base.add(first).cast().as_ref() })
+    }
+
     /// Reads the first words at each lane's place in the area into columns, eight lanes at a time. Whatever is not
     /// needed, 32 octets are read: where a packet ends earlier, the words may be anything. Lanes without a packet of
     /// their own name the place of one that has.
@@ -345,19 +361,20 @@ impl Editor<'_> {
         Some(unsafe { self.base.add(around.0 as usize).cast().as_mut() })
     }
 
-    /// The octets in front of a place in the area, to write headers there; `None` where they are not all of that place's
-    /// frame. The place must be in a packet of the caller's burst.
+    /// The octets around a place in the area, from [`ROOM`] before it on; `None` where they are not all of one frame. The
+    /// place must be in a packet of the caller's burst.
     #[inline(always)]
-    pub fn before(&mut self, place: u32) -> Option<&mut [u8; BEFORE]> {
-        let within = place & (self.frame_size - 1) >= BEFORE as u32;
-        if !within || place > self.last + AROUND as u32 {
+    pub fn with_room(&mut self, place: u32) -> Option<&mut [u8; WITH_ROOM]> {
+        let first = (place & (self.frame_size - 1)).wrapping_sub(ROOM as u32);
+        let within = first <= self.frame_size - WITH_ROOM as u32;
+        if !within || place > self.last + FRONT as u32 {
             return None;
         }
-        // SAFETY: `place` is at most the mapping's end, and at least `BEFORE` behind the start of a frame, so
-        // that all octets are in the mapping and of that frame; they are initialised, and the area is borrowed for as
-        // long as the editor lives. The frame is in a burst, so the kernel does not touch it; `&mut self` makes this
-        // the only reference.
-        Some(unsafe { self.base.add(place as usize - BEFORE).cast().as_mut() })
+        // SAFETY: `place` is at least `ROOM` behind the start of a frame, and has 46 octets behind it in that frame and in the
+        // mapping, where `last` is `AROUND` before the end; they are initialised, and the area is borrowed for as long as
+        // the editor lives. The frame is in a burst, so the kernel does not touch it; `&mut self` makes this the only
+        // reference.
+        Some(unsafe { self.base.add(place as usize - ROOM).cast().as_mut() })
     }
 }
 

@@ -6,7 +6,7 @@ mod area;
 pub mod memory;
 mod pool;
 
-pub use area::{AROUND, Area, Around, Editor, Extent, FRONT, Frame, FrameSize};
+pub use area::{AROUND, Area, Around, Editor, Extent, FRONT, Frame, FrameSize, ROOM};
 pub use pool::{Pool, Returned};
 
 /// Most frames that move together.

@@ -3,14 +3,15 @@
 
 use super::{Burst, Context, Lanes, WIDTH};
 use crate::cpu::prefetch;
-use crate::port::Pool;
-use crate::tables::rules::{flow, under};
+use crate::fib::FibReader;
+use crate::port::{Pool, ROOM};
+use crate::tables::rules::{flow, flow_of_start, sends_under, under};
 use crate::tables::tunnel::{Inner, OUTER4, OUTER6, Outer, class};
 use crate::tables::{
-    Adjacency, AdjacencyId, DropReason, Facts, GroupId, MAX_L2, PortId, VrfId, Way,
+    Adjacency, AdjacencyId, DropReason, Facts, GroupId, MAX_L2, PortId, Snapshot, VrfId, Way,
 };
 use crate::wire::checksum;
-use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER_LEN};
+use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER_LEN, MIN_PAYLOAD};
 
 /// Puts frames that are to leave in tunnels into them. Costs nothing where the station has none.
 #[inline(always)]
@@ -23,16 +24,16 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
         by_nic[i] = u32::from(Facts::port(burst.to_rules[i]) < PortId::FIRST_VTEP);
     }
     let lanes = burst.live.and(Lanes::zero(&by_nic));
-    let mut inner = [Inner::default(); WIDTH];
+    if lanes == Lanes(0) {
+        return;
+    }
+    let tables = c.tables;
+    c.entrances.refresh(tables, c.fib);
     for lane in lanes {
-        prefetch(&raw const c.entrances.0[place(AdjacencyId(burst.adjacency[lane]))]);
-        let packet = burst.l3(c.pool.area(), lane);
-        let octets = burst.to_octets[lane] as usize;
-        let flow = flow(&c.tables.flow_keys, packet);
-        inner[lane] = Inner { octets, class: class(packet), flow };
+        prefetch(&raw const c.entrances.places[place(AdjacencyId(burst.adjacency[lane]))]);
     }
     for lane in lanes {
-        if let Err(reason) = put(burst, c, lane, inner[lane]) {
+        if let Err(reason) = put(burst, c, lane) {
             burst.drop(lane, reason);
         }
     }
@@ -41,7 +42,16 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
 /// The entrances of tunnels that a worker has found, by the adjacency that leads into each: so that a packet need not be
 /// looked up in the underlay as long as nothing has changed there, nor its headers be made anew.
 #[derive(Debug)]
-pub struct Entrances(Box<[Entrance; PLACES]>);
+pub struct Entrances {
+    places: Box<[Entrance; PLACES]>,
+    /// Those that were found since have it: others hold no more.
+    epoch: u64,
+    /// [`crate::tables::Snapshot::generation`] of the epoch.
+    generation: u64,
+    /// The sum of [`FibReader::changes`] of all underlays, each of which only grows, from before anything of the epoch was
+    /// looked up.
+    changes: u64,
+}
 
 /// Adjacencies whose ids differ by a multiple of it have one place. A station has an adjacency for each VTEP of each VNI.
 const PLACES: usize = 4096;
@@ -57,13 +67,13 @@ const fn place(id: AdjacencyId) -> usize {
 #[repr(align(128))]
 struct Entrance {
     adjacency: AdjacencyId,
-    /// [`crate::tables::Snapshot::generation`], which `adjacency` and `way` are of.
-    generation: u64,
+    /// [`Entrances::epoch`], which all else is of.
+    epoch: u64,
     underlay: VrfId,
-    /// [`crate::fib::FibReader::changes`] of `underlay`, from before `way` was looked up.
-    changes: u64,
     /// In the underlay, to the tunnel's other end.
     way: Way,
+    /// The only adjacency there, if there is one and it sends.
+    only: Option<AdjacencyId>,
     /// `None` where the adjacency leads into no tunnel.
     outer: Option<Outer>,
 }
@@ -73,16 +83,34 @@ impl Default for Entrances {
     fn default() -> Entrances {
         let none = Entrance {
             adjacency: AdjacencyId(0),
-            // No tables have it.
-            generation: u64::MAX,
+            epoch: 0,
             underlay: VrfId(0),
-            changes: 0,
             way: Way::default(),
+            only: None,
             outer: None,
         };
         let places: Box<[Entrance]> = vec![none; PLACES].into();
-        // As many as there are places; an array that is made here would be on the stack.
-        Entrances(places.try_into().unwrap_or_else(|_| Box::new([none; PLACES])))
+        Entrances {
+            // As many as there are places; an array that is made here would be on the stack.
+            places: places.try_into().unwrap_or_else(|_| Box::new([none; PLACES])),
+            epoch: 0,
+            // No tables have it.
+            generation: u64::MAX,
+            changes: 0,
+        }
+    }
+}
+
+impl Entrances {
+    /// Begins another epoch where the tables or an underlay's routes are others.
+    #[inline(always)]
+    fn refresh(&mut self, tables: &Snapshot, fib: &FibReader) {
+        let changes =
+            tables.tunnels.underlays().iter().map(|vrf| fib.changes(vrf.0.into())).sum::<u64>();
+        if (self.generation, self.changes) != (tables.generation, changes) {
+            (self.generation, self.changes) = (tables.generation, changes);
+            self.epoch += 1;
+        }
     }
 }
 
@@ -92,16 +120,13 @@ fn find(c: &Context<'_>, adjacency: AdjacencyId) -> Entrance {
     let to = c.tables.adjacency(adjacency);
     let tunnel = c.tables.vif(to.vif).and_then(|vif| vif.tunnel());
     let underlay = tunnel.map_or(VrfId(0), |tunnel| tunnel.underlay);
-    let vrf = u32::from(underlay.0);
-    // What changes while it is looked up is looked up again.
-    let changes = c.fib.changes(vrf);
-    let group = GroupId(c.fib.lookup(vrf, to.address));
+    let way = c.tables.groups.way(GroupId(c.fib.lookup(underlay.0.into(), to.address)));
     Entrance {
         adjacency,
-        generation: c.tables.generation,
+        epoch: c.entrances.epoch,
         underlay,
-        changes,
-        way: c.tables.groups.way(group),
+        way,
+        only: way.only().filter(|id| sends_under(c.tables.adjacency(*id), underlay)),
         outer: tunnel
             .and_then(|tunnel| Outer::new([tunnel.local, to.address], tunnel.vni, tunnel.marking)),
     }
@@ -109,22 +134,26 @@ fn find(c: &Context<'_>, adjacency: AdjacencyId) -> Entrance {
 
 /// Puts a lane's frame, which is whole, into the tunnel that its adjacency leads into.
 #[inline(always)]
-fn put(
-    burst: &mut Burst,
-    c: &mut Context<'_>,
-    lane: usize,
-    inner: Inner,
-) -> Result<(), DropReason> {
+fn put(burst: &mut Burst, c: &mut Context<'_>, lane: usize) -> Result<(), DropReason> {
     let id = AdjacencyId(burst.adjacency[lane]);
-    let known = &c.entrances.0[place(id)];
-    let holds = known.adjacency == id
-        && known.generation == c.tables.generation
-        && known.changes == c.fib.changes(known.underlay.0.into());
-    if !holds {
-        c.entrances.0[place(id)] = find(c, id);
+    let known = &c.entrances.places[place(id)];
+    if known.adjacency != id || known.epoch != c.entrances.epoch {
+        c.entrances.places[place(id)] = find(c, id);
     }
-    let entrance = &c.entrances.0[place(id)];
-    let to = under(c.tables, entrance.underlay, entrance.way, inner.flow)?;
+    let octets = burst.to_octets[lane] as usize;
+    // All that counts is mostly seen in what was just written to.
+    let start = c.pool.area().at::<MIN_PAYLOAD>(burst.l3_at(lane)).filter(|_| burst.v4.has(lane));
+    let of_start = start.and_then(|s| Some((class(s), flow_of_start(&c.tables.flow_keys, s)?)));
+    let (class, flow) = of_start.unwrap_or_else(|| {
+        let packet = burst.l3(c.pool.area(), lane);
+        (class(packet), flow(&c.tables.flow_keys, packet))
+    });
+    let inner = Inner { octets, class, flow };
+    let entrance = &c.entrances.places[place(id)];
+    let to = match entrance.only {
+        Some(id) => c.tables.adjacency(id),
+        None => under(c.tables, entrance.underlay, entrance.way, flow)?,
+    };
     match &entrance.outer {
         Some(Outer::V4(outer)) => {
             head(burst, c.pool, lane, (to, ETHERTYPE_IPV4), |out: &mut [u8; OUTER4]| {
@@ -160,12 +189,14 @@ fn head<const LEN: usize>(
         return Err(DropReason::FrameTooLong);
     }
     let mut editor = pool.editor();
-    let before = editor.before(burst.to_at[lane]).ok_or(DropReason::FrameTooLong)?;
-    let (before, outer) = before.split_last_chunk_mut().ok_or(DropReason::FrameTooLong)?;
+    // The inner frame has no tags.
+    let room = editor.with_room(burst.l3_at(lane)).ok_or(DropReason::FrameTooLong)?;
+    let (room, _) = room.split_at_mut(ROOM - HEADER_LEN);
+    let (room, outer) = room.split_last_chunk_mut().ok_or(DropReason::FrameTooLong)?;
     write(outer);
-    let (before, kind) = before.split_last_chunk_mut().ok_or(DropReason::FrameTooLong)?;
+    let (room, kind) = room.split_last_chunk_mut().ok_or(DropReason::FrameTooLong)?;
     *kind = ethertype.to_be_bytes();
-    let front = before.last_chunk_mut::<MAX_L2>().ok_or(DropReason::FrameTooLong)?;
+    let front = room.last_chunk_mut::<MAX_L2>().ok_or(DropReason::FrameTooLong)?;
     *front = to.front;
     if to.preserve_pcp {
         let tags = usize::from(to.l2_len).saturating_sub(14);

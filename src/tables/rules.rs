@@ -16,7 +16,7 @@ use super::snapshot::{Snapshot, VrfKind};
 use super::verdict::{DropReason, PuntReason, Verdict};
 use super::vif::Vif;
 
-pub use flow::{FlowKeys, flow};
+pub use flow::{FlowKeys, flow, flow_of_start};
 pub use kinds::{
     AddressKind, LINK_LOCAL, NO_HOSTS, RESERVED, in_reserved, is_host, is_host_in, may_name,
     reserved,
@@ -255,8 +255,13 @@ pub fn under(
     // Other bits of the number than those that chose the tunnel: else the flows of a tunnel took one way of many.
     let member = || tables.groups.choose(way, flow.rotate_left(16));
     let to = tables.adjacency(way.only().unwrap_or_else(member));
-    let sends = to.kind == AdjacencyKind::Forward && to.vrf == underlay;
-    if sends { Ok(to) } else { Err(DropReason::EgressDown) }
+    if sends_under(to, underlay) { Ok(to) } else { Err(DropReason::EgressDown) }
+}
+
+/// Whether a tunnel may leave by this adjacency.
+#[inline(always)]
+pub fn sends_under(to: &Adjacency, underlay: VrfId) -> bool {
+    to.kind == AdjacencyKind::Forward && to.vrf == underlay
 }
 
 /// The adjacency that the fast path chose for a packet, and the generation of the tables by which it did.

@@ -3,6 +3,7 @@
 
 mod outer;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::wire::ethernet::{HEADER_LEN, Mac, be16, be32};
 use crate::wire::ipv4;
 use crate::wire::outline::Outline;
 
-pub use outer::{Inner, Marking, OUTER4, OUTER6, Outer, class};
+pub use outer::{Dscp, Inner, Marking, OUTER4, OUTER6, Outer, class};
 
 /// The UDP port of VXLAN.
 pub const VXLAN_PORT: u16 = 4789;
@@ -77,7 +78,7 @@ impl Tunnel {
 
     /// As [`Tunnel::packet`], from there to here.
     pub fn received(&self, remote: IpAddr, inner: &[u8]) -> Vec<u8> {
-        carry([remote, self.local], (self.vni, Marking::new(None)), inner, 0)
+        carry([remote, self.local], (self.vni, Marking::new(Dscp::Copy)), inner, 0)
     }
 
     /// Whether a frame of the underlay, right or wrong, comes to the station's VTEP with this VNI.
@@ -179,6 +180,8 @@ pub struct Exit {
     pub ingress: Ingress,
     /// To which MAC inner frames are sent.
     pub mac: Mac,
+    /// [`Marking::inwards`].
+    pub inwards: bool,
 }
 
 /// Why nothing comes out.
@@ -200,20 +203,23 @@ struct Slot {
 
 const EMPTY: Slot = Slot {
     ends: Ends { local: 0, remote: 0, network: 0 },
-    exit: Exit { ingress: Ingress::NONE, mac: Mac([0; 6]) },
+    exit: Exit { ingress: Ingress::NONE, mac: Mac([0; 6]), inwards: false },
 };
 
 /// Where all tunnels end, by who sends. Open addressing: at most half of the slots are taken.
 #[derive(Clone, Debug, Default)]
 pub struct Tunnels {
     slots: Box<[Slot]>,
+    underlays: Box<[VrfId]>,
 }
 
 impl Tunnels {
     /// Of VIFs, which are [`Overlay::Within`], with what each is when frames enter it.
     pub fn new<'a>(vifs: impl Iterator<Item = (&'a Tunnel, Exit)>) -> Tunnels {
         let mut ends: Vec<(Ends, Exit)> = Vec::new();
+        let mut underlays = BTreeSet::new();
         for (tunnel, exit) in vifs {
+            underlays.insert(tunnel.underlay);
             // For what is said of frames that do not come out.
             let known = Ends::of(tunnel, tunnel.local);
             ends.extend([(known.of_vni(), exit), (known.of_vtep(), exit)]);
@@ -223,7 +229,8 @@ impl Tunnels {
             return Tunnels::default();
         }
         let slots = vec![EMPTY; (2 * ends.len()).next_power_of_two()].into();
-        let mut tunnels = Tunnels { slots };
+        let underlays = underlays.into_iter().collect();
+        let mut tunnels = Tunnels { slots, underlays };
         for (ends, exit) in ends {
             let at = tunnels.place(ends);
             tunnels.slots[at] = Slot { ends, exit };
@@ -235,6 +242,12 @@ impl Tunnels {
     #[inline(always)]
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
+    }
+
+    /// The VRFs that carry them.
+    #[inline(always)]
+    pub fn underlays(&self) -> &[VrfId] {
+        &self.underlays
     }
 
     /// The slot that has these ends, or would.

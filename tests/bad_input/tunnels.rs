@@ -417,6 +417,43 @@ fn congestion_is_told_or_the_packet_is_dropped() {
     }
 }
 
+/// RFC 2983 3: what the fabric makes of the outer DSCP is the inner packet's in the uniform model, and in no other.
+#[test]
+fn the_dscp_of_what_comes_in_is_by_the_vteps_model() {
+    const MAC: &str = "mac = \"02:0a:00:00:00:01\"";
+    let with = format!("{CONFIG}\n{UNDERLAY}");
+    assert!(with.contains(MAC));
+    let class = |class: u8, packet: Vec<u8>| {
+        edited(packet, |packet| {
+            packet[0] = packet[0] & 0xf0 | if packet[0] >> 4 == 4 { 5 } else { class >> 4 };
+            packet[1] = if packet[0] >> 4 == 4 { class } else { class << 4 };
+            if packet[0] >> 4 == 4 {
+                seal(packet);
+            }
+        })
+    };
+    for (model, uniform) in [("\"copy\"", false), ("10", false), ("\"uniform\"", true)] {
+        let mut lab = Lab::with(&with.replace(MAC, &format!("{MAC}\ndscp = {model}")));
+        for packet in [from_cloud(), packet("fd00:80::9", "fd00:a1::9")] {
+            // DSCP 46 outside, 12 inside; ECN from outside where it is congestion, else from inside.
+            for (outside, inside, leaves) in [
+                (46 << 2, 12 << 2, 46 << 2),
+                (46 << 2 | 1, 12 << 2 | 2, 46 << 2 | 2),
+                (46 << 2 | 3, 12 << 2 | 2, 46 << 2 | 3),
+                (0, 12 << 2 | 1, 1),
+            ] {
+                let frame = vxlan(5001, &inner(&class(inside, packet.clone())));
+                let outer = class(outside, outer("10.255.0.2", "10.255.0.1", &frame));
+                let grown = ["vif fabric forwarded", "vif a-vx forwarded"];
+                let sent = lab.expect("core0", &FABRIC.frame(&outer), &grown);
+                let leaves = if uniform { leaves } else { inside & !3 | leaves & 3 };
+                let expected = A.receives(&routed(&class(leaves, packet.clone())));
+                assert_eq!(sent, [("cust0".to_owned(), expected)], "{model} {outside} {inside}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_vtep_that_the_underlay_does_not_reach_takes_nothing() {
     let with = format!("{CONFIG}\n{UNDERLAY}");

@@ -2,7 +2,7 @@
 
 use crate::acl::Rules;
 use crate::packets::Families;
-use crate::station::{Shape, Vrfs};
+use crate::station::{Shape, Tunnels, Vrfs};
 
 pub struct Case {
     pub shape: Shape,
@@ -26,7 +26,7 @@ const fn case(
     part_of: &[Part],
 ) -> Case {
     let (mut quick, mut rival, mut guard) = (false, false, false);
-    let (mut metered, mut tunnels) = (false, false);
+    let (mut metered, mut tunnels) = (false, Tunnels::None);
     let mut i = 0;
     while i < part_of.len() {
         match part_of[i] {
@@ -34,7 +34,8 @@ const fn case(
             Rival => rival = true,
             Guard => guard = true,
             Metered => metered = true,
-            Tunnels => tunnels = true,
+            Into => tunnels = Tunnels::Out,
+            From => tunnels = Tunnels::In,
         }
         i += 1;
     }
@@ -57,15 +58,17 @@ enum Part {
     /// Customers' VIFs have a bandwidth.
     Metered,
     /// Packets leave in tunnels.
-    Tunnels,
+    Into,
+    /// Packets come in tunnels.
+    From,
 }
 
 use Families::{Mixed, V4, V6};
-use Part::{Guard, Metered, Quick, Rival, Tunnels};
+use Part::{From, Guard, Into, Metered, Quick, Rival};
 use Vrfs::{Full, Small};
 
 /// Cases of one shape follow each other: its station is built once.
-pub const CASES: [Case; 28] = [
+pub const CASES: [Case; 29] = [
     case(Full, 100, false, V4, "inside", &[Quick, Rival, Guard]),
     case(Full, 100, false, V4, "zipf", &[Quick, Rival]),
     case(Full, 100, false, V6, "inside", &[Quick, Rival, Guard]),
@@ -77,7 +80,8 @@ pub const CASES: [Case; 28] = [
     case(Full, 4000, false, V4, "inside", &[Quick]),
     case(Full, 4000, false, V6, "inside", &[]),
     case(Full, 100, false, V4, "inside", &[Quick, Guard, Metered]),
-    case(Full, 100, false, V4, "inside", &[Quick, Guard, Tunnels]),
+    case(Full, 100, false, V4, "inside", &[Quick, Guard, Into]),
+    case(Full, 100, false, V4, "inside", &[Quick, Guard, From]),
     case(Small, 1, false, V4, "inside", &[Quick]),
     case(Small, 100, true, Mixed, "inside", &[Guard]),
     case(Small, 4000, false, V4, "inside", &[Quick]),
@@ -106,7 +110,11 @@ impl Case {
         };
         let tags = if qinq { "QinQ" } else { "tagged" };
         let metered = if metered { ", policed" } else { "" };
-        let tunnels = if tunnels { ", into tunnels" } else { "" };
+        let tunnels = match tunnels {
+            Tunnels::None => "",
+            Tunnels::Out => ", into tunnels",
+            Tunnels::In => ", out of tunnels",
+        };
         let acl = acl.map_or_else(String::new, |(kind, rules)| {
             format!(", access list of {rules} rules {}", kind.name())
         });

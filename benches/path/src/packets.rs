@@ -1,10 +1,16 @@
 //! The customers' packets: UDP, as short as Ethernet allows, from an address of the VIF's own prefix.
 
+use std::net::Ipv4Addr;
+
+use station::tables::VrfId;
+use station::tables::tunnel::{Dscp, Marking, Tunnel};
 use station::wire::checksum;
 
 use crate::data::Family;
 use crate::random::Random;
-use crate::station::{SMALL, Shape, Vrfs, customer4, customer6, port_mac, tags};
+use crate::station::{
+    INNER_MAC, REMOTE, SMALL, Shape, Tunnels, VTEP, Vrfs, customer4, customer6, port_mac, tags, vni,
+};
 
 /// How many packets a case has before they come again.
 pub const PACKETS: usize = 1 << 16;
@@ -117,5 +123,23 @@ pub fn packets(
 
 /// The same as frames on the customers' port.
 pub fn frames(shape: Shape, packets: &[(u16, Vec<u8>)]) -> Vec<Vec<u8>> {
-    packets.iter().map(|(vif, packet)| frame(&tags(shape, *vif), packet)).collect()
+    let one = |(vif, packet): &(u16, Vec<u8>)| match shape.tunnels {
+        Tunnels::In => frame(&[1], &in_tunnel(*vif, packet)),
+        Tunnels::None | Tunnels::Out => frame(&tags(shape, *vif), packet),
+    };
+    packets.iter().map(one).collect()
+}
+
+/// The packet of the underlay that carries a packet to a customer's VNI.
+fn in_tunnel(vif: u16, packet: &[u8]) -> Vec<u8> {
+    let tunnel = Tunnel {
+        vni: vni(vif),
+        underlay: VrfId(0),
+        local: Ipv4Addr::from_bits(VTEP).into(),
+        remotes: [].into(),
+        station: None,
+        marking: Marking::new(Dscp::Copy),
+    };
+    let inner = [&INNER_MAC.0[..], &[2, 0, 0, 2, 0, 0, 8, 0], packet].concat();
+    tunnel.received(Ipv4Addr::from_bits(REMOTE).into(), &inner)
 }

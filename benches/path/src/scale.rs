@@ -12,7 +12,7 @@ use crate::measure::{self, Source, forwarding, median, ns_per_packet};
 use crate::packets::{self, Families};
 use crate::random::Random;
 use crate::report::{self, Row, Size};
-use crate::station::{FRAMES, Shape, Station, Vrfs};
+use crate::station::{FRAMES, Shape, Station, Tunnels, Vrfs};
 use crate::{Options, load};
 
 /// Turns of a round: a quarter of a million packets.
@@ -52,7 +52,7 @@ pub fn run(options: &Options) -> Result<(), String> {
             vifs: 100,
             qinq: false,
             metered: false,
-            tunnels: false,
+            tunnels: Tunnels::None,
             acl: None,
         };
         let routes = table[0].routes.len();
@@ -72,7 +72,7 @@ pub fn run(options: &Options) -> Result<(), String> {
             vifs: vifs as u16,
             qinq: false,
             metered: false,
-            tunnels: false,
+            tunnels: Tunnels::None,
             acl: None,
         };
         point(format!("full table, {vifs} VIFs, tagged IPv4"), ("VIFs", vifs), shape, &families, 1)
@@ -87,7 +87,7 @@ pub fn run(options: &Options) -> Result<(), String> {
                 vifs: vrfs as u16,
                 qinq: true,
                 metered: false,
-                tunnels: false,
+                tunnels: Tunnels::None,
                 acl: None,
             };
             point(
@@ -198,7 +198,7 @@ fn workers(families: &[Family; 2], rounds: usize) -> Result<Vec<Row>, String> {
         vifs: 100,
         qinq: false,
         metered: false,
-        tunnels: false,
+        tunnels: Tunnels::None,
         acl: None,
     };
     let cores = measure::core() + 1;

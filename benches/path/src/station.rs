@@ -37,6 +37,28 @@ pub enum Vrfs {
     Small,
 }
 
+/// What has to do with tunnels, of an IPv4 underlay.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tunnels {
+    None,
+    /// The upstreams are VTEPs, and routes lead into tunnels to them.
+    Out,
+    /// Customers' VIFs are VNIs, and packets come in tunnels from one VTEP.
+    In,
+}
+
+/// The station's VTEP.
+pub const VTEP: u32 = 0x0aff_0001;
+/// The one that packets come from.
+pub const REMOTE: u32 = 0x0aff_0002;
+/// To which MAC packets in tunnels are sent.
+pub const INNER_MAC: Mac = Mac([2, 0, 0, 2, 1, 0]);
+
+/// The VNI of a customer's VIF.
+pub fn vni(vif: u16) -> u32 {
+    1 + u32::from(vif)
+}
+
 /// What the station is like.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Shape {
@@ -46,8 +68,7 @@ pub struct Shape {
     pub qinq: bool,
     /// Customers' VIFs have a bandwidth.
     pub metered: bool,
-    /// The upstreams are VTEPs of an IPv4 underlay, and routes lead into tunnels to them.
-    pub tunnels: bool,
+    pub tunnels: Tunnels,
     /// An access list judges what enters by customers' VIFs: its kind, and how many rules it has.
     pub acl: Option<(Rules, usize)>,
 }
@@ -85,7 +106,8 @@ impl Shape {
 
     fn text(self) -> String {
         let mut text = format!("[station]\nmax_vifs = {}\n", 2 * self.vifs + 1);
-        for (name, role) in [("cust0", "customer"), ("core0", "core")] {
+        let customers = if self.tunnels == Tunnels::In { "core" } else { "customer" };
+        for (name, role) in [("cust0", customers), ("core0", "core")] {
             let _ = writeln!(
                 text,
                 "[[port]]\nname = \"{name}\"\ninterface = \"{name}\"\nrole = \"{role}\""
@@ -99,12 +121,11 @@ impl Shape {
         }
         if self.vrfs == Vrfs::Full {
             text += "[[vrf]]\nname = \"public\"\nkind = \"public\"\n";
-            let mut vif = "internet";
-            if self.tunnels {
-                text += "[[vrf]]\nname = \"fabric\"\nkind = \"underlay\"\n";
-                vif = "fabric";
+            let out = self.tunnels == Tunnels::Out;
+            let (vif, vrf) = if out { ("fabric", "fabric") } else { ("internet", "public") };
+            if out {
+                text += FABRIC;
             }
-            let vrf = if self.tunnels { "fabric" } else { "public" };
             let _ = writeln!(
                 text,
                 "[[vif]]\nname = \"{vif}\"\nport = \"core0\"\nvlan = 1\nvrf = \"{vrf}\"\n\
@@ -113,7 +134,7 @@ impl Shape {
             for n in 0..UPSTREAMS {
                 neighbors(&mut text, vif, &upstream(n), 0x300 + n);
             }
-            if self.tunnels {
+            if out {
                 let remote = |n| {
                     let [address, _] = upstream(n);
                     format!("{{ address = \"{address}\", mac = \"02:00:00:02:00:{n:02x}\" }}")
@@ -121,13 +142,28 @@ impl Shape {
                 let remotes: Vec<String> = (0..UPSTREAMS).map(remote).collect();
                 let _ = writeln!(
                     text,
-                    "[[vtep]]\nname = \"vtep\"\nvrf = \"fabric\"\naddress = \"10.255.0.1\"\n\
-                     mac = \"02:00:00:02:01:00\"\n\
-                     [[vif]]\nname = \"internet\"\nvtep = \"vtep\"\nvni = 77\nvrf = \"public\"\n\
+                    "[[vif]]\nname = \"internet\"\nvtep = \"vtep\"\nvni = 77\nvrf = \"public\"\n\
                      addresses = [\"192.0.2.1/32\"]\nremotes = [{}]",
                     remotes.join(", ")
                 );
             }
+        }
+        if self.tunnels == Tunnels::In {
+            text += FABRIC;
+            text += "[[vif]]\nname = \"fabric\"\nport = \"cust0\"\nvlan = 1\nvrf = \"fabric\"\n\
+                     addresses = [\"10.255.0.1/24\"]\n";
+            for vif in 0..self.vifs {
+                let _ = writeln!(
+                    text,
+                    "[[vif]]\nname = \"c{vif}\"\nvtep = \"vtep\"\nvni = {}\nvrf = \"public\"\n\
+                     addresses = [\"{}/32\"]\n\
+                     remotes = [{{ address = \"{}\", mac = \"02:00:00:02:00:00\" }}]",
+                    vni(vif),
+                    ipv4(0xc000_0201 + u32::from(vif)),
+                    ipv4(REMOTE)
+                );
+            }
+            return text;
         }
         for vif in 0..self.vifs {
             let n = self.number(vif);
@@ -181,6 +217,9 @@ impl Shape {
     }
 }
 
+const FABRIC: &str = "[[vrf]]\nname = \"fabric\"\nkind = \"underlay\"\n\
+    [[vtep]]\nname = \"vtep\"\nvrf = \"fabric\"\naddress = \"10.255.0.1\"\nmac = \"02:00:00:02:01:00\"\n";
+
 /// The customers' IPv4 prefixes: /24s of 100.64.0.0/10, which no full table has.
 pub fn customer4(n: u16) -> u32 {
     0x6440_0000 | u32::from(n) << 8
@@ -219,7 +258,7 @@ fn net(route: &Route, bits: u8) -> IpNet {
 }
 
 /// The full table as route lists, one an upstream.
-fn lists(families: &[Family; 2], tunnels: bool) -> Vec<RouteListConfig> {
+fn lists(families: &[Family; 2], tunnels: Tunnels) -> Vec<RouteListConfig> {
     let mut prefixes = vec![Vec::new(); usize::from(UPSTREAMS)];
     for family in families {
         for route in &family.routes {
@@ -240,7 +279,7 @@ fn lists(families: &[Family; 2], tunnels: bool) -> Vec<RouteListConfig> {
             file: format!("upstream{n}").into(),
             prefixes: prefixes.into(),
             via4: vec![hop(&via4)],
-            via6: vec![hop(if tunnels { &via4 } else { &via6 })],
+            via6: vec![hop(if tunnels == Tunnels::Out { &via4 } else { &via6 })],
         }
     };
     (0..).zip(prefixes).map(list).collect()

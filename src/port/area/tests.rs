@@ -28,12 +28,23 @@ fn what_is_around_a_place_is_of_one_frame_of_the_area() {
     for across in [0, 21, 2048 - 45, 2048, 2048 + 21, 4096 - 45, end - 45] {
         assert_eq!(editor.locate(across), Around::NONE, "{across}");
     }
-    for (place, there) in [(77, false), (78, true), (2048 + 77, false), (2048 + 78, true)] {
-        assert_eq!(editor.before(place).is_some(), there, "{place}");
+    for inside in [92, 2048 - 46, 2048 + 92, end - 46] {
+        assert!(editor.with_room(inside).is_some(), "{inside}");
     }
-    assert!(editor.before(end - 46).is_some() && editor.before(end).is_none());
+    for across in [0, 91, 2048 - 45, 2048 + 91, 4096 - 45, end - 45, end, end + 92, u32::MAX] {
+        assert!(editor.with_room(across).is_none(), "{across}");
+    }
+    editor.with_room(end - 46).unwrap().fill(7);
     for outside in [Around::NONE, editor.locate(end + 22), editor.locate(u32::MAX - 1000)] {
         assert!(editor.octets(outside).is_none(), "{outside:?}");
+    }
+    let area = pool.area();
+    assert_eq!(area.at(end - 138), Some(&[7; 138]), "from the room before it to the end");
+    for inside in [0, 2048 - 50, 2048, end - 50] {
+        assert!(area.at::<50>(inside).is_some(), "{inside}");
+    }
+    for across in [2048 - 49, 4096 - 1, end - 49, end, u32::MAX] {
+        assert!(area.at::<50>(across).is_none(), "{across}");
     }
 }
 

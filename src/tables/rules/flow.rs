@@ -11,7 +11,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::wire::ethernet::{be16, be32, be64};
+use crate::wire::ethernet::{MIN_PAYLOAD, be16, be32, be64};
 use crate::wire::{ipv4, ipv6};
 
 /// The keys of a station's flow hash.
@@ -56,16 +56,33 @@ const fn fold(a: u64, b: u64) -> u64 {
 /// packet. Never panics.
 #[inline]
 pub fn flow(keys: &FlowKeys, packet: &[u8]) -> u32 {
-    let FlowKeys([a, b, c, d, e, f]) = *keys;
-    let addresses_and_rest = match packet.first().map(|first| first >> 4) {
-        Some(4) => flow4(packet).map(|(addresses, rest)| (addresses ^ e, rest)),
-        Some(6) => flow6(packet).map(|([source, to], rest)| {
-            let source = fold(source.0 ^ a, source.1 ^ b);
-            (source ^ fold(to.0 ^ c, to.1 ^ d), rest)
+    let FlowKeys([a, b, c, d, ..]) = *keys;
+    match packet.first().map(|first| first >> 4) {
+        Some(4) => packet.first_chunk().map_or(0, |head| {
+            let (at, total) = (usize::from(head[0] & 0xf) * 4, usize::from(be16(head, 2)));
+            flow4(keys, head, packet.get(at..total).unwrap_or_default())
         }),
-        _ => None,
-    };
-    let Some((addresses, rest)) = addresses_and_rest else { return 0 };
+        Some(6) => flow6(packet).map_or(0, |([source, to], rest)| {
+            let source = fold(source.0 ^ a, source.1 ^ b);
+            number(keys, source ^ fold(to.0 ^ c, to.1 ^ d), rest)
+        }),
+        _ => 0,
+    }
+}
+
+/// The same of an IPv4 packet whose header is known to be sound, by its first octets alone. `None` where they do not show
+/// all that counts: the packet has options.
+#[inline(always)]
+pub fn flow_of_start(keys: &FlowKeys, start: &[u8; MIN_PAYLOAD]) -> Option<u32> {
+    let (head, upper) = start.split_first_chunk()?;
+    let has_ports = usize::from(be16(head, 2)) >= ipv4::HEADER_LEN + 4;
+    let ports = if has_ports { &upper[..4] } else { &[] };
+    (head[0] & 0xf == 5).then(|| flow4(keys, head, ports))
+}
+
+/// Of addresses and rest, the number.
+#[inline(always)]
+fn number(FlowKeys([a, .., f]): &FlowKeys, addresses: u64, rest: u64) -> u32 {
     let mixed = fold(addresses, rest ^ f);
     (fold(mixed ^ STEP, a | 1) >> 32) as u32
 }
@@ -77,15 +94,12 @@ fn rest(protocol: u8, ports: Option<u32>, label: u32) -> u64 {
     kind | u64::from(ports.unwrap_or(label))
 }
 
-/// Addresses and rest of an IPv4 packet.
+/// Of an IPv4 header and what is behind it in the packet.
 #[inline(always)]
-fn flow4(packet: &[u8]) -> Option<(u64, u64)> {
-    let head = packet.first_chunk::<{ ipv4::HEADER_LEN }>()?;
-    let (total, protocol) = (usize::from(be16(head, 2)), head[9]);
-    let is_fragment = be16(head, 6) & 0x3fff != 0;
-    let upper = packet.get(usize::from(head[0] & 0xf) * 4..total).filter(|_| !is_fragment);
-    let ports = upper.and_then(|upper| ipv4::ports(protocol, upper));
-    Some((be64(head, 12), rest(protocol, ports, 0)))
+fn flow4(keys: &FlowKeys, head: &[u8; ipv4::HEADER_LEN], upper: &[u8]) -> u32 {
+    let (protocol, is_fragment) = (head[9], be16(head, 6) & 0x3fff != 0);
+    let ports = if is_fragment { None } else { ipv4::ports(protocol, upper) };
+    number(keys, be64(head, 12) ^ keys.0[4], rest(protocol, ports, 0))
 }
 
 /// An IPv6 address in halves.
@@ -305,7 +319,12 @@ mod tests {
                 return Ok(());
             }
             let whole = flow(&keys("a"), &bytes);
-            prop_assert_eq!(flow(&keys("a"), &[bytes, padding].concat()), whole);
+            let padded = [bytes, padding, vec![0xa5; MIN_PAYLOAD]].concat();
+            prop_assert_eq!(flow(&keys("a"), &padded), whole);
+            let start = flow_of_start(&keys("a"), padded.first_chunk().unwrap());
+            if first >> 4 == 4 {
+                prop_assert_eq!(start, (first & 0xf == 5).then_some(whole));
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The outer headers of what leaves in tunnels.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use super::{HAS_VNI, UDP_AND_VXLAN, VXLAN_PORT};
@@ -26,23 +27,48 @@ pub enum Outer {
     V6(Outer6),
 }
 
-/// Which DSCP outer headers have (RFC 2983 3). ECN is the inner packet's in either model (RFC 6040 4.1).
+/// Which DSCP outer and inner headers have (RFC 2983 3). ECN is seen to in each (RFC 6040).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dscp {
+    /// The outer one is the inner packet's, which keeps it whatever the fabric makes of the outer one.
+    #[default]
+    Copy,
+    /// The same, and what the fabric makes of it is the inner packet's: the uniform model.
+    Uniform,
+    /// The outer one is this, and the inner packet keeps its own: the pipe model.
+    Pipe(u8),
+}
+
+impl fmt::Display for Dscp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Dscp::Copy => f.write_str("copy"),
+            Dscp::Uniform => f.write_str("uniform"),
+            Dscp::Pipe(dscp) => dscp.fmt(f),
+        }
+    }
+}
+
+/// How outer headers are marked, and inner ones by them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Marking {
-    /// What of the inner packet's DSCP and ECN is kept.
+    /// What of the inner packet's DSCP and ECN is kept on the way out.
     keep: u8,
     /// What is set beside it.
     set: u8,
+    /// The inner packet has the outer one's DSCP on the way in.
+    pub inwards: bool,
 }
 
 impl Marking {
     const ECN: u8 = 3;
 
-    /// One DSCP for all packets, the pipe model; or with `None` that of each inner packet, the uniform model.
-    pub const fn new(dscp: Option<u8>) -> Marking {
+    /// Of a model.
+    pub const fn new(dscp: Dscp) -> Marking {
         match dscp {
-            Some(dscp) => Marking { keep: Marking::ECN, set: dscp << 2 },
-            None => Marking { keep: u8::MAX, set: 0 },
+            Dscp::Copy => Marking { keep: u8::MAX, set: 0, inwards: false },
+            Dscp::Uniform => Marking { keep: u8::MAX, set: 0, inwards: true },
+            Dscp::Pipe(dscp) => Marking { keep: Marking::ECN, set: dscp << 2, inwards: false },
         }
     }
 

@@ -21,12 +21,12 @@ fn tunnel(vni: u32, local: IpAddr, remotes: &[IpAddr]) -> Tunnel {
         local,
         remotes: remotes.into(),
         station: None,
-        marking: Marking::new(None),
+        marking: Marking::new(Dscp::Copy),
     }
 }
 
 fn exit(place: u32) -> Exit {
-    Exit { ingress: Ingress { place, rules: Ingress::VIF }, mac: Mac([2; 6]) }
+    Exit { ingress: Ingress { place, rules: Ingress::VIF }, mac: Mac([2; 6]), inwards: false }
 }
 
 /// As a frame has them: from one address to another.
@@ -75,7 +75,7 @@ fn the_outer_headers_are_sound_and_say_what_is_inside() {
     let (inner, flow) = (1_064, 0xdead_beef);
     let differs = Inner { octets: inner, class: 0xb9, flow };
     let mut outer = [0; OUTER4];
-    let (copy, fixed) = (Marking::new(None), Marking::new(Some(10)));
+    let (copy, fixed) = (Marking::new(Dscp::Uniform), Marking::new(Dscp::Pipe(10)));
     let ends = [0x0aff_0001, 0x0aff_0002];
     Outer4::new(ends, 0x12_3456, fixed).write(&mut outer, differs);
     assert_eq!((outer[1], checksum::sum(&outer[..20])), (10 << 2 | 1, 0xffff), "ECN is kept");

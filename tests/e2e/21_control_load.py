@@ -6,6 +6,7 @@ and 200 starts with 2,000 BGP VIFs (STATION_STARTS)."""
 
 import contextlib
 import ipaddress
+import json
 import os
 import pathlib
 import resource
@@ -120,9 +121,16 @@ def carrier_of_stream():
     return HOSTS[max(grown, key=grown.get)].port
 
 
+def carriers():
+    """How many TAPs have none: each follows its port, one after another, and the kernel has one lock for all of that."""
+    links = json.loads(lab.run("ip", "-n", lab.TAPS_NS, "-j", "link").splitlines()[-1])
+    return sum(link["ifname"].startswith("v") and "LOWER_UP" not in link["flags"] for link in links)
+
+
 def link_loss():
     """Takes the link of the port that carries a stream: milliseconds without an arrival, by frames lost."""
     wait_until(lambda: all(row["up"] for row in station.ports().values()), 10, "all links")
+    wait_until(lambda: carriers() == 0, 60, "the TAPs have their carriers")
     for name in ("a", "a2", "vpc-a"):
         lab.run("ping", "-n", "-q", "-c", 1, "-W", 1, HOSTS[name].gw4, ns=HOSTS[name].ns, check=False)
     port = carrier_of_stream()

@@ -397,23 +397,29 @@ fn the_computed_reachability_is_what_frames_do() {
         (prop::array::uniform2(any::<bool>()), prop::collection::vec(any::<bool>(), 8)),
         links,
     );
-    crate::runner(if cfg!(debug_assertions) { 6 } else { 100 })
-        .run(&drawn, |(changes, routes, exchanges, tunnels, stations, links)| {
-            let world = &mut *world.borrow_mut();
-            let mut config = changed(parse(&format!("{CONFIG}\n{UNDERLAY}")), &changes, &routes);
-            add_tunnels(&mut config, &tunnels);
-            add_exchanges(&mut config, &exchanges);
-            add_stations(&mut config, &stations);
-            let mut facts = facts(&config);
-            facts.iter_mut().zip(links).for_each(|(port, up)| port.link_up = up);
-            world.rig.engine.commit(&config, &facts).unwrap();
-            world.check()
-        })
-        .unwrap();
-    let tally = world.into_inner().tally;
-    println!("{tally:?}");
-    let stations = ["to a station or from one", "not between stations"];
-    for often in ["own", "back", "by exchange", "none", "down"].into_iter().chain(stations) {
-        assert!(tally.get(often).is_some_and(|n| *n >= 5), "{often} is rare: {tally:?}");
+    let often = ["own", "back", "by exchange", "none", "down"];
+    let often = || often.into_iter().chain(["to a station or from one", "not between stations"]);
+    // Where nothing is optimized a round is a few configurations, which happen not to have all of these.
+    for round in 1.. {
+        crate::runner(if cfg!(debug_assertions) { 6 } else { 100 })
+            .run(&drawn, |(changes, routes, exchanges, tunnels, stations, links)| {
+                let world = &mut *world.borrow_mut();
+                let mut config =
+                    changed(parse(&format!("{CONFIG}\n{UNDERLAY}")), &changes, &routes);
+                add_tunnels(&mut config, &tunnels);
+                add_exchanges(&mut config, &exchanges);
+                add_stations(&mut config, &stations);
+                let mut facts = facts(&config);
+                facts.iter_mut().zip(links).for_each(|(port, up)| port.link_up = up);
+                world.rig.engine.commit(&config, &facts).unwrap();
+                world.check()
+            })
+            .unwrap();
+        let tally = &world.borrow().tally;
+        println!("{tally:?}");
+        match often().find(|often| tally.get(often).is_none_or(|n| *n < 5)) {
+            None => break,
+            Some(often) => assert!(round < 10, "{often} is rare: {tally:?}"),
+        }
     }
 }

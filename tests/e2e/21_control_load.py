@@ -6,7 +6,6 @@ and 200 starts with 2,000 BGP VIFs (STATION_STARTS)."""
 
 import contextlib
 import ipaddress
-import json
 import os
 import pathlib
 import resource
@@ -17,11 +16,11 @@ import threading
 import time
 
 import case
-import frames
 import lab
 import ledger
 import station
 from case import HOSTS, Skip, expect, refused, require, wait_until
+from sessions import tap_links
 from sessions import taps as taps_there
 
 ALL = bool(os.environ.get("STATION_ALL"))
@@ -105,8 +104,7 @@ class Stream(case.Stream):
     """From vpc-a to a prefix that a and a2 both have, counted at both."""
 
     def __init__(self, seconds):
-        super().__init__("vpc-a", "a", pps=RATE, seconds=seconds)
-        self.frame = frames.datagram(self.source, self.source.addr4, TARGET, tags=self.source.tags)
+        super().__init__("vpc-a", "a", TARGET, pps=RATE, seconds=seconds)
 
     def arrived_ever(self):
         return sum(ledger.host_counts(HOSTS[name])["from vpc-a"] for name in ("a", "a2"))
@@ -123,8 +121,7 @@ def carrier_of_stream():
 
 def carriers():
     """How many TAPs have none: each follows its port, one after another, and the kernel has one lock for all of that."""
-    links = json.loads(lab.run("ip", "-n", lab.TAPS_NS, "-j", "link").splitlines()[-1])
-    return sum(link["ifname"].startswith("v") and "LOWER_UP" not in link["flags"] for link in links)
+    return sum("LOWER_UP" not in link["flags"] for link in tap_links())
 
 
 def link_loss():

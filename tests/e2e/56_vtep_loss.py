@@ -6,13 +6,12 @@ import statistics
 import subprocess
 
 import case
-import frames
 import lab
 import overlay
 import station
 from case import HOSTS, expect, require, wait_until
 
-A, VPC = HOSTS["a"], HOSTS["vpc-a"]
+VPC = HOSTS["vpc-a"]
 END = overlay.ENDS["vpc-a"]
 SECOND = "10.255.1.3"  # the same host's, by the other core port
 MAPPED = ipaddress.ip_network("10.128.0.0/9")
@@ -53,14 +52,6 @@ def end():
     FILE.unlink(missing_ok=True)
 
 
-class Stream(case.Stream):
-    """From a to an address that is mapped."""
-
-    def __init__(self, seconds):
-        super().__init__("a", "vpc-a", pps=RATE, seconds=seconds)
-        self.frame = frames.datagram(self.source, self.source.addr4, TARGET, tags=self.source.tags)
-
-
 def mapped(count):
     """So many prefixes lead to the first VTEP, or to the second while there is none."""
     FILE.write_text("".join(f"vpc-a {MAPPED[4 * n + 8]}/30 {END.remote} {SECOND},,0\n" for n in range(count)))
@@ -74,7 +65,7 @@ def loss():
     """Takes the link by which the first VTEP is reached: milliseconds without an arrival, by frames lost."""
     states = lambda: {row["remote"]: row["state"] for row in station.ctl("show", "tunnels")}
     wait_until(lambda: set(states().values()) == {"up"}, 10, "both VTEPs are reached")
-    with Stream(0.8) as stream:
+    with case.Stream("a", "vpc-a", TARGET, pps=RATE, seconds=0.8) as stream:
         wait_until(lambda: stream.arrived() > 200, 5, "traffic")
         lab.ip("st-wire", "link set dev core0 down")
         try:

@@ -123,13 +123,14 @@ def counted():
 
 
 class Stream:
-    """Marked datagrams at a steady rate from behind a host's port to another host, every one counted."""
+    """Marked datagrams at a steady rate from behind a host's port to another host, by its own address or another that it has,
+    every one counted."""
 
-    def __init__(self, source, target, *, pps, seconds, six=False):
+    def __init__(self, source, target, to=None, *, pps, seconds, six=False):
         self.source, self.target = HOSTS[source], HOSTS[target]
         self.pps, self.count = pps, int(pps * seconds)
         sender, receiver = (self.source.addr6, self.target.addr6) if six else (self.source.addr4, self.target.addr4)
-        self.frame = frames.datagram(self.source, sender, receiver, tags=self.source.tags)
+        self.frame = frames.datagram(self.source, sender, to or receiver, tags=self.source.tags)
 
     def __enter__(self):
         self.before = self.arrived_ever()

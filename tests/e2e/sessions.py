@@ -40,14 +40,18 @@ def ready(tap):
     return there and "LOWER_UP" in there["flags"] and len(there["addr_info"]) >= 3
 
 
-def taps():
-    """The TAPs: name -> addresses; none where their namespace is gone."""
+def tap_links():
+    """The TAPs, as `ip` has them with their addresses; none where their namespace is gone."""
     if lab.TAPS_NS not in lab.namespaces():
-        return {}
+        return []
     # `ip` says so first where links came and went meanwhile.
     links = json.loads(lab.run("ip", "-n", lab.TAPS_NS, "-j", "addr").splitlines()[-1])
-    return {each["ifname"]: {f"{a['local']}/{a['prefixlen']}" for a in each["addr_info"]}
-            for each in links if each["ifname"].startswith("v")}
+    return [link for link in links if link["ifname"].startswith("v")]
+
+
+def taps():
+    """The TAPs: name -> addresses."""
+    return {link["ifname"]: {f"{a['local']}/{a['prefixlen']}" for a in link["addr_info"]} for link in tap_links()}
 
 
 def bound(ns, kind, address, port, device=None):

@@ -21,7 +21,7 @@ ROUTERS = {}
 
 
 def config():
-    text = case.bgp_config()
+    text = case.bgp_config({HOSTS[name].peer4.split("/")[0] for name in ASNS})
     # The first session with this AS is a's of IPv4; the cloud's sides send a default route too.
     text = replaced(text, (PEER_OF_A, PEER_OF_A + IMPORT))
     return text.replace('peer = "169.254.255.2"\n', 'peer = "169.254.255.2"\nimport = ["0.0.0.0/0 le 24"]\n')

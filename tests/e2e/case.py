@@ -71,10 +71,18 @@ def alone(seconds=2.0):
         raise Skip(f"the machine does other things: {used:.1f} of its {os.cpu_count()} CPUs are busy, and this needs them")
 
 
-def bgp_config():
-    """The lab's configuration with BGP, without its passwords: they would keep apart what a test tries without."""
+def bgp_config(answered=None):
+    """The lab's configuration with BGP, without its passwords: they would keep apart what a test tries without.
+
+    Where `answered` names peers' addresses, their sessions alone: the others try again every few seconds, each at its
+    own time, and a lab with many of them may never come to rest.
+    """
     lines = (lab.HERE / "bgp.toml").read_text().splitlines(keepends=True)
-    return "".join(line for line in lines if not line.startswith("password"))
+    text = "".join(line for line in lines if not line.startswith("password"))
+    if answered is None:
+        return text
+    return re.sub(r"\[\[vif\.bgp\]\]\npeer = \"(.*)\"\n(?:[^\[\n].*\n)*\n?",
+                  lambda session: session[0] if session[1] in answered else "", text)
 
 
 def fresh(config=None):

@@ -53,6 +53,12 @@ class Snapshot:
         result.wires = minus(self.wires, before.wires)
         return result
 
+    def moved(self):
+        """What a difference has, part by part."""
+        parts = {**self.hosts, **self.vifs, **self.ports}
+        return {name: dict(nonzero) for name, counter in parts.items()
+                if (nonzero := {key: value for key, value in counter.items() if value})}
+
     def waiting(self):
         """How many punted frames have no outcome yet."""
         return sum(total(vif, "punt ") - total(vif, "slow ") for vif in self.vifs.values())
@@ -161,5 +167,6 @@ def quiet(limit=30.0):
         elif not now.waiting() or time.monotonic() - moved > 2:
             return now
         if time.monotonic() - start > limit:
-            raise RuntimeError("the lab does not come to rest")
+            raise RuntimeError(f"the lab does not come to rest: {(now - last).moved()} within the last look, "
+                               f"{now.waiting()} frames without an outcome")
         last = now

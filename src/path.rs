@@ -5,7 +5,7 @@ use crate::cpu::{Work, widest};
 use crate::stage::{
     Burst, Context, Filtered, acl, acl_in, acl_out, classify, decapsulate, encapsulate, exchange,
     exchanged, filter, group, ipv4, ipv6, meter, mtu, police, ready, resolve, rewrite, route,
-    routing, source, ttl,
+    routing, source, translate_in, translate_out, ttl,
 };
 
 filter::filtered! {
@@ -72,6 +72,7 @@ impl<W: Watch> Work for Path<'_, '_, W> {
         burst.sort();
         stage!(ipv4); //     RFC 1812 5.2.2
         stage!(ipv6); //     RFC 8200 3
+        stage!(translate_in); // source: inside -> outside
         stage!(route); //    VRF FIB: destination and source -> next-hop groups
         stage!(group); //    next-hop group -> adjacency
         stage!(exchange); // a permit -> the exporting VRF's FIB -> adjacency
@@ -79,6 +80,7 @@ impl<W: Watch> Work for Path<'_, '_, W> {
         watch.before_filtered(FILTERED, burst, context);
         filter::run(burst, context, concerns, verdict); // the filtered stages
         stage!(meter); //    bandwidth of VIFs, meter groups and ports
+        stage!(translate_out); // destination: outside -> inside
         stage!(rewrite); //  MACs, tags, TTL, checksum
         stage!(encapsulate); // VXLAN from a VTEP, by the underlay's routes
         stage!(exchanged); // counters of exchanges
@@ -154,6 +156,7 @@ mod tests {
             metered: [false; 2],
             acl_in: None,
             acl_out: None,
+            translations: None,
             addresses: ["169.254.0.1/30".parse().unwrap()].into(),
             peers: [].into(),
         };

@@ -971,3 +971,58 @@ fn rpki() {
     let private = session("peer = \"10.0.7.2\"\npeer_as = 1\nlocal_as = 2\nrpki = \"valid\"");
     refused(&format!("{CACHE}{private}"), 15, "vif[3].bgp[0].rpki", "is not public");
 }
+
+#[test]
+fn translations() {
+    let vif = |pairs: &str| {
+        format!(
+            "[[vif]]\nname = \"t\"\nport = \"cust\"\nvlan = 300\nkind = \"private\"\nvrf = \"vpc-a\"\n\
+             addresses = [\"10.9.0.1/30\"]\ntranslate = [{pairs}]\n"
+        )
+    };
+    assert!(
+        parse(&format!(
+            "{BASE}{}",
+            vif("\"10.8.0.0/24 as 10.7.0.0/24\", \"10.8.1.1 as 10.7.1.1\"")
+        ))
+        .is_ok()
+    );
+    assert!(
+        parse(&format!(
+            "{BASE}{}",
+            vif("\"fd01::/48 as fd02::/48\", \"fd03:1::/64 as fd03:2::/64\"")
+        ))
+        .is_ok()
+    );
+    for (pairs, says) in [
+        ("\"10.8.0.0/24 to 10.7.0.0/24\"", "\"10.8.0.0/24 to 10.7.0.0/24\" is no translation"),
+        ("\"10.8.0.0/33 as 10.7.0.0/24\"", "\"10.8.0.0/33\" is no prefix"),
+        ("\"10.8.0.1/24 as 10.7.0.0/24\"", "10.8.0.1/24 has bits behind its prefix"),
+        ("\"10.8.0.0/24 as 10.7.0.0/23\"", "have two lengths"),
+        ("\"10.8.0.0/24 as fd00::/24\"", "are of two families"),
+        ("\"10.8.0.0/24 as 10.8.0.0/24\"", "becomes itself"),
+        ("\"10.8.0.0/23 as 10.8.1.0/23\"", "10.8.1.0/23 has bits behind its prefix"),
+        ("\"fd01::1 as fd02::1\"", "fd01::1/128 is longer than /64"),
+        (
+            "\"127.0.0.0/24 as 10.7.0.0/24\"",
+            "\"127.0.0.0/24 as 10.7.0.0/24\" has addresses of 127.0.0.0/8",
+        ),
+        ("\"10.8.0.0/24 as 224.1.0.0/24\"", "has addresses of 224.0.0.0/4"),
+        ("\"169.254.7.0/24 as 10.7.0.0/24\"", "has addresses of 169.254.0.0/16, link-local"),
+        ("\"10.9.0.2 as 10.7.0.1\"", "10.9.0.2/32 meets 10.9.0.0/30, the VIF's own subnet"),
+        ("\"10.8.0.0/16 as 10.9.0.0/16\"", "10.9.0.0/16 meets 10.9.0.0/30, the VIF's own subnet"),
+        ("\"10.8.0.0/24 as 10.7.0.0/24\", \"10.8.0.9 as 10.6.0.9\"", "both have 10.8.0.9/32"),
+        ("\"10.8.0.0/24 as 10.7.0.0/24\", \"10.6.0.0/24 as 10.7.0.0/24\"", "both have 10.7.0.0/24"),
+        ("\"10.8.0.0/24 as 10.7.0.0/24\", \"10.7.0.0/25 as 10.6.0.0/25\"", "both have 10.7.0.0/25"),
+    ] {
+        refused(&vif(pairs), 8, "vif[3].translate", says);
+    }
+    refused(&vif("7"), 8, "vif[3].translate", "is an integer");
+    let many: Vec<String> = (0..1025)
+        .map(|n| format!("\"10.8.{}.{} as 10.7.{}.{}\"", n >> 8, n & 255, n >> 8, n & 255))
+        .collect();
+    refused(&vif(&many.join(", ")), 8, "vif[3].translate", "there are 1025");
+    let underlay = "[[vrf]]\nname = \"u\"\nkind = \"underlay\"\n[[vif]]\nname = \"t\"\nport = \"core\"\nvlan = 300\nvrf = \"u\"\n\
+                    addresses = [\"10.9.0.1/30\"]\ntranslate = [\"10.8.0.0/24 as 10.7.0.0/24\"]\n";
+    refused(underlay, 10, "vif[3].translate", "an underlay's addresses");
+}

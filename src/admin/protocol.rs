@@ -91,6 +91,8 @@ pub enum Request {
     ShowRoutes(RouteFilter),
     /// Resolved and unresolved neighbors ([`crate::admin::rows::NeighborRow`]).
     ShowNeighbors,
+    /// Translations of addresses, by VIF ([`crate::admin::rows::TranslationRow`]).
+    ShowTranslations,
     /// Tunnels, by VIF and other end ([`crate::admin::rows::TunnelRow`]).
     ShowTunnels,
     /// What controllers stream, by source ([`crate::admin::rows::SourceRow`]).

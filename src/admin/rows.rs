@@ -7,6 +7,7 @@ mod bgp;
 mod billing;
 mod capture;
 mod changes;
+mod counters;
 mod drain;
 mod drill;
 mod drops;
@@ -22,6 +23,7 @@ mod rates;
 mod reachability;
 mod rpki;
 mod stations;
+mod translations;
 mod tunnels;
 mod workers;
 
@@ -32,6 +34,7 @@ pub use bgp::{BgpRouteRow, BgpRow};
 pub use billing::{BillingBinRow, BillingRow};
 pub use capture::{CaptureEnd, CaptureRow, CapturedFrame};
 pub use changes::{ChangeResult, ConfigText, HistoryRow, Routing, RoutingState};
+pub use counters::{Conservation, CounterRow, CounterValue};
 pub use drain::{DrainFlow, DrainRow};
 pub use drill::{DrillFlow, DrillRow};
 pub use drops::{DropRow, DroppedFrame, FrameHeaders};
@@ -47,6 +50,7 @@ pub use rates::{RateRow, RateWindow, bits_per_s, bits_per_second, rounded};
 pub use reachability::{MAX_PREFIXES, ReachabilityRow};
 pub use rpki::RpkiRow;
 pub use stations::StationRow;
+pub use translations::TranslationRow;
 pub use tunnels::TunnelRow;
 pub use workers::WorkerRow;
 
@@ -284,55 +288,6 @@ pub struct NeighborRow {
     pub age_s: u64,
 }
 
-/// A named counter.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CounterValue {
-    /// `traffic`, `drop`, `punt`, `slow` (what became of punted frames), `tap` or `kernel`.
-    pub group: String,
-    /// The counter's name.
-    pub name: String,
-    /// Its value.
-    pub value: u64,
-    /// What it means and what to do about it.
-    pub help: String,
-}
-
-/// received = forwarded + punted + dropped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Conservation {
-    /// Frames received.
-    pub received: u64,
-    /// Frames forwarded. For a port: frames that reached some VIF.
-    pub forwarded: u64,
-    /// Frames that went to the slow path.
-    pub punted: u64,
-    /// Frames dropped.
-    pub dropped: u64,
-    /// The sum is right.
-    pub ok: bool,
-}
-
-impl Conservation {
-    /// The sums, compared.
-    pub const fn new(received: u64, forwarded: u64, punted: u64, dropped: u64) -> Self {
-        let ok = received == forwarded.wrapping_add(punted).wrapping_add(dropped);
-        Conservation { received, forwarded, punted, dropped, ok }
-    }
-}
-
-/// `show counters`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CounterRow {
-    /// `port` or `vif`.
-    pub scope: String,
-    /// Name of the port or VIF.
-    pub name: String,
-    /// Its counters; without `--all` those that are not zero.
-    pub counters: Vec<CounterValue>,
-    /// Whether every frame is accounted for.
-    pub conservation: Conservation,
-}
-
 /// `version`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VersionInfo {
@@ -388,7 +343,7 @@ sum! {
     Row {
         Port(PortRow), Vif(VifRow), Vrf(VrfRow), Route(RouteRow), Neighbor(NeighborRow), Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow), Drop(DropRow),
         History(HistoryRow), Capture(CaptureRow), Rate(RateRow), Event(Record), Explain(Box<ExplainRow>), Ping(PingRow), PortDetail(Box<PortDetailRow>), Drain(DrainRow), Drill(Box<DrillRow>), Billing(BillingRow), BillingBin(BillingBinRow), Bandwidth(BandwidthRow),
-        Acl(Box<AclRow>), Tunnel(TunnelRow), Exchange(ExchangeRow), Reachability(ReachabilityRow), Station(StationRow), Rpki(RpkiRow), MappingSource(SourceRow), Mapping(MappingRow), MappingAnswer(MappingAnswer),
+        Acl(Box<AclRow>), Translation(TranslationRow), Tunnel(TunnelRow), Exchange(ExchangeRow), Reachability(ReachabilityRow), Station(StationRow), Rpki(RpkiRow), MappingSource(SourceRow), Mapping(MappingRow), MappingAnswer(MappingAnswer),
     }
 }
 

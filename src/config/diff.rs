@@ -263,6 +263,7 @@ fn vif_change(a: &VifConfig, b: &VifConfig) -> Option<String> {
         ("pcp", pcp(a.pcp), pcp(b.pcp)),
         ("acl_in", named(&a.acl_in), named(&b.acl_in)),
         ("acl_out", named(&a.acl_out), named(&b.acl_out)),
+        super::translations::translate_change(a, b),
         ("bfd", bfd(a), bfd(b)),
         bandwidth_change(&a.bandwidth, &b.bandwidth),
         ("meter_group", named(&a.meter_group), named(&b.meter_group)),

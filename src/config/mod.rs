@@ -34,6 +34,7 @@ mod station;
 mod stations;
 mod tags;
 mod text;
+mod translations;
 mod vifs;
 mod vteps;
 

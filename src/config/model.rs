@@ -21,7 +21,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::metrics::MetricsAddress;
 use crate::tables::rules::in_reserved;
-use crate::tables::{Password, Pcp, SourceCheck, Tags, VifKind, VrfKind};
+use crate::tables::{Password, Pcp, SourceCheck, Tags, Translation, VifKind, VrfKind};
 use crate::wire::ethernet::Mac;
 
 /// The whole configuration.
@@ -139,6 +139,8 @@ pub struct VifConfig {
     pub acl_in: Option<Arc<str>>,
     /// Name of that of packets to it.
     pub acl_out: Option<Arc<str>>,
+    /// What addresses behind it are in its VRF.
+    pub translate: Vec<Translation>,
     /// BFD to its BGP peers and to the next hops that static routes have on it.
     pub bfd: Option<BfdConfig>,
     /// Its BGP sessions; each has another peer.

@@ -18,6 +18,7 @@ use super::names::Named;
 use super::owners::Owners;
 use super::stations;
 use super::tags::{self, TaggedVlans};
+use super::translations::translate;
 use super::vteps::{self, Vnis, Vteps};
 use crate::tables::{Pcp, PortRole, SourceCheck, VrfKind};
 use crate::wire::ipv6::is_link_local;
@@ -204,6 +205,7 @@ fn vif(
     let up = fields.boolean("up", true);
     let join_stations = stations::join_stations(fields, vrf, None);
     let [acl_in, acl_out] = ["acl_in", "acl_out"].map(|key| acl(fields, key, acls));
+    let translate = translate(fields, vrf, &addresses);
     let labels = labels(fields);
     let bandwidth = bandwidth(fields, Of::Vif);
     let meter_group = group_of(fields, groups, labels.customer.as_deref());
@@ -236,6 +238,7 @@ fn vif(
         meter_group: meter_group.map(|group| group.name.clone()),
         acl_in,
         acl_out,
+        translate,
         bfd,
         bgp,
     })

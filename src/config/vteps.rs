@@ -15,6 +15,7 @@ use super::labels::{Labels, label_changes, labels};
 use super::model::{Config, PortConfig, VifConfig, VrfConfig};
 use super::names::Named;
 use super::stations;
+use super::translations::translate;
 use super::vifs::{self, Known, Seen, Vifs};
 use crate::tables::tunnel::{Dscp, MAX_VNI};
 use crate::tables::{Pcp, PortId, SourceCheck, Tags, VrfKind};
@@ -231,6 +232,7 @@ pub(super) fn vif(
     let bandwidth = bandwidth(fields, Of::Vif);
     let meter_group = group_of(fields, groups, labels.customer.as_deref());
     let [acl_in, acl_out] = ["acl_in", "acl_out"].map(|key| vifs::acl(fields, key, acls));
+    let translate = translate(fields, vrf, &addresses);
     let (vrf, (vtep, tunnel)) = (vrf?, tunnel?);
     seen.stations.add(fields, (&name, vtep), &tunnel.remotes, tunnel.station.as_ref());
     all.owners.join(fields, vrf, Some(&name), labels.customer.as_deref());
@@ -254,6 +256,7 @@ pub(super) fn vif(
         meter_group: meter_group.map(|group| group.name.clone()),
         acl_in,
         acl_out,
+        translate,
         bfd: None,
         bgp: Vec::new(),
     })

@@ -11,7 +11,9 @@ use super::meters::Planner;
 use super::state::State;
 use crate::config::model::{Config, VifConfig, VtepConfig};
 use crate::tables::tunnel::Marking;
-use crate::tables::{AccessLists, Meters, Overlay, PortId, Tunnel, Vif, VrfId, VrfKind};
+use crate::tables::{
+    AccessLists, Meters, Overlay, PortId, Translations, Tunnel, Vif, VrfId, VrfKind,
+};
 
 /// Gives each VIF its id and its place in the tables. `running` is what the state was made of.
 pub(super) fn vifs(
@@ -92,6 +94,7 @@ pub(super) fn vifs(
             metered,
             acl_in: named(&lists, vif.acl_in.as_ref())?,
             acl_out: named(&lists, vif.acl_out.as_ref())?,
+            translations: Translations::new(&vif.translate).map(Arc::new),
             addresses: match vif.tunnel {
                 Some(_) => vif.addresses.clone().into(),
                 None => addresses(vif, facts.mac),

@@ -5,7 +5,7 @@ use super::control_thread::Control;
 use super::{
     acls, answer, bandwidth, bgp, billing, captures, counters, drain, drill, drops, event_stream,
     exchanges, explain, failover, history, mappings, outages, ping, port_details, rates,
-    reachability, routes, rpki, stations, tunnels, view,
+    reachability, routes, rpki, stations, translations, tunnels, view,
 };
 use crate::admin::protocol::Request;
 use crate::admin::server::Call;
@@ -27,6 +27,7 @@ impl Control {
             Request::ShowReachability(filter) => reachability::show(self, filter),
             Request::ShowRoutes(filter) => routes::show(self, filter),
             Request::ShowNeighbors => view::show_neighbors(self),
+            Request::ShowTranslations => translations::show(self),
             Request::ShowTunnels => tunnels::show(self),
             Request::ShowStations => stations::show(self),
             Request::ShowRpki => rpki::show(self),

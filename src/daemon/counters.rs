@@ -68,6 +68,14 @@ fn vif_counters(view: &View, id: VifId, name: &str, all: bool) -> CounterRow {
     out.add("traffic", "originated", t.originated, "Sent frames that the router itself made.");
     let lost = "Frames of the router itself that found the transmit ring full or the port down.";
     out.add("traffic", "originated_lost", t.originated_lost, lost);
+    let [entered, left] = t.translated;
+    out.add("traffic", "rx_translated", entered, "Received frames that the VIF translated.");
+    out.add(
+        "traffic",
+        "tx_translated",
+        left,
+        "Sent frames that the VIF translated, without those of the slow path.",
+    );
     for reason in DropReason::ALL.iter().filter(|reason| !reason.is_port_level()) {
         out.add("drop", reason.name(), t.drops[reason.index()], reason.help());
     }

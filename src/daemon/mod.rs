@@ -54,6 +54,7 @@ mod stations;
 mod stop;
 mod tap_threads;
 mod told;
+mod translations;
 mod trial;
 mod tunnels;
 mod view;

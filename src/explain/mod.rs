@@ -242,6 +242,8 @@ impl Watch for &mut Notes {
                 let to = c.tables.adjacency(AdjacencyId(burst.adjacency[LANE]));
                 verdict.is_none() && is_in_tunnel(c.tables, to.vif)
             }
+            "translate_in" => burst.rules[LANE] & Ingress::TRANSLATED != 0,
+            "translate_out" => burst.to_rules[LANE] & Facts::TRANSLATED != 0,
             "exchange" => burst.exchanged.has(LANE),
             "meter" => {
                 let to = burst.to_rules[LANE] & Facts::METERED;

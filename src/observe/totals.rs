@@ -75,6 +75,8 @@ totals! {
         slow: SlowOutcome::COUNT,
         /// What happened at the TAP.
         tap: TapEvent::COUNT,
+        /// Frames that the VIF translated, by direction.
+        translated: 2,
         /// Policed octets that passed, by direction.
         passed: 2,
         /// Those within the committed rate: of leases, so that they may be ahead of what passed.
@@ -101,6 +103,7 @@ impl VifTotals {
             drops: read(&counters.rare.drops),
             slow: [0; SlowOutcome::COUNT],
             tap: [0; TapEvent::COUNT],
+            translated: counters.rare.translated.each_ref().map(Counter::get),
             passed: std::array::from_fn(|way| passed(counters, way)),
             committed: counters.rare.meters.each_ref().map(|meter| meter.committed.get()),
             exceeded_frames: counters.rare.meters.each_ref().map(|m| m.exceeded_frames.get()),

@@ -75,6 +75,15 @@ impl Pool {
         Some(frame)
     }
 
+    /// The packet in a frame, to be edited.
+    ///
+    /// # Panics
+    /// Never for a frame of this pool.
+    #[inline(always)]
+    pub fn packet_mut(&mut self, frame: &Frame) -> &mut [u8] {
+        self.area.packet_mut(frame)
+    }
+
     /// Gives packets other headers, see [`Editor`].
     #[inline(always)]
     pub fn editor(&mut self) -> Editor<'_> {

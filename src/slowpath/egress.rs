@@ -1,14 +1,15 @@
 //! The way out: which VIF and neighbor a packet leaves by, and the frame around it. Every packet that is
 //! sent because of another one passes [`rules::may_leave`], which keeps VRFs apart.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::neighbor::{Action, Key, Lookup, Waiting};
 use super::packet::Packet;
 use super::{Output, SlowPath, Told, View, fragment, tunnel};
 use crate::tables::{
-    Adjacency, AdjacencyKind, Choice, DropReason, ExchangeId, Port, PuntReason, SlowOutcome,
-    Snapshot, Verdict, Vif, VifId, rules,
+    Adjacency, AdjacencyKind, Choice, Direction, DropReason, ExchangeId, Port, PuntReason,
+    SlowOutcome, Snapshot, Verdict, Vif, VifId, rules,
 };
 use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, MIN_PAYLOAD, Mac};
 use crate::wire::ipv6::is_link_local;
@@ -170,8 +171,16 @@ pub fn transmit(
     }));
 }
 
-/// Sends a finished IP packet to a neighbor, in fragments where it is IPv4 and too long. Returns
-/// whether it could.
+/// A packet as it leaves by a VIF; `None` where that cannot translate it.
+pub fn translated<'p>(vif: &Vif, packet: &'p [u8]) -> Option<Cow<'p, [u8]>> {
+    let Some(translations) = &vif.translations else { return Some(packet.into()) };
+    let mut packet = packet.to_vec();
+    translations.translate(Direction::Tx, &mut packet).ok()?;
+    Some(packet.into())
+}
+
+/// Sends a finished IP packet to a neighbor, translated where the VIF does that, and in fragments where it is IPv4 and too
+/// long. Returns whether it could.
 pub fn transmit_ip(
     view: &View<'_>,
     key: Key,
@@ -181,6 +190,8 @@ pub fn transmit_ip(
     out: &mut Vec<Output>,
 ) -> bool {
     let Some((vif, _)) = live(view.snapshot, key.0) else { return false };
+    let Some(packet) = translated(vif, packet) else { return false };
+    let packet = &*packet;
     let v4 = packet.first().is_some_and(|first| first >> 4 == 4);
     let ethertype = if v4 { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
     let sent = out.len();

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::egress::{Ingress, Route, dropped, mtu, route, route_back, transmit_ip};
+use super::egress::{Ingress, Route, dropped, mtu, route, route_back, translated, transmit_ip};
 use super::icmp::Problem;
 use super::neighbor::{Key, Lookup, Waiting};
 use super::packet::{self, Packet, own_address};
@@ -66,7 +66,10 @@ impl SlowPath {
             Lookup::Known(mac, _) => {
                 let sent = transmit_ip(from.view, key, mac, &finished, from.priority, out);
                 if !sent {
-                    return SlowOutcome::IcmpNotAllowed;
+                    return match translated(egress, &finished) {
+                        Some(_) => SlowOutcome::IcmpNotAllowed,
+                        None => SlowOutcome::Untranslatable,
+                    };
                 }
                 count(from.view, permit, packet);
                 SlowOutcome::Forwarded

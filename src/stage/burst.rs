@@ -3,7 +3,7 @@
 
 use super::{Flags, Lanes};
 use crate::cpu::{ROWS, WORDS};
-use crate::port::{Area, BURST, Frame};
+use crate::port::{Area, BURST, Frame, Pool};
 use crate::tables::{DropReason, ExchangeId, Facts, Ingress, NOWHERE, PortId, Verdict, VifId};
 
 /// Lanes of a column: those of a burst, and room for the eight that its last one begins.
@@ -60,6 +60,8 @@ pub struct Burst {
     pub metered: bool,
     /// An access list judges what enters by the VIF of some lane.
     pub listed: bool,
+    /// The source of some lane may be translated.
+    pub translated: bool,
     /// Lanes that pass by an exchange. Written by `exchange`.
     pub exchanged: Lanes,
     /// IPv4 lanes. All of them come before the first IPv6 lane.
@@ -129,6 +131,7 @@ impl Default for Burst {
             checked: false,
             metered: false,
             listed: false,
+            translated: false,
             exchanged: Lanes(0),
             v4: Lanes(0),
             v6: Lanes(0),
@@ -276,8 +279,8 @@ impl Burst {
         Flags(self.flags[lane])
     }
 
-    /// Finds out whether the source of some lane is checked, whether some lane is policed, and whether an access list
-    /// judges some lane.
+    /// Finds out whether the source of some lane is checked, whether some lane is policed, whether an access list
+    /// judges some lane, and whether some lane may be translated.
     #[inline(always)]
     fn note_rules(&mut self) {
         let rules = self.rules[self.v4.or(self.v6).span()].iter();
@@ -285,6 +288,7 @@ impl Burst {
         self.checked = rules & Ingress::CHECKED != 0;
         self.metered = rules & Ingress::METERED != 0;
         self.listed = rules & Ingress::ACL != 0;
+        self.translated = rules & Ingress::TRANSLATED != 0;
     }
 
     /// The port by which all frames leave, where none has a verdict and all leave by the same.
@@ -330,6 +334,15 @@ impl Burst {
             Some(packet) => packet,
             None => nothing(),
         }
+    }
+}
+
+impl Burst {
+    /// The IP packet of a lane, without what is behind its length, to be edited.
+    pub fn ip_mut<'a>(&self, pool: &'a mut Pool, lane: usize) -> &'a mut [u8] {
+        let first = self.l3[lane] as usize;
+        let packet = pool.packet_mut(&self.frames[usize::from(self.frame_of[lane])]);
+        packet.get_mut(first..first + self.ip_len[lane] as usize).unwrap_or_default()
     }
 }
 

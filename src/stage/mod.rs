@@ -26,6 +26,9 @@ pub mod rewrite;
 pub mod route;
 pub mod routing;
 pub mod source;
+mod translate;
+pub mod translate_in;
+pub mod translate_out;
 pub mod ttl;
 
 use crate::fib::FibReader;

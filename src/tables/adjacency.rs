@@ -90,6 +90,8 @@ pub struct Adjacency {
     pub metered: bool,
     /// An access list judges what leaves by the egress VIF.
     pub has_acl: bool,
+    /// What leaves by the egress VIF has its destination translated.
+    pub translated: bool,
     /// Frames keep the priority (PCP) they came with; else `l2` holds it.
     pub preserve_pcp: bool,
     /// The egress VIF (also for `Unresolved`, `Glean`, `Local` and `Broadcast`).
@@ -117,6 +119,7 @@ impl Adjacency {
             joins_stations: false,
             metered: false,
             has_acl: false,
+            translated: false,
             preserve_pcp: false,
             vif: VifId(0),
             vrf,
@@ -136,6 +139,7 @@ impl Adjacency {
             joins_stations: vif.joins_stations,
             metered: vif.metered[Direction::Tx as usize],
             has_acl: vif.acl_out.is_some(),
+            translated: vif.translations.is_some(),
             mtu: vif.mtu,
             address,
             ..Adjacency::special(kind, vif.vrf)
@@ -176,7 +180,8 @@ impl Adjacency {
 pub struct Facts {
     /// The egress VIF and its VRF, see [`place`]; [`NOWHERE`] where nothing is sent.
     pub place: u32,
-    /// The MTU in the lower 14 bits, two flags, the port in 8 bits, the length of the L2 header; above it more flags.
+    /// The MTU in the lower 14 bits, two flags, the port in 8 bits, half the length of the L2 header in 4; above it more
+    /// flags.
     pub rules: u32,
 }
 
@@ -187,6 +192,8 @@ impl Facts {
     pub const METERED: u32 = 1 << 30;
     /// Flag: an access list judges what leaves.
     pub const ACL: u32 = 1 << 29;
+    /// Flag: destinations are translated.
+    pub const TRANSLATED: u32 = 1 << 28;
     /// Flag: the egress VIF's tunnels lead to another station.
     pub const TO_STATION: u32 = Ingress::STAYS;
     /// Flag: what came from another station may not leave.
@@ -195,19 +202,22 @@ impl Facts {
     pub const NOWHERE: Facts = Facts { place: NOWHERE, rules: 0 };
 
     const PORT: u32 = 16;
-    const L2_LEN: u32 = 24;
+    /// The length is even: its lowest bit is the highest of the port's, and masked.
+    const L2_LEN: u32 = 23;
+    const L2_LEN_MASK: u32 = 0b11110;
 
     fn of(adjacency: &Adjacency) -> Facts {
         let Adjacency { kind, l2_len, port, metered, has_acl, vif, vrf, mtu, .. } = *adjacency;
-        let Adjacency { to_customer, to_station, joins_stations, .. } = *adjacency;
+        let Adjacency { to_customer, to_station, joins_stations, translated, .. } = *adjacency;
         let rules = u32::from(mtu).min(MAX_MTU)
             | u32::from(port.0) << Facts::PORT
-            | u32::from(l2_len & 31) << Facts::L2_LEN
+            | (u32::from(l2_len) & Facts::L2_LEN_MASK) << Facts::L2_LEN
             | if to_customer { Facts::CUSTOMER } else { 0 }
             | if to_station { Facts::TO_STATION } else { 0 }
             | if joins_stations { 0 } else { Facts::STAYS }
             | if metered { Facts::METERED } else { 0 }
-            | if has_acl { Facts::ACL } else { 0 };
+            | if has_acl { Facts::ACL } else { 0 }
+            | if translated { Facts::TRANSLATED } else { 0 };
         let sends = kind == AdjacencyKind::Forward;
         Facts { place: if sends { place(vif, vrf) } else { NOWHERE }, rules }
     }
@@ -234,7 +244,7 @@ impl Facts {
     /// Octets of the L2 header.
     #[inline(always)]
     pub const fn l2_len(rules: u32) -> u32 {
-        rules >> Facts::L2_LEN & 31
+        rules >> Facts::L2_LEN & Facts::L2_LEN_MASK
     }
 }
 
@@ -243,6 +253,7 @@ impl Facts {
 pub struct AdjacencyTable {
     adjacencies: Box<[Adjacency]>,
     facts: Box<[Facts]>,
+    translates: bool,
 }
 
 impl AdjacencyTable {
@@ -253,7 +264,14 @@ impl AdjacencyTable {
             adjacencies.push(Adjacency::special(AdjacencyKind::NoRoute, VrfId(0)));
         }
         let facts = adjacencies.iter().map(Facts::of).collect();
-        AdjacencyTable { adjacencies: adjacencies.into(), facts }
+        let translates = adjacencies.iter().any(|adjacency| adjacency.translated);
+        AdjacencyTable { adjacencies: adjacencies.into(), facts, translates }
+    }
+
+    /// What leaves by some adjacency has its destination translated.
+    #[inline(always)]
+    pub const fn translates(&self) -> bool {
+        self.translates
     }
 
     /// The facts of all.

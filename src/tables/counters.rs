@@ -129,6 +129,8 @@ pub struct MeterCounters {
 pub struct RareCounters {
     /// By [`super::Direction`].
     pub meters: [MeterCounters; 2],
+    /// By [`super::Direction`]: frames that the VIF translated.
+    pub translated: [Counter; 2],
     /// Frames of the slow path that left by this VIF (a part of `tx_frames`).
     pub originated: Counter,
     /// Frames of the slow path for this VIF that found the transmit ring full or the port down.
@@ -143,6 +145,7 @@ impl Default for RareCounters {
     fn default() -> Self {
         RareCounters {
             meters: Default::default(),
+            translated: Default::default(),
             originated: Counter::default(),
             originated_lost: Counter::default(),
             punted: std::array::from_fn(|_| Counter::default()),

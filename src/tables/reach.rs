@@ -7,6 +7,7 @@
 //! - A permit of an exchange leads on in the exporting VRF, for the addresses of the permit's route; of two routes that a
 //!   packet takes so, the longer names what is reached.
 //! - Of sources it is asked whether there is any: that the ingress VIF's check admits and, by an exchange, the exporting VRF.
+//!   They are outside addresses where the ingress VIF translates, and so is whatever it sends to.
 //!   Which they are, is not told. Access lists and bandwidth are not: they may let a part pass.
 
 mod hosts;
@@ -235,6 +236,7 @@ impl Domain {
             .filter(|(_, vif)| vif.source_check == SourceCheck::Off)
             .map(|(id, _)| id);
         let unchecked: Vec<VifId> = unchecked.collect();
+        let inside = Inside::of(tables, vrf);
         FAMILIES.map(|family| {
             let mut elsewhere = Vec::new();
             if let Some(exporter) = exporter {
@@ -247,22 +249,54 @@ impl Domain {
             let elsewhere = apart(elsewhere);
             let mut senders = HashSet::new();
             let mut done = vec![false; self.classes.len()];
+            let passes = |part: Span| part.without(&elsewhere).collect::<Vec<_>>();
             effective(self.spans(family), |place, span| {
                 let (_, number) = self.routes[family][place];
-                let class = &self.classes[number];
-                let mut parts = hosts.of_route(family, span, &class.on);
-                if !done[number] && parts.any(|part| part.without(&elsewhere).next().is_some()) {
-                    done[number] = true;
-                    senders.extend(class.admits.iter().chain(&unchecked));
+                if done[number] {
+                    return;
                 }
+                let class = &self.classes[number];
+                let parts = hosts.of_route(family, span, &class.on).flat_map(passes);
+                let parts: Vec<Span> = parts.collect();
+                let all = class.admits.iter().chain(&unchecked);
+                // Of a VIF that translates another span of the class may have what this one has not.
+                done[number] = !parts.is_empty() && inside.is_empty();
+                senders.extend(all.filter(|id| inside.leaves_some(**id, family, &parts)));
             });
             // Sources without a route here, too.
-            let mut anywhere = ALL[family].without(&hosts.none[family]);
-            if anywhere.any(|part| part.without(&elsewhere).next().is_some()) {
-                senders.extend(&unchecked);
-            }
+            let anywhere = ALL[family].without(&hosts.none[family]).flat_map(passes);
+            let anywhere: Vec<Span> = anywhere.collect();
+            let open = unchecked.iter().filter(|id| inside.leaves_some(**id, family, &anywhere));
+            senders.extend(open);
             senders
         })
+    }
+}
+
+/// The inside addresses of the VIFs of a VRF that translate, by family: no packet of theirs has such a source there.
+struct Inside(HashMap<VifId, [Vec<Span>; 2]>);
+
+impl Inside {
+    fn of(tables: &Snapshot, vrf: VrfId) -> Inside {
+        let of_vif = |(id, vif): (VifId, &Vif)| {
+            let all = &vif.translations.as_ref()?.all;
+            let inside = all.iter().map(|pair| pair.inside);
+            let of = |which| inside.clone().filter(move |net| family(net) == which);
+            Some((id, FAMILIES.map(|which| apart(of(which).map(|net| Span::of(&net)).collect()))))
+        };
+        Inside(vifs_of(tables, vrf).filter_map(of_vif).collect())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether some of these addresses may be the source of a VIF's packets.
+    fn leaves_some(&self, id: VifId, family: usize, parts: &[Span]) -> bool {
+        match self.0.get(&id) {
+            None => !parts.is_empty(),
+            Some(inside) => parts.iter().any(|part| part.without(&inside[family]).next().is_some()),
+        }
     }
 }
 

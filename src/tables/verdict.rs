@@ -73,6 +73,7 @@ reasons! {
         TinyFragment = "tiny_fragment", "A fragment at offset 1 that could overwrite a TCP header (RFC 1858).";
         SourceRoute = "source_route", "An IPv4 source-route option.";
         Jumbogram = "jumbogram", "An IPv6 jumbogram (payload length 0 with a jumbo option).";
+        Untranslatable = "untranslatable", "A VIF translates its address, and cannot: a fragment or packet that ends before the checksum over it, or an IPv6 address whose subnet or interface identifier is all ones (RFC 6296).";
         SpoofedSource = "spoofed_source", "No route leads back to this source through this VIF (RFC 8704): spoofing, or a missing route to the customer.";
         ForeignSource = "foreign_source", "SECURITY: the source address belongs to another customer VIF of the same VRF.";
         ExchangeSource = "exchange_source", "The route leads by an exchange into another VRF, and that VRF routes the source elsewhere than back: spoofing, addresses that both VRFs use, or the exchange in the other direction lacks this prefix.";
@@ -229,6 +230,7 @@ reasons! {
         BadOptions = "bad_options", "Malformed IPv4 options.";
         PeerIsolation = "slow_peer_isolation", "One customer's VIF tried to reach another's through a public VRF by a packet that needed software.";
         AclDenied = "slow_acl_denied", "An access list denies it by the tables of now, which are not those by which it was punted.";
+        Untranslatable = "slow_untranslatable", "The VIF that it was to leave by translates its destination, and cannot.";
         NoEgress = "no_egress", "The way out disappeared while the frame was in the slow path.";
     }
 }

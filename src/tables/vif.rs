@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::acl::AccessList;
 use super::ids::{PortId, VifId, VrfId};
 use super::meter::Direction;
+use super::translation::Translations;
 use super::tunnel::{Overlay, Tunnel};
 use crate::wire::ethernet::{ETHERTYPE_SERVICE_TAG, ETHERTYPE_VLAN, VID_MASK};
 use crate::wire::ipv4::{TCP, UDP};
@@ -136,6 +137,8 @@ pub struct Vif {
     pub acl_in: Option<Arc<AccessList>>,
     /// What judges packets that are forwarded and leave here.
     pub acl_out: Option<Arc<AccessList>>,
+    /// What addresses behind it are in its VRF.
+    pub translations: Option<Arc<Translations>>,
     /// The router's addresses here with their subnets; the link-local IPv6 address is among them.
     pub addresses: Arc<[IpNet]>,
     /// The routing peers: neighbors whose BGP and BFD go to the kernel. Where there are any, the VIF
@@ -221,6 +224,8 @@ impl Ingress {
     pub const ACL: u32 = 1 << 24;
     /// Flag: the VIF is in an underlay.
     pub const UNDERLAY: u32 = 1 << 23;
+    /// Flag: sources are translated.
+    pub const TRANSLATED: u32 = 1 << 22;
 
     /// Flag: it came from another station. The same bit as [`super::Facts::STAYS`].
     pub const FROM_STATION: u32 = 1 << 15;
@@ -241,6 +246,7 @@ impl Ingress {
             (Ingress::METERED, vif.metered[Direction::Rx as usize]),
             (Ingress::ACL, vif.acl_in.is_some()),
             (Ingress::UNDERLAY, vif.overlay == Overlay::Underlay),
+            (Ingress::TRANSLATED, vif.translations.is_some()),
             (Ingress::FROM_STATION, vif.station().is_some()),
             (Ingress::STAYS, !vif.joins_stations),
         ];

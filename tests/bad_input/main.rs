@@ -17,6 +17,7 @@ mod neighbors;
 mod path_mtu;
 mod pools;
 mod stations;
+mod translations;
 mod tunnels;
 
 use common::A;
@@ -39,7 +40,7 @@ fn on_cust0(tags: &[(u16, u16)], ethertype: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The tests, and what they assert by.
-const HERE: [&str; 11] = [
+const HERE: [&str; 12] = [
     include_str!("acl.rs"),
     include_str!("exchanges.rs"),
     include_str!("layer2.rs"),
@@ -50,6 +51,7 @@ const HERE: [&str; 11] = [
     include_str!("tunnels.rs"),
     include_str!("path_mtu.rs"),
     include_str!("stations.rs"),
+    include_str!("translations.rs"),
     include_str!("../common/mod.rs"),
 ];
 

@@ -115,6 +115,7 @@ pub fn vif(name: &str, port: &str, vid: u16, vrf: &str, addresses: &[&str]) -> V
         source_check: SourceCheck::Off,
         acl_in: None,
         acl_out: None,
+        translate: Vec::new(),
         pcp: Pcp::Preserve,
         bandwidth: Bandwidth::default(),
         meter_group: None,

@@ -59,7 +59,7 @@ fn rule() -> impl Strategy<Value = String> {
 
 /// A packet of VIF a for the core, by what it is drawn from.
 #[derive(Clone, Debug)]
-struct Draw {
+pub struct Draw {
     six: bool,
     hosts: (u8, u8),
     protocol: u8,
@@ -71,7 +71,7 @@ struct Draw {
     extra: usize,
 }
 
-fn draw() -> impl Strategy<Value = Draw> {
+pub fn draw() -> impl Strategy<Value = Draw> {
     let port = select(vec![0u16, 1, 52, 53, 54, 80, 443, 444, 0x0800, 0x8000, 0x8001, 65535]);
     let fragment = select(vec![0u16, 0, 0, 0x2000, 0x2002, 7]);
     let octets = select(vec![0usize, 1, 2, 3, 4, 13, 14, 15, 20, 36, 80]);
@@ -98,7 +98,7 @@ fn draw() -> impl Strategy<Value = Draw> {
 }
 
 impl Draw {
-    fn packet(&self) -> Vec<u8> {
+    pub fn packet(&self) -> Vec<u8> {
         let mut upper = [
             &self.words[0].to_be_bytes()[..],
             &self.words[1].to_be_bytes(),

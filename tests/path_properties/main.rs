@@ -10,6 +10,7 @@ mod exchanges;
 mod explained;
 mod plan;
 mod reachability;
+mod translations;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};

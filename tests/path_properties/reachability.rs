@@ -13,7 +13,9 @@ use station::explain::{Explainer, Synthetic, framed};
 use station::port::memory::MemoryPort;
 use station::tables::reach::{Reachability, Survey};
 use station::tables::rules::{LINK_LOCAL, NO_HOSTS, is_host_in, is_on_subnet_of};
-use station::tables::{DropReason, ExchangeId, GroupId, PuntReason, Verdict, VifId, VrfId};
+use station::tables::{
+    DropReason, ExchangeId, GroupId, PuntReason, Translation, Verdict, VifId, VrfId,
+};
 
 use crate::common::rig::Rig;
 use crate::common::{CONFIG, UNDERLAY, facts, parse};
@@ -93,6 +95,26 @@ fn add_stations(config: &mut Config, (stations, joins): &DrawnStations) {
     for (vif, joins) in vifs.zip(joins) {
         let is_station = vif.tunnel.as_ref().is_some_and(|tunnel| tunnel.station.is_some());
         vif.join_stations = *joins && !is_station;
+    }
+}
+
+/// Inside and outside prefixes around those that routes have.
+const PAIRS: [&str; 8] = [
+    "10.1.0.0/24 as 192.0.2.0/24",
+    "10.0.0.0/8 as 11.0.0.0/8",
+    "10.64.0.0/16 as 172.20.0.0/16",
+    "172.20.0.0/16 as 10.64.0.0/16",
+    "10.1.0.9/32 as 10.70.0.0/32",
+    "fd00::/16 as fd01::/16",
+    "fd07::/64 as fd00:64::/64",
+    "2001:db8::/32 as fd00:64::/32",
+];
+
+/// Has VIFs translate one of [`PAIRS`] each.
+fn add_translations(config: &mut Config, drawn: &[(usize, usize)]) {
+    let vifs = config.vifs.len();
+    for (vif, pair) in drawn {
+        config.vifs[vif % vifs].translate = vec![PAIRS[*pair].parse().unwrap()];
     }
 }
 
@@ -200,6 +222,9 @@ impl World {
         let vrfs = exporters.map(|exchange| exchange.exporter).chain([vrf]);
         let nets = vrfs.flat_map(|vrf| engine.routes(vrf).map(|route| route.prefix));
         let blocks = NO_HOSTS.iter().map(|(net, _)| *net).chain(LINK_LOCAL);
+        let pairs = PAIRS.map(|pair| pair.parse::<Translation>().unwrap());
+        let pairs = pairs.into_iter().flat_map(|pair| [pair.inside, pair.outside]);
+        let nets = nets.chain(pairs);
         let all: BTreeSet<IpAddr> = nets.chain(blocks).flat_map(|net| edges(&net)).collect();
         all.into_iter().collect()
     }
@@ -260,8 +285,8 @@ impl World {
                 .filter(|from| {
                     let to = probes.iter().find(|to| *to != from).expect("a destination");
                     let (verdict, _) = self.fate(id, *from, *to, 0);
-                    use DropReason::{ForeignSource, MartianSource, SpoofedSource};
-                    ![SpoofedSource, ForeignSource, MartianSource]
+                    use DropReason::{ForeignSource, MartianSource, SpoofedSource, Untranslatable};
+                    ![SpoofedSource, ForeignSource, MartianSource, Untranslatable]
                         .map(Verdict::Drop)
                         .contains(&verdict)
                 })
@@ -349,6 +374,11 @@ impl World {
         if matches!(verdict, Verdict::Drop(DropReason::StationLoop | DropReason::NotJoined)) {
             self.count("not between stations");
         }
+        // Single addresses of a prefix that is reached.
+        if verdict == Verdict::Drop(DropReason::Untranslatable) {
+            self.count("untranslatable");
+            return Ok(());
+        }
         let group = self.rig.engine.lookup(vrf, to).map_or(GroupId(0), |route| route.group);
         let tables = self.rig.engine.tables();
         let is_link_local = LINK_LOCAL.iter().any(|net| net.contains(&to));
@@ -394,6 +424,7 @@ fn the_computed_reachability_is_what_frames_do() {
         prop::collection::vec(route(), 0..12),
         prop::collection::vec(exchange(), 0..4),
         prop::collection::vec((0..PREFIXES.len(), 0..3usize), 0..4),
+        prop::collection::vec((any::<usize>(), 0..PAIRS.len()), 0..6),
         (prop::array::uniform2(any::<bool>()), prop::collection::vec(any::<bool>(), 8)),
         links,
     );
@@ -402,12 +433,13 @@ fn the_computed_reachability_is_what_frames_do() {
     // Where nothing is optimized a round is a few configurations, which happen not to have all of these.
     for round in 1.. {
         crate::runner(if cfg!(debug_assertions) { 6 } else { 100 })
-            .run(&drawn, |(changes, routes, exchanges, tunnels, stations, links)| {
+            .run(&drawn, |(changes, routes, exchanges, tunnels, translations, stations, links)| {
                 let world = &mut *world.borrow_mut();
                 let mut config =
                     changed(parse(&format!("{CONFIG}\n{UNDERLAY}")), &changes, &routes);
                 add_tunnels(&mut config, &tunnels);
                 add_exchanges(&mut config, &exchanges);
+                add_translations(&mut config, &translations);
                 add_stations(&mut config, &stations);
                 let mut facts = facts(&config);
                 facts.iter_mut().zip(links).for_each(|(port, up)| port.link_up = up);

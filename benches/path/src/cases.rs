@@ -26,7 +26,7 @@ const fn case(
     part_of: &[Part],
 ) -> Case {
     let (mut quick, mut rival, mut guard) = (false, false, false);
-    let (mut metered, mut tunnels) = (false, Tunnels::None);
+    let (mut metered, mut translated, mut tunnels) = (false, false, Tunnels::None);
     let mut i = 0;
     while i < part_of.len() {
         match part_of[i] {
@@ -34,12 +34,13 @@ const fn case(
             Rival => rival = true,
             Guard => guard = true,
             Metered => metered = true,
+            Translated => translated = true,
             Into => tunnels = Tunnels::Out,
             From => tunnels = Tunnels::In,
         }
         i += 1;
     }
-    let shape = Shape { vrfs, vifs, qinq, metered, tunnels, acl: None };
+    let shape = Shape { vrfs, vifs, qinq, metered, translated, tunnels, acl: None };
     Case { shape, families, pattern, quick, rival, guard }
 }
 
@@ -57,6 +58,8 @@ enum Part {
     Guard,
     /// Customers' VIFs have a bandwidth.
     Metered,
+    /// Customers' VIFs translate.
+    Translated,
     /// Packets leave in tunnels.
     Into,
     /// Packets come in tunnels.
@@ -64,11 +67,11 @@ enum Part {
 }
 
 use Families::{Mixed, V4, V6};
-use Part::{From, Guard, Into, Metered, Quick, Rival};
+use Part::{From, Guard, Into, Metered, Quick, Rival, Translated};
 use Vrfs::{Full, Small};
 
 /// Cases of one shape follow each other: its station is built once.
-pub const CASES: [Case; 29] = [
+pub const CASES: [Case; 31] = [
     case(Full, 100, false, V4, "inside", &[Quick, Rival, Guard]),
     case(Full, 100, false, V4, "zipf", &[Quick, Rival]),
     case(Full, 100, false, V6, "inside", &[Quick, Rival, Guard]),
@@ -80,6 +83,8 @@ pub const CASES: [Case; 29] = [
     case(Full, 4000, false, V4, "inside", &[Quick]),
     case(Full, 4000, false, V6, "inside", &[]),
     case(Full, 100, false, V4, "inside", &[Quick, Guard, Metered]),
+    case(Full, 100, false, V4, "inside", &[Quick, Guard, Translated]),
+    case(Full, 100, false, V6, "inside", &[Translated]),
     case(Full, 100, false, V4, "inside", &[Quick, Guard, Into]),
     case(Full, 100, false, V4, "inside", &[Quick, Guard, From]),
     case(Small, 1, false, V4, "inside", &[Quick]),
@@ -103,13 +108,14 @@ pub const CASES: [Case; 29] = [
 impl Case {
     /// What the case is called in reports.
     pub fn name(&self) -> String {
-        let Shape { vrfs, vifs, qinq, metered, tunnels, acl } = self.shape;
+        let Shape { vrfs, vifs, qinq, metered, translated, tunnels, acl } = self.shape;
         let routes = match vrfs {
             Full => "full table",
             Small => "small VRFs",
         };
         let tags = if qinq { "QinQ" } else { "tagged" };
         let metered = if metered { ", policed" } else { "" };
+        let translated = if translated { ", translated" } else { "" };
         let tunnels = match tunnels {
             Tunnels::None => "",
             Tunnels::Out => ", into tunnels",
@@ -118,7 +124,10 @@ impl Case {
         let acl = acl.map_or_else(String::new, |(kind, rules)| {
             format!(", access list of {rules} rules {}", kind.name())
         });
-        format!("{routes}, {vifs} VIFs, {tags} {}{metered}{tunnels}{acl}", self.traffic())
+        format!(
+            "{routes}, {vifs} VIFs, {tags} {}{metered}{translated}{tunnels}{acl}",
+            self.traffic()
+        )
     }
 
     /// The packets and where they go.

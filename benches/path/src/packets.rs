@@ -9,7 +9,8 @@ use station::wire::checksum;
 use crate::data::Family;
 use crate::random::Random;
 use crate::station::{
-    INNER_MAC, REMOTE, SMALL, Shape, Tunnels, VTEP, Vrfs, customer4, customer6, port_mac, tags, vni,
+    INNER_MAC, REMOTE, SMALL, Shape, Tunnels, VTEP, Vrfs, customer4, customer6, inside4, inside6,
+    port_mac, tags, vni,
 };
 
 /// How many packets a case has before they come again.
@@ -46,9 +47,9 @@ fn frame6(source: u128, destination: u128) -> Vec<u8> {
     packet
 }
 
-/// A datagram of `octets`, without a checksum: no router looks at it.
+/// A datagram of `octets`, with any checksum: no router looks at it.
 fn udp(octets: u16) -> Vec<u8> {
-    let mut datagram = [4000u16, 5000, octets, 0].map(u16::to_be_bytes).concat();
+    let mut datagram = [4000u16, 5000, octets, 0xa5a5].map(u16::to_be_bytes).concat();
     datagram.resize(octets.into(), 0xa5);
     datagram
 }
@@ -111,10 +112,14 @@ pub fn packets(
                     }
                 }
             };
+            let (of4, of6) = match shape.translated {
+                true => (inside4(n), inside6(n)),
+                false => (customer4(n), customer6(n)),
+            };
             let packet = if v6 {
-                frame6(customer6(n) | u128::from(host), destination)
+                frame6(of6 | u128::from(host), destination)
             } else {
-                frame4(customer4(n) | (host & 0xff) as u32, (destination >> 96) as u32)
+                frame4(of4 | (host & 0xff) as u32, (destination >> 96) as u32)
             };
             (vif, packet)
         })

@@ -52,6 +52,7 @@ pub fn run(options: &Options) -> Result<(), String> {
             vifs: 100,
             qinq: false,
             metered: false,
+            translated: false,
             tunnels: Tunnels::None,
             acl: None,
         };
@@ -72,6 +73,7 @@ pub fn run(options: &Options) -> Result<(), String> {
             vifs: vifs as u16,
             qinq: false,
             metered: false,
+            translated: false,
             tunnels: Tunnels::None,
             acl: None,
         };
@@ -87,6 +89,7 @@ pub fn run(options: &Options) -> Result<(), String> {
                 vifs: vrfs as u16,
                 qinq: true,
                 metered: false,
+                translated: false,
                 tunnels: Tunnels::None,
                 acl: None,
             };
@@ -198,6 +201,7 @@ fn workers(families: &[Family; 2], rounds: usize) -> Result<Vec<Row>, String> {
         vifs: 100,
         qinq: false,
         metered: false,
+        translated: false,
         tunnels: Tunnels::None,
         acl: None,
     };

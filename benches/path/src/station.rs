@@ -68,6 +68,8 @@ pub struct Shape {
     pub qinq: bool,
     /// Customers' VIFs have a bandwidth.
     pub metered: bool,
+    /// Customers' VIFs translate.
+    pub translated: bool,
     pub tunnels: Tunnels,
     /// An access list judges what enters by customers' VIFs: its kind, and how many rules it has.
     pub acl: Option<(Rules, usize)>,
@@ -202,6 +204,14 @@ impl Shape {
             if self.metered {
                 text += "bandwidth = { rx = \"400G\" }\n";
             }
+            if self.translated {
+                let (inside4, inside6) = (ipv4(inside4(n)), Ipv6Addr::from_bits(inside6(n)));
+                let (outside4, outside6) = (ipv4(customer4(n)), Ipv6Addr::from_bits(customer6(n)));
+                let _ = writeln!(
+                    text,
+                    "translate = [\"{inside4}/24 as {outside4}/24\", \"{inside6}/48 as {outside6}/48\"]"
+                );
+            }
             if self.acl.is_some() {
                 text += "acl_in = \"list\"\n";
             }
@@ -228,6 +238,16 @@ pub fn customer4(n: u16) -> u32 {
 /// The customers' IPv6 prefixes: /48s of fd01::/16.
 pub fn customer6(n: u16) -> u128 {
     0xfd01 << 112 | u128::from(n) << 96
+}
+
+/// What customers have in place of [`customer4`] where that is translated: /24s of 172.16.0.0/12.
+pub fn inside4(n: u16) -> u32 {
+    0xac10_0000 | u32::from(n) << 8
+}
+
+/// What they have in place of [`customer6`]: /48s of fd02::/16.
+pub fn inside6(n: u16) -> u128 {
+    0xfd02 << 112 | u128::from(n) << 96
 }
 
 fn ipv4(address: u32) -> String {

@@ -48,6 +48,7 @@ impl Request {
                 | Request::ShowReachability(_)
                 | Request::ShowRoutes(_)
                 | Request::ShowNeighbors
+                | Request::ShowTranslations
                 | Request::ShowTunnels
                 | Request::ShowMappings
                 | Request::ShowVrfMappings(_)

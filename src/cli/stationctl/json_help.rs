@@ -26,6 +26,7 @@ Octets count from the destination MAC to the end of the payload; *_s are seconds
              denied_out rejected_in rejected_out; with a name entries[{number rule hits_in hits_out}]
   mappings   source state since_ms generation end_of_sync_ms syncing position mappings inactive vrfs
              refused_batches limit_refusals; with --vrf vrf prefix source state via[{vtep vif mac weight}]
+  translations  vif customer description circuit vrf inside outside
   tunnels    vif customer description circuit vrf vtep underlay vni local remote station mac state mtu lowered_until_ms via[]
   rpki       cache server state since_s prefixes last_error
   stations   station state vifs[] tunnels tunnels_up rx_frames rx_octets tx_frames tx_octets forwarded dropped

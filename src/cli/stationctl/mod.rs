@@ -37,6 +37,7 @@ mod stations;
 mod table;
 mod tables;
 mod top;
+mod translations;
 mod tunnels;
 mod units;
 
@@ -53,7 +54,8 @@ use crate::admin::rows::{
     AclRow, BandwidthRow, BgpRouteRow, BgpRow, ChangeResult, ConfigText, ConsistencyRow,
     CounterRow, DrainRow, DrillRow, DropRow, ExchangeRow, HistoryRow, LookupResult, MappingRow,
     NeighborRow, OutageRow, PortDetailRow, PortRow, RateRow, ReachabilityRow, RouteRow, RpkiRow,
-    SlaRow, SourceRow, StationRow, TunnelRow, VersionInfo, VifRow, VrfRow, WorkerRow,
+    SlaRow, SourceRow, StationRow, TranslationRow, TunnelRow, VersionInfo, VifRow, VrfRow,
+    WorkerRow,
 };
 use args::{Args, Command, StationCommand};
 use filter::Filter;
@@ -164,6 +166,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Request::ShowAcl(_) => rows::<AclRow>(args, &request, out),
         Request::ShowRoutes(_) => rows::<RouteRow>(args, &request, out),
         Request::ShowNeighbors => rows::<NeighborRow>(args, &request, out),
+        Request::ShowTranslations => rows::<TranslationRow>(args, &request, out),
         Request::ShowTunnels => rows::<TunnelRow>(args, &request, out),
         Request::ShowMappings => rows::<SourceRow>(args, &request, out),
         Request::ShowVrfMappings(_) => rows::<MappingRow>(args, &request, out),

@@ -66,6 +66,11 @@ pub(super) enum Show {
         #[command(flatten)]
         state: InState,
     },
+    /// Translations: addresses behind VIFs, and what they are in the VRF (station-translation(7))
+    Translations {
+        #[command(flatten)]
+        of: OfPort,
+    },
     /// Tunnels: who is at the other end, and whether the underlay leads there
     Tunnels {
         #[command(flatten)]
@@ -166,7 +171,7 @@ impl Show {
             Show::Neighbors { of, state }
             | Show::Tunnels { of, state }
             | Show::Bgp { of, state, .. } => (Some(of), Some(state)),
-            Show::Outages(OutageArgs { of, .. }) => (Some(of), None),
+            Show::Outages(OutageArgs { of, .. }) | Show::Translations { of } => (Some(of), None),
             Show::Sla { outages: OutageArgs { of, .. }, state } => (Some(of), Some(state)),
             _ => (None, None),
         }
@@ -186,6 +191,7 @@ impl Show {
                 prefix: *prefix,
             }),
             Show::Neighbors { .. } => Request::ShowNeighbors,
+            Show::Translations { .. } => Request::ShowTranslations,
             Show::Tunnels { .. } => Request::ShowTunnels,
             Show::Mappings(of) => of.request(),
             Show::Stations { .. } => Request::ShowStations,

@@ -77,6 +77,8 @@ impl<'a> Words<'a> {
             },
             "encapsulate" => self.encapsulate(),
             "ipv4" | "ipv6" => self.addresses(),
+            "translate_in" => self.translated(Direction::Rx),
+            "translate_out" => self.translated(Direction::Tx),
             "route" => self.fate.destination.as_ref().map_or_else(String::new, in_prefix),
             "group" if self.fate.crossed.is_some() => "the route is a permit of an exchange".into(),
             "group" => self.group(),
@@ -212,6 +214,37 @@ impl<'a> Words<'a> {
         format!("{mode}: {}{back}", in_prefix(source))
     }
 
+    /// What an address becomes.
+    fn translated(&self, direction: Direction) -> String {
+        let (vif, address, what) = match direction {
+            Direction::Rx => (self.vif, self.inner.source, "source"),
+            Direction::Tx => {
+                let egress = self.adjacency.and_then(|to| self.tables.vif(to.vif));
+                (egress, self.inner.destination, "destination")
+            }
+        };
+        let (Some(vif), Some(address)) = (vif, address) else { return String::new() };
+        let Some(translations) = &vif.translations else { return String::new() };
+        let name = &vif.name;
+        match translations.apply(direction, address) {
+            Some(same) if same == address => {
+                format!("vif {name} does not translate the {what} {address}")
+            }
+            Some(other) => format!("vif {name}: the {what} {address} becomes {other}"),
+            None => format!("vif {name} cannot translate the {what} {address}"),
+        }
+    }
+
+    /// The packet as access lists see it: with its source translated.
+    fn judged(&self) -> Vec<u8> {
+        let mut packet = self.l3.to_vec();
+        if let Some(translations) = self.vif.and_then(|vif| vif.translations.as_ref()) {
+            // What cannot be translated is dropped before lists.
+            let _ = translations.translate(Direction::Rx, &mut packet);
+        }
+        packet
+    }
+
     /// The rule of the access list that judges the packet.
     fn acl(&self, direction: Direction) -> String {
         let egress = self.adjacency.filter(|to| to.kind.is_on_vif());
@@ -225,7 +258,7 @@ impl<'a> Words<'a> {
         if self.adjacency.is_some_and(|to| to.kind == AdjacencyKind::Local) {
             return "lists do not judge what is for the router itself".into();
         }
-        let place = list.place(self.l3);
+        let place = list.place(&self.judged());
         let number = match place < list.unmatched() {
             true => format!("rule {}, ", place + 1),
             false => String::new(),

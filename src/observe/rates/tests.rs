@@ -123,6 +123,7 @@ fn tables(vifs: u16) -> Snapshot {
         source_check: SourceCheck::Off,
         acl_in: None,
         acl_out: None,
+        translations: None,
         pcp: Pcp::Preserve,
         overlay: Default::default(),
         joins_stations: false,

@@ -9,12 +9,13 @@ import time
 
 import case
 import frames
+import kernel_router
 import lab
 import station
-from case import HOSTS, expect, replaced, require
-from frames import (ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, TCP, UDP, echo, eth, ipv4, ipv6, udp)
+from case import expect, replaced, require
+from frames import (ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, TCP, UDP, echo, ipv4, ipv6, udp)
+from kernel_router import A, CLOUD, SIDES, outputs
 
-A, CLOUD = HOSTS["a"], HOSTS["vpc-a"]
 MTU = 1300  # of the cloud's side
 SRC, DST, SRC6, DST6 = A.addr4, CLOUD.addr4, A.addr6, CLOUD.addr6
 SUBNET = "10.200.0.1/24"  # on the cloud's side, with nobody in it
@@ -22,49 +23,14 @@ LIST = lab.ROOT / "tests/e2e/DIFFERENCES.md"
 ROUTES = [("10.66.0.0/16", "blackhole"), ("10.67.0.0/16", "unreachable"), ("10.68.0.0/16", "prohibit"),
           ("fd10:66::/48", "blackhole"), ("fd10:67::/48", "unreachable"), ("fd10:68::/48", "prohibit")]
 
-SIDES = {  # side: (its host, where the station's frames are, where the kernel router's are)
-    "customer": (A, "cust0", "k-in"),
-    "cloud": (CLOUD, "core0", "k-out"),
-}
-
-
-def kernel_router():
-    lab.run("ip", "netns", "add", "st-kernel")
-    lab.sysctl("st-kernel", ipv4__ip_forward=1, ipv6__conf__all__forwarding=1, ipv4__conf__all__rp_filter=1,
-               ipv4__conf__default__rp_filter=1, ipv4__icmp_ratelimit=0, ipv6__icmp__ratelimit=0,
-               ipv4__conf__all__send_redirects=0, ipv4__conf__default__send_redirects=0,
-               ipv6__conf__default__accept_dad=0, ipv6__conf__default__accept_ra=0)
-    for (host, port, wire), name in zip(SIDES.values(), ["in", "out"], strict=True):
-        lab.run("ip", "link", "add", "name", name, "address", lab.PORTS[port], "mtu", 1500, "netns", "st-kernel",
-                "type", "veth", "peer", "name", wire, "mtu", lab.PORT_MTU, "netns", "st-wire")
-        lab.offloads_off("st-kernel", name)
-        lab.offloads_off("st-wire", wire)
-        lab.ip("st-wire", f"link set dev {wire} up")
-        peer4, peer6 = host.peer4.split("/")[0], host.peer6.split("/")[0]
-        lab.ip("st-kernel", f"link set dev {name} mtu {MTU if name == 'out' else 1500} up",
-               f"addr add {host.gw4}/30 dev {name}", f"addr add {host.gw6}/64 dev {name} nodad",
-               f"neigh replace {peer4} lladdr {host.mac} dev {name} nud permanent",
-               f"neigh replace {peer6} lladdr {host.mac} dev {name} nud permanent",
-               *[f"route add {net} via {peer4}" for net in lans(host, 4)],
-               *[f"route add {net} via {peer6}" for net in lans(host, 6)])
-    lab.ip("st-kernel", "link set lo up", f"addr add {SUBNET} dev out", *[f"route add {action} {prefix}" for prefix, action in ROUTES])
-
-
-def lans(host, family):
-    site = host.addr4.split(".")[1]
-    return [f"10.{site}.0.0/16"] if family == 4 else [f"fd10:{site}::/48"]
-
 
 def the_station():
     config = replaced(case.lab_config(), ('vlan = "1100"\n', f'vlan = "1100"\nmtu = {MTU}\n'),
                       ('"169.254.255.1/30"', f'"169.254.255.1/30", "{SUBNET}"'))
     for prefix, action in ROUTES:
         config += f'\n[[route]]\nvrf = "vpc-a"\nprefix = "{prefix}"\naction = "{action}"\n'
-    for host, _, _ in SIDES.values():
-        for peer in (host.peer4, host.peer6):
-            config += f'\n[[neighbor]]\nvif = "{host.name}"\naddress = "{peer.split("/")[0]}"\nmac = "{host.mac}"\n'
     station.stop()
-    station.start(config)
+    station.start(config + kernel_router.neighbors())
 
 
 # ---- packets ------------------------------------------------------------------------------------
@@ -280,30 +246,6 @@ def group_mac(kind, packet):
     return None
 
 
-def trimmed(kind, packet):
-    """Without what the link added behind the packet."""
-    if kind == ETH_IPV4:
-        return packet[:int.from_bytes(packet[2:4], "big")]
-    return packet[:40 + int.from_bytes(packet[4:6], "big")]
-
-
-def outputs(*routers, quiet=0.04):
-    """What left each router by each side: a list of (side, kind, packet) each, neighbor discovery and ARP aside."""
-    sockets = [(number, side, wire) for number, wires in enumerate(routers) for side, wire in wires.items()]
-    results = [[] for _ in routers]
-    collected = frames.collect([wire for _, _, wire in sockets], quiet, quiet + 1)
-    for (number, side, _), frames_of_side in zip(sockets, collected, strict=True):
-        for octets in frames_of_side:
-            kind, packet = frames.l3(octets)
-            if kind not in (ETH_IPV4, ETH_IPV6) or octets[0] & 1:
-                continue
-            packet = trimmed(kind, packet)
-            if kind == ETH_IPV6 and packet[6] == ICMPV6 and 133 <= packet[40] <= 137:
-                continue
-            results[number].append((side, kind, packet))
-    return results
-
-
 ROUTER = {frames.ip(address) for host, _, _ in SIDES.values() for address in (host.gw4, host.gw6)} | {frames.ip("10.200.0.1")}
 
 
@@ -344,29 +286,18 @@ def results():
     """name -> (what left the kernel router, what left the station)."""
     if _results:
         return _results
-    kernel_router()
+    kernel_router.up(MTU, f"addr add {SUBNET} dev out", *[f"route add {action} {prefix}" for prefix, action in ROUTES])
     the_station()
-    # The hosts stay silent: only the routers answer.
-    lab.ip("st-wire", "link set dev h-a down", "link set dev h-vpc-a down")
-    sockets = {}
-    for side, (_, port, wire) in SIDES.items():
-        sockets[side] = (frames.Raw("st-wire", wire, promiscuous=True), frames.Raw("st-wire", port, promiscuous=True))
-    kernel = {side: pair[0] for side, pair in sockets.items()}
-    ours = {side: pair[1] for side, pair in sockets.items()}
+    kernel, ours = kernel_router.wires()
     outputs(kernel, ours)
 
-    def send(side, kind, packet, routers=("kernel", "station")):
-        host = SIDES[side][0]
-        dst = group_mac(kind, packet) or host.port_mac
-        if "kernel" in routers:
-            kernel[side].send(eth(dst, host.mac, kind, packet))
-        if "station" in routers:
-            ours[side].send(eth(dst, host.mac, kind, packet, host.tags))
+    def send(side, kind, packet, **routers):
+        kernel_router.send(side, kind, packet, dst=group_mac(kind, packet), **routers)
 
     listed = differences_listed()
     for name, side, packet in packets():
         kind = kind_of(name, packet)
-        send(side, kind, packet)
+        send(side, kind, packet, kernel=kernel, ours=ours)
         left = outputs(kernel, ours)
         if len(left[0]) != len(left[1]):
             # One of them may only be late: on a busy machine either may wait for its CPU.
@@ -374,12 +305,12 @@ def results():
         if not left[0] and (name in listed or any(is_error(kind, packet) for _, kind, packet in left[1])):
             # The kernel says "no route" to a host only once a second after the first five (ip_rt_error_cost).
             time.sleep(1.2)
-            send(side, kind, packet, ["kernel"])
+            send(side, kind, packet, kernel=kernel)
             left = outputs(kernel)[0], left[1]
         _results[name] = left
     waiting = list(packets_for_nobody())
     for name, side, packet in waiting:
-        send(side, kind_of(name, packet), packet)
+        send(side, kind_of(name, packet), packet, kernel=kernel, ours=ours)
     left = outputs(kernel, ours, quiet=4.0)
     for name, _, packet in waiting:
         # What is said of it has its addresses.
@@ -407,5 +338,4 @@ def test_every_listed_difference_is_tried():
 
 
 def end():
-    lab.ip("st-wire", "link set dev h-a up", "link set dev h-vpc-a up")
-    lab.run("ip", "netns", "del", "st-kernel", check=False)
+    kernel_router.down()

@@ -104,11 +104,12 @@ def wait_listening(ns, port, limit=3.0):
     raise RuntimeError(f"nothing listens on port {port} in {ns}")
 
 
-def transfer(sender, receiver, target, *, octets=100_000_000, limit=120, patience=10):
-    """Sends random octets by TCP; (whether the receiver's checksum is the sender's, Mbit/s). `patience`: seconds to connect."""
+def transfer(sender, receiver, target, *, at=None, octets=100_000_000, limit=120, patience=10):
+    """Sends random octets by TCP; (whether the receiver's checksum is the sender's, Mbit/s). `at`: the receiver's own
+    address, where the sender has another for it; `patience`: seconds to connect."""
     family = socket.AF_INET6 if ":" in target else socket.AF_INET
     with lab.inside(receiver.ns):
-        listener = socket.create_server((target, 0), family=family)
+        listener = socket.create_server((at or target, 0), family=family)
     port = listener.getsockname()[1]
     listener.settimeout(patience)
     got = hashlib.sha256()
@@ -148,6 +149,35 @@ def transfer(sender, receiver, target, *, octets=100_000_000, limit=120, patienc
     seconds = time.monotonic() - start
     intact = length == octets and got.digest() == sent.digest()
     return intact, length * 8 / seconds / 1e6
+
+
+def conversation(source, target, to, *, at, own):
+    """Sends a datagram from the source's address `own` to the address `to`, which is `at` for the target itself, and an
+    answer back, and then one to a port that is closed, of which the source has to be told. The source that the target sees.
+    """
+    family = socket.AF_INET6 if ":" in to else socket.AF_INET
+    with lab.inside(target.ns):
+        sink = socket.socket(family, socket.SOCK_DGRAM)
+    with lab.inside(source.ns):
+        sender = socket.socket(family, socket.SOCK_DGRAM)
+    with sink, sender:
+        sink.bind((at, 0))
+        sender.bind((own, 0))
+        sender.connect((to, sink.getsockname()[1]))
+        sink.settimeout(5)
+        sender.settimeout(5)
+        sender.send(b"question")
+        _, peer = sink.recvfrom(100)
+        sink.sendto(b"answer", peer)
+        if (answer := sender.recv(100)) != b"answer":
+            raise AssertionError(f"{to} answered {own} by {answer!r}")
+        sink.close()
+        sender.send(b"nobody is there any more")
+        try:
+            answer = sender.recv(100)
+        except ConnectionRefusedError:
+            return peer[0]
+        raise AssertionError(f"{to} answered {own} by {answer!r} from a closed port")
 
 
 def ignore_errors(function):

@@ -1,85 +1,112 @@
 //! What the two stages of translation share. Whole TCP and UDP packets without options or extension headers get their
 //! address and checksums where they are; all others are taken apart by [`Translations::translate`].
 
-use super::{Burst, Column, Context, Lanes, WIDTH};
-use crate::port::FRONT;
+use super::{Burst, Column, Context, Lanes, WIDTH, any_less};
+use crate::cpu::{Work, widest};
+use crate::port::{Around, FRONT};
 use crate::tables::counters::WorkerCounters;
 use crate::tables::{Direction, DropReason, Snapshot, Translations, place_vif};
-use crate::wire::ethernet::{MIN_PAYLOAD, be32};
+use crate::wire::ethernet::{MIN_PAYLOAD, be32, be64};
 use crate::wire::ipv4::{self, TCP, UDP};
 use crate::wire::ipv6;
 
-/// Translates these lanes, which all enter, or all leave, by VIFs that translate.
+/// Translates these lanes, which all enter, or all leave, by VIFs that translate: what is received where `SENT` is false,
+/// what is sent where it is true.
 #[inline(always)]
-pub(super) fn run(burst: &mut Burst, c: &mut Context<'_>, lanes: Lanes, direction: Direction) {
+pub(super) fn run<const SENT: bool>(burst: &mut Burst, c: &mut Context<'_>, lanes: Lanes) {
     let (v4, v6) = (lanes.and(burst.v4), lanes.and(burst.v6));
     if v4 != Lanes(0) {
-        run4(burst, c, v4, direction);
+        widest(Run4::<SENT> { burst, c, lanes: v4 });
     }
     if v6 != Lanes(0) {
-        run6(burst, c, v6, direction);
+        run6::<SENT>(burst, c, v6);
     }
 }
 
-/// Where checksums of TCP and UDP are in packets without options.
-const TCP_SUM: usize = 20 + 16;
-const UDP_SUM: usize = 20 + 6;
-/// What the first octets of a whole packet without options have: version and length of the header, no fragment but for DF.
-const WHOLE: u64 = u64::from_ne_bytes([0x45, 0, 0, 0, 0, 0, 0, 0]);
-const WHOLE_MASK: u64 = u64::from_ne_bytes([0xff, 0, 0, 0, 0, 0, 0xbf, 0xff]);
+/// The direction that `SENT` stands for.
+const fn direction(sent: bool) -> Direction {
+    if sent { Direction::Tx } else { Direction::Rx }
+}
 
-#[inline(never)]
-fn run4(burst: &mut Burst, c: &mut Context<'_>, lanes: Lanes, direction: Direction) {
+/// Where checksums of TCP and UDP are in packets without options.
+const TCP_SUM: u32 = 20 + 16;
+const UDP_SUM: u32 = 20 + 6;
+/// What the first octets of a whole packet without options have: version and length of the header, no fragment but for DF.
+const WHOLE: u64 = 0x4500_0000_0000_0000;
+const WHOLE_MASK: u64 = 0xff00_0000_0000_bfff;
+
+/// The protocol in a header's edit, between TTL and checksum.
+const PROTOCOL: u32 = u32::from_ne_bytes([0, 0xff, 0, 0]);
+const IS_TCP: u32 = u32::from_ne_bytes([0, TCP, 0, 0]);
+const IS_UDP: u32 = u32::from_ne_bytes([0, UDP, 0, 0]);
+
+struct Run4<'a, 'b, const SENT: bool> {
+    burst: &'a mut Burst,
+    c: &'a mut Context<'b>,
+    lanes: Lanes,
+}
+
+impl<const SENT: bool> Work for Run4<'_, '_, SENT> {
+    #[inline(always)]
+    fn run(self) {
+        run4::<SENT>(self.burst, self.c, self.lanes);
+    }
+}
+
+#[inline(always)]
+fn run4<const SENT: bool>(burst: &mut Burst, c: &mut Context<'_>, lanes: Lanes) {
     let mut editor = c.pool.editor();
-    let mut grows = [0; WIDTH];
-    let mut others = Lanes(0);
-    let (of, addresses, at): (&Column, _, _) = match direction {
+    let (mut places, mut sums) = ([Around::NONE; WIDTH], [0; WIDTH]);
+    let (mut strange, mut grows) = ([0; WIDTH], [0; WIDTH]);
+    for i in lanes.eights() {
+        places[i] = editor.locate(burst.l3_at(i));
+    }
+    for i in lanes.eights() {
+        let protocol = burst.edit[i] & PROTOCOL;
+        let (tcp, udp) = (protocol ^ IS_TCP, protocol ^ IS_UDP);
+        sums[i] = if tcp == 0 { TCP_SUM } else { UDP_SUM };
+        let other = if tcp == 0 { 0 } else { udp };
+        strange[i] = other | any_less([(burst.ip_len[i], sums[i] + 2)]);
+    }
+    let ordinary = lanes.and(Lanes::zero(&strange));
+    let mut others = lanes.without(ordinary);
+    let (of, addresses, at): (&Column, _, _) = match direction(SENT) {
         Direction::Rx => (&burst.place, &mut burst.v4_addresses.source, 12),
         Direction::Tx => (&burst.to_place, &mut burst.v4_addresses.destination, 16),
     };
-    for lane in lanes {
-        // The TTL, and what is next to it.
-        let [_, protocol, ..] = burst.edit[lane].to_ne_bytes();
-        let sum_at = if protocol == TCP { TCP_SUM } else { UDP_SUM };
-        let is_known = protocol == TCP || protocol == UDP;
-        if !is_known || (burst.ip_len[lane] as usize) < sum_at + 2 {
-            others.insert(lane);
-            continue;
-        }
+    for lane in ordinary {
         let vif = place_vif(of[lane]);
         let Some(translations) = translations(c.tables, vif) else { continue };
-        let Some(mapping) = translations.v4(direction, addresses[lane]) else { continue };
-        let around = editor.locate(burst.at[lane].wrapping_add(burst.l3[lane]));
-        let Some(octets) = editor.octets(around) else {
+        let Some(mapping) = translations.v4(direction(SENT), addresses[lane]) else { continue };
+        let packet = editor.octets(places[lane]).and_then(|octets| octets.last_chunk_mut());
+        let Some(packet) = packet else {
             others.insert(lane);
             continue;
         };
-        let Some(packet) = octets.last_chunk_mut::<MIN_PAYLOAD>() else { continue };
-        let [first, ..] = packet.as_chunks().0 else { continue };
-        let is_whole = u64::from_ne_bytes(*first) & WHOLE_MASK == WHOLE;
+        let packet: &mut [u8; MIN_PAYLOAD] = packet;
+        let is_tcp = sums[lane] == TCP_SUM;
+        let sum_at = if is_tcp { TCP_SUM } else { UDP_SUM } as usize;
         let sum = u16::from_ne_bytes([packet[sum_at], packet[sum_at + 1]]);
         // A sum of UDP that is 0 is none (RFC 768).
-        if !is_whole || sum == 0 {
+        if be64(packet, 0) & WHOLE_MASK != WHOLE || sum == 0 {
             others.insert(lane);
             continue;
         }
-        let new = match mapping.checksum(sum) {
-            0 if protocol == UDP => u16::MAX,
-            sum => sum,
-        };
+        let new = mapping.checksum(sum);
+        let new = if new == 0 && !is_tcp { u16::MAX } else { new };
         packet[sum_at..sum_at + 2].copy_from_slice(&new.to_ne_bytes());
         let header = u16::from_ne_bytes([packet[10], packet[11]]);
         packet[10..12].copy_from_slice(&mapping.checksum(header).to_ne_bytes());
         addresses[lane] = mapping.apply(addresses[lane]);
         packet[at..at + 4].copy_from_slice(&addresses[lane].to_be_bytes());
         grows[lane] = mapping.grows().into();
-        count(c.counters, vif, direction);
+        count(c.counters, vif, direction(SENT));
     }
     for i in lanes.eights() {
         burst.edit[i] = grown(burst.edit[i], grows[i]);
     }
     for lane in others {
-        any(burst, c, lane, direction);
+        any(burst, c, lane, direction(SENT));
     }
 }
 
@@ -96,7 +123,8 @@ fn grown(edit: u32, grows: u32) -> u32 {
 }
 
 #[inline(never)]
-fn run6(burst: &mut Burst, c: &mut Context<'_>, lanes: Lanes, direction: Direction) {
+fn run6<const SENT: bool>(burst: &mut Burst, c: &mut Context<'_>, lanes: Lanes) {
+    let direction = direction(SENT);
     let mut editor = c.pool.editor();
     let (of, at): (&Column, _) = match direction {
         Direction::Rx => (&burst.place, FRONT + 8),

@@ -2,7 +2,7 @@
 
 use super::meter::marked;
 use super::{Burst, Context, Lanes, translate};
-use crate::tables::{Direction, Facts};
+use crate::tables::Facts;
 
 /// Translates the destinations of the lanes that leave by VIFs that translate.
 #[inline(always)]
@@ -12,6 +12,6 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     }
     let lanes = marked(burst.live, &burst.to_rules, Facts::TRANSLATED);
     if lanes != Lanes(0) {
-        translate::run(burst, c, lanes, Direction::Tx);
+        translate::run::<true>(burst, c, lanes);
     }
 }

@@ -112,7 +112,7 @@ ACTS = {route: 25, vifs: 20, down_and_up: 10, announcements: 15, link_flaps: 10,
 
 def half(seed):
     """Everything at once for that long: what was done."""
-    draw, done = random.Random(seed), collections.Counter()
+    draw, done, before = random.Random(seed), collections.Counter(), ledger.Snapshot()
     ends = time.monotonic() + float(MINUTES) * 60
     with Stream("b", "vpc-b", pps=PPS, seconds=float(MINUTES) * 60) as calm, \
             Stream("vpc-a", "a2", pps=PPS, seconds=float(MINUTES) * 60):
@@ -122,7 +122,8 @@ def half(seed):
             done[act.__name__] += 1
         sent, arrived = calm.finish()
     # None on a machine that does nothing else; each has a counter, see below.
-    require(arrived >= sent - sent // 500, f"of {sent} frames beside all that {sent - arrived} are lost")
+    require(arrived >= sent - sent // 500, f"of {sent} frames beside all that {sent - arrived} are lost: "
+            f"{ledger.lost(ledger.Snapshot() - before)}")
     bird_dies(draw)
     return sum(done.values()), sent, sent - arrived
 

@@ -114,6 +114,13 @@ class Snapshot:
         return {place: count for place, count in lost.items() if count}
 
 
+def lost(seen):
+    """Where frames went that did not leave, of a difference: by the station's drops, and before it saw them."""
+    before = {name: port["lost_before"] for name, port in seen.ports.items() if port["lost_before"]}
+    drops = {name: dict(found) for name in seen.vifs if (found := seen.drops(name))}
+    return f"drops {drops}, on the wires {dict(+seen.wires)}, before the station {before}"
+
+
 def total(counter, prefix):
     return sum(value for key, value in counter.items() if key.startswith(prefix))
 

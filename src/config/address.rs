@@ -16,6 +16,11 @@ pub(super) fn unusable(net: &IpNet) -> Option<&'static str> {
     found.map(|(_, what)| *what)
 }
 
+/// Whether two prefixes share an address.
+pub(super) fn overlap(one: &IpNet, other: &IpNet) -> bool {
+    one.contains(other) || other.contains(one)
+}
+
 /// Why a prefix can have no route in a VRF of this kind, or in any; `None` where it can.
 pub(crate) fn unroutable(net: &IpNet, vrf: Option<VrfKind>) -> Option<String> {
     if net.trunc() != *net {

@@ -2,6 +2,7 @@
 
 use ipnet::IpNet;
 
+use super::address::overlap;
 use super::fields::{At, Fields};
 use super::model::{VifConfig, VrfConfig};
 use crate::tables::rules::{LINK_LOCAL, NO_HOSTS};
@@ -71,10 +72,6 @@ pub(super) fn translate(
         }
     }
     translations
-}
-
-fn overlap(one: &IpNet, other: &IpNet) -> bool {
-    one.contains(other) || other.contains(one)
 }
 
 /// The first of these prefixes that shares an address with one of those.

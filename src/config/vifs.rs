@@ -90,7 +90,7 @@ impl Subnets {
     fn overlap(&self, net: &IpNet) -> Option<&(Subnet, Range<usize>)> {
         let (_, found) = self.0.range(..=net.broadcast()).next_back()?;
         // The last subnet that begins before `net` ends either reaches into it or ends before it.
-        (found.0.net.contains(net) || net.contains(&found.0.net)).then_some(found)
+        address::overlap(&found.0.net, net).then_some(found)
     }
 }
 

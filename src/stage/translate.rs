@@ -137,6 +137,7 @@ fn run6<const SENT: bool>(burst: &mut Burst, c: &mut Context<'_>, lanes: Lanes) 
             others.insert(lane);
             continue;
         }
+        let around = editor.locate(burst.l3_at(lane));
         let address = match direction {
             Direction::Rx => &mut burst.v6_addresses.source[lane],
             Direction::Tx => &mut burst.v6_addresses.destination[lane],
@@ -144,7 +145,6 @@ fn run6<const SENT: bool>(burst: &mut Burst, c: &mut Context<'_>, lanes: Lanes) 
         let vif = place_vif(of[lane]);
         let Some(translations) = translations(c.tables, vif) else { continue };
         let Some(mapping) = translations.v6(direction, *address) else { continue };
-        let around = editor.locate(burst.at[lane].wrapping_add(burst.l3[lane]));
         match (mapping.apply(*address), editor.octets(around)) {
             (Some(new), Some(octets)) => {
                 octets[at..at + 16].copy_from_slice(&new.to_be_bytes());

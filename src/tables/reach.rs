@@ -258,10 +258,14 @@ impl Domain {
                 let class = &self.classes[number];
                 let parts = hosts.of_route(family, span, &class.on).flat_map(passes);
                 let parts: Vec<Span> = parts.collect();
-                let all = class.admits.iter().chain(&unchecked);
                 // Of a VIF that translates another span of the class may have what this one has not.
-                done[number] = !parts.is_empty() && inside.is_empty();
-                senders.extend(all.filter(|id| inside.leaves_some(**id, family, &parts)));
+                done[number] = true;
+                for id in class.admits.iter().chain(&unchecked) {
+                    if inside.leaves_some(*id, family, &parts) {
+                        senders.insert(*id);
+                    }
+                    done[number] &= senders.contains(id);
+                }
             });
             // Sources without a route here, too.
             let anywhere = ALL[family].without(&hosts.none[family]).flat_map(passes);
@@ -285,10 +289,6 @@ impl Inside {
             Some((id, FAMILIES.map(|which| apart(of(which).map(|net| Span::of(&net)).collect()))))
         };
         Inside(vifs_of(tables, vrf).filter_map(of_vif).collect())
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// Whether some of these addresses may be the source of a VIF's packets.

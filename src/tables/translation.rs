@@ -9,6 +9,7 @@ mod packet;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::BitAnd;
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -211,6 +212,24 @@ impl Mappings {
     }
 }
 
+/// The mapping that an address is in. `block`: the first address of one, and its prefix' mask.
+#[inline(always)]
+fn find<A: Copy + Ord + BitAnd<Output = A>, M>(
+    mappings: &[M],
+    address: A,
+    block: impl Fn(&M) -> (A, A),
+) -> Option<&M> {
+    let mapping = match mappings {
+        [only] => only,
+        several => {
+            let behind = several.partition_point(|mapping| block(mapping).0 <= address);
+            several.get(behind.wrapping_sub(1))?
+        }
+    };
+    let (first, mask) = block(mapping);
+    (address & mask == first).then_some(mapping)
+}
+
 /// All translations of a VIF.
 #[derive(Clone, Debug)]
 pub struct Translations {
@@ -232,29 +251,13 @@ impl Translations {
     /// The mapping that an IPv4 address is in.
     #[inline(always)]
     pub fn v4(&self, direction: Direction, address: u32) -> Option<&Mapping4> {
-        let mappings = &self.ways[direction as usize].v4;
-        let mapping = match &**mappings {
-            [only] => only,
-            several => {
-                let behind = several.partition_point(|mapping| mapping.first <= address);
-                several.get(behind.wrapping_sub(1))?
-            }
-        };
-        (address & mapping.mask == mapping.first).then_some(mapping)
+        find(&self.ways[direction as usize].v4, address, |mapping| (mapping.first, mapping.mask))
     }
 
     /// The mapping that an IPv6 address is in.
     #[inline(always)]
     pub fn v6(&self, direction: Direction, address: u128) -> Option<&Mapping6> {
-        let mappings = &self.ways[direction as usize].v6;
-        let mapping = match &**mappings {
-            [only] => only,
-            several => {
-                let behind = several.partition_point(|mapping| mapping.first <= address);
-                several.get(behind.wrapping_sub(1))?
-            }
-        };
-        (address & mapping.mask == mapping.first).then_some(mapping)
+        find(&self.ways[direction as usize].v6, address, |mapping| (mapping.first, mapping.mask))
     }
 
     /// What an address becomes: itself where nothing translates it. `None` where it cannot be translated.

@@ -6,7 +6,7 @@
 # customers of the lab; the rest is for the lab and the checks.
 PACKAGES=(
     clang gcc libc6-dev libbpf-dev linux-libc-dev
-    bird2 bpftool ethtool frr gobgpd iperf3 iproute2 iptables iputils-ping keepalived nftables prometheus python3 python3-scapy
+    bird2 bpftool ethtool frr gobgpd iperf3 iproute2 iptables iputils-ping keepalived nfdump nftables pmacct prometheus python3 python3-scapy
     stayrtr tcpdump traceroute tshark util-linux
 )
 PYTHON=/usr/bin/python3

@@ -21,7 +21,7 @@
 //!  mirror    the kernel's routes as changes for control  |  ledger: outages and availability
 //!  mappings  what controllers stream: prefixes and the tunnels that they lead into, by source and sync
 //!  history   committed configurations as snapshots  |  disk: files that survive a loss of power
-//!  billing   octets of VIFs in bins of five minutes, kept for months; percentiles
+//!  billing   octets of VIFs in bins of five minutes, kept for months; percentiles  |  ipfix: flows as messages, to collectors and files
 //!  events    what happened, numbered and kept; to clients, the journal and the hook  |  users: /etc/passwd
 //!  slowpath  what workers punt: ARP, ND, ICMP, fragmentation, options  |  limit: token buckets
 //!  prefixes  a value for each of many prefixes  |  shares: pools that tenants share: the list of them, and the rule
@@ -50,6 +50,8 @@
 //! 3. Each frame ends with one [`tables::Verdict`]: forwarded to an adjacency's port, punted to the
 //!    slow path, or dropped with a reason. One reason is one counter of one VIF (or of the port, while no
 //!    VIF is known), so that received = forwarded + punted + drops, exactly.
+//!    Of VIFs that log flows, packets are noted before they leave and counted with what became of them
+//!    ([`worker::flows`]); a thread of its own has the records sent ([`ipfix`]).
 //! 4. Punted frames cross to the slow path by [`worker::handoff`], and its answers come back the same way.
 //!
 //! The packet path takes no lock, makes no system call per packet, allocates nothing and reads no clock:
@@ -96,6 +98,7 @@ pub mod events;
 pub mod explain;
 pub mod fib;
 pub mod history;
+pub mod ipfix;
 pub mod ledger;
 pub mod limit;
 pub mod log;

@@ -33,7 +33,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("publish", &[]),
     // `wire` for the tags by which a capture knows a VIF's frames before they have a verdict.
     // `shares` for the queues to and from the slow path.
-    ("worker", &["wire", "fib", "tables", "stage", "path", "port", "publish", "shares"]),
+    // `cpu` for what is chosen for flow logs, eight lanes at once.
+    ("worker", &["wire", "fib", "tables", "stage", "path", "port", "publish", "shares", "cpu"]),
     ("slowpath", &["wire", "acl", "fib", "tables", "limit", "shares"]),
     ("mirror", &["netlink", "tables"]),
     ("ledger", &["clock", "disk"]),
@@ -58,6 +59,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("observe", &["tables"]),
     ("billing", &["disk", "observe", "tables"]),
+    ("ipfix", &["clock", "config", "tables", "worker"]),
     ("bird", &["tables", "config", "admin", "control", "netns", "events", "users", "clock"]),
     (
         "replay",
@@ -72,7 +74,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "wire", "acl", "fib", "tables", "netlink", "port", "publish", "worker", "slowpath",
             "mirror", "ledger", "history", "config", "admin", "control", "observe", "bird", "tap",
             "netns", "log", "events", "explain", "metrics", "optics", "clock", "billing", "disk",
-            "mappings",
+            "mappings", "ipfix",
         ],
     ),
     ("cli", &["wire", "tables", "admin", "replay", "daemon", "log", "clock"]),
@@ -96,6 +98,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("netlink/mod.rs", "poll(2)"),
     ("netns.rs", "unshare(2)"),
     ("tap/device.rs", "ioctl(2)"),
+    ("ipfix/stream.rs", "ioctl(2): what a collector has not acknowledged"),
     ("events/hook.rs", "close_range(2) between fork and exec"),
     ("cli/stationctl/libpcap.rs", "dlopen(3) and libpcap's functions"),
     ("port/af_xdp/nic.rs", "sockets and if_indextoname(3)"),

@@ -1026,3 +1026,49 @@ fn translations() {
                     addresses = [\"10.9.0.1/30\"]\ntranslate = [\"10.8.0.0/24 as 10.7.0.0/24\"]\n";
     refused(underlay, 10, "vif[3].translate", "an underlay's addresses");
 }
+
+#[test]
+fn flow_logs() {
+    let log = |fields: &str| format!("[flow_log]\n{fields}\n");
+    let vif = |rate: &str| {
+        format!(
+            "[[vif]]\nname = \"t\"\nport = \"cust\"\nvlan = 300\nkind = \"private\"\nvrf = \"vpc-a\"\n\
+             addresses = [\"10.9.0.1/30\"]\nflow_log = {rate}\n"
+        )
+    };
+    const ONE: &str = "collectors = [\"udp://192.0.2.1:4739\"]";
+    for (fields, rate) in [(ONE, "\"1:1\""), ("files_mib = 1", "\"1:4096\""), (ONE, "\"1:1000\"")] {
+        let config = parse(&format!("{BASE}{}{}", log(fields), vif(rate))).unwrap();
+        assert!(config.vifs[3].flow_log.is_some());
+    }
+    let at = |fields: &str, line, field: &str, says: &str| {
+        refused(&log(fields), line, &format!("flow_log.{field}"), says);
+    };
+    at("", 1, "collectors", "is missing");
+    at("max_flows = 4096", 1, "collectors", "is missing");
+    for (collector, says) in [
+        ("192.0.2.1:4739", "is no collector"),
+        ("udp://192.0.2.1", "is no collector"),
+        ("sctp://192.0.2.1:4739", "is no collector"),
+        ("udp://collector:4739", "is no collector"),
+        ("udp://192.0.2.1:0", "is no collector"),
+        ("udp://0.0.0.0:4739", "is no collector"),
+        ("tcp://[ff02::1]:4739", "is no collector"),
+    ] {
+        at(&format!("collectors = [\"{collector}\"]"), 2, "collectors", says);
+    }
+    let twice = "collectors = [\"udp://192.0.2.1:4739\", \"udp://192.0.2.1:4739\"]";
+    at(twice, 2, "collectors", "is a second one");
+    let five: Vec<_> = (1..6).map(|n| format!("\"udp://192.0.2.{n}:4739\"")).collect();
+    at(&format!("collectors = [{}]", five.join(", ")), 2, "collectors", "there are 5");
+    for field in ["files_mib", "active_timeout_s", "idle_timeout_s", "domain", "enterprise"] {
+        at(&format!("{ONE}\n{field} = 0"), 3, field, "0 is out of range");
+    }
+    at(&format!("{ONE}\nmax_flows = 1000"), 3, "max_flows", "1000 is out of range");
+    for rate in ["\"1000\"", "\"1:0\"", "\"1:5000\"", "\"2:3\"", "\"1:x\""] {
+        let text = format!("{}{}", log(ONE), vif(rate));
+        refused(&text, 10, "vif[3].flow_log", "is no rate of sampling");
+    }
+    refused(&vif("\"1:1\""), 8, "vif[3].flow_log", "nobody is told of the flows");
+    refused(&format!("{}{}", log(ONE), vif("1")), 10, "vif[3].flow_log", "is an integer");
+}

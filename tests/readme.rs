@@ -264,6 +264,16 @@ fn metrics() -> String {
             "OF TUNNELS",
             "One series for each VIF and VTEP at the other end: station-vxlan(7).",
         ),
+        (
+            Per::Logged,
+            "OF FLOW LOGS",
+            "One series for each VIF whose flows are logged: station-flow-log(7).",
+        ),
+        (
+            Per::Collector,
+            "OF COLLECTORS",
+            "One series for each collector of flows, and for the directory of files.",
+        ),
         (Per::Source, "OF MAPPINGS", "One series for each source: station-mappings(7)."),
         (Per::Cache, "OF RPKI CACHES", "One series for each cache: station-bgp(7)."),
         (
@@ -508,6 +518,8 @@ const UNKNOWN: &str = r#"
 [events]
 "?" = 1
 [billing]
+"?" = 1
+[flow_log]
 "?" = 1
 [[port]]
 "?" = 1

@@ -93,6 +93,10 @@ pub enum Request {
     ShowNeighbors,
     /// Translations of addresses, by VIF ([`crate::admin::rows::TranslationRow`]).
     ShowTranslations,
+    /// What is logged of VIFs' flows ([`crate::admin::rows::FlowLogRow`]).
+    ShowFlowLog,
+    /// To whom flows are told ([`crate::admin::rows::CollectorRow`]).
+    ShowCollectors,
     /// Tunnels, by VIF and other end ([`crate::admin::rows::TunnelRow`]).
     ShowTunnels,
     /// What controllers stream, by source ([`crate::admin::rows::SourceRow`]).

@@ -15,6 +15,7 @@ mod events;
 mod exchanges;
 mod explain;
 mod failover;
+mod flow_log;
 mod lookup;
 mod mappings;
 mod ping;
@@ -42,6 +43,7 @@ pub use events::EventsInfo;
 pub use exchanges::ExchangeRow;
 pub use explain::{ExplainRow, ExplainedEgress, ExplainedRoute, ExplainedStage};
 pub use failover::{ConsistencyRow, OutageRow, SlaRow};
+pub use flow_log::{CollectorRow, FlowLogRow};
 pub use lookup::LookupResult;
 pub use mappings::{HopText, MappingAnswer, MappingRow, SourceRow};
 pub use ping::{PingBegin, PingEnd, PingRow, ProbeRow};
@@ -343,7 +345,7 @@ sum! {
     Row {
         Port(PortRow), Vif(VifRow), Vrf(VrfRow), Route(RouteRow), Neighbor(NeighborRow), Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow), Drop(DropRow),
         History(HistoryRow), Capture(CaptureRow), Rate(RateRow), Event(Record), Explain(Box<ExplainRow>), Ping(PingRow), PortDetail(Box<PortDetailRow>), Drain(DrainRow), Drill(Box<DrillRow>), Billing(BillingRow), BillingBin(BillingBinRow), Bandwidth(BandwidthRow),
-        Acl(Box<AclRow>), Translation(TranslationRow), Tunnel(TunnelRow), Exchange(ExchangeRow), Reachability(ReachabilityRow), Station(StationRow), Rpki(RpkiRow), MappingSource(SourceRow), Mapping(MappingRow), MappingAnswer(MappingAnswer),
+        Acl(Box<AclRow>), Translation(TranslationRow), FlowLog(FlowLogRow), Collector(CollectorRow), Tunnel(TunnelRow), Exchange(ExchangeRow), Reachability(ReachabilityRow), Station(StationRow), Rpki(RpkiRow), MappingSource(SourceRow), Mapping(MappingRow), MappingAnswer(MappingAnswer),
     }
 }
 

@@ -216,6 +216,8 @@ pub(crate) fn diff(old: Option<&Config>, new: &Config) -> Diff {
         diff.settings("station", super::station::change(&old.station, &new.station));
         diff.settings("events", super::events::change(&old.events, &new.events));
         diff.settings("billing", super::billing::change(old.billing, new.billing));
+        let logs = [old, new].map(|config| config.flow_log.as_ref());
+        diff.settings("flow_log", super::flow_log::change(logs[0], logs[1]));
     }
     diff
 }
@@ -232,10 +234,7 @@ fn vif_change(a: &VifConfig, b: &VifConfig) -> Option<String> {
         format!("{}{}", vif.tags, if vif.tags.service { " (service tag)" } else { "" })
     };
     let kind = |vif: &VifConfig| vif.kind.map_or_else(|| "none".to_owned(), word);
-    let pcp = |pcp| match pcp {
-        Pcp::Preserve => "preserve".to_owned(),
-        Pcp::Set(pcp) => pcp.to_string(),
-    };
+    let pcp = |pcp| if let Pcp::Set(pcp) = pcp { pcp.to_string() } else { "preserve".into() };
     let addresses = |vif: &VifConfig| {
         format!("[{}]", vif.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
     };
@@ -264,6 +263,7 @@ fn vif_change(a: &VifConfig, b: &VifConfig) -> Option<String> {
         ("acl_in", named(&a.acl_in), named(&b.acl_in)),
         ("acl_out", named(&a.acl_out), named(&b.acl_out)),
         super::translations::translate_change(a, b),
+        super::flow_log::vif_change(a, b),
         ("bfd", bfd(a), bfd(b)),
         bandwidth_change(&a.bandwidth, &b.bandwidth),
         ("meter_group", named(&a.meter_group), named(&b.meter_group)),

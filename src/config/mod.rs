@@ -16,6 +16,7 @@ mod error;
 mod events;
 mod exchanges;
 mod fields;
+mod flow_log;
 mod kind;
 mod labels;
 mod lists;
@@ -132,6 +133,7 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
     let station = station::station(root.table("station"));
     let events = events::events(root.table("events"));
     let billing = billing::billing(root.table("billing"));
+    let flow_log = flow_log::flow_log(root.table("flow_log"));
     let ports = ports::ports(&root, station.max_ports);
     let (vrfs, owners) = vifs::vrfs(&root);
     let groups = bandwidth::meter_groups(&root);
@@ -146,6 +148,7 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
         acls: &acls,
         vteps: &vteps,
         rpki: root.has("rpki"),
+        flow_log: root.has("flow_log"),
     };
     let vifs = vifs::vifs(&root, &known, owners, station.max_vifs);
     vteps.check(&root, &vifs);
@@ -158,6 +161,7 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
         station,
         events,
         billing,
+        flow_log,
         ports: ports.into_items(),
         vrfs: vrfs.into_items(),
         vteps: vteps.named.into_items(),

@@ -7,6 +7,7 @@ pub use super::billing::BillingConfig;
 pub use super::communities::{AllowedPrefix, Community};
 pub use super::events::{EventsConfig, HookConfig, Journal};
 pub use super::exchanges::ExchangeConfig;
+pub use super::flow_log::{Collector, FlowLogConfig, Transport};
 pub use super::labels::Labels;
 pub use super::ports::{KernelProtocol, PortConfig, XdpMode, ZeroCopy};
 pub use super::rpki::{RpkiConfig, RpkiPolicy, Verified};
@@ -33,6 +34,8 @@ pub struct Config {
     pub events: EventsConfig,
     /// How long the billing series is kept.
     pub billing: BillingConfig,
+    /// Where flows are told, if anywhere.
+    pub flow_log: Option<FlowLogConfig>,
     /// Ports in the file's order.
     pub ports: Vec<PortConfig>,
     /// Routing domains.
@@ -141,6 +144,8 @@ pub struct VifConfig {
     pub acl_out: Option<Arc<str>>,
     /// What addresses behind it are in its VRF.
     pub translate: Vec<Translation>,
+    /// Flows of one of so many packets are logged.
+    pub flow_log: Option<u16>,
     /// BFD to its BGP peers and to the next hops that static routes have on it.
     pub bfd: Option<BfdConfig>,
     /// Its BGP sessions; each has another peer.

@@ -11,6 +11,7 @@ use super::address;
 use super::bandwidth::{Commitments, Of, bandwidth, group_of};
 use super::bgp;
 use super::fields::{At, Fields};
+use super::flow_log;
 use super::kind;
 use super::labels::labels;
 use super::model::{AclConfig, MeterGroupConfig, PortConfig, VifConfig, VrfConfig};
@@ -140,6 +141,8 @@ pub(super) struct Known<'a> {
     pub(super) vteps: &'a Vteps,
     /// There are caches for RPKI.
     pub(super) rpki: bool,
+    /// There is a `[flow_log]`.
+    pub(super) flow_log: bool,
 }
 
 /// Whether a VIF has a tunnel to this VTEP.
@@ -182,7 +185,7 @@ pub(super) struct Seen {
 fn vif(
     fields: &Fields<'_>,
     name: Arc<str>,
-    Known { ports, vrfs, groups, acls, rpki, .. }: &Known<'_>,
+    Known { ports, vrfs, groups, acls, rpki, flow_log, .. }: &Known<'_>,
     seen: &mut Seen,
     vifs: &mut Vifs,
 ) -> Option<VifConfig> {
@@ -206,6 +209,7 @@ fn vif(
     let join_stations = stations::join_stations(fields, vrf, None);
     let [acl_in, acl_out] = ["acl_in", "acl_out"].map(|key| acl(fields, key, acls));
     let translate = translate(fields, vrf, &addresses);
+    let flow_log = flow_log::of_vif(fields, *flow_log);
     let labels = labels(fields);
     let bandwidth = bandwidth(fields, Of::Vif);
     let meter_group = group_of(fields, groups, labels.customer.as_deref());
@@ -239,6 +243,7 @@ fn vif(
         acl_in,
         acl_out,
         translate,
+        flow_log,
         bfd,
         bgp,
     })

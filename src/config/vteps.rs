@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use super::address;
 use super::bandwidth::{Of, bandwidth, group_of};
 use super::fields::{At, Fields};
+use super::flow_log;
 use super::labels::changes;
 use super::labels::{Labels, label_changes, labels};
 use super::model::{Config, PortConfig, VifConfig, VrfConfig};
@@ -210,7 +211,7 @@ pub(super) fn is_tunnel(fields: &Fields<'_>) -> bool {
 pub(super) fn vif(
     fields: &Fields<'_>,
     name: Arc<str>,
-    Known { station: own, vrfs, groups, acls, vteps, .. }: &Known<'_>,
+    Known { station: own, vrfs, groups, acls, vteps, flow_log, .. }: &Known<'_>,
     seen: &mut Seen,
     all: &mut Vifs,
 ) -> Option<VifConfig> {
@@ -233,6 +234,7 @@ pub(super) fn vif(
     let meter_group = group_of(fields, groups, labels.customer.as_deref());
     let [acl_in, acl_out] = ["acl_in", "acl_out"].map(|key| vifs::acl(fields, key, acls));
     let translate = translate(fields, vrf, &addresses);
+    let flow_log = flow_log::of_vif(fields, *flow_log);
     let (vrf, (vtep, tunnel)) = (vrf?, tunnel?);
     seen.stations.add(fields, (&name, vtep), &tunnel.remotes, tunnel.station.as_ref());
     all.owners.join(fields, vrf, Some(&name), labels.customer.as_deref());
@@ -257,6 +259,7 @@ pub(super) fn vif(
         acl_in,
         acl_out,
         translate,
+        flow_log,
         bfd: None,
         bgp: Vec::new(),
     })

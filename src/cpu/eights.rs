@@ -46,6 +46,13 @@ impl Words {
         self.numbers[at.min(self.last) as usize]
     }
 
+    /// Makes what stands at a place another number. Places beyond stay what they are.
+    pub fn set(&mut self, at: u32, number: u32) {
+        if let Some(place) = self.numbers.get_mut(at as usize) {
+            *place = number;
+        }
+    }
+
     /// Octets.
     pub fn bytes(&self) -> usize {
         size_of_val(&*self.numbers)
@@ -80,6 +87,8 @@ pub trait Eights: Copy {
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     /// The bits that both have.
     fn and(self, a: Self::V, b: Self::V) -> Self::V;
+    /// The bits that one of both has.
+    fn xor(self, a: Self::V, b: Self::V) -> Self::V;
     /// The lesser of each two.
     fn least(self, a: Self::V, b: Self::V) -> Self::V;
     /// All bits where both are equal, else none.
@@ -148,6 +157,9 @@ impl Eights for Plain {
     fn and(self, a: Eight, b: Eight) -> Eight {
         each(a, b, |a, b| a & b)
     }
+    fn xor(self, a: Eight, b: Eight) -> Eight {
+        each(a, b, |a, b| a ^ b)
+    }
     fn least(self, a: Eight, b: Eight) -> Eight {
         each(a, b, Ord::min)
     }
@@ -209,6 +221,7 @@ impl Eights for Avx2 {
         splat(n: u32) x86::_mm256_set1_epi32(n.cast_signed());
         add(a: x86::__m256i, b: x86::__m256i) x86::_mm256_add_epi32(a, b);
         and(a: x86::__m256i, b: x86::__m256i) x86::_mm256_and_si256(a, b);
+        xor(a: x86::__m256i, b: x86::__m256i) x86::_mm256_xor_si256(a, b);
         least(a: x86::__m256i, b: x86::__m256i) x86::_mm256_min_epu32(a, b);
         equal(a: x86::__m256i, b: x86::__m256i) x86::_mm256_cmpeq_epi32(a, b);
         right(a: x86::__m256i, bits: u32) x86::_mm256_srl_epi32(a, x86::_mm_cvtsi32_si128(bits.cast_signed()));
@@ -253,6 +266,7 @@ mod tests {
                 e.splat(bits),
                 e.add(a, b),
                 e.and(a, b),
+                e.xor(a, b),
                 e.least(a, b),
                 e.equal(a, b),
                 e.right(a, bits),

@@ -4,7 +4,7 @@ use super::change::Order;
 use super::control_thread::Control;
 use super::{
     acls, answer, bandwidth, bgp, billing, captures, counters, drain, drill, drops, event_stream,
-    exchanges, explain, failover, history, mappings, outages, ping, port_details, rates,
+    exchanges, explain, failover, flow_log, history, mappings, outages, ping, port_details, rates,
     reachability, routes, rpki, stations, translations, tunnels, view,
 };
 use crate::admin::protocol::Request;
@@ -28,6 +28,8 @@ impl Control {
             Request::ShowRoutes(filter) => routes::show(self, filter),
             Request::ShowNeighbors => view::show_neighbors(self),
             Request::ShowTranslations => translations::show(self),
+            Request::ShowFlowLog => flow_log::show(self),
+            Request::ShowCollectors => flow_log::show_collectors(self),
             Request::ShowTunnels => tunnels::show(self),
             Request::ShowStations => stations::show(self),
             Request::ShowRpki => rpki::show(self),

@@ -19,6 +19,7 @@ use super::drain::Drains;
 use super::drill::Drills;
 use super::events::{Event, Events};
 use super::failover::Failover;
+use super::flow_log::FlowLogs;
 use super::followers::Followers;
 use super::heartbeat::Heartbeat;
 use super::holds::Holds;
@@ -48,6 +49,7 @@ pub(super) struct Control {
     pub rates: RateBook,
     pub details: DetailBook,
     pub billing: Billing,
+    pub flow_log: FlowLogs,
     pub drains: Drains,
     pub drills: Drills,
     pub mappings: Mappings,
@@ -240,6 +242,7 @@ impl Control {
         let following = self.apply_bgp(bird);
         self.counters.adopt(self.engine.tables());
         self.billing.commit(self.engine.tables(), &self.config);
+        self.flow_log.commit(self.engine.tables(), &self.config);
         self.watch_drains();
         for (vif, mtu, limit) in self.engine.misfits() {
             warn!(%vif, mtu, limit, "the VIF is down: its MTU no longer fits its port's interface");

@@ -45,7 +45,7 @@ pub(super) struct Datapath {
     /// Frames of each worker's memory.
     pub frames: usize,
     /// When the monotonic time of workers and slow path began.
-    started: Instant,
+    pub started: Instant,
     /// A clone for each capture that runs.
     pub captures: Arc<()>,
     /// What the audits of the open ports find.

@@ -9,6 +9,7 @@ use super::bandwidth;
 use super::bgp::Remarks;
 use super::control_thread::Control;
 use super::desk::Desk;
+use super::flow_log::Standing;
 use super::port_details::{self, DetailBook};
 use super::rates::RateBook;
 use super::rpki::{self, Trouble};
@@ -63,6 +64,7 @@ struct Known {
     questions: Questions,
     remarks: Remarks,
     rpki: Trouble,
+    flow_log: Arc<Standing>,
     fib: [u64; 2],
     billed_ms: u64,
     unbilled: [u64; 2],
@@ -90,6 +92,7 @@ impl Known {
             questions: control.bird.questions(),
             remarks: Remarks::of(control),
             rpki: control.rpki.clone(),
+            flow_log: control.flow_log.standing().clone(),
             fib: [fib.max_bytes.saturating_sub(fib.free_bytes), fib.max_bytes],
             billed_ms: billing.written_ms(),
             unbilled: [billing.waiting(), billing.failures()],
@@ -116,6 +119,8 @@ impl Known {
             vrfs: view::vrf_rows(&self.view.tables, self.route_counts, &self.config),
             acls: acls::rows(&self.view.tables),
             tunnels: tunnels::rows(&self.view, &labels, &Default::default(), &Default::default()),
+            flow_log: self.flow_log.logs(&self.view.tables),
+            collectors: self.flow_log.collectors(),
             mappings: Vec::new(),
             rpki: rpki::rows(&self.questions, &self.config, &self.rpki).unwrap_or_default(),
             drains: self.drain_rows,

@@ -28,6 +28,8 @@ mod events;
 mod exchanges;
 mod explain;
 mod failover;
+mod flow_log;
+mod flow_thread;
 mod followers;
 mod heartbeat;
 mod history;

@@ -21,6 +21,7 @@ use super::drain::Drains;
 use super::drill::Drills;
 use super::events::Events;
 use super::failover::{self, Failover};
+use super::flow_log::FlowLogs;
 use super::followers::Followers;
 use super::heartbeat::Heartbeat;
 use super::holds::Holds;
@@ -89,6 +90,9 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let (billing, billing_thread) =
         Billing::start(&config.station.state, datapath.counters.clone(), report.clone())
             .map_err(StationError::Thread)?;
+    let (state, vifs) = (&config.station.state, config.station.max_vifs);
+    let (flow_log, flow_thread) =
+        FlowLogs::start(state, &datapath, vifs, report.clone()).map_err(StationError::Thread)?;
     let drains = Drains::start(&config.station.state, datapath.counters.clone(), report.clone())
         .map_err(StationError::Thread)?;
     let (mappings, mappings_thread) =
@@ -128,6 +132,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         rates: rates.clone(),
         details: details.clone(),
         billing,
+        flow_log,
         drains,
         drills: Drills::read(&config.station.state),
         mappings,
@@ -215,6 +220,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     control.mappings.stop(mappings_thread);
     drop(ledger_thread.join());
     drop(sd_notify::notify(&[NotifyState::Stopping]));
+    control.flow_log.stop(flow_thread);
     if end == End::SessionsKept {
         control.bird.leave();
         // What they counted until now is billed.

@@ -19,6 +19,7 @@ use crate::port::af_xdp::{XdpError, XdpProgram, XskPort};
 use crate::tables::PortId;
 use crate::worker::Worker;
 use crate::worker::capture::Tap;
+use crate::worker::flows::Flows;
 
 /// How long a worker looks for frames before it sleeps: longer than the gaps in traffic worth
 /// polling for, short enough that an idle station uses no CPU to speak of.
@@ -44,6 +45,8 @@ pub(super) enum Order {
     Capture { tap: Arc<Tap>, reply: Sender<()> },
     /// Let go of captures that have ended.
     EndCaptures,
+    /// Log these flows, or none; those so far go back.
+    Flows { flows: Option<Box<Flows>>, back: Sender<Box<Flows>> },
     /// Close all ports and end.
     Stop,
 }
@@ -223,6 +226,9 @@ impl Body {
                     let _ = reply.send(());
                 }
                 Order::EndCaptures => self.worker.captures_mut().detach_ended(),
+                Order::Flows { flows, back } => {
+                    drop(self.worker.exchange_flows(flows).map(|flows| back.send(flows)));
+                }
                 Order::Stop => {
                     self.worker.tables_mut().sleep();
                     let ports: Vec<PortId> = self.worker.ports_by_id().map(|(id, _)| id).collect();

@@ -209,6 +209,33 @@ events! {
         /// Its address and port.
         server: SocketAddr,
     }
+    /// Nothing can be sent to a collector of flows, or no file can be written. What waits for it is sent later, as far as
+    /// there is room; what is lost is counted.
+    CollectorDown = "collector_down", Warning, "1eb859d889d7bcd31be79f33583198fc" {
+        /// The collector as it is configured, or the files' directory.
+        collector: String,
+        /// Why.
+        reason: String,
+    }
+    /// Something could be sent to it again.
+    CollectorUp = "collector_up", Notice, "d874a1dd0a9ed4062757a54e2bad400c" {
+        /// The collector as it is configured, or the files' directory.
+        collector: String,
+    }
+    /// A worker is too busy, or a VIF has too many new flows, to log flows of a VIF at its configured rate.
+    FlowLogCoarser = "flow_log_coarser", Warning, "ae7284a322f6d8d1ef800013dac6e55f" {
+        /// Name of the VIF.
+        vif: String,
+        /// One of so many packets is logged now; it may become less.
+        interval: u64,
+    }
+    /// Flows of a VIF have been logged at its configured rate for ten seconds.
+    FlowLogRestored = "flow_log_restored", Notice, "6664362e26328d539ce7a53f65156a5d" {
+        /// Name of the VIF.
+        vif: String,
+        /// One of so many packets is logged.
+        interval: u64,
+    }
     /// The underlay leads to a VTEP of another station again.
     RemoteStationUp = "remote_station_up", Notice, "f1a4d8c26f0b4c77b0a4f4c90be9d5e2" {
         /// Its name.

@@ -155,6 +155,16 @@ impl fmt::Display for Event {
             Event::RpkiCacheUp { cache, server } => {
                 write!(f, "RPKI cache {cache} at {server} is reached again")
             }
+            Event::CollectorDown { collector, reason } => {
+                write!(f, "flows do not reach {collector}: {reason}")
+            }
+            Event::CollectorUp { collector } => write!(f, "flows reach {collector} again"),
+            Event::FlowLogCoarser { vif, interval } => {
+                write!(f, "flows of vif {vif} are logged of 1 in {interval} packets")
+            }
+            Event::FlowLogRestored { vif, interval } => {
+                write!(f, "flows of vif {vif} are logged of 1 in {interval} packets again")
+            }
             Event::RemoteStationUp { remote_station, .. } => {
                 write!(f, "station {remote_station} is reached again")
             }

@@ -1,8 +1,8 @@
 //! What a page is made of.
 
 use crate::admin::rows::{
-    AclRow, BandwidthRow, BgpRow, DrainRow, Named, PortDetailRow, PortRow, RpkiRow, SourceRow,
-    TunnelRow, VersionInfo, VifRow, VrfRow, WorkerRow,
+    AclRow, BandwidthRow, BgpRow, CollectorRow, DrainRow, FlowLogRow, Named, PortDetailRow,
+    PortRow, RpkiRow, SourceRow, TunnelRow, VersionInfo, VifRow, VrfRow, WorkerRow,
 };
 
 /// What is known at the moment of a page.
@@ -28,6 +28,10 @@ pub struct Facts {
     pub acls: Vec<AclRow>,
     /// All tunnels.
     pub tunnels: Vec<TunnelRow>,
+    /// VIFs whose flows are logged.
+    pub flow_log: Vec<FlowLogRow>,
+    /// To whom flows are told.
+    pub collectors: Vec<CollectorRow>,
     /// What controllers stream.
     pub mappings: Vec<SourceRow>,
     /// Caches of RPKI.

@@ -31,6 +31,10 @@ pub enum Per {
     Acl,
     /// One for each VIF and VTEP at the other end of its tunnels.
     Tunnel,
+    /// One for each VIF whose flows are logged.
+    Logged,
+    /// One for each collector of flows, and for the files.
+    Collector,
     /// One for each source of mappings.
     Source,
     /// One for each cache of RPKI.
@@ -168,6 +172,15 @@ families! {
     AclPackets: Counter "station_acl_packets" Acl ["acl", "direction", "action"] "Packets that an access list judged: direction is in or out, action permit, deny or reject.";
     Tunnel: Info "station_tunnel" Tunnel ["vif", "remote", "vtep", "vni", "underlay"] "Where a VIF's tunnel to a VTEP is.";
     TunnelUp: Gauge "station_tunnel_up" Tunnel ["vif", "remote"] "1 where the VIF is up and the underlay leads to the VTEP.";
+    FlowInterval: Gauge "station_flow_log_interval" Logged ["vif"] "One of so many packets is logged now; more than configured where a worker is too busy or the VIF has too many flows.";
+    FlowsActive: Gauge "station_flow_log_active_flows" Logged ["vif"] "Flows that go on.";
+    FlowFrames: Counter "station_flow_log_frames" Logged ["vif"] "Packets in records.";
+    FlowRecords: Counter "station_flow_log_records" Logged ["vif"] "Records that were made.";
+    Unlogged: Counter "station_flow_log_unlogged_frames" Logged ["vif"] "Packets that were to be logged and for which there was no room.";
+    CollectorUp: Gauge "station_collector_up" Collector ["collector"] "1 where flows can be sent to it, or written.";
+    CollectorRecords: Counter "station_collector_records" Collector ["collector"] "Flows that it was sent.";
+    CollectorBytes: Counter "station_collector_bytes" Collector ["collector"] "Octets of the messages.";
+    CollectorLost: Counter "station_collector_lost_records" Collector ["collector"] "Flows that it was to be sent and was not, or did not acknowledge.";
     Mappings: Gauge "station_mappings" Source ["source"] "Mappings that hold of a controller.";
     MappingsInactive: Gauge "station_mappings_inactive" Source ["source"] "Those of them that lead nowhere: the configuration has not their VRF, or none of their VTEPs.";
     MappingsConnected: Gauge "station_mappings_connected" Source ["source"] "1 while the controller is connected.";

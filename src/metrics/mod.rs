@@ -4,6 +4,7 @@
 mod classic;
 mod facts;
 mod families;
+mod flow_log;
 mod mappings;
 mod page;
 mod port_details;

@@ -317,6 +317,8 @@ impl Collector for Facts {
         page.bandwidths(&self.bandwidths)?;
         page.acls(&self.acls)?;
         page.tunnels(&self.tunnels)?;
+        page.flow_log(&self.flow_log)?;
+        page.collectors(&self.collectors)?;
         page.mappings(&self.mappings)?;
         page.rpki(&self.rpki)?;
         page.drains(&self.drains)?;

@@ -19,6 +19,7 @@ pub fn vif(addresses: &[&str]) -> Vif {
         source_check: SourceCheck::Off,
         acl_in: None,
         acl_out: None,
+        logged: false,
         translations: None,
         pcp: Pcp::Preserve,
         overlay: Default::default(),

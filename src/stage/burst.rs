@@ -1,6 +1,8 @@
 //! A burst on its way through the stages: up to 64 frames, a lane each, and what is known of them in columns, so that
 //! a stage's plain loops become vector code that takes eight lanes at a time.
 
+use std::cell::Cell;
+
 use super::{Flags, Lanes};
 use crate::cpu::{ROWS, WORDS};
 use crate::port::{Area, BURST, Frame, Pool};
@@ -27,6 +29,10 @@ impl<A: Copy + Default> Default for Addresses<A> {
     }
 }
 
+/// Why a verdict is not carried out: a ring or queue is full, or the port is gone.
+pub const LOST: [DropReason; 3] =
+    [DropReason::TxFull, DropReason::EgressDown, DropReason::PuntQueueFull];
+
 /// Every frame has the lane of its place.
 #[expect(clippy::cast_possible_truncation, reason = "there are 64 lanes")]
 const IN_ORDER: [u8; BURST] = {
@@ -52,6 +58,8 @@ pub struct Burst {
     pub verdicts: [Verdict; BURST],
     /// Lanes without a verdict.
     pub live: Lanes,
+    /// Lanes whose verdict could not be carried out, see [`Burst::settle_lost`].
+    pub lost: [Cell<Lanes>; 3],
     /// Lanes whose VIF is known.
     pub known: Lanes,
     /// The source of some lane is checked.
@@ -127,6 +135,7 @@ impl Default for Burst {
             frame_of: [0; BURST],
             verdicts: [Verdict::Forward; BURST],
             live: Lanes(0),
+            lost: Default::default(),
             known: Lanes(0),
             checked: false,
             metered: false,
@@ -311,6 +320,23 @@ impl Burst {
     #[inline(always)]
     pub fn drop(&mut self, lane: usize, reason: DropReason) {
         self.settle(lane, Verdict::Drop(reason));
+    }
+
+    /// What a lane was to become it does not, because its port or queue takes no more.
+    #[cold]
+    pub fn lose(&self, lane: usize, reason: DropReason) {
+        for (lost, _) in self.lost.iter().zip(LOST).filter(|(_, of)| *of == reason) {
+            lost.set(lost.get().or(Lanes(1 << lane)));
+        }
+    }
+
+    /// Once all verdicts are carried out: those that could not be become drops.
+    #[inline(always)]
+    pub fn settle_lost(&mut self) {
+        for (at, reason) in LOST.into_iter().enumerate() {
+            let lanes = self.lost[at].take();
+            lanes.for_each(|lane| self.drop(lane, reason));
+        }
     }
 
     /// Drops a lane's frame of which it is not known by which VIF it came.

@@ -92,6 +92,8 @@ pub struct Adjacency {
     pub has_acl: bool,
     /// What leaves by the egress VIF has its destination translated.
     pub translated: bool,
+    /// Flows of what leaves by the egress VIF are logged.
+    pub logged: bool,
     /// Frames keep the priority (PCP) they came with; else `l2` holds it.
     pub preserve_pcp: bool,
     /// The egress VIF (also for `Unresolved`, `Glean`, `Local` and `Broadcast`).
@@ -120,6 +122,7 @@ impl Adjacency {
             metered: false,
             has_acl: false,
             translated: false,
+            logged: false,
             preserve_pcp: false,
             vif: VifId(0),
             vrf,
@@ -140,6 +143,7 @@ impl Adjacency {
             metered: vif.metered[Direction::Tx as usize],
             has_acl: vif.acl_out.is_some(),
             translated: vif.translations.is_some(),
+            logged: vif.logged,
             mtu: vif.mtu,
             address,
             ..Adjacency::special(kind, vif.vrf)
@@ -180,8 +184,8 @@ impl Adjacency {
 pub struct Facts {
     /// The egress VIF and its VRF, see [`place`]; [`NOWHERE`] where nothing is sent.
     pub place: u32,
-    /// The MTU in the lower 14 bits, two flags, the port in 8 bits, half the length of the L2 header in 4; above it more
-    /// flags.
+    /// The MTU in the lower 14 bits, two flags, the port in 8 bits, a flag, the length of the L2 header by fours in 3 bits;
+    /// above it more flags.
     pub rules: u32,
 }
 
@@ -194,6 +198,8 @@ impl Facts {
     pub const ACL: u32 = 1 << 29;
     /// Flag: destinations are translated.
     pub const TRANSLATED: u32 = 1 << 28;
+    /// Flag: flows of what leaves are logged.
+    pub const LOGGED: u32 = 1 << 24;
     /// Flag: the egress VIF's tunnels lead to another station.
     pub const TO_STATION: u32 = Ingress::STAYS;
     /// Flag: what came from another station may not leave.
@@ -202,13 +208,15 @@ impl Facts {
     pub const NOWHERE: Facts = Facts { place: NOWHERE, rules: 0 };
 
     const PORT: u32 = 16;
-    /// The length is even: its lowest bit is the highest of the port's, and masked.
+    /// The length is two more than a multiple of four, whose lower bits are the flag's and the highest of the port's.
     const L2_LEN: u32 = 23;
-    const L2_LEN_MASK: u32 = 0b11110;
+    const L2_LEN_MASK: u32 = 0b11100;
+    const L2_LEN_REST: u32 = 0b10;
 
     fn of(adjacency: &Adjacency) -> Facts {
         let Adjacency { kind, l2_len, port, metered, has_acl, vif, vrf, mtu, .. } = *adjacency;
-        let Adjacency { to_customer, to_station, joins_stations, translated, .. } = *adjacency;
+        let Adjacency { to_customer, to_station, joins_stations, translated, logged, .. } =
+            *adjacency;
         let rules = u32::from(mtu).min(MAX_MTU)
             | u32::from(port.0) << Facts::PORT
             | (u32::from(l2_len) & Facts::L2_LEN_MASK) << Facts::L2_LEN
@@ -217,7 +225,8 @@ impl Facts {
             | if joins_stations { 0 } else { Facts::STAYS }
             | if metered { Facts::METERED } else { 0 }
             | if has_acl { Facts::ACL } else { 0 }
-            | if translated { Facts::TRANSLATED } else { 0 };
+            | if translated { Facts::TRANSLATED } else { 0 }
+            | if logged { Facts::LOGGED } else { 0 };
         let sends = kind == AdjacencyKind::Forward;
         Facts { place: if sends { place(vif, vrf) } else { NOWHERE }, rules }
     }
@@ -241,10 +250,10 @@ impl Facts {
         rules & !(0xff << Facts::PORT) | (port.0 as u32) << Facts::PORT
     }
 
-    /// Octets of the L2 header.
+    /// Octets of the L2 header, of an adjacency that sends.
     #[inline(always)]
     pub const fn l2_len(rules: u32) -> u32 {
-        rules >> Facts::L2_LEN & Facts::L2_LEN_MASK
+        rules >> Facts::L2_LEN & Facts::L2_LEN_MASK | Facts::L2_LEN_REST
     }
 }
 

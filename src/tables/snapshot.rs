@@ -9,6 +9,7 @@ use ipnet::Ipv4Net;
 use super::acl::AccessLists;
 use super::adjacency::{Adjacency, AdjacencyTable};
 use super::exchange::Exchange;
+use super::flow_log::FlowLog;
 use super::group::GroupTable;
 use super::ids::{AdjacencyId, ExchangeId, PortId, VifId};
 use super::keys::Keys;
@@ -67,6 +68,8 @@ pub struct Snapshot {
     pub adjacencies: Arc<AdjacencyTable>,
     /// What polices VIFs.
     pub meters: Arc<Meters>,
+    /// Whose flows are logged; none where nobody's are.
+    pub flow_log: Option<Arc<FlowLog>>,
     /// Where tunnels end.
     pub tunnels: Arc<Tunnels>,
     /// The adjacency of each next hop, for the slow path.
@@ -88,6 +91,7 @@ impl Default for Snapshot {
             flow_keys: FlowKeys::default(),
             adjacencies: Arc::default(),
             meters: Arc::default(),
+            flow_log: None,
             tunnels: Arc::default(),
             neighbors: Arc::default(),
             keys: Arc::default(),

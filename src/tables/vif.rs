@@ -137,6 +137,8 @@ pub struct Vif {
     pub acl_in: Option<Arc<AccessList>>,
     /// What judges packets that are forwarded and leave here.
     pub acl_out: Option<Arc<AccessList>>,
+    /// Flows of its packets are logged, as [`super::FlowLog`] says.
+    pub logged: bool,
     /// What addresses behind it are in its VRF.
     pub translations: Option<Arc<Translations>>,
     /// The router's addresses here with their subnets; the link-local IPv6 address is among them.
@@ -226,6 +228,8 @@ impl Ingress {
     pub const UNDERLAY: u32 = 1 << 23;
     /// Flag: sources are translated.
     pub const TRANSLATED: u32 = 1 << 22;
+    /// Flag: flows of what enters are logged.
+    pub const LOGGED: u32 = 1 << 21;
 
     /// Flag: it came from another station. The same bit as [`super::Facts::STAYS`].
     pub const FROM_STATION: u32 = 1 << 15;
@@ -247,6 +251,7 @@ impl Ingress {
             (Ingress::ACL, vif.acl_in.is_some()),
             (Ingress::UNDERLAY, vif.overlay == Overlay::Underlay),
             (Ingress::TRANSLATED, vif.translations.is_some()),
+            (Ingress::LOGGED, vif.logged),
             (Ingress::FROM_STATION, vif.station().is_some()),
             (Ingress::STAYS, !vif.joins_stations),
         ];

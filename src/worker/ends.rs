@@ -67,6 +67,7 @@ pub(super) fn lose(
     (reason, now): (DropReason, u64),
     frame: Frame,
 ) {
+    burst.lose(lane, reason);
     if let Some(vif) = burst.vif(lane) {
         counters.vif(vif).rare.drops[reason.index()].add(1);
         if let Some(drops) = counters.last_drops.vif(vif) {
@@ -77,7 +78,7 @@ pub(super) fn lose(
 }
 
 /// Carries out a drop or a punt of a frame of this port, decided now by tables of this generation; returns whether it went
-/// to the slow path.
+/// to the slow path. What the slow path has no room for is dropped.
 #[inline]
 pub(super) fn settle(
     burst: &Burst,
@@ -112,6 +113,7 @@ pub(super) fn settle(
             received.rare.punted[reason.index()].add(1);
             return true;
         }
+        burst.lose(lane, drop);
     }
     received.rare.drops[drop.index()].add(1);
     if let Some(drops) = counters.last_drops.vif(vif) {

@@ -5,6 +5,7 @@
 pub mod bpf;
 pub mod capture;
 mod ends;
+pub mod flows;
 pub mod handoff;
 mod parcels;
 mod watched;
@@ -22,6 +23,7 @@ use crate::tables::counters::WorkerCounters;
 use crate::tables::{Facts, PortId, PuntReason, Snapshot, Urgency, Verdict, VifId};
 use capture::{Captures, Mark};
 use ends::{count_sent, settle, transmit};
+use flows::Flows;
 use handoff::{Handoff, Label};
 
 /// Most frames taken from the slow path in one turn.
@@ -83,6 +85,7 @@ pub struct Worker<P> {
     entrances: Entrances,
     handoffs: Arc<Handoffs>,
     captures: Captures,
+    flows: Option<Box<Flows>>,
 }
 
 impl<P: Port> Worker<P> {
@@ -107,6 +110,7 @@ impl<P: Port> Worker<P> {
             entrances: Entrances::default(),
             handoffs,
             captures: Captures::default(),
+            flows: None,
         }
     }
 
@@ -152,12 +156,20 @@ impl<P: Port> Worker<P> {
         &mut self.captures
     }
 
+    /// Gives the worker flows to log in, or none; the ones so far are the caller's, who exports them. Between turns.
+    pub fn exchange_flows(&mut self, flows: Option<Box<Flows>>) -> Option<Box<Flows>> {
+        if let Some(flows) = &self.flows {
+            flows.leave();
+        }
+        std::mem::replace(&mut self.flows, flows)
+    }
+
     /// The tables' end of this worker, to sleep and wake.
     pub fn tables_mut(&mut self) -> &mut Subscriber<Snapshot> {
         &mut self.tables
     }
 
-    /// Where the frame that came in this place of the last burst entered, and the path's verdict on it.
+    /// Where the frame that came in this place of the last burst entered, and what became of it.
     pub fn verdict(&self, place: usize) -> (Option<VifId>, Verdict) {
         let lane = usize::from(self.burst.lane_of[place % BURST]);
         let verdict =
@@ -178,6 +190,9 @@ impl<P: Port> Worker<P> {
         self.tables.enter();
         self.counters.begin_turn();
         let mut turn = Turn::default();
+        if let Some(flows) = &mut self.flows {
+            flows.begin_turn(self.tables.snapshot(), now);
+        }
         // Before what is forwarded: a session must not suffer from a full transmit ring.
         if !self.handoffs.injected.is_empty() {
             turn.frames += self.inject(now);
@@ -197,6 +212,9 @@ impl<P: Port> Worker<P> {
             }
         }
         self.counters.end_turn();
+        if let Some(flows) = &mut self.flows {
+            flows.end_turn(&self.counters.work, turn.frames == 0, now);
+        }
         for port in self.ports.iter_mut().flatten() {
             port.flush(&mut self.pool);
         }
@@ -227,9 +245,24 @@ impl<P: Port> Worker<P> {
         };
         let generation = context.tables.generation;
         path::run(&mut self.burst, &mut context);
-        if watched {
-            return self.carry_out_watched((port, generation, now));
+        let logged = match &mut self.flows {
+            Some(flows) => flows.note(&self.burst, self.pool.area()),
+            None => false,
+        };
+        let from = (port, generation, now);
+        let punted = if watched { self.carry_out_watched(from) } else { self.carry_out(from) };
+        self.burst.settle_lost();
+        if let Some(flows) = self.flows.as_mut().filter(|_| logged) {
+            flows.record(&self.burst, now);
         }
+        punted
+    }
+
+    /// Carries out the verdicts of a burst from a port, which tables of this generation decided now; returns how many
+    /// frames were punted.
+    #[inline]
+    fn carry_out(&mut self, from: (PortId, u64, u64)) -> usize {
+        let (_, _, now) = from;
         let only_port = self.burst.only_port();
         let mut frames = std::mem::take(&mut self.burst.frames);
         let Worker { pool, ports, burst, counters, handoffs, .. } = self;
@@ -247,9 +280,8 @@ impl<P: Port> Worker<P> {
                     let one = std::iter::once((frame, lane));
                     transmit(burst, one, (id, now), egress, counters, pool);
                 } else {
-                    let from = (port, generation, now);
-                    let sent = settle(burst, counters, handoffs, pool, from, at, &frame);
-                    punted += usize::from(sent);
+                    punted +=
+                        usize::from(settle(burst, counters, handoffs, pool, from, at, &frame));
                     pool.give(frame);
                 }
             }
@@ -264,7 +296,7 @@ impl<P: Port> Worker<P> {
         let generation = self.tables.snapshot().generation;
         let mut count = 0;
         while count < INJECT {
-            let Worker { handoffs, pool, ports, counters, captures, .. } = self;
+            let Worker { handoffs, pool, ports, counters, captures, flows, .. } = self;
             let sent = handoffs.injected.receive(|label, packet| {
                 let port = ports.get_mut(label.port.index()).and_then(Option::as_mut);
                 let vif = counters.vif(label.vif);
@@ -282,6 +314,10 @@ impl<P: Port> Worker<P> {
                             if !captures.is_empty() {
                                 let mark = Mark::originated(label, packet.len(), now, generation);
                                 captures.sent(&mark, packet);
+                            }
+                            if let Some(flows) = flows {
+                                let tunnelled = label.through.is_some();
+                                flows.originated(label.vif, tunnelled, packet, now);
                             }
                         }
                         Err(frame) => {

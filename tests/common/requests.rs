@@ -17,6 +17,8 @@ pub const REQUESTS: &[(&str, Right)] = &[
     (r#""request":"show_port_details""#, Right::Ask),
     (r#""request":"show_neighbors""#, Right::Ask),
     (r#""request":"show_translations""#, Right::Ask),
+    (r#""request":"show_flow_log""#, Right::Ask),
+    (r#""request":"show_collectors""#, Right::Ask),
     (r#""request":"show_tunnels""#, Right::Ask),
     (r#""request":"show_mappings""#, Right::Ask),
     (r#""request":"show_vrf_mappings","vrf":"a","prefix":"10.0.0.0/8""#, Right::Ask),

@@ -183,7 +183,7 @@ fn said(station: &Station, gone: &Gone) -> BTreeSet<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(debug_assertions) { 150 } else { 300 }, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// The prefixes that are said to go dark are those that do once the VIFs are gone and BIRD has heard of it.
     #[test]

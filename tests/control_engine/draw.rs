@@ -69,6 +69,7 @@ pub fn empty() -> Config {
     Config {
         events: EventsConfig::default(),
         billing: BillingConfig::default(),
+        flow_log: None,
         station: StationConfig {
             name: "test".into(),
             socket: PathBuf::from("/run/s"),
@@ -116,6 +117,7 @@ pub fn vif(name: &str, port: &str, vid: u16, vrf: &str, addresses: &[&str]) -> V
         acl_in: None,
         acl_out: None,
         translate: Vec::new(),
+        flow_log: None,
         pcp: Pcp::Preserve,
         bandwidth: Bandwidth::default(),
         meter_group: None,

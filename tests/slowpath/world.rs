@@ -83,6 +83,7 @@ fn vif(name: &str, port: u8, tags: (u16, Option<u16>), vrf: VrfId, addresses: &[
         source_check: SourceCheck::Off,
         acl_in: None,
         acl_out: None,
+        logged: false,
         translations: None,
         pcp: Pcp::Preserve,
         overlay: Default::default(),

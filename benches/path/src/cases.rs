@@ -7,7 +7,8 @@ use crate::station::{Shape, Tunnels, Vrfs};
 pub struct Case {
     pub shape: Shape,
     pub families: Families,
-    /// "inside" (every prefix as likely) or "zipf"; small VRFs have one kind.
+    /// "inside" (every prefix as likely), "zipf" (of destinations), or "flows" (those of "inside", as often as Zipf's law
+    /// says); small VRFs have one kind.
     pub pattern: &'static str,
     /// Part of a quick run.
     pub quick: bool,
@@ -27,6 +28,7 @@ const fn case(
 ) -> Case {
     let (mut quick, mut rival, mut guard) = (false, false, false);
     let (mut metered, mut translated, mut tunnels) = (false, false, Tunnels::None);
+    let mut logged = 0;
     let mut i = 0;
     while i < part_of.len() {
         match part_of[i] {
@@ -35,12 +37,13 @@ const fn case(
             Guard => guard = true,
             Metered => metered = true,
             Translated => translated = true,
+            Logged(interval) => logged = interval,
             Into => tunnels = Tunnels::Out,
             From => tunnels = Tunnels::In,
         }
         i += 1;
     }
-    let shape = Shape { vrfs, vifs, qinq, metered, translated, tunnels, acl: None };
+    let shape = Shape { vrfs, vifs, qinq, metered, translated, logged, tunnels, acl: None };
     Case { shape, families, pattern, quick, rival, guard }
 }
 
@@ -60,6 +63,8 @@ enum Part {
     Metered,
     /// Customers' VIFs translate.
     Translated,
+    /// Flows of customers' VIFs are logged, of one of so many packets.
+    Logged(u16),
     /// Packets leave in tunnels.
     Into,
     /// Packets come in tunnels.
@@ -67,11 +72,11 @@ enum Part {
 }
 
 use Families::{Mixed, V4, V6};
-use Part::{From, Guard, Into, Metered, Quick, Rival, Translated};
+use Part::{From, Guard, Into, Logged, Metered, Quick, Rival, Translated};
 use Vrfs::{Full, Small};
 
 /// Cases of one shape follow each other: its station is built once.
-pub const CASES: [Case; 31] = [
+pub const CASES: [Case; 34] = [
     case(Full, 100, false, V4, "inside", &[Quick, Rival, Guard]),
     case(Full, 100, false, V4, "zipf", &[Quick, Rival]),
     case(Full, 100, false, V6, "inside", &[Quick, Rival, Guard]),
@@ -85,6 +90,9 @@ pub const CASES: [Case; 31] = [
     case(Full, 100, false, V4, "inside", &[Quick, Guard, Metered]),
     case(Full, 100, false, V4, "inside", &[Quick, Guard, Translated]),
     case(Full, 100, false, V6, "inside", &[Translated]),
+    case(Full, 100, false, V4, "flows", &[Quick]),
+    case(Full, 100, false, V4, "flows", &[Quick, Logged(1000)]),
+    case(Full, 100, false, V4, "flows", &[Quick, Guard, Logged(1)]),
     case(Full, 100, false, V4, "inside", &[Quick, Guard, Into]),
     case(Full, 100, false, V4, "inside", &[Quick, Guard, From]),
     case(Small, 1, false, V4, "inside", &[Quick]),
@@ -108,7 +116,7 @@ pub const CASES: [Case; 31] = [
 impl Case {
     /// What the case is called in reports.
     pub fn name(&self) -> String {
-        let Shape { vrfs, vifs, qinq, metered, translated, tunnels, acl } = self.shape;
+        let Shape { vrfs, vifs, qinq, metered, translated, logged, tunnels, acl } = self.shape;
         let routes = match vrfs {
             Full => "full table",
             Small => "small VRFs",
@@ -116,6 +124,10 @@ impl Case {
         let tags = if qinq { "QinQ" } else { "tagged" };
         let metered = if metered { ", policed" } else { "" };
         let translated = if translated { ", translated" } else { "" };
+        let logged = match logged {
+            0 => String::new(),
+            interval => format!(", logged 1:{interval}"),
+        };
         let tunnels = match tunnels {
             Tunnels::None => "",
             Tunnels::Out => ", into tunnels",
@@ -125,7 +137,7 @@ impl Case {
             format!(", access list of {rules} rules {}", kind.name())
         });
         format!(
-            "{routes}, {vifs} VIFs, {tags} {}{metered}{translated}{tunnels}{acl}",
+            "{routes}, {vifs} VIFs, {tags} {}{metered}{translated}{logged}{tunnels}{acl}",
             self.traffic()
         )
     }
@@ -137,7 +149,11 @@ impl Case {
             V6 => "IPv6",
             Mixed => "mixed",
         };
-        let pattern = if self.pattern == "inside" { "random" } else { self.pattern };
+        let pattern = match self.pattern {
+            "inside" => "random",
+            "flows" => "Zipf flows",
+            other => other,
+        };
         format!("{families}, {pattern}")
     }
 }

@@ -10,7 +10,7 @@ use station::port::BURST;
 use crate::cases::{CASES, Case};
 use crate::data::Family;
 use crate::measure::{Source, forwarded, load, turns};
-use crate::packets;
+use crate::packets::{self, PACKETS};
 use crate::station::Station;
 
 /// Turns that are counted, after as many that are not.
@@ -29,8 +29,10 @@ pub fn child(families: &[Family; 2], chosen: impl Fn(&Case) -> bool, fib: &str) 
         let worker = &mut station.workers[0];
         load(worker, &frames);
         let mut source = Source::new(&frames);
-        turns(worker, TURNS);
-        source.turns(TURNS);
+        // What is logged are flows that go on: all of them have begun.
+        let before = if case.shape.logged > 0 { PACKETS / BURST } else { TURNS };
+        turns(worker, before);
+        source.turns(before);
         let before = forwarded(worker);
         record(&format!("path {i}"), || turns(worker, TURNS));
         record(&format!("source {i}"), || source.turns(TURNS));

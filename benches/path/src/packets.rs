@@ -84,6 +84,9 @@ pub fn packets(
     pattern: &str,
     families: &[Family; 2],
 ) -> Vec<(u16, Vec<u8>)> {
+    if pattern == "flows" {
+        return by_zipf(&packets(shape, of, "inside", families));
+    }
     let mut random = Random::new(64);
     let mut destinations = families.each_ref().map(|family| {
         let pattern = family.patterns.iter().find(|(name, _)| *name == pattern);
@@ -124,6 +127,22 @@ pub fn packets(
             (vif, packet)
         })
         .collect()
+}
+
+/// Flows that packets are of, at most.
+pub const FLOWS: usize = 1 << 14;
+
+/// As many of these packets, the first [`FLOWS`] of them as often as Zipf's law says: the n-th 1/n times as often as the
+/// first.
+fn by_zipf(packets: &[(u16, Vec<u8>)]) -> Vec<(u16, Vec<u8>)> {
+    let mut random = Random::new(65);
+    let flows = FLOWS.min(packets.len());
+    let mut one = || {
+        // The inverse of the harmonic distribution function, nearly.
+        let rank = (flows as f64).powf(random.unit()) as usize - 1;
+        packets[rank.min(flows - 1)].clone()
+    };
+    (0..packets.len()).map(|_| one()).collect()
 }
 
 /// The same as frames on the customers' port.

@@ -53,6 +53,7 @@ pub fn run(options: &Options) -> Result<(), String> {
             qinq: false,
             metered: false,
             translated: false,
+            logged: 0,
             tunnels: Tunnels::None,
             acl: None,
         };
@@ -74,6 +75,7 @@ pub fn run(options: &Options) -> Result<(), String> {
             qinq: false,
             metered: false,
             translated: false,
+            logged: 0,
             tunnels: Tunnels::None,
             acl: None,
         };
@@ -90,6 +92,7 @@ pub fn run(options: &Options) -> Result<(), String> {
                 qinq: true,
                 metered: false,
                 translated: false,
+                logged: 0,
                 tunnels: Tunnels::None,
                 acl: None,
             };
@@ -202,6 +205,7 @@ fn workers(families: &[Family; 2], rounds: usize) -> Result<Vec<Row>, String> {
         qinq: false,
         metered: false,
         translated: false,
+        logged: 0,
         tunnels: Tunnels::None,
         acl: None,
     };

@@ -15,6 +15,7 @@ use station::publish::Publisher;
 use station::tables::counters::WorkerCounters;
 use station::tables::{PortId, Snapshot};
 use station::wire::ethernet::Mac;
+use station::worker::flows::{FlowChannel, Flows};
 use station::worker::{Handoffs, Worker};
 
 use crate::acl::{self, Rules};
@@ -70,6 +71,8 @@ pub struct Shape {
     pub metered: bool,
     /// Customers' VIFs translate.
     pub translated: bool,
+    /// Flows of customers' VIFs are logged, of one of so many packets; 0: none.
+    pub logged: u16,
     pub tunnels: Tunnels,
     /// An access list judges what enters by customers' VIFs: its kind, and how many rules it has.
     pub acl: Option<(Rules, usize)>,
@@ -114,6 +117,9 @@ impl Shape {
                 text,
                 "[[port]]\nname = \"{name}\"\ninterface = \"{name}\"\nrole = \"{role}\""
             );
+        }
+        if self.logged > 0 {
+            text += "[flow_log]\ncollectors = [\"udp://192.0.2.1:4739\"]\n";
         }
         if let Some((kind, count)) = self.acl {
             let (sources, destinations) =
@@ -211,6 +217,9 @@ impl Shape {
                     text,
                     "translate = [\"{inside4}/24 as {outside4}/24\", \"{inside6}/48 as {outside6}/48\"]"
                 );
+            }
+            if self.logged > 0 {
+                let _ = writeln!(text, "flow_log = \"1:{}\"", self.logged);
             }
             if self.acl.is_some() {
                 text += "acl_in = \"list\"\n";
@@ -340,6 +349,12 @@ impl Station {
             );
             for port in 0..2 {
                 *worker.port_mut(PortId(port)).1.unwrap() = Some(Wire::default());
+            }
+            if shape.logged > 0 {
+                let channel = Arc::new(FlowChannel::new(vifs.into()));
+                channel.set_timeouts(60_000_000_000, 15_000_000_000);
+                let flows = Flows::new(1 << 16, vifs.into(), channel, [0x5eed; 8]);
+                worker.exchange_flows(Some(Box::new(flows)));
             }
             worker.tables_mut().wake();
             worker

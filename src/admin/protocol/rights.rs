@@ -49,6 +49,8 @@ impl Request {
                 | Request::ShowRoutes(_)
                 | Request::ShowNeighbors
                 | Request::ShowTranslations
+                | Request::ShowFlowLog
+                | Request::ShowCollectors
                 | Request::ShowTunnels
                 | Request::ShowMappings
                 | Request::ShowVrfMappings(_)

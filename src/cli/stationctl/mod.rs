@@ -18,6 +18,7 @@ mod exchanges;
 mod explain;
 mod failover;
 mod filter;
+mod flow_log;
 mod json_help;
 mod libpcap;
 #[cfg(test)]
@@ -51,11 +52,11 @@ use serde::de::DeserializeOwned;
 use crate::admin::client::{self, Client};
 use crate::admin::protocol::{ErrorKind, Refusal, Request, Terms};
 use crate::admin::rows::{
-    AclRow, BandwidthRow, BgpRouteRow, BgpRow, ChangeResult, ConfigText, ConsistencyRow,
-    CounterRow, DrainRow, DrillRow, DropRow, ExchangeRow, HistoryRow, LookupResult, MappingRow,
-    NeighborRow, OutageRow, PortDetailRow, PortRow, RateRow, ReachabilityRow, RouteRow, RpkiRow,
-    SlaRow, SourceRow, StationRow, TranslationRow, TunnelRow, VersionInfo, VifRow, VrfRow,
-    WorkerRow,
+    AclRow, BandwidthRow, BgpRouteRow, BgpRow, ChangeResult, CollectorRow, ConfigText,
+    ConsistencyRow, CounterRow, DrainRow, DrillRow, DropRow, ExchangeRow, FlowLogRow, HistoryRow,
+    LookupResult, MappingRow, NeighborRow, OutageRow, PortDetailRow, PortRow, RateRow,
+    ReachabilityRow, RouteRow, RpkiRow, SlaRow, SourceRow, StationRow, TranslationRow, TunnelRow,
+    VersionInfo, VifRow, VrfRow, WorkerRow,
 };
 use args::{Args, Command, StationCommand};
 use filter::Filter;
@@ -167,6 +168,8 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Request::ShowRoutes(_) => rows::<RouteRow>(args, &request, out),
         Request::ShowNeighbors => rows::<NeighborRow>(args, &request, out),
         Request::ShowTranslations => rows::<TranslationRow>(args, &request, out),
+        Request::ShowFlowLog => rows::<FlowLogRow>(args, &request, out),
+        Request::ShowCollectors => rows::<CollectorRow>(args, &request, out),
         Request::ShowTunnels => rows::<TunnelRow>(args, &request, out),
         Request::ShowMappings => rows::<SourceRow>(args, &request, out),
         Request::ShowVrfMappings(_) => rows::<MappingRow>(args, &request, out),

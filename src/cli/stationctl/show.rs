@@ -71,6 +71,16 @@ pub(super) enum Show {
         #[command(flatten)]
         of: OfPort,
     },
+    /// What is logged of VIFs' flows (station-flow-log(7))
+    FlowLog {
+        #[command(flatten)]
+        of: OfPort,
+    },
+    /// Collectors and files that flows are told to: what they were sent, and what was lost
+    Collectors {
+        #[command(flatten)]
+        state: InState,
+    },
     /// Tunnels: who is at the other end, and whether the underlay leads there
     Tunnels {
         #[command(flatten)]
@@ -164,10 +174,11 @@ impl Show {
         match self {
             Show::Ports(PortArgs { rate: RateArgs { of, state, .. }, .. })
             | Show::Vifs(RateArgs { of, state, .. }) => (Some(of), Some(state)),
-            Show::Bandwidth { of } => (Some(of), None),
-            Show::Drains { state } | Show::Stations { state } | Show::Rpki { state } => {
-                (None, Some(state))
-            }
+            Show::Bandwidth { of } | Show::FlowLog { of } => (Some(of), None),
+            Show::Drains { state }
+            | Show::Stations { state }
+            | Show::Rpki { state }
+            | Show::Collectors { state } => (None, Some(state)),
             Show::Neighbors { of, state }
             | Show::Tunnels { of, state }
             | Show::Bgp { of, state, .. } => (Some(of), Some(state)),
@@ -192,6 +203,8 @@ impl Show {
             }),
             Show::Neighbors { .. } => Request::ShowNeighbors,
             Show::Translations { .. } => Request::ShowTranslations,
+            Show::FlowLog { .. } => Request::ShowFlowLog,
+            Show::Collectors { .. } => Request::ShowCollectors,
             Show::Tunnels { .. } => Request::ShowTunnels,
             Show::Mappings(of) => of.request(),
             Show::Stations { .. } => Request::ShowStations,

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::admin::rows::{RpkiRow, SourceRow};
+use crate::admin::rows::{CollectorRow, FlowLogRow, RpkiRow, SourceRow};
 
 fn facts() -> Facts {
     let json = |text: &str| -> serde_json::Value { serde_json::from_str(text).unwrap() };
@@ -81,6 +81,27 @@ fn facts() -> Facts {
             inactive: 2,
             end_of_sync_ms: Some(1_795_000_000_500),
             ..SourceRow::default()
+        }],
+        flow_log: vec![FlowLogRow {
+            vif: "a".into(),
+            labels: Labels::default(),
+            interval: 1,
+            effective_interval: 2,
+            active_flows: 3,
+            frames: 40,
+            records: 5,
+            unlogged_frames: 6,
+            unlogged_octets: 360,
+        }],
+        collectors: vec![CollectorRow {
+            collector: "udp://192.0.2.1:4739".into(),
+            state: "down".into(),
+            messages: 2,
+            records: 5,
+            octets: 900,
+            lost_records: 3,
+            sessions: 1,
+            error: "Connection refused".into(),
         }],
         rpki: vec![RpkiRow {
             cache: "cache-1".into(),

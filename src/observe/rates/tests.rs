@@ -123,6 +123,7 @@ fn tables(vifs: u16) -> Snapshot {
         source_check: SourceCheck::Off,
         acl_in: None,
         acl_out: None,
+        logged: false,
         translations: None,
         pcp: Pcp::Preserve,
         overlay: Default::default(),

@@ -49,8 +49,9 @@ struct Rate {
 pub(super) struct Book {
     cache: Cache,
     channel: Arc<FlowChannel>,
-    /// By VIF.
+    /// By VIF; those from `used` on have no rate.
     rates: Box<[Rate]>,
+    used: usize,
     /// By VIF: a packet is logged whose random number is below.
     pub thresholds: Words,
     /// VIFs whose rates changed in this turn: the packets of a burst are chosen and counted by the same ones.
@@ -71,6 +72,7 @@ impl Book {
             cache: Cache::new(most),
             channel,
             rates: vec![Rate::default(); vifs].into(),
+            used: 0,
             thresholds: Words::new(vec![0; vifs + 1]),
             changed: Vec::with_capacity(vifs),
             coarser: Vec::with_capacity(vifs),
@@ -275,14 +277,11 @@ impl Book {
     /// Follows another log. All flows so far are of another epoch and end.
     pub fn follow(&mut self, log: Option<&FlowLog>, now: u64) {
         self.coarser.clear();
-        let Some(log) = log else {
-            self.epoch = self.epoch.wrapping_sub(1);
-            self.rates.iter_mut().for_each(|rate| *rate = Rate::default());
-            return;
-        };
-        self.epoch = log.epoch;
-        for (vif, rate) in (0..=u16::MAX).map(VifId).zip(&mut self.rates) {
-            let interval = log.interval(vif);
+        let intervals = log.map_or(&[][..], FlowLog::intervals);
+        self.epoch = log.map_or(self.epoch.wrapping_sub(1), |log| log.epoch);
+        self.used = self.used.max(intervals.len());
+        let intervals = intervals.iter().copied().chain(std::iter::repeat(0));
+        for (interval, rate) in intervals.zip(self.rates.iter_mut().take(self.used)) {
             *rate = Rate { interval, changed_ns: now, looked_ns: now, ..Rate::default() };
         }
     }
@@ -298,7 +297,7 @@ impl Book {
     /// All rates come into force, coarser by so many steps.
     pub fn renew_all(&mut self, busy: u32) {
         self.busy = busy;
-        for vif in (0..=u16::MAX).map(VifId).take(self.rates.len()) {
+        for vif in (0..=u16::MAX).map(VifId).take(self.used) {
             self.renew_one(vif);
         }
     }

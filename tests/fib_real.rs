@@ -81,8 +81,8 @@ fn compare(fib: &Fib, want: &Lengths, nets: &[IpNet], v4: bool) {
 }
 
 fn day(family: &str, v4: bool) {
-    // Of the whole table each, and without optimization, which makes it take ten times as long, each twentieth.
-    let step = if cfg!(debug_assertions) { 20 } else { 1 };
+    // Without optimization, which makes it take ten times as long, of half of the table each seventh.
+    let step = if cfg!(debug_assertions) { 7 } else { 1 };
     let Some(table) = lines(&format!("rib-20260511-{family}.txt.gz")) else { return };
     let Some(updates) = lines(&format!("updates-20260511-{family}.txt.gz")) else { return };
     let value = |i: usize| (i as u32).wrapping_mul(2_654_435_761) % 40_000 + 1;
@@ -95,8 +95,9 @@ fn day(family: &str, v4: bool) {
     } else {
         ["2001:db8::1/128", "2a00:1450:4001::/64", "2a00:1450:4001:1::8/125", "::/0"]
     };
+    let some_lines = table.iter().step_by(if cfg!(debug_assertions) { 2 } else { 1 });
     let nets: Vec<IpNet> =
-        table.iter().map(String::as_str).chain(longer).map(|net| net.parse().unwrap()).collect();
+        some_lines.map(String::as_str).chain(longer).map(|net| net.parse().unwrap()).collect();
     let batch: Vec<_> = nets.iter().enumerate().map(|(i, net)| (*net, Some(value(i)))).collect();
     for (net, value) in &batch {
         lengths.set(net, *value);

@@ -161,9 +161,10 @@ def test_neither_a_new_vif_nor_a_clear_nor_a_stall_makes_a_rate_wrong():
 ADDRESS = ("127.0.0.1", 9472)
 PROMETHEUS = 9473
 METRICS = lab.ROOT / "scripts/metrics"
-# What no veth tells: src/metrics/page/tests.rs has it, and scripts/metrics/alerts_test.yml; of tunnels, 44_vxlan; of caches, 55_rpki.
+# What no veth tells: src/metrics/page/tests.rs has it, and scripts/metrics/alerts_test.yml; of tunnels, 44_vxlan; of caches, 55_rpki;
+# of collectors, 58_flow_log.
 ELSEWHERE = {"station_port_module_alarm", "station_port_physical_errors_total", "station_port_fec_uncorrected_blocks_total",
-             "station_tunnel_up", "station_rpki_cache_up"}
+             "station_tunnel_up", "station_rpki_cache_up", "station_collector_lost_records_total"}
 ANSWERS = 'Accept: application/openmetrics-text; version=1.0.0\r\n'
 
 

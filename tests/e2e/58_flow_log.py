@@ -17,11 +17,12 @@ import ipfix
 import ipfix_check
 import lab
 import ledger
+import scrape
 import station
 import traffic
 from case import HOSTS, Stream, expect, replaced, require, wait_until
 from collectors import VERDICT, Own
-from flow_books import (DOMAIN, OWN, Books, bad_frames, collector, config, logs, many_flows, newest, random_frames,
+from flow_books import (DOMAIN, METRICS, OWN, Books, bad_frames, collector, config, logs, many_flows, newest, random_frames,
                         real_traffic, reload, told)
 from frames import ETH_ARP, Raw, eth
 
@@ -43,6 +44,9 @@ def begin():
     UNDO.callback(station.stop)
     case.fresh(config())
     expect(len(station.ctl("show", "workers")), 2, "workers")
+    # The routers know each other before anything is compared.
+    for family in (4, 6):
+        expect(traffic.ping(A, traffic.address(CLOUD, family)), 3, "replies of the cloud")
 
 
 def end():
@@ -88,7 +92,8 @@ def check_seen(mine, own):
         for source, target, kind in ((a, cloud, request), (cloud, a, reply)):
             found = {key[2:4]: value for key, value in mine.items()
                      if (key[:2], key[4:6]) == ((source[0], target[0]), (source[1], target[1]))}
-            expect({protocol for protocol, _ in found}, {6, 17, icmp}, f"protocols from {source} to {target}")
+            others = {key: value for key, value in mine.items() if key[0] == source[0]}
+            expect({protocol for protocol, _ in found}, {6, 17, icmp}, f"protocols from {source} to {target} of {others}")
             [flags] = {value[2] for (protocol, _), value in found.items() if protocol == 6}
             require(flags & 0x13 == 0x13, f"SYN, ACK and FIN of TCP from {source}: {flags:#x}")
             expect(found[icmp, (kind << 8, 0)], (3, 3 * (56 + 8 + header), 0), f"echoes from {source} to {target}")
@@ -118,6 +123,14 @@ def test_records_add_up_to_the_counters_whatever_becomes_of_the_frames():
     said = logs()["a"]
     fields = ("interval", "effective_interval", "unlogged_frames", "unlogged_octets")
     expect([said[name] for name in fields], [1, 1, 0, 0], f"what is said of a: {said}")
+
+
+def test_metrics_have_them():
+    found, row, own = scrape.samples(scrape.page(METRICS)[2]), logs()["a"], collector(OWN.url)
+    of_a = {name: found[f'station_flow_log_{name}{{vif="a"}}'] for name in ("interval", "records_total", "frames_total")}
+    expect(of_a, {"interval": 1, "records_total": row["records"], "frames_total": row["frames"]}, "metrics of a")
+    of_own = [found[f'station_collector_{name}{{collector="{OWN.url}"}}'] for name in ("up", "records_total", "lost_records_total")]
+    expect(of_own, [1, own["records"], own["lost_records"]], "metrics of the collector")
 
 
 def check_records(flows, a):
@@ -347,6 +360,21 @@ def test_a_full_disk_blocks_nothing():
     finally:
         reload()
         lab.run("umount", FLOWS)
+
+
+def test_what_was_long_in_force_is_still_known():
+    if not os.environ.get("STATION_ALL"):
+        raise case.Skip("takes more than a minute; STATION_ALL=1 runs it")
+    reload()
+    time.sleep(65)  # what ids meant is known for a minute after it changed
+    books, before = Books("a"), len(OWN.flows())
+    expect(traffic.ping(A, A.gw4), 3, "replies of the router")
+    reload(vifs=[("a", "1:1"), ("b", "1:1")])
+    books.balance()
+    a = OWN.number("a")
+    places = {(flow["ingressInterface"], flow["egressInterface"]) for flow in OWN.flows()[before:]}
+    require(places and all(a in place for place in places), f"where flows of a are said to be: {places}; a is {a}")
+    reload()
 
 
 def test_a_stop_tells_the_flows_that_are_open():

@@ -21,6 +21,7 @@ DOMAIN = 7
 MAX_FLOWS = 262_144
 COUNTED = ("rx_frames", "rx_octets", "tx_frames", "tx_octets", "forwarded")
 OWN = Own("udp://127.0.0.1:4750")
+METRICS = ("127.0.0.1", 9472)
 
 
 def config(*more, vifs=(("a", "1:1"),), text=None, **settings):
@@ -30,6 +31,7 @@ def config(*more, vifs=(("a", "1:1"),), text=None, **settings):
     urls = ", ".join(f'"{url}"' for url in [OWN.url, *more])
     lines = [f"collectors = [{urls}]", *[f"{name} = {value}" for name, value in settings.items()]]
     text = replaced(text or case.lab_config(), ("[[port]]", "\n".join(["[flow_log]", *lines, "", "[[port]]"])))
+    text = replaced(text, ("[station]\n", f'[station]\nmetrics = "{":".join(map(str, METRICS))}"\n'))
     return replaced(text, *[(f'name = "{name}"\nport', f'name = "{name}"\nflow_log = "{rate}"\nport')
                             for name, rate in vifs])
 

@@ -44,12 +44,6 @@ def end():
     station.stop()
 
 
-def bfd_since(name):
-    """When a router's BFD sessions took their state: a session that was lost begins anew."""
-    lines = [line.split() for line in RUNNING[name].birdc("show", "bfd", "sessions").splitlines() if "eth0" in line]
-    return {words[0]: (words[2], words[3]) for words in lines}
-
-
 def sessions_of(names):
     return {key: row for key, row in peers.sessions().items() if key[0] in names}
 
@@ -62,7 +56,7 @@ def alone():
 def flooded(sets, seconds, what, names=BYSTANDERS, again=3):
     """The sessions of `names` and what they forward are as without the flood."""
     alone()
-    since = {name: bfd_since(name) for name in names}
+    since = {name: RUNNING[name].bfd_states() for name in names}
     rows = sessions_of(names)
     outages = station.ctl("show", "outages")
     before = ledger.Snapshot()
@@ -74,7 +68,7 @@ def flooded(sets, seconds, what, names=BYSTANDERS, again=3):
     seen = ledger.Snapshot() - before
     lost = {name: port["lost_before"] for name, port in seen.ports.items() if port["lost_before"]}
     now = sessions_of(names)
-    flapped = [name for name in names if bfd_since(name) != since[name]] + \
+    flapped = [name for name in names if peers.flapped(since[name], RUNNING[name].bfd_states())] + \
         [key for key, row in now.items() if row["state"] != "established" or row["bfd"] != "up" or row["since_s"] < rows[key]["since_s"]]
     if lost and again and (flapped or any(sent != arrived for sent, arrived in results)):
         # The machine did not give the worker its CPU for long, so nothing can be said of the station.

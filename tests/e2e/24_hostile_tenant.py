@@ -91,9 +91,7 @@ def converged_ms():
 def sessions(names):
     """Those of the ordinary ones: since when they are what they are."""
     rows = {key: row for key, row in peers.sessions().items() if key[0] in names}
-    states = {name: [line.split()[2:4] for line in RUNNING[name].birdc("show", "bfd", "sessions").splitlines() if "eth0" in line]
-              for name in ("b", "vpc-b")}
-    return rows, states
+    return rows, {name: RUNNING[name].bfd_states() for name in ("b", "vpc-b")}
 
 
 def bfd_is_up():
@@ -103,7 +101,7 @@ def bfd_is_up():
 def lost_sessions(before, now):
     rows, states = before
     lost = [key for key, row in now[0].items() if row["state"] != "established" or row["since_s"] < rows[key]["since_s"]]
-    return lost + [f"BFD of {name}" for name, state in now[1].items() if state != states[name]]
+    return lost + [f"BFD of {name}" for name, state in now[1].items() if peers.flapped(states[name], state)]
 
 
 BESIDE = []  # how long they converged during this attack, ms
@@ -152,7 +150,7 @@ def beside(name, attack, streams=(("b", "vpc-b"), ("e", "pub")), names=("b", "vp
     return result
 
 
-def converge(times=3, seconds=3.0):
+def converge(times=2, seconds=2.0):
     """At least so often and for so long."""
     until = time.monotonic() + seconds
     while len(BESIDE) < times or time.monotonic() < until:

@@ -247,6 +247,8 @@ def test_wrong_bandwidths_are_refused():
 
 
 def test_explain_names_the_limits():
+    station.write_config(limited(a='bandwidth = "200M"'))
+    station.ctl("reload")
     [row] = station.ctl("explain", "--vif", "a", "--from", A.addr4, "--to", VPC_A.addr4)
     details = {stage["stage"]: stage["detail"] for stage in row["stages"]}
     expect(details.get("meter"), "rx of vif a: its own 200M", "the stage's words")

@@ -238,10 +238,16 @@ def test_a_flood_of_new_flows_makes_its_own_rate_coarser():
 
 
 def flows_told(count):
-    """Many flows, until the test's own collector has them."""
+    """Many flows, until the test's own collector has them. On a machine that is busy a port's ring may lose some: then more."""
     before = len(OWN.flows())
-    many_flows(count)
-    wait_until(lambda: len(OWN.flows()) - before >= count, 15, f"{count} records")
+    for last in (False, False, True):
+        many_flows(count)
+        try:
+            wait_until(lambda: len(OWN.flows()) - before >= count, 5, f"{count} records")
+            return
+        except AssertionError:
+            if last:
+                raise
 
 
 def all_told(url, when, before):

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import signal
@@ -96,6 +97,11 @@ protocol bgp station{family} {{
     def birdc(self, *words):
         return lab.run("birdc", "-s", self.path("ctl"), *words)
 
+    def bfd_states(self):
+        """By neighbor, the state of its BFD session and at what second of the day it took it."""
+        rows = [line.split() for line in self.birdc("show", "bfd", "sessions").splitlines() if "eth0" in line]
+        return {words[0]: (words[2], functools.reduce(lambda sum, part: 60 * sum + float(part), words[3].split(":"), 0)) for words in rows}
+
     def announce(self, family, prefixes):
         """Announces these prefixes from now on, and no others."""
         self.announces[family] = prefixes
@@ -103,6 +109,13 @@ protocol bgp station{family} {{
         answer = self.birdc("configure")
         # In progress: until the sessions are closed that it starts anew.
         require("Reconfigured" in answer or "Reconfiguration in progress" in answer, answer)
+
+
+def flapped(before, now):
+    """The neighbors whose BFD sessions were lost between two looks at a router. One that is up again begins anew. BIRD
+    works the time out from the clocks as they are: in milliseconds it is not the same at each look."""
+    return [neighbor for neighbor, (state, since) in before.items()
+            if neighbor not in now or now[neighbor][0] != state or abs(now[neighbor][1] - since) > 0.1]
 
 
 # ---- a speaker ----------------------------------------------------------------------------------

@@ -40,7 +40,18 @@ def balance():
         case.expect(faults, [], "the books after the file")
 
 
+def hosts():
+    return {host.name: lab.addresses_and_routes(host) for host in lab.HOSTS.values()}
+
+
+def left_behind(before):
+    """What a file leaves of hosts' addresses and routes would be in the way of the next ones."""
+    left = {name: sorted({*now} ^ {*before[name]}) for name, now in hosts().items() if now != before[name]}
+    case.expect(left, {}, "hosts' addresses and routes, otherwise than before the file")
+
+
 def run_file(path, word, report):
+    before = hosts()
     try:
         module = load(path)
         case.fresh()
@@ -59,6 +70,10 @@ def run_file(path, word, report):
         except Exception:  # noqa: BLE001
             report("FAIL", path.stem, name, time.monotonic() - start, traceback.format_exc())
     getattr(module, "end", lambda: None)()
+    try:
+        left_behind(before)
+    except AssertionError as left:
+        report("FAIL", path.stem, "leaves hosts as they were", 0, str(left))
 
 
 def main():

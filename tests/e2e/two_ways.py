@@ -75,6 +75,8 @@ def begin():
     global ROUTER
     move(A2, "a")
     UNDO.callback(lambda: (move(A2, "a2"), lab.default_routes(A2)))
+    # Routes of a BIRD that was killed stay, with another source than other tests expect.
+    UNDO.callback(lambda: [lab.run("ip", family, "-n", A.ns, "route", "flush", "proto", "bird") for family in ("-4", "-6")])
     # While the customer's kernel replaces a route, which is two steps, this one counts.
     lab.ip(A.ns, f"route add {CORE_PREFIX[4]} via {A2.gw4} dev eth1 src {A.addr4} metric 4000",
            f"route add {CORE_PREFIX[6]} via {A2.gw6} dev eth1 src {A.addr6} metric 4000")

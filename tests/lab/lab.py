@@ -295,6 +295,12 @@ def default_routes(host, mtu=1500):
        f"route replace default via {host.gw6} src {host.addr6} mtu {mtu}")
 
 
+def addresses_and_routes(host):
+    """A host's, as lines."""
+    show = ("-o address show", "-4 route", "-6 route")
+    return sorted(line.strip() for words in show for line in run("ip", "-n", host.ns, *words.split()).splitlines() if "fe80:" not in line)
+
+
 def up():
     down()
     RUN.mkdir(mode=0o755)

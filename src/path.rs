@@ -156,7 +156,7 @@ mod tests {
             metered: [false; 2],
             acl_in: None,
             acl_out: None,
-            logged: false,
+            flow_log: 0,
             translations: None,
             addresses: ["169.254.0.1/30".parse().unwrap()].into(),
             peers: [].into(),

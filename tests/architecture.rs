@@ -59,7 +59,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("observe", &["tables"]),
     ("billing", &["disk", "observe", "tables"]),
-    ("ipfix", &["clock", "config", "tables", "worker"]),
+    ("ipfix", &["wire", "clock", "config", "tables", "worker"]),
     ("bird", &["tables", "config", "admin", "control", "netns", "events", "users", "clock"]),
     (
         "replay",

@@ -290,7 +290,7 @@ fn a_route_out_of_its_vrf_is_stopped() {
         source_check: SourceCheck::Off,
         acl_in: None,
         acl_out: None,
-        logged: false,
+        flow_log: 0,
         translations: None,
         pcp: Pcp::Preserve,
         overlay: Default::default(),

@@ -1,7 +1,7 @@
 //! What a list looks at in a packet.
 
 use crate::wire::ethernet::be16;
-use crate::wire::ipv4::{ICMP, Ipv4, TCP, UDP};
+use crate::wire::ipv4::{ICMP, Ipv4, TCP, TCP_FLAGS, UDP};
 use crate::wire::ipv6::{self, ICMPV6, Ipv6};
 
 /// IANA's number of SCTP (RFC 9260).
@@ -104,7 +104,7 @@ impl Upper {
         Ok(Upper {
             first: be16(packet, 0),
             second: if needed > 2 { be16(packet, 2) } else { 0 },
-            flags: if protocol == TCP { packet[13] } else { 0 },
+            flags: if protocol == TCP { packet[TCP_FLAGS] } else { 0 },
         })
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn vifs(
     let old_limits = std::mem::take(&mut state.limits);
     let mut planner = Planner::new(config, &old_limits);
     let mut meters = Meters::new(config.station.frame_overhead_octets.into());
-    let (mut table, mut intervals) = (Vec::new(), Vec::new());
+    let mut table = Vec::new();
     for vif in &config.vifs {
         let (port, facts) =
             *ports.get(&*vif.port).ok_or(CommitError::Unknown("port", vif.port.clone()))?;
@@ -94,7 +94,7 @@ pub(super) fn vifs(
             metered,
             acl_in: named(&lists, vif.acl_in.as_ref())?,
             acl_out: named(&lists, vif.acl_out.as_ref())?,
-            logged: vif.flow_log.is_some(),
+            flow_log: vif.flow_log.unwrap_or(0),
             translations: Translations::new(&vif.translate).map(Arc::new),
             addresses: match vif.tunnel {
                 Some(_) => vif.addresses.clone().into(),
@@ -103,14 +103,12 @@ pub(super) fn vifs(
             peers: next_hops.peers(vif),
         };
         put(&mut table, id, built);
-        intervals.resize(intervals.len().max(table.len()), 0);
-        intervals[vif_id(id).index()] = vif.flow_log.unwrap_or(0);
     }
     state.limits = planner.limits;
     state.tables.meters = Arc::new(meters);
-    state.flow_epoch = state.flow_epoch.wrapping_add(1);
-    state.tables.flow_log = FlowLog::new(state.flow_epoch, intervals).map(Arc::new);
     state.tables.vifs = table.into();
+    state.flow_epoch = state.flow_epoch.wrapping_add(1);
+    state.tables.flow_log = FlowLog::new(state.flow_epoch, &state.tables.vifs).map(Arc::new);
     state.tables.acls = Arc::new(AccessLists::new(lists, &state.tables.vifs));
     Ok(())
 }

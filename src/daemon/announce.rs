@@ -1,11 +1,23 @@
-//! Which events the control thread makes of what it does: ports and VIFs that come and go.
+//! Which events the control thread makes of what it does: ports and VIFs that come and go. And how an event is logged.
+
+use tracing::{error, info, warn};
 
 use super::control_thread::Control;
 use crate::config::model::Config;
-use crate::events::Event;
+use crate::events::{Event, Reporter, Severity};
 use crate::history::Author;
 use crate::ledger::{Cause, Faults};
 use crate::tables::{PortId, Vif};
+
+/// Tells an event, which is a line of the log too, as severe as it is.
+pub(super) fn log_and_tell(report: &Reporter, event: Event) {
+    match event.kind().severity() {
+        Severity::Error => error!("{event}"),
+        Severity::Warning => warn!("{event}"),
+        Severity::Notice | Severity::Info => info!("{event}"),
+    }
+    report.tell(event);
+}
 
 /// The fault for which a VIF forwards nothing.
 fn down(faults: &Faults) -> Option<Cause> {

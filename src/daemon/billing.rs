@@ -11,12 +11,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use tracing::{error, info, warn};
-
+use super::announce::log_and_tell;
 use crate::billing::{Commit, Damage, Keeper, Moment, Owner, Standing, Told};
 use crate::clock::{milliseconds, now_ms};
 use crate::config::model::Config;
-use crate::events::{Event, Reporter, Severity};
+use crate::events::{Event, Reporter};
 use crate::observe::Traffic;
 use crate::tables::counters::WorkerCounters;
 use crate::tables::{Snapshot, VifId};
@@ -43,15 +42,7 @@ impl Billing {
         let clock = move || Moment { wall_ms: now_ms(), steady_ms: milliseconds(zero.elapsed()) };
         let counters = workers.clone();
         let read = move |id: VifId| Traffic::of(&counters, id);
-        let told = move |told: Told| {
-            let event = event(told);
-            match event.kind().severity() {
-                Severity::Error => error!("{event}"),
-                Severity::Warning => warn!("{event}"),
-                Severity::Notice | Severity::Info => info!("{event}"),
-            }
-            report.tell(event);
-        };
+        let told = move |told: Told| log_and_tell(&report, event(told));
         let (keeper, thread) = Keeper::start(state.join("billing"), clock, read, told)?;
         Ok((Billing { keeper, workers, names: Vec::new() }, thread))
     }

@@ -18,7 +18,7 @@ use crate::config::model::Config;
 use crate::events::Reporter;
 use crate::ipfix::{Counts, SinkStats, Target};
 use crate::tables::counters::Counter;
-use crate::tables::{Snapshot, VifId};
+use crate::tables::{Snapshot, Vif, VifId};
 use crate::worker::flows::{FlowChannel, VifFlows};
 
 /// The control thread's end.
@@ -137,19 +137,12 @@ impl Standing {
     pub(super) fn show_sinks(&self, sinks: Vec<(Target, Arc<SinkStats>)>) {
         *lock(&self.sinks) = sinks;
     }
-}
 
-/// What a lock guards is whole whoever held it last.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Standing {
     /// VIFs that log.
-    pub fn logs(&self, tables: &Snapshot) -> Vec<FlowLogRow> {
+    pub(super) fn logs(&self, tables: &Snapshot) -> Vec<FlowLogRow> {
         let Some(log) = &tables.flow_log else { return Vec::new() };
         let logging = tables.vifs_by_id().filter(|(id, _)| log.interval(*id) != 0);
-        let row = |(id, vif): (_, &crate::tables::Vif)| {
+        let row = |(id, vif): (VifId, &Vif)| {
             let [frames, records] = self.told(&vif.name);
             let [unlogged_frames, unlogged_octets] = self.unlogged(id);
             let interval = u64::from(log.interval(id));
@@ -170,10 +163,15 @@ impl Standing {
     }
 
     /// Collectors and files.
-    pub fn collectors(&self) -> Vec<CollectorRow> {
+    pub(super) fn collectors(&self) -> Vec<CollectorRow> {
         let sinks = lock(&self.sinks);
         sinks.iter().map(|(target, stats)| collector(target, stats.counts())).collect()
     }
+}
+
+/// What a lock guards is whole whoever held it last.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn collector(target: &Target, counts: Counts) -> CollectorRow {

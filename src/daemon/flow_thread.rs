@@ -8,8 +8,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
+use super::announce::log_and_tell;
 use super::flow_log::Standing;
 use super::worker_thread::{Order, Orders};
 use crate::clock::{milliseconds, now_ms};
@@ -62,6 +63,7 @@ pub(super) fn spawn(
     let (back, returned) = unbounded();
     let exporter = Exporter {
         station,
+        epoch_ms: 0,
         jobs,
         standing,
         log: None,
@@ -90,6 +92,8 @@ struct Epoch {
 
 struct Exporter {
     station: Station,
+    /// When the workers' time began, as the clock says now: milliseconds since 1970.
+    epoch_ms: u64,
     jobs: Receiver<Job>,
     standing: Arc<Standing>,
     log: Option<FlowLogConfig>,
@@ -266,12 +270,12 @@ impl Exporter {
 
     /// Takes in what the workers have logged.
     fn take(&mut self) {
+        self.epoch_ms = now_ms().saturating_sub(milliseconds(self.station.started.elapsed()));
         for (since, flow) in std::mem::take(&mut self.early) {
             self.export(flow, since);
         }
-        let Some(channels) = self.standing.channels.get() else { return };
-        let channels = channels.to_vec();
-        for channel in channels {
+        let standing = self.standing.clone();
+        for channel in standing.channels.get().into_iter().flatten() {
             while let Some(flow) = channel.receive() {
                 self.export(flow, Instant::now());
             }
@@ -294,8 +298,7 @@ impl Exporter {
         }
         let of = |vif: u16| interfaces.get(usize::from(vif)).copied().unwrap_or_default();
         let (from, to) = (of(flow.key.from), of(flow.key.to));
-        let epoch_ms = now_ms().saturating_sub(milliseconds(self.station.started.elapsed()));
-        let seen = Seen { from, to, epoch_ms };
+        let seen = Seen { from, to, epoch_ms: self.epoch_ms };
         common.format.flow(&mut self.packer, &flow, &seen);
     }
 
@@ -328,10 +331,7 @@ impl Exporter {
             }
         }
         self.coarser.retain(|&id, _| self.tables.vif(id).is_some());
-        for event in events {
-            info!("{event}");
-            self.station.report.tell(event);
-        }
+        events.into_iter().for_each(|event| log_and_tell(&self.station.report, event));
         self.sinks.iter().for_each(|sink| sink.unlogged(frames, octets));
     }
 }
@@ -348,9 +348,5 @@ fn tell(report: &Reporter, collector: &str, told: Told) {
         Told::Down(reason) => Event::CollectorDown { collector, reason },
         Told::Up => Event::CollectorUp { collector },
     };
-    match event {
-        Event::CollectorDown { .. } => warn!("{event}"),
-        _ => info!("{event}"),
-    }
-    report.tell(event);
+    log_and_tell(report, event);
 }

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use ipnet::IpNet;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
+use super::announce::log_and_tell;
 use super::answer::no;
 use super::control_thread::Control;
 use super::desk::Desk;
@@ -22,7 +23,7 @@ use crate::admin::rows::{MappingRow, Row, SourceRow};
 use crate::clock::now_ms;
 use crate::config::is_name;
 use crate::disk::Files;
-use crate::events::{Reporter, Severity};
+use crate::events::Reporter;
 use crate::mappings::{Book, Checked, Hops, Intake, Limits, Mapping, Move, Saved, Shared, Tables};
 
 /// Between two looks whether something is to be written.
@@ -51,14 +52,7 @@ impl Mappings {
         for row in book.rows() {
             info!(source = row.source, mappings = row.mappings, "mappings of before hold");
         }
-        let shared = Shared::new(book, move |event| {
-            match event.kind().severity() {
-                Severity::Error => error!("{event}"),
-                Severity::Warning => warn!("{event}"),
-                Severity::Notice | Severity::Info => info!("{event}"),
-            }
-            report.tell(event);
-        });
+        let shared = Shared::new(book, move |event| log_and_tell(&report, event));
         let (stop, stopped) = bounded(1);
         let keeping = shared.clone();
         let thread = thread::Builder::new()

@@ -192,7 +192,7 @@ mod tests {
             source_check: SourceCheck::Off,
             acl_in: None,
             acl_out: None,
-            logged: false,
+            flow_log: 0,
             translations: None,
             pcp: Pcp::Preserve,
             overlay: Default::default(),

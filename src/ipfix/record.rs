@@ -7,6 +7,8 @@ use super::message::{Message, Packer};
 use super::names::{Interface, Names};
 use super::sink::Counts;
 use super::status::forwarding_status;
+use crate::wire::ipv4::ICMP;
+use crate::wire::ipv6::ICMPV6;
 use crate::worker::flows::{Family, Flow};
 
 /// informationElementDataType of RFC 5610 for strings, and informationElementSemantics for what is none of the others.
@@ -62,7 +64,7 @@ impl Format {
             }
         };
         if template != FLOW_OTHER {
-            let is_icmp = matches!(key.protocol, 1 | 58);
+            let is_icmp = matches!(key.protocol, ICMP | ICMPV6);
             let (ports, icmp) = if is_icmp { (0, low16(key.ports)) } else { (key.ports, 0) };
             record.put(ports.to_be_bytes());
             record.put([key.protocol, flow.counts.class]);

@@ -19,7 +19,7 @@ pub fn vif(addresses: &[&str]) -> Vif {
         source_check: SourceCheck::Off,
         acl_in: None,
         acl_out: None,
-        logged: false,
+        flow_log: 0,
         translations: None,
         pcp: Pcp::Preserve,
         overlay: Default::default(),

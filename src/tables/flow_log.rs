@@ -1,6 +1,7 @@
 //! Flow logs: of which VIFs' packets the flows are told to collectors, and of how many packets.
 
 use super::ids::VifId;
+use super::vif::Vif;
 
 /// The coarsest rate at which packets of a VIF are logged: 1 of so many.
 pub const MAX_INTERVAL: u16 = 4096;
@@ -15,10 +16,12 @@ pub struct FlowLog {
 }
 
 impl FlowLog {
-    /// The log by these intervals, by VIF; none where all are 0.
-    pub fn new(epoch: u16, intervals: Vec<u16>) -> Option<FlowLog> {
+    /// The log of these VIFs; none where none of them logs.
+    pub fn new(epoch: u16, vifs: &[Option<Vif>]) -> Option<FlowLog> {
+        let interval = |vif: &Option<Vif>| vif.as_ref().map_or(0, |vif| vif.flow_log);
+        let intervals: Box<[u16]> = vifs.iter().map(interval).collect();
         let logs = intervals.iter().any(|&interval| interval != 0);
-        logs.then(|| FlowLog { epoch, intervals: intervals.into() })
+        logs.then_some(FlowLog { epoch, intervals })
     }
 
     /// Of how many packets of a VIF one is logged; 0: none.

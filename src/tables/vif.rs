@@ -11,7 +11,7 @@ use super::meter::Direction;
 use super::translation::Translations;
 use super::tunnel::{Overlay, Tunnel};
 use crate::wire::ethernet::{ETHERTYPE_SERVICE_TAG, ETHERTYPE_VLAN, VID_MASK};
-use crate::wire::ipv4::{TCP, UDP};
+use crate::wire::ipv4::{TCP, TCP_FLAGS, UDP};
 
 /// The product that a customer VIF is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -137,8 +137,8 @@ pub struct Vif {
     pub acl_in: Option<Arc<AccessList>>,
     /// What judges packets that are forwarded and leave here.
     pub acl_out: Option<Arc<AccessList>>,
-    /// Flows of its packets are logged, as [`super::FlowLog`] says.
-    pub logged: bool,
+    /// Flows of one of so many of its packets are logged; 0: of none.
+    pub flow_log: u16,
     /// What addresses behind it are in its VRF.
     pub translations: Option<Arc<Translations>>,
     /// The router's addresses here with their subnets; the link-local IPv6 address is among them.
@@ -251,7 +251,7 @@ impl Ingress {
             (Ingress::ACL, vif.acl_in.is_some()),
             (Ingress::UNDERLAY, vif.overlay == Overlay::Underlay),
             (Ingress::TRANSLATED, vif.translations.is_some()),
-            (Ingress::LOGGED, vif.logged),
+            (Ingress::LOGGED, vif.flow_log != 0),
             (Ingress::FROM_STATION, vif.station().is_some()),
             (Ingress::STAYS, !vif.joins_stations),
         ];
@@ -293,9 +293,6 @@ impl Vif {
         ours.then_some(routing)
     }
 }
-
-/// Offset of the flags in a TCP header (RFC 9293 3.1).
-const TCP_FLAGS: usize = 13;
 
 /// Whether a TCP segment may be of a connection that was opened to port `service`. From that port to
 /// another one no connection begins: it would be one to whatever else listens.

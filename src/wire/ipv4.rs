@@ -11,6 +11,8 @@ pub const HEADER_LEN32: u32 = 20;
 pub const ICMP: u8 = 1;
 /// Protocol number of TCP.
 pub const TCP: u8 = 6;
+/// Offset of the flags in a TCP header (RFC 9293 3.1).
+pub const TCP_FLAGS: usize = 13;
 /// Protocol number of UDP.
 pub const UDP: u8 = 17;
 

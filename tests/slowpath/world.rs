@@ -83,7 +83,7 @@ fn vif(name: &str, port: u8, tags: (u16, Option<u16>), vrf: VrfId, addresses: &[
         source_check: SourceCheck::Off,
         acl_in: None,
         acl_out: None,
-        logged: false,
+        flow_log: 0,
         translations: None,
         pcp: Pcp::Preserve,
         overlay: Default::default(),

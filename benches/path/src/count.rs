@@ -30,9 +30,9 @@ pub fn child(families: &[Family; 2], chosen: impl Fn(&Case) -> bool, fib: &str) 
         load(worker, &frames);
         let mut source = Source::new(&frames);
         // What is logged are flows that go on: all of them have begun.
-        let before = if case.shape.logged > 0 { PACKETS / BURST } else { TURNS };
-        turns(worker, before);
-        source.turns(before);
+        let begun = if case.shape.logged > 0 { PACKETS / BURST } else { TURNS };
+        turns(worker, begun);
+        source.turns(begun);
         let before = forwarded(worker);
         record(&format!("path {i}"), || turns(worker, TURNS));
         record(&format!("source {i}"), || source.turns(TURNS));

@@ -130,7 +130,7 @@ pub fn packets(
 }
 
 /// Flows that packets are of, at most.
-pub const FLOWS: usize = 1 << 14;
+const FLOWS: usize = 1 << 14;
 
 /// As many of these packets, the first [`FLOWS`] of them as often as Zipf's law says: the n-th 1/n times as often as the
 /// first.

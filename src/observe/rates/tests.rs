@@ -123,7 +123,7 @@ fn tables(vifs: u16) -> Snapshot {
         source_check: SourceCheck::Off,
         acl_in: None,
         acl_out: None,
-        logged: false,
+        flow_log: 0,
         translations: None,
         pcp: Pcp::Preserve,
         overlay: Default::default(),

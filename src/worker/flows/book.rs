@@ -250,21 +250,16 @@ impl Book {
         for slot in self.cache.slots(bucket) {
             let flow = self.cache.counts(slot);
             let quiet = now.saturating_sub(flow.last_ns);
-            let goes_on = quiet < idle_ns
-                && now.saturating_sub(flow.start_ns) < active_ns
-                && (flow.flags & ENDS == 0 || quiet < LINGER_NS)
-                && flow.epoch == self.epoch;
-            if goes_on {
-                continue;
-            }
             let end = if flow.epoch != self.epoch {
                 EndReason::Forced
             } else if quiet >= idle_ns {
                 EndReason::Idle
             } else if flow.flags & ENDS != 0 && quiet >= LINGER_NS {
                 EndReason::Ended
-            } else {
+            } else if now.saturating_sub(flow.start_ns) >= active_ns {
                 EndReason::Active
+            } else {
+                continue;
             };
             let owner = flow.owner;
             if !self.tell(slot, end) {

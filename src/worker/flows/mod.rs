@@ -12,8 +12,6 @@ mod book;
 mod cache;
 mod channel;
 mod packet;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 
@@ -22,7 +20,7 @@ use crate::cpu::eights::{EightWork, Eights, Words, in_eights};
 use crate::port::{Area, BURST};
 use crate::stage::{Burst, Column, Lanes, WIDTH};
 use crate::tables::counters::LoopCounters;
-use crate::tables::{Facts, FlowLog, Ingress, Snapshot, VifId, place_vif};
+use crate::tables::{Facts, FlowLog, Ingress, Snapshot, VifId};
 pub use cache::{Counts, EndReason, Family, Flow, FlowKey, NO_VIF};
 pub use channel::{FlowChannel, VifFlows};
 
@@ -176,10 +174,9 @@ impl Flows {
         }
         for lane in noted.lanes.without(known) {
             let fate = noted.fate(burst, lane, book);
-            let from = Some(VifId(low(place_vif(burst.place[lane]))));
             let packet = Packet {
                 note: noted.notes[lane % BURST],
-                from,
+                from: burst.vif(lane),
                 fate,
                 ends: noted.ends_of(burst, lane),
                 octets: octets(burst, lane),
@@ -242,12 +239,6 @@ impl Flows {
     }
 }
 
-/// The lower half, which holds a VIF's id.
-#[expect(clippy::cast_possible_truncation, reason = "the lower half")]
-const fn low(place: usize) -> u16 {
-    place as u16
-}
-
 /// The next of the random numbers from 0 to 2^32 - 2: all of them come before one comes again (xorshift, Marsaglia 2003).
 #[inline(always)]
 fn next(state: &mut u32) -> u32 {
@@ -270,8 +261,7 @@ impl Noted {
         if burst.live.has(lane) {
             return Fate::forwarded(burst.to_place[lane], self.thresholds[lane]);
         }
-        let threshold = book.thresholds.get(u32::from(low(place_vif(burst.place[lane]))));
-        Fate::ended(burst.verdicts[lane], threshold)
+        Fate::ended(burst.verdicts[lane], book.thresholds.get(burst.place[lane] & 0xffff))
     }
 
     /// The addresses of a lane.

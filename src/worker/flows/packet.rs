@@ -7,8 +7,9 @@ use super::cache::FlowKey;
 use crate::port::Area;
 use crate::stage::{Addresses, Burst};
 use crate::tables::NOWHERE;
+use crate::tables::tunnel::{UDP_AND_VXLAN, class};
 use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, be16, be32};
-use crate::wire::ipv4::{self, ICMP, TCP, UDP};
+use crate::wire::ipv4::{self, ICMP, TCP, TCP_FLAGS, UDP};
 use crate::wire::ipv6::{self, ICMPV6};
 use crate::wire::outline::Outline;
 
@@ -19,12 +20,6 @@ const HEADERS6: usize = 56;
 const SHORTEST4: u32 = 36;
 const SHORTEST6: u32 = 56;
 const _: () = assert!(SHORTEST4 as usize == HEADERS4 && SHORTEST6 as usize == HEADERS6);
-/// TCP's flags in its header.
-const TCP_FLAGS: usize = 13;
-/// Octets of UDP's and VXLAN's header (RFC 7348 section 5).
-const VXLAN: usize = 16;
-/// IANA's numbers of protocols that have ports where UDP has them: DCCP, SCTP, UDP-Lite.
-const WITH_PORTS: [u8; 3] = [33, 132, 136];
 
 /// What is known of a packet until it is counted, but for its addresses.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,8 +65,7 @@ impl Secrets {
     }
 
     #[inline(always)]
-    fn of4(&self, source: u32, destination: u32, note: &Note, place: u32) -> u64 {
-        let ends = u64::from(source) << 32 | u64::from(destination);
+    fn of4(&self, ends: u64, note: &Note, place: u32) -> u64 {
         fold(ends ^ self.ends[0], rest(note, place) ^ self.rest[0])
     }
 
@@ -126,13 +120,11 @@ impl Note {
         if odd || ip_octets < SHORTEST4 {
             return None;
         }
-        let protocol = header[9];
-        (self.family, self.protocol, self.class) = (Family::V4, protocol, header[1]);
-        self.ports = ports_of(protocol, be32(header, ipv4::HEADER_LEN));
-        self.flags = if protocol == TCP { header[ipv4::HEADER_LEN + TCP_FLAGS] } else { 0 };
-        self.ip_octets = ip_octets;
+        (self.family, self.class, self.ip_octets) = (Family::V4, header[1], ip_octets);
+        self.look_above(header[9], &header[ipv4::HEADER_LEN..]);
         let Addresses { source, destination } = &burst.v4_addresses;
-        self.hash = secrets.of4(source[lane], destination[lane], self, burst.place[lane]);
+        let ends = u64::from(source[lane]) << 32 | u64::from(destination[lane]);
+        self.hash = secrets.of4(ends, self, burst.place[lane]);
         Some(self.hash)
     }
 
@@ -150,11 +142,8 @@ impl Note {
         if !matches!(protocol, TCP | UDP | ICMPV6) || ip_octets < SHORTEST6 {
             return None;
         }
-        (self.family, self.protocol) = (Family::V6, protocol);
-        self.class = class6(be32(header, 0));
-        self.ports = ports_of(protocol, be32(header, ipv6::HEADER_LEN));
-        self.flags = if protocol == TCP { header[ipv6::HEADER_LEN + TCP_FLAGS] } else { 0 };
-        self.ip_octets = ip_octets;
+        (self.family, self.class, self.ip_octets) = (Family::V6, class(header), ip_octets);
+        self.look_above(protocol, &header[ipv6::HEADER_LEN..]);
         let Addresses { source, destination } = &burst.v6_addresses;
         let ends = [source[lane], destination[lane]];
         self.hash = secrets.of6(ends, self, burst.place[lane]);
@@ -186,7 +175,7 @@ impl Note {
         let place = burst.place[lane];
         note.hash = match (note.family, *ends) {
             (Family::V4, [source, destination]) => {
-                secrets.of4(low32(source), low32(destination), &note, place)
+                secrets.of4(halves(source << 32 | destination).0, &note, place)
             }
             (_, ends) => secrets.of6(ends, &note, place),
         };
@@ -225,7 +214,7 @@ impl Note {
         self.class = header[1];
         self.ip_octets = self.ip_octets.min(be16(header, 2).into());
         if first {
-            self.look_above(packet.get(length..).unwrap_or_default());
+            self.look_above(header[9], packet.get(length..).unwrap_or_default());
         }
     }
 
@@ -235,49 +224,28 @@ impl Note {
         let address = |at: usize| header[at..].first_chunk().map_or(0, |a| u128::from_be_bytes(*a));
         let upper = ipv6::upper(packet);
         *ends = [address(8), address(24)];
-        self.protocol = upper.protocol.map_or(upper.next, |(protocol, _)| protocol);
-        (self.family, self.ports) = (Family::V6, 0);
-        self.class = class6(be32(header, 0));
+        (self.protocol, self.family, self.ports) = (upper.next, Family::V6, 0);
+        self.class = class(header);
         let total = ipv6::HEADER_LEN + usize::from(be16(header, 4));
         self.ip_octets = self.ip_octets.min(u32::try_from(total).unwrap_or(u32::MAX));
-        if let Some((_, at)) = upper.protocol {
-            self.look_above(packet.get(at..).unwrap_or_default());
+        if let Some((protocol, at)) = upper.protocol {
+            self.look_above(protocol, packet.get(at..).unwrap_or_default());
         }
     }
 
     /// Looks at what stands behind the IP header.
-    fn look_above(&mut self, upper: &[u8]) {
-        self.ports = match upper.first_chunk() {
-            Some(ports) => ports_of(self.protocol, u32::from_be_bytes(*ports)),
-            None => 0,
+    #[inline(always)]
+    fn look_above(&mut self, protocol: u8, upper: &[u8]) {
+        self.protocol = protocol;
+        self.ports = match (protocol, upper.first_chunk()) {
+            (ICMP | ICMPV6, Some([kind, code, _, _])) => u16::from_be_bytes([*kind, *code]).into(),
+            _ => ipv4::ports(protocol, upper).unwrap_or(0),
         };
         self.flags = match upper.get(TCP_FLAGS) {
-            Some(flags) if self.protocol == TCP => *flags,
+            Some(flags) if protocol == TCP => *flags,
             _ => 0,
         };
     }
-}
-
-/// The ports, or ICMP's type and code, by the first word of what stands behind the IP header.
-#[inline(always)]
-fn ports_of(protocol: u8, word: u32) -> u32 {
-    match protocol {
-        TCP | UDP => word,
-        ICMP | ICMPV6 => word >> 16,
-        _ if WITH_PORTS.contains(&protocol) => word,
-        _ => 0,
-    }
-}
-
-/// The traffic class in an IPv6 header's first word (RFC 8200 section 3).
-#[expect(clippy::cast_possible_truncation, reason = "eight bits of it")]
-const fn class6(word: u32) -> u8 {
-    (word >> 20) as u8
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "an IPv4 address")]
-const fn low32(address: u128) -> u32 {
-    address as u32
 }
 
 fn length(packet: &[u8]) -> u32 {
@@ -287,5 +255,5 @@ fn length(packet: &[u8]) -> u32 {
 /// The frame in a VXLAN packet.
 fn inner(frame: &[u8]) -> &[u8] {
     let upper = Outline::of(frame).upper;
-    upper.and_then(|(_, at)| frame.get(at + VXLAN..)).unwrap_or(frame)
+    upper.and_then(|(_, at)| frame.get(at + UDP_AND_VXLAN..)).unwrap_or(frame)
 }

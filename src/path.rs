@@ -157,6 +157,7 @@ mod tests {
             acl_in: None,
             acl_out: None,
             flow_log: 0,
+            twamp_reflector: false,
             translations: None,
             addresses: ["169.254.0.1/30".parse().unwrap()].into(),
             peers: [].into(),

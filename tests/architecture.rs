@@ -35,7 +35,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // `shares` for the queues to and from the slow path.
     // `cpu` for what is chosen for flow logs, eight lanes at once.
     ("worker", &["wire", "fib", "tables", "stage", "path", "port", "publish", "shares", "cpu"]),
-    ("slowpath", &["wire", "acl", "fib", "tables", "limit", "shares"]),
+    ("probes", &[]),
+    ("slowpath", &["wire", "acl", "fib", "tables", "limit", "shares", "probes"]),
     ("mirror", &["netlink", "tables"]),
     ("ledger", &["clock", "disk"]),
     ("history", &["disk"]),
@@ -43,13 +44,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // `ledger` for its causes and its file of lines, `config` for where events go.
     ("events", &["ledger", "config", "limit", "users", "clock", "disk"]),
     ("tap", &["wire", "tables", "netlink"]),
-    ("config", &["wire", "acl", "tables"]),
+    ("config", &["wire", "acl", "clock", "tables", "probes"]),
     // `events` for what controllers do.
     ("mappings", &["wire", "tables", "config", "events", "prefixes"]),
     // `ledger`, `history`, `events`, `mappings` and `optics` for the rows that are their entries; requests are events too.
     ("admin", &["tables", "config", "ledger", "history", "events", "mappings", "optics"]),
     // `admin` for the rows that are on the page, and for how a socket file is made.
-    ("metrics", &["clock", "config", "admin"]),
+    ("metrics", &["clock", "config", "admin", "probes"]),
     (
         "control",
         &[
@@ -74,7 +75,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "wire", "acl", "fib", "tables", "netlink", "port", "publish", "worker", "slowpath",
             "mirror", "ledger", "history", "config", "admin", "control", "observe", "bird", "tap",
             "netns", "log", "events", "explain", "metrics", "optics", "clock", "billing", "disk",
-            "mappings", "ipfix",
+            "mappings", "ipfix", "probes",
         ],
     ),
     ("cli", &["wire", "tables", "admin", "replay", "daemon", "log", "clock"]),

@@ -1072,3 +1072,86 @@ fn flow_logs() {
     refused(&vif("\"1:1\""), 8, "vif[3].flow_log", "nobody is told of the flows");
     refused(&format!("{}{}", log(ONE), vif("1")), 10, "vif[3].flow_log", "is an integer");
 }
+
+#[test]
+fn probes() {
+    let probe = |fields: &str| format!("[[probe]]\nname = \"p\"\nvif = \"a\"\n{fields}\n");
+    let at = |fields: &str, line, field: &str, says: &str| {
+        refused(&probe(fields), line, &format!("probe[0].{field}"), says);
+    };
+    const ONE: &str = "targets = [\"10.1.0.10\"]";
+    for fields in [
+        ONE,
+        "targets = [\"10.1.0.10\"]\nkind = \"tcp\"\nport = 443\nmisses = 1\nhits = 100",
+        "targets = [\"10.1.0.10\", \"10.1.0.11\"]\nneed = 2\nkind = \"twamp\"\nsize = 1472",
+        "targets = [\"10.0.0.2\"]\nnext_hop = \"10.0.0.2\"\nmax_loss_percent = 0",
+    ] {
+        let config = parse(&format!("{BASE}{}", probe(fields))).unwrap();
+        assert_eq!(config.probes.len(), 1, "{fields}");
+    }
+    let of = |name: &str, vif: &str| format!("[[probe]]\n{name}\n{vif}\n{ONE}\n");
+    refused(&of("", "vif = \"a\""), 1, "probe[0].name", "is missing");
+    refused(&of("name = \"p\"", ""), 1, "probe[0].vif", "is missing");
+    refused(&of("name = \"p\"", "vif = \"w\""), 3, "probe[0].vif", "there is no vif");
+    refused(&probe(ONE).repeat(2), 6, "probe[1].name", "is already a probe");
+    at("", 1, "targets", "is missing");
+    for (target, says) in [
+        ("host", "is no address"),
+        ("224.0.0.1", "is no host's address"),
+        ("0.0.0.0", "is no host's address"),
+        ("127.0.0.1", "is no host's address"),
+        ("10.0.0.1", "is the router's own address"),
+        ("fd00::1", "is the router's own address"),
+    ] {
+        at(&format!("targets = [\"{target}\"]"), 4, "targets", says);
+    }
+    let no_family = "[[probe]]\nname = \"p\"\nvif = \"c\"\ntargets = [\"2001:db8::1\"]\n";
+    refused(no_family, 4, "probe[0].targets", "has no address to ask");
+    at("targets = [\"10.1.0.10\", \"10.1.0.10\"]", 4, "targets", "is there twice");
+    let nine: Vec<String> = (1..10).map(|n| format!("\"10.1.0.{n}\"")).collect();
+    at(&format!("targets = [{}]", nine.join(", ")), 4, "targets", "there are 9");
+    for (fields, field, says) in [
+        ("kind = \"udp\"", "kind", "is unknown"),
+        ("port = 80", "port", "ICMP has no ports"),
+        ("kind = \"tcp\"", "port", "is missing"),
+        ("port = 0", "port", "out of range"),
+        ("size = 8973", "size", "out of range"),
+        ("interval_ms = 99", "interval_ms", "out of range"),
+        ("timeout_ms = 10001", "timeout_ms", "out of range"),
+        ("misses = 0", "misses", "out of range"),
+        ("hits = 101", "hits", "out of range"),
+        ("need = 2", "need", "2 targets are needed of 1"),
+        ("max_loss_percent = 100", "max_loss_percent", "out of range"),
+        ("max_rtt_ms = 0", "max_rtt_ms", "out of range"),
+        ("next_hop = \"x\"", "next_hop", "is not an address"),
+        ("next_hop = \"10.200.0.1\"", "next_hop", "is on no subnet"),
+        ("next_hop = \"10.0.0.1\"", "next_hop", "is the router's own address"),
+        ("next_hop = \"fe80::1\"", "next_hop", "is not reached by"),
+    ] {
+        let line = if says == "is missing" { 1 } else { 5 };
+        at(&format!("{ONE}\n{fields}"), line, field, says);
+    }
+    let tcp = format!("{ONE}\nkind = \"tcp\"\nport = 443\nsize = 1");
+    at(&tcp, 7, "size", "a SYN carries nothing");
+    at(&format!("{ONE}\nkind = \"twamp\"\nsize = 40"), 6, "size", "out of range");
+    // Who decides already.
+    let deciding = probe(&format!("{ONE}\nnext_hop = \"10.0.0.2\""));
+    let both = format!("{deciding}{}", deciding.replace("\"p\"", "\"q\""));
+    refused(&both, 10, "probe[1].next_hop", "decides about");
+    let base = BASE.replace("\"fd00::1/64\"]\n", "\"fd00::1/64\"]\nbfd = {}\n");
+    let error = parse(&format!("{base}{deciding}")).unwrap_err();
+    let told: Vec<String> = error.related().unwrap().map(|problem| problem.to_string()).collect();
+    assert!(told.iter().any(|it| it.contains("watches 10.0.0.2 already")), "{told:?}");
+    let many = |count: usize, fields: &str| -> String {
+        let one = |n| {
+            let targets: Vec<String> = (1..9).map(|m| format!("\"10.1.{n}.{m}\"")).collect();
+            let text = probe(&format!("targets = [{}]\n{fields}", targets.join(", ")));
+            text.replace("\"p\"", &format!("\"p{n}\""))
+        };
+        (0..count).map(one).collect()
+    };
+    let says = "all probes together have 1032 targets";
+    refused(&many(129, ""), 128 * 5 + 4, "probe[128].targets", says);
+    let says = "all probes together send 2080 packets a second";
+    refused(&many(26, "interval_ms = 100"), 25 * 5 + 5, "probe[25].interval_ms", says);
+}

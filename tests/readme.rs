@@ -274,6 +274,16 @@ fn metrics() -> String {
             "OF COLLECTORS",
             "One series for each collector of flows, and for the directory of files.",
         ),
+        (
+            Per::Probe,
+            "OF PROBES",
+            "One series for each probe of which it is known whether it is up: station-probe(7).",
+        ),
+        (
+            Per::Target,
+            "OF TARGETS OF PROBES",
+            "One series for each target; of a histogram one for each upper bound.",
+        ),
         (Per::Source, "OF MAPPINGS", "One series for each source: station-mappings(7)."),
         (Per::Cache, "OF RPKI CACHES", "One series for each cache: station-bgp(7)."),
         (
@@ -290,6 +300,7 @@ fn metrics() -> String {
             let suffix = match family.kind() {
                 metrics::Kind::Counter => "_total",
                 metrics::Kind::Gauge => "",
+                metrics::Kind::Histogram => "_bucket",
                 metrics::Kind::Info => "_info",
             };
             let labels = match family.labels() {
@@ -555,6 +566,11 @@ peer_as = 65001
 local_as = 64512
 preference = [{ "?" = 1, community = "1:1", local_preference = 1 }]
 verified = [{ "?" = 1, prefix = "10.0.0.0/8", reason = "LOA" }]
+[[probe]]
+"?" = 1
+name = "c"
+vif = "v"
+targets = ["10.0.0.2"]
 [[vtep]]
 "?" = 1
 name = "t"

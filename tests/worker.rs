@@ -291,6 +291,7 @@ fn a_route_out_of_its_vrf_is_stopped() {
         acl_in: None,
         acl_out: None,
         flow_log: 0,
+        twamp_reflector: false,
         translations: None,
         pcp: Pcp::Preserve,
         overlay: Default::default(),

@@ -1,8 +1,7 @@
 //! The admin protocol's requests and answers: lines of JSON over a Unix socket. The field names here
 //! are what `stationctl --json` prints and are stable: a field may be added, none is renamed.
 //!
-//! A request is one line, at most 64 KiB: `{"v":1,"request":"show_vifs"}`. The answer is one or more
-//! lines, each with `"v":1`; the last has `"end":true` or is an error:
+//! A request is one line, at most 64 KiB: `{"v":1,"request":"show_vifs"}`. The answer is lines with `"v":1`:
 //!
 //! ```text
 //! {"v":1,"rows":[{...},{...}]}
@@ -93,6 +92,8 @@ pub enum Request {
     ShowNeighbors,
     /// Translations of addresses, by VIF ([`crate::admin::rows::TranslationRow`]).
     ShowTranslations,
+    /// What the targets of probes answer ([`crate::admin::rows::TargetRow`]).
+    ShowProbes,
     /// What is logged of VIFs' flows ([`crate::admin::rows::FlowLogRow`]).
     ShowFlowLog,
     /// To whom flows are told ([`crate::admin::rows::CollectorRow`]).

@@ -13,9 +13,8 @@ use super::bandwidth::{bandwidth_change, bandwidth_text, meter_group_change};
 use super::exchanges;
 use super::labels::{changes, label_changes};
 use super::model::{
-    AclConfig, AllowedPrefix, BgpConfig, Community, Config, MeterGroupConfig, NeighborConfig,
-    NextHop, PortConfig, RouteAction, RouteConfig, RouteListConfig, VifConfig, VrfConfig,
-    VtepConfig,
+    AclConfig, AllowedPrefix, BgpConfig, Community, Config, MeterGroupConfig, NextHop, PortConfig,
+    RouteAction, RouteConfig, RouteListConfig, VifConfig, VrfConfig, VtepConfig,
 };
 use super::ports::port_change;
 use super::vteps::{tunnel_changes, vtep_change};
@@ -202,16 +201,16 @@ pub(crate) fn diff(old: Option<&Config>, new: &Config) -> Diff {
         change: list_change,
     };
     diff.table("route_list", old.map_or(&[], |old| &old.route_lists), &new.route_lists, &lists);
-    let neighbors = Table {
-        key: |neighbor: &NeighborConfig| (neighbor.vif.clone(), neighbor.address),
-        name: |neighbor| format!("{} on vif {}", neighbor.address, neighbor.vif),
-        detail: |neighbor| neighbor.mac.to_string(),
-        change: |a, b| changes(&[("mac", a.mac.to_string(), b.mac.to_string())]),
-    };
-    diff.table("neighbor", old.map_or(&[], |old| &old.neighbors), &new.neighbors, &neighbors);
-    let before = old.map_or(&[][..], |old| &old.exchanges);
-    diff.table("exchange", before, &new.exchanges, &exchanges::table());
+    let before = old.map_or(&[][..], |old| &old.neighbors);
+    diff.table("neighbor", before, &new.neighbors, &super::routes::neighbor_table());
+    diff.table(
+        "exchange",
+        old.map_or(&[], |old| &old.exchanges),
+        &new.exchanges,
+        &exchanges::table(),
+    );
     diff.table("rpki", old.map_or(&[], |old| &old.rpki), &new.rpki, &super::rpki::table());
+    diff.table("probe", old.map_or(&[], |old| &old.probes), &new.probes, &super::probes::table());
     if let Some(old) = old {
         diff.settings("station", super::station::change(&old.station, &new.station));
         diff.settings("events", super::events::change(&old.events, &new.events));
@@ -245,7 +244,7 @@ fn vif_change(a: &VifConfig, b: &VifConfig) -> Option<String> {
     let named = |name: &Option<Arc<str>>| name.as_deref().unwrap_or("none").to_owned();
     let [customer, description, circuit] = label_changes(&a.labels, &b.labels);
     let [vni, remotes, station] = tunnel_changes(a, b);
-    let yes_or_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+    let yes_or_no = |yes| if yes { "yes" } else { "no" }.to_owned();
     changes(&[
         ("state", up(a.up), up(b.up)),
         ("port", a.port.to_string(), b.port.to_string()),
@@ -264,6 +263,7 @@ fn vif_change(a: &VifConfig, b: &VifConfig) -> Option<String> {
         ("acl_out", named(&a.acl_out), named(&b.acl_out)),
         super::translations::translate_change(a, b),
         super::flow_log::vif_change(a, b),
+        ("twamp_reflector", yes_or_no(a.twamp_reflector), yes_or_no(b.twamp_reflector)),
         ("bfd", bfd(a), bfd(b)),
         bandwidth_change(&a.bandwidth, &b.bandwidth),
         ("meter_group", named(&a.meter_group), named(&b.meter_group)),

@@ -115,7 +115,18 @@ impl<'a> Fields<'a> {
         example: &str,
         what: &str,
     ) -> Option<At<T>> {
-        let text = self.need_string(key, example)?;
+        self.need_string(key, example)?;
+        self.parsed(key, example, what)
+    }
+
+    /// The same, if the field is there.
+    pub(super) fn parsed<T: FromStr>(
+        &self,
+        key: &'static str,
+        example: &str,
+        what: &str,
+    ) -> Option<At<T>> {
+        let text = self.string(key)?;
         match text.value.parse() {
             Ok(value) => Some(At { value, span: text.span }),
             Err(_) => {

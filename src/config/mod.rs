@@ -26,6 +26,7 @@ mod names;
 mod next_hops;
 mod owners;
 mod ports;
+mod probes;
 mod restart;
 mod routes;
 mod rpki;
@@ -155,6 +156,7 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
     let routes = routes::routes(&root, &vrfs, &vifs);
     let route_lists = routes::route_lists(&root, &vrfs, &vifs, &routes, base_dir);
     let neighbors = routes::neighbors(&root, &vifs);
+    let probes = probes::probes(&root, &vifs);
     let exchanges = exchanges::exchanges(&root, &vrfs, &vifs);
     root.finish();
     Some(Config {
@@ -173,5 +175,6 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
         neighbors,
         exchanges: exchanges.into_items(),
         rpki: rpki.into_items(),
+        probes: probes.into_items(),
     })
 }

@@ -10,6 +10,7 @@ pub use super::exchanges::ExchangeConfig;
 pub use super::flow_log::{Collector, FlowLogConfig, Transport};
 pub use super::labels::Labels;
 pub use super::ports::{KernelProtocol, PortConfig, XdpMode, ZeroCopy};
+pub use super::probes::ProbeConfig;
 pub use super::rpki::{RpkiConfig, RpkiPolicy, Verified};
 pub use super::vteps::{Remote, TunnelConfig, VtepConfig};
 
@@ -58,6 +59,8 @@ pub struct Config {
     pub exchanges: Vec<ExchangeConfig>,
     /// Caches that know which AS may announce which prefix.
     pub rpki: Vec<RpkiConfig>,
+    /// Hosts that VIFs ask whether they are there.
+    pub probes: Vec<ProbeConfig>,
 }
 
 /// `[station]`.
@@ -146,6 +149,8 @@ pub struct VifConfig {
     pub translate: Vec<Translation>,
     /// Flows of one of so many packets are logged.
     pub flow_log: Option<u16>,
+    /// It reflects the test packets of TWAMP-light.
+    pub twamp_reflector: bool,
     /// BFD to its BGP peers and to the next hops that static routes have on it.
     pub bfd: Option<BfdConfig>,
     /// Its BGP sessions; each has another peer.

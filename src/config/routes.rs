@@ -9,7 +9,9 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::address;
+use super::diff::Table;
 use super::fields::{At, Fields};
+use super::labels::changes;
 use super::lists;
 use super::model::{NeighborConfig, RouteAction, RouteConfig, RouteListConfig, VrfConfig};
 use super::names::Named;
@@ -290,4 +292,14 @@ pub(super) fn neighbors(root: &Fields<'_>, vifs: &Vifs) -> Vec<NeighborConfig> {
         fields.finish();
     }
     neighbors
+}
+
+/// How changes of static neighbors are told.
+pub(super) fn neighbor_table() -> Table<NeighborConfig, (Arc<str>, IpAddr)> {
+    Table {
+        key: |neighbor| (neighbor.vif.clone(), neighbor.address),
+        name: |neighbor| format!("{} on vif {}", neighbor.address, neighbor.vif),
+        detail: |neighbor| neighbor.mac.to_string(),
+        change: |a, b| changes(&[("mac", a.mac.to_string(), b.mac.to_string())]),
+    }
 }

@@ -210,6 +210,7 @@ fn vif(
     let [acl_in, acl_out] = ["acl_in", "acl_out"].map(|key| acl(fields, key, acls));
     let translate = translate(fields, vrf, &addresses);
     let flow_log = flow_log::of_vif(fields, *flow_log);
+    let twamp_reflector = fields.boolean("twamp_reflector", false);
     let labels = labels(fields);
     let bandwidth = bandwidth(fields, Of::Vif);
     let meter_group = group_of(fields, groups, labels.customer.as_deref());
@@ -244,6 +245,7 @@ fn vif(
         acl_out,
         translate,
         flow_log,
+        twamp_reflector,
         bfd,
         bgp,
     })

@@ -235,6 +235,7 @@ pub(super) fn vif(
     let [acl_in, acl_out] = ["acl_in", "acl_out"].map(|key| vifs::acl(fields, key, acls));
     let translate = translate(fields, vrf, &addresses);
     let flow_log = flow_log::of_vif(fields, *flow_log);
+    let twamp_reflector = fields.boolean("twamp_reflector", false);
     let (vrf, (vtep, tunnel)) = (vrf?, tunnel?);
     seen.stations.add(fields, (&name, vtep), &tunnel.remotes, tunnel.station.as_ref());
     all.owners.join(fields, vrf, Some(&name), labels.customer.as_deref());
@@ -260,6 +261,7 @@ pub(super) fn vif(
         acl_out,
         translate,
         flow_log,
+        twamp_reflector,
         bfd: None,
         bgp: Vec::new(),
     })

@@ -95,6 +95,7 @@ pub(super) fn vifs(
             acl_in: named(&lists, vif.acl_in.as_ref())?,
             acl_out: named(&lists, vif.acl_out.as_ref())?,
             flow_log: vif.flow_log.unwrap_or(0),
+            twamp_reflector: vif.twamp_reflector,
             translations: Translations::new(&vif.translate).map(Arc::new),
             addresses: match vif.tunnel {
                 Some(_) => vif.addresses.clone().into(),

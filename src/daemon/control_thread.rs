@@ -27,6 +27,7 @@ use super::mappings::Mappings;
 use super::port_details::DetailBook;
 use super::port_thread::Done;
 use super::ports::Opening;
+use super::probes::Probes;
 use super::rates::RateBook;
 use super::rpki::Trouble;
 use crate::admin::protocol::Request;
@@ -50,6 +51,7 @@ pub(super) struct Control {
     pub details: DetailBook,
     pub billing: Billing,
     pub flow_log: FlowLogs,
+    pub probes: Probes,
     pub drains: Drains,
     pub drills: Drills,
     pub mappings: Mappings,
@@ -243,6 +245,7 @@ impl Control {
         self.counters.adopt(self.engine.tables());
         self.billing.commit(self.engine.tables(), &self.config);
         self.flow_log.commit(self.engine.tables(), &self.config);
+        self.probes.commit(self.engine.tables(), &self.config);
         self.watch_drains();
         for (vif, mtu, limit) in self.engine.misfits() {
             warn!(%vif, mtu, limit, "the VIF is down: its MTU no longer fits its port's interface");

@@ -10,7 +10,7 @@ use crate::admin::answer::Answer;
 use crate::admin::rows::ConsistencyRow;
 use crate::bird::PeerEvent;
 use crate::clock::now_ms;
-use crate::config::model::VifConfig;
+use crate::config::model::{Config, ProbeConfig, VifConfig};
 use crate::control::Learning;
 use crate::control::kernel::{ROUTE_PROTOCOL, alternates_table, best_table, tap_name};
 use crate::events::Event;
@@ -99,9 +99,16 @@ impl Control {
 
     /// Takes in that peers were lost, or are back.
     pub(super) fn peers(&mut self, first: PeerEvent, more: &Receiver<PeerEvent>) {
-        let events: Vec<_> = std::iter::once(first).chain(more.try_iter().take(EVENTS)).collect();
+        let mut events: Vec<_> =
+            std::iter::once(first).chain(more.try_iter().take(EVENTS)).collect();
+        // One of a probe from before a commit may be of a neighbor that none decides about any more.
+        let config = &self.config;
+        events.retain(|event| {
+            cause_of(event) != Cause::Probe || decides(config, &event.vif, event.address)
+        });
         self.engine.peer_states(events.iter().map(|e| (&*e.vif, e.address, e.up)));
         for event in events {
+            let cause = cause_of(&event);
             let peer = (event.vif, event.address);
             if event.up {
                 if let Some(key) = self.engine.tables().keys.get(&peer.0, peer.1) {
@@ -109,8 +116,6 @@ impl Control {
                 }
                 self.failover.peers.remove(&peer);
             } else {
-                let bfd = event.cause.starts_with("BFD");
-                let cause = if bfd { Cause::Bfd } else { Cause::Bgp };
                 self.failover.latched.peers.insert(peer.clone(), cause);
                 self.failover.peers.insert(peer, cause);
             }
@@ -142,15 +147,9 @@ impl Control {
     pub(super) fn follow_configuration(&mut self) {
         self.failover.mirror.follow(self.plan());
         let config = self.config().clone();
-        let vifs: HashMap<&str, &VifConfig> =
-            config.vifs.iter().map(|vif| (&*vif.name, vif)).collect();
-        let has = |(name, address): &Peer| {
-            vifs.get(&**name).is_some_and(|vif| {
-                vif.bfd.is_some() || vif.bgp.iter().any(|session| session.peer == *address)
-            })
-        };
+        let watched = watched(&config);
         let gone: HashSet<Peer> =
-            self.failover.peers.keys().filter(|peer| !has(peer)).cloned().collect();
+            self.failover.peers.keys().filter(|peer| !watched(peer)).cloned().collect();
         self.engine.peer_states(gone.iter().map(|(vif, address)| (&**vif, *address, true)));
         self.failover.peers.retain(|peer, _| !gone.contains(peer));
         let detection = config.vifs.iter().filter_map(|vif| {
@@ -262,8 +261,17 @@ impl Control {
             peers.range(first.clone()..=last.clone()).map(|(_, cause)| *cause).collect()
         };
         for cause in lost(&self.failover.peers).into_iter().chain(lost(&latched.peers)) {
-            let detection = (cause == Cause::Bfd).then(|| self.failover.detection.get(&vif.name));
-            faults.insert(cause, detection.flatten().copied());
+            let detection = match cause {
+                Cause::Bfd => self.failover.detection.get(&vif.name).copied(),
+                Cause::Probe => {
+                    let probes = self.config.probes.iter();
+                    let deciding =
+                        probes.filter(|probe| probe.vif == vif.name && probe.next_hop.is_some());
+                    deciding.map(ProbeConfig::detection_ms).max()
+                }
+                _ => None,
+            };
+            faults.insert(cause, detection);
         }
         if self.failover.neighbors.range(first..=last).next().is_some() {
             faults.insert(Cause::Neighbor, None);
@@ -308,6 +316,33 @@ impl Control {
         let peers = self.drills.peers();
         self.engine.peer_states(peers.iter().map(|(vif, address)| (&**vif, *address, false)));
         self.failover.peers.extend(peers.into_iter().map(|peer| (peer, Cause::Bgp)));
+    }
+}
+
+/// What took a peer away.
+fn cause_of(event: &PeerEvent) -> Cause {
+    match event.cause.split(' ').next() {
+        Some("BFD") => Cause::Bfd,
+        Some("probe") => Cause::Probe,
+        _ => Cause::Bgp,
+    }
+}
+
+/// Whether a probe of a configuration decides about a neighbor.
+fn decides(config: &Config, vif: &str, address: IpAddr) -> bool {
+    let mut probes = config.probes.iter();
+    probes.any(|probe| *probe.vif == *vif && probe.next_hop == Some(address))
+}
+
+/// Which neighbors BFD, BGP or a probe of a configuration watches.
+fn watched(config: &Config) -> impl Fn(&Peer) -> bool {
+    let vifs: HashMap<&str, &VifConfig> = config.vifs.iter().map(|vif| (&*vif.name, vif)).collect();
+    move |(name, address)| {
+        vifs.get(&**name).is_some_and(|vif| {
+            vif.bfd.is_some()
+                || vif.bgp.iter().any(|session| session.peer == *address)
+                || decides(config, name, *address)
+        })
     }
 }
 

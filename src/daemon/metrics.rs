@@ -11,6 +11,7 @@ use super::control_thread::Control;
 use super::desk::Desk;
 use super::flow_log::Standing;
 use super::port_details::{self, DetailBook};
+use super::probes::Probes;
 use super::rates::RateBook;
 use super::rpki::{self, Trouble};
 use super::view::{self, View};
@@ -65,6 +66,7 @@ struct Known {
     remarks: Remarks,
     rpki: Trouble,
     flow_log: Arc<Standing>,
+    probes: Probes,
     fib: [u64; 2],
     billed_ms: u64,
     unbilled: [u64; 2],
@@ -93,6 +95,7 @@ impl Known {
             remarks: Remarks::of(control),
             rpki: control.rpki.clone(),
             flow_log: control.flow_log.standing().clone(),
+            probes: control.probes.clone(),
             fib: [fib.max_bytes.saturating_sub(fib.free_bytes), fib.max_bytes],
             billed_ms: billing.written_ms(),
             unbilled: [billing.waiting(), billing.failures()],
@@ -121,6 +124,7 @@ impl Known {
             tunnels: tunnels::rows(&self.view, &labels, &Default::default(), &Default::default()),
             flow_log: self.flow_log.logs(&self.view.tables),
             collectors: self.flow_log.collectors(),
+            probes: self.probes.rows(),
             mappings: Vec::new(),
             rpki: rpki::rows(&self.questions, &self.config, &self.rpki).unwrap_or_default(),
             drains: self.drain_rows,

@@ -46,6 +46,8 @@ mod port_state;
 mod port_thread;
 mod ports;
 mod privilege;
+mod probe_thread;
+mod probes;
 mod rates;
 mod reachability;
 mod routes;

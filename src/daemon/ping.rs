@@ -1,7 +1,7 @@
 //! `ping` and `traceroute`: echo requests that the slow path sends, paced and waited for by the connection's own
 //! thread.
 
-mod words;
+pub(super) mod words;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -18,6 +18,7 @@ use crate::admin::answer::{Answer, Piece};
 use crate::admin::protocol::{ErrorKind, PingRequest, ProbePlan, Refusal};
 use crate::admin::rows::{PingBegin, PingEnd, PingRow, ProbeRow, Row};
 use crate::clock::milliseconds;
+use crate::probes::Question;
 use crate::slowpath::{MAX_SENDERS, MAX_WAITING, Probe, ProbeAnswer, Said, own_address};
 use crate::tables::{VifId, VrfId};
 use crate::wire::ipv6::is_link_local;
@@ -46,7 +47,7 @@ pub(super) fn start(control: &Control, request: &PingRequest) -> Answer {
         Err(refusal) => return Answer::Refused(refusal),
     };
     let (asker, request) = (control.datapath.slow.asker(), request.clone());
-    Answer::later(move || match asker.begin() {
+    Answer::later(move || match asker.begin(MAX_WAITING) {
         Some(probing) => {
             let mut session = Session::new(probing, origin, request);
             Answer::Stream(Box::new(move |stop| session.piece(stop)))
@@ -276,24 +277,29 @@ impl Session {
             to: self.request.address,
             hop_limit: ttl,
             dont_fragment: self.request.dont_fragment,
-            data: self.request.size,
+            via: None,
+            question: Question::Echo(self.request.size),
             id: self.probing.id,
+            room: MAX_WAITING,
             sequence,
             patience_ns: self.request.timeout_ms.saturating_mul(1_000_000),
         };
         let (number, waiting) = (self.number, Waiting { number: self.number, ttl, sent: now });
-        match self.probing.send(probe) {
-            Ok(()) => {
+        match self.probing.send(vec![probe]).as_deref() {
+            Some([Ok(_)]) => {
                 self.sum.sent += 1;
                 self.waiting.insert(sequence, waiting);
                 None
             }
-            Err(why) => {
+            sent => {
                 if matches!(self.request.plan, ProbePlan::Trace { .. }) {
                     // The others would not leave either.
                     self.last = self.number;
                 }
-                let message = why.map_or_else(|| "the slow path does not answer".into(), unsent);
+                let message = match sent {
+                    Some([Err(why)]) => unsent(*why),
+                    _ => "the slow path does not answer".into(),
+                };
                 Some(row(number, ttl, "unsent", message))
             }
         }

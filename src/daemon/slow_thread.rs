@@ -16,13 +16,13 @@ use super::cpus::{self, Urgency};
 use super::holds::note_stall;
 use super::tap_threads::FromKernel;
 use super::worker_thread::wake;
-use crate::clock::nanoseconds;
+use crate::clock::{nanoseconds, now_ns};
 use crate::fib::FibReader;
 use crate::ledger::Keeper;
 use crate::publish::Subscriber;
 use crate::slowpath::{
-    MAX_SENDERS, MAX_WAITING, NeighborRow, Output, Probe, ProbeAnswer, Punted, SlowPath, Told,
-    Unsent, View, route,
+    Left, MAX_SENDERS, NeighborRow, Output, Probe, ProbeAnswer, Punted, SlowPath, Told, Unsent,
+    View, route,
 };
 use crate::tables::counters::SlowCounters;
 use crate::tables::{Snapshot, TapEvent, VifId, VrfId};
@@ -59,8 +59,8 @@ enum Query {
     Begin(Sender<u16>, Sender<ProbeAnswer>),
     /// It ends.
     End(u16),
-    /// One of its probes.
-    Probe(Probe, Sender<Result<(), Unsent>>),
+    /// Some of its probes, and what becomes of each.
+    Probe(Vec<Probe>, Sender<Vec<Result<Left, Unsent>>>),
 }
 
 /// The control thread's end of the slow path.
@@ -102,6 +102,7 @@ impl SlowHandle {
 }
 
 /// Asks the slow path, on any thread.
+#[derive(Clone)]
 pub(super) struct Asker {
     queries: Sender<Query>,
     thread: Thread,
@@ -121,10 +122,11 @@ impl Asker {
         self.ask(Query::Neighbors).unwrap_or_default()
     }
 
-    /// Becomes a sender of probes; `None` where there are [`MAX_SENDERS`] already, or the slow path does not answer.
-    pub fn begin(self) -> Option<Probing> {
+    /// Becomes a sender of probes of which so many are waited for at a time; `None` where there are [`MAX_SENDERS`]
+    /// already, or the slow path does not answer.
+    pub fn begin(self, room: usize) -> Option<Probing> {
         // No more than are waited for are ever on their way.
-        let (answers, their_answers) = bounded(MAX_WAITING);
+        let (answers, their_answers) = bounded(room);
         let id = self.ask(|reply| Query::Begin(reply, answers))?;
         Some(Probing { asker: self, id, answers: their_answers })
     }
@@ -140,12 +142,9 @@ pub(super) struct Probing {
 }
 
 impl Probing {
-    /// Sends a probe.
-    ///
-    /// # Errors
-    /// Why it did not leave; `None` where the slow path does not answer.
-    pub fn send(&self, probe: Probe) -> Result<(), Option<Unsent>> {
-        self.asker.ask(|reply| Query::Probe(probe, reply)).ok_or(None)?.map_err(Some)
+    /// Sends probes: what becomes of each. `None` where the slow path does not answer.
+    pub fn send(&self, probes: Vec<Probe>) -> Option<Vec<Result<Left, Unsent>>> {
+        self.asker.ask(|reply| Query::Probe(probes, reply))
     }
 }
 
@@ -174,7 +173,8 @@ pub(super) fn spawn(
     let thread = std::thread::Builder::new().name("slowpath".into()).spawn(move || {
         cpus::be(Urgency::Failover);
         let Ok(peers) = their_peers.recv() else { return };
-        let slow = SlowPath::new(counters.clone());
+        let epoch_ns = now_ns().saturating_sub(nanoseconds(start.elapsed()));
+        let slow = SlowPath::new(counters.clone()).begun_at(epoch_ns);
         let senders = HashMap::new();
         let body = Body { slow, fib, tables, counters, told, taps, peers, start, ledger, senders };
         body.run(&their_queries, &their_stop);
@@ -251,7 +251,8 @@ impl Body {
                     u16::from_le_bytes([a, b])
                 });
                 let free = ids.find(|id| !self.senders.contains_key(id));
-                if let Some(id) = free.filter(|_| self.senders.len() < MAX_SENDERS) {
+                // One beside the pings is the thread of the configured probes.
+                if let Some(id) = free.filter(|_| self.senders.len() <= MAX_SENDERS) {
                     // Who waits no longer would not end it either.
                     if reply.send(id).is_ok() {
                         self.senders.insert(id, answers);
@@ -262,8 +263,9 @@ impl Body {
                 self.senders.remove(&id);
                 self.slow.forget_probes(id);
             }
-            Query::Probe(probe, reply) => {
-                let sent = self.with_view(|slow, view| slow.probe(view, &probe, out));
+            Query::Probe(probes, reply) => {
+                let mut send = |probe| self.with_view(|slow, view| slow.probe(view, probe, out));
+                let sent = probes.iter().map(&mut send).collect();
                 self.deliver(0, out);
                 let _ = reply.send(sent);
             }

@@ -26,6 +26,7 @@ use super::followers::Followers;
 use super::heartbeat::Heartbeat;
 use super::holds::Holds;
 use super::mappings::Mappings;
+use super::probes::Probes;
 use super::rates::{self, RateBook};
 use super::{
     StationError, bgp, change, cpus, descriptors, metrics, outages, port_details, privilege, rpki,
@@ -105,6 +106,9 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     engine.hold(mappings.shared().book().tables());
     let counters = Counters::new(datapath.counters.clone(), datapath.slow_counters.clone());
     let (sender, peers) = unbounded();
+    let (probes, probe_thread) =
+        Probes::start(datapath.slow.asker(), sender.clone(), report.clone())
+            .map_err(StationError::Thread)?;
     let (program, directory) = (config.station.bird.clone(), bgp::directory(&config.station));
     let bird = namespace
         .within(|| {
@@ -133,6 +137,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         details: details.clone(),
         billing,
         flow_log,
+        probes,
         drains,
         drills: Drills::read(&config.station.state),
         mappings,
@@ -221,6 +226,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     drop(ledger_thread.join());
     drop(sd_notify::notify(&[NotifyState::Stopping]));
     control.flow_log.stop(flow_thread);
+    control.probes.stop(probe_thread);
     if end == End::SessionsKept {
         control.bird.leave();
         // What they counted until now is billed.

@@ -383,6 +383,54 @@ events! {
         /// Milliseconds since the drain began.
         after_ms: u64,
     } by(uid, login_uid, sudo_user)
+    /// A probe is down: too few of its targets answer. If it decides about a next hop, no route uses that any more.
+    ProbeDown = "probe_down", Error, "56529aa441ab4b0faae45c9c03215c5f" {
+        /// Name of the probe.
+        probe: String,
+        /// Name of the VIF that asks.
+        vif: String,
+        /// What became of the last question to each target that is down.
+        reason: String,
+    }
+    /// A probe that was down is up again.
+    ProbeUp = "probe_up", Notice, "24e53b9e9fd345cc8b755e946b54a931" {
+        /// Name of the probe.
+        probe: String,
+        /// Name of the VIF that asks.
+        vif: String,
+        /// How long it was down, in milliseconds.
+        down_ms: u64,
+    }
+    /// Loss, RTT or jitter of a target has passed its limit.
+    ProbeDegraded = "probe_degraded", Warning, "718a77afa4ee4bba848939561f117201" {
+        /// Name of the probe.
+        probe: String,
+        /// Name of the VIF that asks.
+        vif: String,
+        /// The target.
+        target: IpAddr,
+        /// `loss`, `rtt` or `jitter`.
+        measure: String,
+        /// What it is: percent of loss, microseconds of RTT (the median) or jitter; over the last 100 questions.
+        value: u64,
+        /// The limit.
+        limit: u64,
+    }
+    /// It is at most three quarters of its limit again.
+    ProbeRestored = "probe_restored", Notice, "07ea12f0f8884bdca433eb22ed364389" {
+        /// Name of the probe.
+        probe: String,
+        /// Name of the VIF that asks.
+        vif: String,
+        /// The target.
+        target: IpAddr,
+        /// `loss`, `rtt` or `jitter`.
+        measure: String,
+        /// What it is.
+        value: u64,
+        /// The limit.
+        limit: u64,
+    }
     /// A failover drill has begun: BGP sessions of a VIF are down until it is over, and their far ends were told so in words (RFC 9003).
     DrillBegin = "drill_begin", Notice, "5b1a2cd7f3d84f5b8f0d5c1be9a1d36e" {
         /// Name of the VIF.

@@ -159,6 +159,26 @@ impl fmt::Display for Event {
                 write!(f, "flows do not reach {collector}: {reason}")
             }
             Event::CollectorUp { collector } => write!(f, "flows reach {collector} again"),
+            Event::ProbeDown { probe, vif, reason } => {
+                write!(f, "probe {probe} of vif {vif} is down: {reason}")
+            }
+            Event::ProbeUp { probe, vif, down_ms } => {
+                write!(f, "probe {probe} of vif {vif} is up again after {down_ms} ms")
+            }
+            Event::ProbeDegraded { probe, target, measure, value, limit, .. } => {
+                let unit = if measure == "loss" { "%" } else { " us" };
+                write!(
+                    f,
+                    "probe {probe}: {measure} of {target} is {value}{unit}, its limit {limit}{unit}"
+                )
+            }
+            Event::ProbeRestored { probe, target, measure, value, limit, .. } => {
+                let unit = if measure == "loss" { "%" } else { " us" };
+                write!(
+                    f,
+                    "probe {probe}: {measure} of {target} is {value}{unit} again, its limit {limit}{unit}"
+                )
+            }
             Event::FlowLogCoarser { vif, interval } => {
                 write!(f, "flows of vif {vif} are logged of 1 in {interval} packets")
             }

@@ -193,6 +193,7 @@ mod tests {
             acl_in: None,
             acl_out: None,
             flow_log: 0,
+            twamp_reflector: false,
             translations: None,
             pcp: Pcp::Preserve,
             overlay: Default::default(),

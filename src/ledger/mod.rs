@@ -45,6 +45,8 @@ pub enum Cause {
     Bgp,
     /// A next hop on it no longer answers ARP or ND.
     Neighbor,
+    /// A probe that decides about a next hop on it is down.
+    Probe,
     /// The station was stopped and started.
     Restart,
     /// The station ended without being told to.
@@ -64,6 +66,7 @@ impl Cause {
             Cause::Bfd => "bfd",
             Cause::Bgp => "bgp",
             Cause::Neighbor => "neighbor",
+            Cause::Probe => "probe",
             Cause::Restart => "restart",
             Cause::Crash => "crash",
             Cause::Stall => "stall",

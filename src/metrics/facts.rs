@@ -2,8 +2,9 @@
 
 use crate::admin::rows::{
     AclRow, BandwidthRow, BgpRow, CollectorRow, DrainRow, FlowLogRow, Named, PortDetailRow,
-    PortRow, RpkiRow, SourceRow, TunnelRow, VersionInfo, VifRow, VrfRow, WorkerRow,
+    PortRow, RpkiRow, SourceRow, TargetRow, TunnelRow, VersionInfo, VifRow, VrfRow, WorkerRow,
 };
+use crate::probes::Counts;
 
 /// What is known at the moment of a page.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct Facts {
     pub tunnels: Vec<TunnelRow>,
     /// VIFs whose flows are logged.
     pub flow_log: Vec<FlowLogRow>,
+    /// What the targets of probes answer.
+    pub probes: Vec<(TargetRow, Counts)>,
     /// To whom flows are told.
     pub collectors: Vec<CollectorRow>,
     /// What controllers stream.

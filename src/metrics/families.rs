@@ -35,6 +35,10 @@ pub enum Per {
     Logged,
     /// One for each collector of flows, and for the files.
     Collector,
+    /// One for each probe of which it is known whether it is up.
+    Probe,
+    /// One for each target of a probe.
+    Target,
     /// One for each source of mappings.
     Source,
     /// One for each cache of RPKI.
@@ -56,6 +60,8 @@ pub enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// How many were at most so large: `_bucket` with the label `le`, `_count` and `_sum`. They only grow.
+    Histogram,
     /// Labels that tell of the thing; the value is 1.
     Info,
 }
@@ -181,6 +187,13 @@ families! {
     CollectorRecords: Counter "station_collector_records" Collector ["collector"] "Flows that it was sent.";
     CollectorBytes: Counter "station_collector_bytes" Collector ["collector"] "Octets of the messages.";
     CollectorLost: Counter "station_collector_lost_records" Collector ["collector"] "Flows that it was to be sent and was not, or did not acknowledge.";
+    ProbeUp: Gauge "station_probe_up" Probe ["probe", "vif"] "1 where enough of the probe's targets answer; no series while that is not known, or its VIF is down.";
+    TargetUp: Gauge "station_probe_target_up" Target ["probe", "target"] "The same of a target.";
+    TargetSent: Counter "station_probe_sent" Target ["probe", "target"] "Questions that left.";
+    TargetReceived: Counter "station_probe_received" Target ["probe", "target"] "Those that were answered.";
+    TargetLost: Counter "station_probe_lost" Target ["probe", "target"] "Those that were not, in time, or with an error.";
+    TargetRtt: Histogram "station_probe_rtt_seconds" Target ["probe", "target"] "Round trips of the answers.";
+    TargetJitter: Gauge "station_probe_jitter_seconds" Target ["probe", "target"] "How much round trips differ from one to the next (RFC 3550).";
     Mappings: Gauge "station_mappings" Source ["source"] "Mappings that hold of a controller.";
     MappingsInactive: Gauge "station_mappings_inactive" Source ["source"] "Those of them that lead nowhere: the configuration has not their VRF, or none of their VTEPs.";
     MappingsConnected: Gauge "station_mappings_connected" Source ["source"] "1 while the controller is connected.";

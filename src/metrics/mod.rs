@@ -8,6 +8,7 @@ mod flow_log;
 mod mappings;
 mod page;
 mod port_details;
+mod probes;
 mod rpki;
 mod server;
 

@@ -61,6 +61,27 @@ fn number(encoder: &mut MetricEncoder<'_>, kind: Kind, value: Value) -> fmt::Res
     }
 }
 
+/// A family's name without its unit, the unit, and its type.
+fn described(family: Family) -> (&'static str, Option<Unit>, MetricType) {
+    let kind = match family.kind() {
+        Kind::Counter => MetricType::Counter,
+        Kind::Gauge => MetricType::Gauge,
+        Kind::Histogram => MetricType::Histogram,
+        Kind::Info => MetricType::Info,
+    };
+    let units = [
+        ("_seconds", Unit::Seconds),
+        ("_bytes", Unit::Bytes),
+        ("_celsius", Unit::Celsius),
+        ("_volts", Unit::Volts),
+        ("_amperes", Unit::Amperes),
+        ("_watts", Unit::Other("watts".to_owned())),
+    ];
+    let cut = |(suffix, unit)| Some((family.name().strip_suffix(suffix)?, Some(unit)));
+    let (name, unit) = units.into_iter().find_map(cut).unwrap_or((family.name(), None));
+    (name, unit, kind)
+}
+
 pub(super) struct Page<'a>(DescriptorEncoder<'a>);
 
 impl Page<'_> {
@@ -70,21 +91,7 @@ impl Page<'_> {
         family: Family,
         samples: impl IntoIterator<Item = ([String; N], V)>,
     ) -> fmt::Result {
-        let kind = match family.kind() {
-            Kind::Counter => MetricType::Counter,
-            Kind::Gauge => MetricType::Gauge,
-            Kind::Info => MetricType::Info,
-        };
-        let units = [
-            ("_seconds", Unit::Seconds),
-            ("_bytes", Unit::Bytes),
-            ("_celsius", Unit::Celsius),
-            ("_volts", Unit::Volts),
-            ("_amperes", Unit::Amperes),
-            ("_watts", Unit::Other("watts".to_owned())),
-        ];
-        let cut = |(suffix, unit)| Some((family.name().strip_suffix(suffix)?, Some(unit)));
-        let (name, unit) = units.into_iter().find_map(cut).unwrap_or((family.name(), None));
+        let (name, unit, kind) = described(family);
         let mut encoder = self.0.encode_descriptor(name, family.help(), unit.as_ref(), kind)?;
         for (values, value) in samples {
             let labels: Vec<(&str, String)> = family.labels().iter().copied().zip(values).collect();
@@ -93,6 +100,22 @@ impl Page<'_> {
                 kind if labels.is_empty() => number(&mut encoder, kind, value.into())?,
                 kind => number(&mut encoder.encode_family(&labels)?, kind, value.into())?,
             }
+        }
+        Ok(())
+    }
+
+    /// A family of histograms: the values of their labels; sums, counts, and counts by upper bound.
+    pub(super) fn histograms<const N: usize>(
+        &mut self,
+        family: Family,
+        samples: impl IntoIterator<Item = ([String; N], (f64, u64, Vec<(f64, u64)>))>,
+    ) -> fmt::Result {
+        let (name, unit, kind) = described(family);
+        let mut encoder = self.0.encode_descriptor(name, family.help(), unit.as_ref(), kind)?;
+        for (values, (sum, count, buckets)) in samples {
+            let labels: Vec<(&str, String)> = family.labels().iter().copied().zip(values).collect();
+            let mut encoder = encoder.encode_family(&labels)?;
+            encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
         }
         Ok(())
     }
@@ -319,6 +342,7 @@ impl Collector for Facts {
         page.tunnels(&self.tunnels)?;
         page.flow_log(&self.flow_log)?;
         page.collectors(&self.collectors)?;
+        page.probes(&self.probes)?;
         page.mappings(&self.mappings)?;
         page.rpki(&self.rpki)?;
         page.drains(&self.drains)?;

@@ -135,9 +135,29 @@ pub fn build(
     class: (u8, u16),
     message: Message<'_>,
 ) -> Option<Vec<u8>> {
-    let (dscp, id) = class;
     let (kind, code, word) = message.head;
+    let v4 = source.is_ipv4();
+    let protocol = if v4 { ICMP } else { ICMPV6 };
+    let builder = PacketBuilder::ip(ip_headers(source, destination, hop_limit, class, protocol)?);
     let mut bytes = Vec::new();
+    match v4 {
+        true => builder.icmpv4_raw(kind, code, word).write(&mut bytes, message.body),
+        false => builder.icmpv6_raw(kind, code, word).write(&mut bytes, message.body),
+    }
+    .ok()?;
+    Some(bytes)
+}
+
+/// The IP header of a packet of the router itself, between addresses of one family. `class`: DSCP and identification.
+pub fn ip_headers(
+    source: IpAddr,
+    destination: IpAddr,
+    hop_limit: u8,
+    class: (u8, u16),
+    protocol: u8,
+) -> Option<IpHeaders> {
+    let (dscp, id) = class;
+    let protocol = IpNumber(protocol);
     match (source, destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             let header = Ipv4Header {
@@ -145,37 +165,24 @@ pub fn build(
                 identification: id,
                 dont_fragment: false,
                 fragment_offset: IpFragOffset::ZERO,
-                ..Ipv4Header::new(
-                    0,
-                    hop_limit,
-                    IpNumber::ICMP,
-                    source.octets(),
-                    destination.octets(),
-                )
-                .ok()?
+                ..Ipv4Header::new(0, hop_limit, protocol, source.octets(), destination.octets())
+                    .ok()?
             };
-            PacketBuilder::ip(IpHeaders::Ipv4(header, Default::default()))
-                .icmpv4_raw(kind, code, word)
-                .write(&mut bytes, message.body)
-                .ok()?;
+            Some(IpHeaders::Ipv4(header, Default::default()))
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
             let header = Ipv6Header {
                 traffic_class: dscp << 2,
-                next_header: IpNumber::IPV6_ICMP,
+                next_header: protocol,
                 hop_limit,
                 source: source.octets(),
                 destination: destination.octets(),
                 ..Default::default()
             };
-            PacketBuilder::ip(IpHeaders::Ipv6(header, Default::default()))
-                .icmpv6_raw(kind, code, word)
-                .write(&mut bytes, message.body)
-                .ok()?;
+            Some(IpHeaders::Ipv6(header, Default::default()))
         }
-        _ => return None,
+        _ => None,
     }
-    Some(bytes)
 }
 
 /// The kinds of errors that do not use up each other's budget.

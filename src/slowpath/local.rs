@@ -1,6 +1,6 @@
-//! Packets for the router's own addresses: echo is answered, UDP is told that nothing listens,
-//! errors are taken in without effect but for who probes. BGP and BFD go to the kernel. Fragments are not reassembled and
-//! other TCP is not answered.
+//! Packets for the router's own addresses: echo is answered, test packets are reflected where the VIF does that, other UDP
+//! is told that nothing listens, errors are taken in without effect but for who probes. BGP and BFD go to the kernel.
+//! Fragments are not reassembled and other TCP is not answered, but what answers a probe.
 
 use std::net::IpAddr;
 
@@ -11,6 +11,7 @@ use super::probe::{ECHO4, ECHO6};
 use super::{Output, SlowPath};
 use crate::tables::rules::{is_anycast, is_host_in, is_ours};
 use crate::tables::{AdjacencyKind, SlowOutcome};
+use crate::wire::ipv4::TCP;
 use crate::wire::ipv6::is_link_local;
 
 impl SlowPath {
@@ -48,7 +49,10 @@ impl SlowPath {
                 Some(133..=137) => self.neighbor_discovery(from, packet, out),
                 _ => self.icmp(from, own, packet, ECHO6, |kind| kind < 128, out),
             },
-            (_, UDP) => self.error(from, packet, Problem::PortUnreachable, out),
+            (_, UDP) => self
+                .test_packet(from, packet, out)
+                .unwrap_or_else(|| self.error(from, packet, Problem::PortUnreachable, out)),
+            (_, TCP) if self.take_segment(from, packet, out) => SlowOutcome::Consumed,
             _ => SlowOutcome::NoService,
         }
     }

@@ -26,6 +26,7 @@ mod signature;
 #[cfg(test)]
 mod testing;
 mod tunnel;
+mod twamp;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -39,7 +40,7 @@ use probe::Probes;
 
 pub use packet::own_address;
 pub use path_mtu::TooBig;
-pub use probe::{MAX_SENDERS, MAX_WAITING, Probe, ProbeAnswer, Said, Unsent};
+pub use probe::{Left, MAX_SENDERS, MAX_WAITING, Probe, ProbeAnswer, Said, Unsent, source};
 
 use crate::fib::FibReader;
 use crate::tables::counters::SlowCounters;
@@ -184,6 +185,8 @@ pub struct SlowPath {
     errors: Errors,
     believed: Believed,
     probes: Probes,
+    /// What the clock said when time began: nanoseconds since 1970.
+    epoch_ns: u64,
     /// The identification of the last IPv4 packet of the router itself.
     id: u16,
     /// The tables as of the last call.
@@ -199,9 +202,15 @@ impl SlowPath {
             errors: Errors::default(),
             believed: Believed::default(),
             probes: Probes::default(),
+            epoch_ns: 0,
             id: 0,
             seen: Snapshot::default(),
         }
+    }
+
+    /// When its time began: nanoseconds since 1970. Timestamps of test packets count from there.
+    pub fn begun_at(self, epoch_ns: u64) -> SlowPath {
+        SlowPath { epoch_ns, ..self }
     }
 
     /// Handles one punted frame and counts its outcome.

@@ -1,27 +1,35 @@
-//! Echo requests of the station itself, for `ping` and `traceroute`: they leave by the VRF's routes as an
-//! answer of the router does, and an answer is one to a request that is still waited for, or nothing.
+//! What the station itself asks of hosts, for `ping`, `traceroute` and the probes of the configuration: it leaves by the
+//! VRF's routes as an answer of the router does, or by a given next hop, and an answer is one to a request that is still
+//! waited for, or nothing.
 
-use std::collections::HashMap;
+mod packets;
+mod waiting;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::egress::{Ingress, Route, live, mtu, route_back, transmit_ip};
-use super::icmp::{Message, build};
 use super::neighbor::{Lookup, Waiting};
-use super::packet::{self, ICMP, ICMPV6, Packet, ipv4_at, ipv6_at, own_address};
+use super::packet::{Packet, own_address};
+use super::twamp::datagram;
 use super::{Output, SlowPath, View};
+use crate::probes::Question;
 use crate::tables::rules::{is_host_in, may_answer};
-use crate::tables::{DropReason, Verdict, VifId, VrfId};
-use crate::wire::ethernet::{Mac, be16, be32};
+use crate::tables::{DropReason, Verdict, Vif, VifId, VrfId};
+use crate::wire::ethernet::{Mac, be32};
+use crate::wire::ipv4::{TCP, UDP};
+use crate::wire::ipv6::is_link_local;
+use crate::wire::twamp::{self, Reply};
+use packets::{Quoted, Segment};
+pub(super) use waiting::Probes;
+use waiting::{Expected, Key, Tag};
 
-/// Requests that are waited for at a time, of one sender (an id) at most.
+/// Requests that are waited for at a time, of one ping at most.
 pub const MAX_WAITING: usize = 64;
-/// Senders at a time, at most: nobody takes another's room.
+/// Pings at a time, at most: nobody takes another's room.
 pub const MAX_SENDERS: usize = 8;
-/// DF in an IPv4 header's flags.
-const DONT_FRAGMENT: u8 = 0x40;
 
-/// An echo request to send.
+/// A request to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// The VIF whose address it comes from.
@@ -34,17 +42,30 @@ pub struct Probe {
     pub hop_limit: u8,
     /// IPv4: no router may fragment it. IPv6 routers never do.
     pub dont_fragment: bool,
-    /// Octets behind the ICMP header.
-    pub data: u16,
+    /// By this neighbor of the VIF, whatever the routes say.
+    pub via: Option<IpAddr>,
+    /// What is asked.
+    pub question: Question,
     /// Who sends it.
     pub id: u16,
+    /// How many of theirs are waited for at a time.
+    pub room: usize,
     /// Which of theirs it is.
     pub sequence: u16,
     /// How long an answer is waited for, in nanoseconds.
     pub patience_ns: u64,
 }
 
-/// Why an echo request did not leave.
+/// How a request leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// It has.
+    Now,
+    /// It will once the next hop has answered ARP or ND, if that does.
+    OnceResolved,
+}
+
+/// Why a request did not leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unsent {
     /// The VIF or its port is down, or gone.
@@ -68,13 +89,13 @@ pub enum Unsent {
 /// What came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// The echo reply.
+    /// That it is there: an echo reply, a connection accepted or refused, a reflected test packet.
     Reply,
     /// An ICMP error of the family: type, code, and the word behind the checksum.
     Error(u8, u8, u32),
 }
 
-/// The answer to an echo request.
+/// The answer to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbeAnswer {
     /// Who sent the request.
@@ -87,41 +108,25 @@ pub struct ProbeAnswer {
     pub said: Said,
     /// TTL or hop limit of the answer.
     pub hop_limit: u8,
-    /// Octets of the ICMP message.
+    /// Octets behind the answer's IP header.
     pub octets: usize,
-    /// From the request to the answer: nanoseconds.
+    /// From the request to the answer, without what the other end says that it took itself: nanoseconds.
     pub rtt_ns: u64,
 }
 
-/// What an answer is known by: VRF, own address, id and sequence number.
-type Key = (VrfId, IpAddr, u16, u16);
-
-#[derive(Clone, Copy, Debug)]
-struct Expected {
-    vif: VifId,
-    to: IpAddr,
-    sent_ns: u64,
-    until_ns: u64,
-}
-
-/// Requests that are waited for, and answers that nobody has taken yet.
-#[derive(Debug, Default)]
-pub(super) struct Probes {
-    waiting: HashMap<Key, Expected>,
-    answers: Vec<ProbeAnswer>,
-}
-
-impl Probes {
-    /// Forgets what is overdue.
-    pub fn expire(&mut self, now_ns: u64) {
-        if !self.waiting.is_empty() {
-            self.waiting.retain(|_, expected| expected.until_ns > now_ns);
-        }
-    }
+/// What came that may be an answer.
+#[derive(Clone, Copy)]
+struct Heard<'a> {
+    from: &'a Ingress<'a>,
+    packet: &'a Packet<'a>,
+    said: Said,
+    octets: usize,
+    /// What the other end says that it took.
+    away_ns: u64,
 }
 
 impl SlowPath {
-    /// Sends an echo request from the VIF's own address, by the routes of its VRF alone.
+    /// Sends a request from the VIF's own address, by the routes of its VRF alone or by a neighbor of the VIF.
     ///
     /// # Errors
     /// Why it did not leave.
@@ -130,7 +135,7 @@ impl SlowPath {
         view: &View<'_>,
         probe: &Probe,
         out: &mut Vec<Output>,
-    ) -> Result<(), Unsent> {
+    ) -> Result<Left, Unsent> {
         self.refresh(view, out);
         let (name, vrf) = &probe.of;
         let live = live(view.snapshot, probe.vif);
@@ -139,12 +144,11 @@ impl SlowPath {
         if !is_host_in(view.snapshot, vif.vrf, probe.to) {
             return Err(Unsent::NoHost);
         }
-        let own = own_address(vif, probe.to).ok_or(Unsent::NoAddress)?;
-        let held = self.probes.waiting.keys().filter(|key| key.2 == probe.id).count();
-        if held >= MAX_WAITING || self.probes.waiting.len() >= MAX_WAITING * MAX_SENDERS {
+        let own = source(vif, probe.to, probe.via).ok_or(Unsent::NoAddress)?;
+        if self.probes.held(probe.id) >= probe.room {
             return Err(Unsent::Busy);
         }
-        let packet = self.request(own, probe).ok_or(Unsent::NoAddress)?;
+        let (tag, port, token, packet) = self.request(view, own, probe).ok_or(Unsent::NoAddress)?;
         let from = Ingress {
             view,
             id: probe.vif,
@@ -154,7 +158,11 @@ impl SlowPath {
             priority: 0,
             choice: None,
         };
-        let (next_hop, table, egress) = match route_back(&from, probe.to, &packet) {
+        let route = match probe.via {
+            Some(neighbor) => Route::Via((probe.vif, neighbor), None, vif, None),
+            None => route_back(&from, probe.to, &packet),
+        };
+        let (next_hop, table, egress) = match route {
             Route::Via(next_hop, table, egress, _) => (next_hop, table, egress),
             Route::Local => return Err(Unsent::Own),
             Route::No(verdict) => return Err(Unsent::Route(verdict)),
@@ -164,40 +172,55 @@ impl SlowPath {
             return Err(Unsent::TooLong(packet.len(), mtu));
         }
         let until_ns = view.now_ns.saturating_add(probe.patience_ns);
-        let key = (vif.vrf, own, probe.id, probe.sequence);
+        let key = Key { vrf: vif.vrf, own, tag };
         let waiting = Waiting { ingress: probe.vif, priority: 0, forward: false, packet };
-        match self.lookup(view, next_hop, table, waiting, out) {
+        let left = match self.lookup(view, next_hop, table, waiting, out) {
             Lookup::Known(mac, waiting) => {
                 let sent = transmit_ip(view, next_hop, mac, &waiting.packet, 0, out);
                 if !sent {
                     return Err(Unsent::Route(Verdict::Drop(DropReason::EgressDown)));
                 }
+                Left::Now
             }
-            Lookup::Queued | Lookup::Replaced => {}
+            Lookup::Queued | Lookup::Replaced => Left::OnceResolved,
             Lookup::Limit | Lookup::Failed(_) => return Err(Unsent::Unresolved),
-        }
-        let expected = Expected { vif: probe.vif, to: probe.to, sent_ns: view.now_ns, until_ns };
-        self.probes.waiting.insert(key, expected);
-        Ok(())
+        };
+        let (by, vif, to) = ((probe.id, probe.sequence), probe.vif, probe.to);
+        let expected = Expected { by, vif, to, port, token, sent_ns: view.now_ns, until_ns };
+        self.probes.wait_for(key, expected);
+        Ok(left)
     }
 
     /// Waits no longer for what a sender has sent.
     pub fn forget_probes(&mut self, id: u16) {
-        self.probes.waiting.retain(|key, _| key.2 != id);
+        self.probes.forget_sender(id);
     }
 
-    /// The packet of an echo request.
-    fn request(&mut self, own: IpAddr, probe: &Probe) -> Option<Vec<u8>> {
-        let ([a, b], [c, d]) = (probe.id.to_be_bytes(), probe.sequence.to_be_bytes());
-        let kind = if own.is_ipv4() { ECHO4.0 } else { ECHO6.0 };
-        let body: Vec<u8> = (0..=u8::MAX).cycle().take(probe.data.into()).collect();
-        let message = Message { head: (kind, 0, [a, b, c, d]), body: &body };
-        let mut packet = build(own, probe.to, probe.hop_limit, (0, self.next_id()), message)?;
-        if own.is_ipv4() && probe.dont_fragment {
-            packet[6] |= DONT_FRAGMENT;
-            packet::seal(&mut packet[..20]);
+    /// A request: what its answer has of it, the port that it asks, its token, and the packet.
+    fn request(
+        &mut self,
+        view: &View<'_>,
+        own: IpAddr,
+        probe: &Probe,
+    ) -> Option<(Tag, u16, u128, Vec<u8>)> {
+        let ip = packets::headers(own, probe, self.next_id())?;
+        let (from_port, number) = self.probes.next_port();
+        match probe.question {
+            Question::Echo(data) => {
+                let tag = Tag::Echo(probe.id, probe.sequence);
+                Some((tag, 0, 0, packets::echo(ip, probe.id, probe.sequence, data)?))
+            }
+            Question::Syn(port) => {
+                let packet = packets::syn(ip, [from_port, port], number)?;
+                Some((Tag::Port(TCP, from_port), port, number.into(), packet))
+            }
+            Question::Twamp(port, octets, number) => {
+                let sent = twamp::timestamp(self.epoch_ns, view.now_ns);
+                let payload = twamp::request(number, sent, octets);
+                let packet = datagram(ip, [from_port, port], &payload)?;
+                Some((Tag::Port(UDP, from_port), port, test_token(number, sent), packet))
+            }
         }
-        Some(packet)
     }
 
     /// Takes an echo reply to one of the router's addresses; false where it answers nothing that is waited for.
@@ -208,9 +231,50 @@ impl SlowPath {
         message: &[u8],
     ) -> bool {
         let Some(&[.., a, b, c, d]) = message.first_chunk::<8>() else { return false };
-        let (id, sequence) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
-        let key = (from.vif.vrf, packet.destination, id, sequence);
-        self.take_answer(from, packet, key, packet.source, Said::Reply, message.len())
+        let tag = Tag::Echo(u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+        let heard = Heard { from, packet, said: Said::Reply, octets: message.len(), away_ns: 0 };
+        self.take_answer(tag, &heard, |expected| expected.to == packet.source)
+    }
+
+    /// Takes what somebody says to one of our segments; false where it answers nothing that is waited for. Who accepts the
+    /// connection is told that there will be none.
+    pub(super) fn take_segment(
+        &mut self,
+        from: &Ingress<'_>,
+        packet: &Packet<'_>,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let Some(segment) = Segment::of(packet) else { return false };
+        let octets = packet.payload().len();
+        let heard = Heard { from, packet, said: Said::Reply, octets, away_ns: 0 };
+        let taken = self.take_answer(Tag::Port(TCP, segment.to), &heard, |expected| {
+            let acknowledges = u128::from(segment.acknowledged.wrapping_sub(1)) == expected.token;
+            acknowledges && (expected.to, expected.port) == (packet.source, segment.from)
+        });
+        if taken
+            && segment.accepts
+            && let Some(reset) = segment.reset(packet, self.next_id())
+        {
+            self.answer(from, packet.source, reset, out);
+        }
+        taken
+    }
+
+    /// Takes a test packet that came back; false where it answers nothing that is waited for.
+    pub(super) fn take_reflected(
+        &mut self,
+        from: &Ingress<'_>,
+        packet: &Packet<'_>,
+        [port, to]: [u16; 2],
+        payload: &[u8],
+    ) -> bool {
+        let Some(Reply { number, sent, away_ns }) = twamp::reply(payload) else { return false };
+        let octets = packet.payload().len();
+        let heard = Heard { from, packet, said: Said::Reply, octets, away_ns };
+        self.take_answer(Tag::Port(UDP, to), &heard, |expected| {
+            let token = test_token(number, sent);
+            expected.token == token && (expected.to, expected.port) == (packet.source, port)
+        })
     }
 
     /// Takes an ICMP error to one of the router's addresses, if it quotes a request that is waited for.
@@ -225,42 +289,43 @@ impl SlowPath {
         if !ends {
             return;
         }
-        let Some((source, to, id, sequence)) = quoted_request(quoted) else { return };
+        let Some(Quoted { source, to, tag, port, sequence }) = Quoted::of(quoted) else { return };
         if source == packet.destination {
-            let key = (from.vif.vrf, source, id, sequence);
             let said = Said::Error(head[0], head[1], be32(head, 4));
-            self.take_answer(from, packet, key, to, said, message.len());
+            let heard = Heard { from, packet, said, octets: message.len(), away_ns: 0 };
+            self.take_answer(tag, &heard, |expected| {
+                let seen = sequence.is_none_or(|sequence| u128::from(sequence) == expected.token);
+                seen && (expected.to, expected.port) == (to, port)
+            });
         }
     }
 
     fn take_answer(
         &mut self,
-        from: &Ingress<'_>,
-        packet: &Packet<'_>,
-        key: Key,
-        to: IpAddr,
-        said: Said,
-        octets: usize,
+        tag: Tag,
+        heard: &Heard<'_>,
+        is_to: impl Fn(&Expected) -> bool,
     ) -> bool {
+        let Heard { from, packet, said, octets, away_ns } = *heard;
+        let key = Key { vrf: from.vif.vrf, own: packet.destination, tag };
         // It has to come from where the request may have gone: a customer of a public VRF says nothing of another's.
         let view = from.view;
         let ours = |expected: &Expected| {
-            expected.to == to
+            is_to(expected)
                 && expected.until_ns > view.now_ns
                 && may_answer(view.snapshot, expected.vif, None, from.id).is_ok()
         };
-        let Some(expected) = self.probes.waiting.get(&key).copied().filter(ours) else {
-            return false;
-        };
-        self.probes.waiting.remove(&key);
+        let Some(expected) = self.probes.take(&key, ours) else { return false };
+        let (id, sequence) = expected.by;
+        let there_and_back = view.now_ns.saturating_sub(expected.sent_ns);
         self.probes.answers.push(ProbeAnswer {
-            id: key.2,
-            sequence: key.3,
+            id,
+            sequence,
             from: packet.source,
             said,
             hop_limit: packet.hop_limit,
             octets,
-            rtt_ns: view.now_ns.saturating_sub(expected.sent_ns),
+            rtt_ns: there_and_back.checked_sub(away_ns).unwrap_or(there_and_back),
         });
         true
     }
@@ -276,21 +341,12 @@ pub(super) const ECHO4: (u8, u8) = (8, 0);
 /// The same of ICMPv6.
 pub(super) const ECHO6: (u8, u8) = (128, 129);
 
-/// Source, destination, id and sequence number of an echo request that an ICMP error quotes; it may end behind those.
-fn quoted_request(quoted: &[u8]) -> Option<(IpAddr, IpAddr, u16, u16)> {
-    let (source, to, protocol, at, kind): (IpAddr, IpAddr, _, _, _) = match quoted.first()? >> 4 {
-        4 => {
-            let header = usize::from(quoted[0] & 15) * 4;
-            let (source, to) = (ipv4_at(quoted, 12)?.into(), ipv4_at(quoted, 16)?.into());
-            (source, to, *quoted.get(9)? == ICMP, header, ECHO4.0)
-        }
-        6 => {
-            let (source, to) = (ipv6_at(quoted, 8)?.into(), ipv6_at(quoted, 24)?.into());
-            (source, to, *quoted.get(6)? == ICMPV6, 40, ECHO6.0)
-        }
-        _ => return None,
-    };
-    let request = quoted.get(at..)?.first_chunk::<8>()?;
-    let is_request = protocol && request[0] == kind;
-    is_request.then(|| (source, to, be16(request, 4), be16(request, 6)))
+/// The address that a VIF asks a host from, by a neighbor of its or by the routes.
+pub fn source(vif: &Vif, to: IpAddr, via: Option<IpAddr>) -> Option<IpAddr> {
+    own_address(vif, via.filter(|via| !is_link_local(*via)).unwrap_or(to))
+}
+
+/// What a test packet is known by when it comes back.
+fn test_token(number: u32, sent: u64) -> u128 {
+    u128::from(number) << 64 | u128::from(sent)
 }

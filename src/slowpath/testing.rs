@@ -20,6 +20,7 @@ pub fn vif(addresses: &[&str]) -> Vif {
         acl_in: None,
         acl_out: None,
         flow_log: 0,
+        twamp_reflector: false,
         translations: None,
         pcp: Pcp::Preserve,
         overlay: Default::default(),

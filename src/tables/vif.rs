@@ -139,6 +139,8 @@ pub struct Vif {
     pub acl_out: Option<Arc<AccessList>>,
     /// Flows of one of so many of its packets are logged; 0: of none.
     pub flow_log: u16,
+    /// Test packets to its own addresses are reflected (TWAMP-light, RFC 5357 appendix I).
+    pub twamp_reflector: bool,
     /// What addresses behind it are in its VRF.
     pub translations: Option<Arc<Translations>>,
     /// The router's addresses here with their subnets; the link-local IPv6 address is among them.

@@ -7,3 +7,4 @@ pub mod ethernet;
 pub mod ipv4;
 pub mod ipv6;
 pub mod outline;
+pub mod twamp;

@@ -70,6 +70,7 @@ pub fn empty() -> Config {
         events: EventsConfig::default(),
         billing: BillingConfig::default(),
         flow_log: None,
+        probes: Vec::new(),
         station: StationConfig {
             name: "test".into(),
             socket: PathBuf::from("/run/s"),
@@ -118,6 +119,7 @@ pub fn vif(name: &str, port: &str, vid: u16, vrf: &str, addresses: &[&str]) -> V
         acl_out: None,
         translate: Vec::new(),
         flow_log: None,
+        twamp_reflector: false,
         pcp: Pcp::Preserve,
         bandwidth: Bandwidth::default(),
         meter_group: None,

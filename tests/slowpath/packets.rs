@@ -57,6 +57,15 @@ pub fn udp(from: &str, to: &str, hops: u8, length: usize) -> Vec<u8> {
     packet(from, to, hops, 17, &bytes)
 }
 
+/// The sum of an upper layer and its pseudo header: 0xffff where its checksum is right.
+pub fn sum(addresses: &[u8], protocol: u8, upper: &[u8]) -> u16 {
+    let length = u16::try_from(upper.len()).unwrap().to_be_bytes();
+    let covered = [addresses, &[0, protocol], &length, upper, &[0]].concat();
+    let words = covered.chunks_exact(2).map(|two| u32::from(two[0]) << 8 | u32::from(two[1]));
+    let sum = words.fold(0, |sum, word| (sum + word) % 0xffff);
+    if sum == 0 { 0xffff } else { sum as u16 }
+}
+
 pub fn set_df(packet: &mut [u8]) {
     packet[6] |= 0x40;
     reseal(packet);

@@ -16,7 +16,7 @@ use etherparse::{
 };
 use ipnet::IpNet;
 use station::slowpath::{
-    NeighborEvent, NeighborRow, Output, Probe, Punted, SlowPath, Told, Unsent, View,
+    Left, NeighborEvent, NeighborRow, Output, Probe, Punted, SlowPath, Told, Unsent, View,
 };
 use station::tables::counters::SlowCounters;
 use station::tables::{
@@ -84,6 +84,7 @@ fn vif(name: &str, port: u8, tags: (u16, Option<u16>), vrf: VrfId, addresses: &[
         acl_in: None,
         acl_out: None,
         flow_log: 0,
+        twamp_reflector: false,
         translations: None,
         pcp: Pcp::Preserve,
         overlay: Default::default(),
@@ -324,7 +325,7 @@ impl World {
     }
 
     /// Has the station send an echo request: nothing leaves the VRF.
-    pub fn probe(&mut self, probe: &Probe) -> Done<Result<(), Unsent>> {
+    pub fn probe(&mut self, probe: &Probe) -> Done<Result<Left, Unsent>> {
         let done = self.call(|slow, view, out| slow.probe(view, probe, out));
         let vrf = self.snapshot.vif(probe.vif).map(|vif| vif.vrf);
         for sent in &done.sent {
@@ -467,9 +468,16 @@ fn check(snapshot: &Snapshot, id: VifId, port: PortId, frame: &[u8]) -> Sent {
                 let header = Ipv6HeaderSlice::from_slice(l3).unwrap();
                 assert!(icmp.is_checksum_valid(source.octets(), header.destination()));
             }
+            // What probes ask and say, and what is reflected.
+            (Some(TransportSlice::Tcp(_) | TransportSlice::Udp(_)), source) => {
+                let v4 = source.is_ipv4();
+                let (protocol, upper) = if v4 { (l3[9], &l3[20..]) } else { (l3[6], &l3[40..]) };
+                let addresses = if v4 { &l3[12..20] } else { &l3[8..40] };
+                assert_eq!(crate::packets::sum(addresses, protocol, upper), 0xffff);
+            }
             // A fragment of a long echo reply.
             (None, IpAddr::V4(_)) => assert_ne!(l3[6..8], [0, 0]),
-            other => panic!("the router sends nothing but ICMP: {other:?}"),
+            other => panic!("the router sends nothing of this kind: {other:?}"),
         }
     }
     assert!(frame.len() - at <= usize::from(vif.mtu), "longer than the MTU");

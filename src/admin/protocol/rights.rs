@@ -50,6 +50,7 @@ impl Request {
                 | Request::ShowNeighbors
                 | Request::ShowTranslations
                 | Request::ShowFlowLog
+                | Request::ShowProbes
                 | Request::ShowCollectors
                 | Request::ShowTunnels
                 | Request::ShowMappings

@@ -30,6 +30,7 @@ mod period;
 mod ping;
 mod port_details;
 mod ports;
+mod probes;
 mod rates;
 mod reachability;
 mod rpki;
@@ -55,8 +56,8 @@ use crate::admin::rows::{
     AclRow, BandwidthRow, BgpRouteRow, BgpRow, ChangeResult, CollectorRow, ConfigText,
     ConsistencyRow, CounterRow, DrainRow, DrillRow, DropRow, ExchangeRow, FlowLogRow, HistoryRow,
     LookupResult, MappingRow, NeighborRow, OutageRow, PortDetailRow, PortRow, RateRow,
-    ReachabilityRow, RouteRow, RpkiRow, SlaRow, SourceRow, StationRow, TranslationRow, TunnelRow,
-    VersionInfo, VifRow, VrfRow, WorkerRow,
+    ReachabilityRow, RouteRow, RpkiRow, SlaRow, SourceRow, StationRow, TargetRow, TranslationRow,
+    TunnelRow, VersionInfo, VifRow, VrfRow, WorkerRow,
 };
 use args::{Args, Command, StationCommand};
 use filter::Filter;
@@ -169,6 +170,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Request::ShowNeighbors => rows::<NeighborRow>(args, &request, out),
         Request::ShowTranslations => rows::<TranslationRow>(args, &request, out),
         Request::ShowFlowLog => rows::<FlowLogRow>(args, &request, out),
+        Request::ShowProbes => rows::<TargetRow>(args, &request, out),
         Request::ShowCollectors => rows::<CollectorRow>(args, &request, out),
         Request::ShowTunnels => rows::<TunnelRow>(args, &request, out),
         Request::ShowMappings => rows::<SourceRow>(args, &request, out),

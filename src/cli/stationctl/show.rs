@@ -71,6 +71,13 @@ pub(super) enum Show {
         #[command(flatten)]
         of: OfPort,
     },
+    /// Targets that VIFs ask whether they are there: state, loss, round trips (station-probe(7))
+    Probes {
+        #[command(flatten)]
+        of: OfPort,
+        #[command(flatten)]
+        state: InState,
+    },
     /// What is logged of VIFs' flows (station-flow-log(7))
     FlowLog {
         #[command(flatten)]
@@ -181,6 +188,7 @@ impl Show {
             | Show::Collectors { state } => (None, Some(state)),
             Show::Neighbors { of, state }
             | Show::Tunnels { of, state }
+            | Show::Probes { of, state }
             | Show::Bgp { of, state, .. } => (Some(of), Some(state)),
             Show::Outages(OutageArgs { of, .. }) | Show::Translations { of } => (Some(of), None),
             Show::Sla { outages: OutageArgs { of, .. }, state } => (Some(of), Some(state)),
@@ -204,6 +212,7 @@ impl Show {
             Show::Neighbors { .. } => Request::ShowNeighbors,
             Show::Translations { .. } => Request::ShowTranslations,
             Show::FlowLog { .. } => Request::ShowFlowLog,
+            Show::Probes { .. } => Request::ShowProbes,
             Show::Collectors { .. } => Request::ShowCollectors,
             Show::Tunnels { .. } => Request::ShowTunnels,
             Show::Mappings(of) => of.request(),

@@ -65,6 +65,16 @@ pub(super) fn milliseconds(ms: u64) -> String {
     }
 }
 
+/// Microseconds, of which the first three digits count.
+pub(super) fn microseconds(us: u64) -> String {
+    match us {
+        0..1000 => format!("{us}us"),
+        1000..10_000 => format!("{}.{:02}ms", us / 1000, us % 1000 / 10),
+        10_000..100_000 => format!("{}.{}ms", us / 1000, us % 1000 / 100),
+        _ => milliseconds(us / 1000),
+    }
+}
+
 /// The number that a text begins with, in its base unit, as the functions above and rates write it.
 pub(super) fn value(text: &str) -> Option<f64> {
     const SCALES: [(&str, f64); 15] = [

@@ -4,7 +4,7 @@ use crate::slowpath::{MAX_WAITING, Unsent};
 use crate::tables::Verdict;
 
 /// Why an echo request did not leave, and what to do.
-pub(super) fn unsent(unsent: Unsent) -> String {
+pub(in crate::daemon) fn unsent(unsent: Unsent) -> String {
     match unsent {
         Unsent::Down => "the VIF or its port is down".into(),
         Unsent::NoAddress => "the VIF has no address of this family any more".into(),
@@ -23,7 +23,7 @@ pub(super) fn unsent(unsent: Unsent) -> String {
 }
 
 /// An ICMP error in words (RFC 792, RFC 1191, RFC 1812 5.2.7), and the MTU that it states.
-pub(super) fn error4(kind: u8, code: u8, word: u32) -> (String, Option<u32>) {
+pub(in crate::daemon) fn error4(kind: u8, code: u8, word: u32) -> (String, Option<u32>) {
     let text = match (kind, code) {
         (3, 0) => "Destination Net Unreachable",
         (3, 1) => "Destination Host Unreachable",
@@ -44,7 +44,7 @@ pub(super) fn error4(kind: u8, code: u8, word: u32) -> (String, Option<u32>) {
 }
 
 /// The same of ICMPv6 (RFC 4443 3).
-pub(super) fn error6(kind: u8, code: u8, word: u32) -> (String, Option<u32>) {
+pub(in crate::daemon) fn error6(kind: u8, code: u8, word: u32) -> (String, Option<u32>) {
     let text = match (kind, code) {
         (1, 0) => "Destination unreachable: No route",
         (1, 1) => "Destination unreachable: Administratively prohibited",

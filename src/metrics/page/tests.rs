@@ -1,7 +1,8 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::admin::rows::{CollectorRow, FlowLogRow, RpkiRow, SourceRow};
+use crate::admin::rows::{CollectorRow, FlowLogRow, RpkiRow, SourceRow, TargetRow};
+use crate::probes::Counts;
 
 fn facts() -> Facts {
     let json = |text: &str| -> serde_json::Value { serde_json::from_str(text).unwrap() };
@@ -22,6 +23,33 @@ fn facts() -> Facts {
         "burst_octets":65536,"meter_group":null,"vifs":1,"passed_octets":700,"committed_octets":0,
         "exceeded_frames":2,"exceeded_octets":200,"now":null}"#,
     );
+    let target = TargetRow {
+        probe: "cpe".into(),
+        vif: "a".into(),
+        labels: Labels::default(),
+        target: "10.1.0.10".parse().unwrap(),
+        kind: "icmp".into(),
+        port: None,
+        source: None,
+        state: "up".into(),
+        since_s: 1,
+        probe_state: "down".into(),
+        held_s: Some(4),
+        next_hop: None,
+        sent: 7,
+        received: 6,
+        lost: 1,
+        window: 7,
+        loss_percent: Some(14),
+        last_us: Some(90),
+        p50_us: Some(90),
+        p99_us: Some(99),
+        max_us: Some(99),
+        jitter_us: Some(5),
+        message: String::new(),
+    };
+    let mut counts = Counts { sent: 7, received: 6, lost: 1, sum_us: 540, ..Counts::default() };
+    counts.buckets[1] = 6;
     let vrf = json(r#"{"name":"vpc-a","kind":"vpc","vifs":1,"ipv4_routes":7,"ipv6_routes":8}"#);
     let worker = json(
         r#"{"worker":0,"cpu":1,"generation":2,"loops":100,"empty":90,"bursts":8,"frames":10,"burst_fill":1.25,
@@ -93,6 +121,7 @@ fn facts() -> Facts {
             unlogged_frames: 6,
             unlogged_octets: 360,
         }],
+        probes: vec![(target, counts)],
         collectors: vec![CollectorRow {
             collector: "udp://192.0.2.1:4739".into(),
             state: "down".into(),
@@ -137,6 +166,7 @@ fn every_family_is_there_once_with_its_labels() {
         let suffix = match family.kind() {
             Kind::Counter => "_total",
             Kind::Gauge => "",
+            Kind::Histogram => "_bucket",
             Kind::Info => "_info",
         };
         let name = format!("{}{suffix}", family.name());
@@ -151,6 +181,8 @@ fn every_family_is_there_once_with_its_labels() {
             .map_or_else(Vec::new, |(labels, _)| {
                 labels.split(',').filter_map(|label| Some(label.split_once('=')?.0)).collect()
             });
+        // A histogram's series have its upper bounds beside.
+        let labels: Vec<&str> = labels.into_iter().filter(|label| *label != "le").collect();
         assert_eq!(labels, family.labels(), "{line}");
     }
     let series = text.lines().filter(|line| !line.starts_with('#'));

@@ -124,6 +124,7 @@ fn tables(vifs: u16) -> Snapshot {
         acl_in: None,
         acl_out: None,
         flow_log: 0,
+        twamp_reflector: false,
         translations: None,
         pcp: Pcp::Preserve,
         overlay: Default::default(),

@@ -1,0 +1,59 @@
+//! Probes.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::Labels;
+
+/// `show probes`: a target, and what its answers say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetRow {
+    /// Name of the probe.
+    pub probe: String,
+    /// Name of the VIF that asks.
+    pub vif: String,
+    /// Whose it is.
+    #[serde(flatten)]
+    pub labels: Labels,
+    /// Who is asked.
+    pub target: IpAddr,
+    /// `icmp`, `tcp` or `twamp`.
+    pub kind: String,
+    /// The port; `null` for ICMP.
+    pub port: Option<u16>,
+    /// The VIF's address that it is asked from.
+    pub source: Option<IpAddr>,
+    /// `up`, `down`, `unknown` (not asked often enough yet) or `idle` (the VIF or its port is down).
+    pub state: String,
+    /// How long it has been that.
+    pub since_s: u64,
+    /// The same of the probe: `up` while enough of its targets are.
+    pub probe_state: String,
+    /// Of a probe that is down and answers again: until it counts as up; else `null`.
+    pub held_s: Option<u64>,
+    /// The neighbor that no route uses while the probe is down; `null` where it only watches.
+    pub next_hop: Option<IpAddr>,
+    /// Questions that left.
+    pub sent: u64,
+    /// Those that were answered.
+    pub received: u64,
+    /// Those that were not, in time, or with an error.
+    pub lost: u64,
+    /// How many of the last questions loss is of, 100 at most.
+    pub window: u64,
+    /// Of those: percent without an answer.
+    pub loss_percent: Option<u32>,
+    /// The last round trip: microseconds.
+    pub last_us: Option<u32>,
+    /// Half of the round trips of the last 15 to 30 minutes took no longer.
+    pub p50_us: Option<u64>,
+    /// 99 of 100 took no longer.
+    pub p99_us: Option<u64>,
+    /// The longest of them.
+    pub max_us: Option<u64>,
+    /// How much they differ from one to the next (RFC 3550).
+    pub jitter_us: Option<u32>,
+    /// Why the last question has no answer; empty where it has one.
+    pub message: String,
+}

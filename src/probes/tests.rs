@@ -70,6 +70,16 @@ fn what_was_on_its_way_when_the_port_went_down_is_no_miss() {
 }
 
 #[test]
+fn what_may_not_have_been_asked_is_lost_and_no_miss() {
+    let mut run = Run::new(1, Rule { misses: 1, ..RULE });
+    run.take("++");
+    let target = &mut run.probe.targets[0];
+    target.sent(run.now);
+    target.unresolved("ARP".into());
+    assert_eq!((target.state(), target.counts().lost, target.window()), (State::Up, 1, 2));
+}
+
+#[test]
 fn what_was_never_up_is_down_after_its_misses() {
     assert_eq!(Run::new(1, RULE).take("---").changes, [State::Down]);
 }

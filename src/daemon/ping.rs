@@ -13,7 +13,7 @@ use crossbeam::channel::RecvTimeoutError;
 
 use super::answer::invalid;
 use super::control_thread::Control;
-use super::slow_thread::Probing;
+use super::slow_thread::{Asks, Probing};
 use crate::admin::answer::{Answer, Piece};
 use crate::admin::protocol::{ErrorKind, PingRequest, ProbePlan, Refusal};
 use crate::admin::rows::{PingBegin, PingEnd, PingRow, ProbeRow, Row};
@@ -47,7 +47,7 @@ pub(super) fn start(control: &Control, request: &PingRequest) -> Answer {
         Err(refusal) => return Answer::Refused(refusal),
     };
     let (asker, request) = (control.datapath.slow.asker(), request.clone());
-    Answer::later(move || match asker.begin(MAX_WAITING) {
+    Answer::later(move || match asker.begin(Asks::Ping) {
         Some(probing) => {
             let mut session = Session::new(probing, origin, request);
             Answer::Stream(Box::new(move |stop| session.piece(stop)))
@@ -280,7 +280,7 @@ impl Session {
             via: None,
             question: Question::Echo(self.request.size),
             id: self.probing.id,
-            room: MAX_WAITING,
+            room: Asks::Ping.room(),
             sequence,
             patience_ns: self.request.timeout_ms.saturating_mul(1_000_000),
         };

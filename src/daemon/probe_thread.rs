@@ -15,7 +15,7 @@ use crossbeam::select;
 use super::announce::log_and_tell;
 use super::cpus::{self, Urgency};
 use super::ping::words::{error4, error6, unsent};
-use super::slow_thread::{Asker, Probing};
+use super::slow_thread::{Asker, Asks, Probing};
 use crate::admin::rows::TargetRow;
 use crate::bird::PeerEvent;
 use crate::clock::milliseconds;
@@ -26,12 +26,12 @@ use crate::slowpath::{Left, ProbeAnswer, Said, Unsent};
 use crate::tables::{VifId, VrfId};
 use running::Running;
 
-/// Questions that are waited for at a time: more than the configuration lets be on their way.
-const ROOM: usize = 20_480;
 /// An answer that the slow path took in time is here so much later at most.
 const DELIVERY: Duration = Duration::from_millis(20);
-/// What is not due is looked at again.
-const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+/// When nothing is due.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// A slow path that did not take a sender is asked again after this.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What the thread is told.
 pub(super) enum Job {
@@ -177,9 +177,13 @@ impl Prober {
         let now = Instant::now();
         let (mut asked, mut of) = (Vec::new(), Vec::new());
         if self.probing.is_none() && !self.running.is_empty() {
-            self.probing = self.asker.clone().begin(ROOM);
+            self.probing = self.asker.clone().begin(Asks::Configured);
         }
-        let Some(probing) = &self.probing else { return };
+        let Some(probing) = &self.probing else {
+            let due = self.running.values_mut().flat_map(|running| &mut running.due);
+            due.for_each(|due| *due = (*due).max(now + AGAIN));
+            return;
+        };
         for (&number, running) in &mut self.running {
             for target in 0..running.due.len() {
                 if running.due[target] > now {
@@ -338,6 +342,6 @@ mod tests {
     #[test]
     fn there_is_room_for_all_that_may_be_on_its_way() {
         // 2,000 a second for ten seconds, as the configuration allows.
-        assert!(ROOM >= 20_000 && ROOM < usize::from(u16::MAX));
+        assert!((20_000..usize::from(u16::MAX)).contains(&Asks::Configured.room()));
     }
 }

@@ -21,8 +21,8 @@ use crate::fib::FibReader;
 use crate::ledger::Keeper;
 use crate::publish::Subscriber;
 use crate::slowpath::{
-    Left, MAX_SENDERS, NeighborRow, Output, Probe, ProbeAnswer, Punted, SlowPath, Told, Unsent,
-    View, route,
+    Left, MAX_SENDERS, MAX_WAITING, NeighborRow, Output, Probe, ProbeAnswer, Punted, SlowPath,
+    Told, Unsent, View, route,
 };
 use crate::tables::counters::SlowCounters;
 use crate::tables::{Snapshot, TapEvent, VifId, VrfId};
@@ -56,7 +56,7 @@ enum Query {
     /// All learned neighbors.
     Neighbors(Sender<Vec<NeighborRow>>),
     /// A sender of probes begins: it gets its id, and its answers.
-    Begin(Sender<u16>, Sender<ProbeAnswer>),
+    Begin(Asks, Sender<u16>, Sender<ProbeAnswer>),
     /// It ends.
     End(u16),
     /// Some of its probes, and what becomes of each.
@@ -122,13 +122,32 @@ impl Asker {
         self.ask(Query::Neighbors).unwrap_or_default()
     }
 
-    /// Becomes a sender of probes of which so many are waited for at a time; `None` where there are [`MAX_SENDERS`]
-    /// already, or the slow path does not answer.
-    pub fn begin(self, room: usize) -> Option<Probing> {
+    /// Becomes a sender of probes; `None` where there are [`MAX_SENDERS`] pings already, or the slow path does not answer.
+    pub fn begin(self, asks: Asks) -> Option<Probing> {
         // No more than are waited for are ever on their way.
-        let (answers, their_answers) = bounded(room);
-        let id = self.ask(|reply| Query::Begin(reply, answers))?;
+        let (answers, their_answers) = bounded(asks.room());
+        let id = self.ask(|reply| Query::Begin(asks, reply, answers))?;
         Some(Probing { asker: self, id, answers: their_answers })
+    }
+}
+
+/// Who sends probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// One of the pings and traces of clients.
+    Ping,
+    /// The thread of the configured probes.
+    Configured,
+}
+
+impl Asks {
+    /// How many probes are waited for at a time.
+    pub const fn room(self) -> usize {
+        match self {
+            Asks::Ping => MAX_WAITING,
+            // More than the configuration lets be on their way.
+            Asks::Configured => 20_480,
+        }
     }
 }
 
@@ -193,7 +212,7 @@ struct Body {
     start: Instant,
     ledger: Keeper,
     /// Who sends probes, by id.
-    senders: HashMap<u16, Sender<ProbeAnswer>>,
+    senders: HashMap<u16, (Asks, Sender<ProbeAnswer>)>,
 }
 
 impl Body {
@@ -224,7 +243,7 @@ impl Body {
                 self.query(query, &mut out);
             }
             for answer in self.slow.take_answers() {
-                if let Some(sender) = self.senders.get(&answer.id) {
+                if let Some((_, sender)) = self.senders.get(&answer.id) {
                     // Who asked may have gone, or may not look: its loss.
                     let _ = sender.try_send(answer);
                 }
@@ -243,7 +262,7 @@ impl Body {
                 let rows = self.slow.neighbors(self.now_ns()).collect();
                 drop(reply.send(rows));
             }
-            Query::Begin(reply, answers) => {
+            Query::Begin(asks, reply, answers) => {
                 // Nobody learns from one id what the next will be.
                 let random = RandomState::new();
                 let mut ids = (0..u16::MAX).map(|n| {
@@ -251,11 +270,12 @@ impl Body {
                     u16::from_le_bytes([a, b])
                 });
                 let free = ids.find(|id| !self.senders.contains_key(id));
-                // One beside the pings is the thread of the configured probes.
-                if let Some(id) = free.filter(|_| self.senders.len() <= MAX_SENDERS) {
+                let pings = self.senders.values().filter(|(asks, _)| *asks == Asks::Ping).count();
+                let room = asks == Asks::Configured || pings < MAX_SENDERS;
+                if let Some(id) = free.filter(|_| room) {
                     // Who waits no longer would not end it either.
                     if reply.send(id).is_ok() {
-                        self.senders.insert(id, answers);
+                        self.senders.insert(id, (asks, answers));
                     }
                 }
             }

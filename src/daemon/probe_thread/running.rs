@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::{Plan, ROOM};
+use super::super::slow_thread::Asks;
+use super::Plan;
 use crate::admin::rows::TargetRow;
 use crate::probes::{Counts, Measure, Probe, Question, Recorder, State};
 use crate::slowpath;
@@ -69,7 +70,7 @@ impl Running {
             via: config.next_hop,
             question,
             id,
-            room: ROOM,
+            room: Asks::Configured.room(),
             sequence,
             patience_ns: u64::try_from(config.timeout.as_nanos()).unwrap_or(u64::MAX),
         }

@@ -2,7 +2,7 @@
 operator was told. `spread` goes from the core to three next hops on three ports, `bystander` over what the fault
 does not touch.
 
-STATION_ALL=1 also tries each pair of faults beside each other."""
+STATION_ALL=1 also tries each pair of faults beside each other, and those that others of the files try by themselves."""
 
 import contextlib
 import fcntl
@@ -282,6 +282,12 @@ def detach_xdp():
 
 # ---- one at a time --------------------------------------------------------------------------------
 
+def elsewhere(where):
+    """What takes its time, and is tried by another file, too."""
+    if not ALL:
+        raise case.Skip(f"{where} has it; STATION_ALL=1 runs it here, for the table")
+
+
 def test_stationd_is_killed():
     suffer("stationd: kill -9, and started again", kill_station, lost_ms=4_000, told=outage(), after=1.5)
 
@@ -295,6 +301,7 @@ def test_bird_is_killed():
 
 
 def test_bird_hangs():
+    elsewhere("20_bird_faults")
     def hang():
         pid = bird_pid()
         os.kill(pid, signal.SIGSTOP)
@@ -359,6 +366,7 @@ def test_queues_are_raised():
 
 
 def test_bird_takes_its_time():
+    elsewhere("21_control_load")
     sleep = pathlib.Path(f"{BIRD}.s")
     sleep.write_text("5")
 
@@ -428,6 +436,7 @@ def drain(pipe, quiet=0.5):
 
 
 def test_the_log_is_blocked():
+    elsewhere("22_port_audit")
     station.stop()
     reader, writer = os.pipe()
     with contextlib.ExitStack() as undo:
@@ -456,6 +465,7 @@ def test_the_log_is_blocked():
 
 
 def test_bird_is_absent():
+    elsewhere("20_bird_faults")
     try:
         def start():
             restart("/nonexistent/bird")

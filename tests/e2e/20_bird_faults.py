@@ -192,6 +192,7 @@ def members():
 def test_a_static_next_hop_that_bfd_loses_carries_no_traffic():
     for name, address in (("a", STATIC_A), ("a2", STATIC_A2)):
         lab.ip(HOSTS[name].ns, f"addr add {address}/64 dev eth0 nodad")
+        UNDO.callback(lab.ip, HOSTS[name].ns, f"addr del {address}/64 dev eth0")
     lab.run("ping", "-n", "-q", "-c", 3, "-i", 0.2, "-I", STATIC_A, HOSTS["a"].gw6, ns="st-a", check=False)
     lab.run("ping", "-n", "-q", "-c", 3, "-i", 0.2, "-I", STATIC_A2, HOSTS["a2"].gw6, ns="st-a2", check=False)
     with Bfd("a", STATIC_A, HOSTS["a"].gw6) as one, Bfd("a2", STATIC_A2, HOSTS["a2"].gw6) as other:

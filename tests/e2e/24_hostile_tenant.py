@@ -267,6 +267,7 @@ def test_a_scan_of_the_shared_core_subnet():
             for _ in range(500)]
     hosts = [f"2001:db8:0:f::1:{n:x}" for n in range(1, 21)]
     lab.ip(PUB.ns, *[f"addr add {address}/64 dev eth0 nodad" for address in hosts])
+    UNDO.callback(lab.ip, PUB.ns, *[f"addr del {address}/64 dev eth0" for address in hosts])
 
     def attack():
         with spray([scan], 5, pps=200):

@@ -162,9 +162,9 @@ ADDRESS = ("127.0.0.1", 9472)
 PROMETHEUS = 9473
 METRICS = lab.ROOT / "scripts/metrics"
 # What no veth tells: src/metrics/page/tests.rs has it, and scripts/metrics/alerts_test.yml; of tunnels, 44_vxlan; of caches, 55_rpki;
-# of collectors, 58_flow_log.
+# of collectors, 58_flow_log; of probes, 59_probes.
 ELSEWHERE = {"station_port_module_alarm", "station_port_physical_errors_total", "station_port_fec_uncorrected_blocks_total",
-             "station_tunnel_up", "station_rpki_cache_up", "station_collector_lost_records_total"}
+             "station_tunnel_up", "station_rpki_cache_up", "station_collector_lost_records_total", "station_probe_up"}
 ANSWERS = 'Accept: application/openmetrics-text; version=1.0.0\r\n'
 
 
@@ -215,6 +215,15 @@ def test_promtool_has_nothing_to_say():
     expect(done.returncode, 0, done.stdout + done.stderr)
 
 
+@contextlib.contextmanager
+def drained(vif):
+    station.ctl("drain", "vif", vif, "--anyway", "--no-wait")
+    try:
+        yield
+    finally:
+        station.ctl("undrain", "vif", vif)
+
+
 def test_prometheus_scrapes_and_every_query_finds_something():
     if not shutil.which("prometheus"):
         raise Skip("prometheus is not installed")
@@ -223,26 +232,25 @@ def test_prometheus_scrapes_and_every_query_finds_something():
         wire.send(eth(A.port_mac, A.mac, ETH_IPV4, bytes(60), (310,)), 3)
     with Raw(A.ns) as a:
         a.send(datagram(A, "172.16.0.1", "10.2.0.10"), 3)
-    station.ctl("drain", "vif", "e", "--anyway", "--no-wait")
-    wait_until(lambda: {"unknown_vlan", "spoofed_source"} <= {row["reason"] for row in station.ctl("show", "drops")}, 10, "both are counted")
-    def is_scraped():
-        seen = [value(f"{series}[30s]") for series in ('station_vif_drops_total{vif="a",reason="spoofed_source"}', "station_port_drops_total")]
-        return all(rows and len(rows[0]["values"]) >= 3 for rows in seen) and value("up == 1")
-    wait_until(is_scraped, 60, "Prometheus has scraped that three times")
-    kinds = {row["metric"]: row["type"] for row in ask("targets/metadata?match_target=" + urllib.parse.quote('{job="station"}'))}
-    expect((kinds["station_vif_rx_bytes"], kinds["station_port_up"], kinds["station_vif"]), ("counter", "gauge", "info"), "kinds as scraped")
-    empty = [(title, query) for title, query in queries() if not value(query)]
-    # What is empty where all is well.
-    expect({title for title, _ in empty}, {"Sessions that are down", "Tunnels that are down", "Light received (dBm)", "Errors of the wire"}, f"queries that find nothing: {empty}")
-    groups = ask("rules")["groups"]
-    rules = [rule for group in groups for rule in group["rules"]]
-    require(len(rules) >= 20, len(rules))
-    wait_until(lambda: all(rule["health"] == "ok" for group in ask("rules")["groups"] for rule in group["rules"]), 20, "all rules are evaluated")
-    for rule in rules:
-        for name in set(re.findall(r"station_\w+", rule["query"])):
-            require(value(name) or name in ELSEWHERE, f"{rule['name']} asks for {name}, which is not there")
-    expect(value("station_drain_quiet")[0]["metric"]["name"], "e", "what is drained")
-    station.ctl("undrain", "vif", "e")
+    with drained("e"):
+        wait_until(lambda: {"unknown_vlan", "spoofed_source"} <= {row["reason"] for row in station.ctl("show", "drops")}, 10, "both are counted")
+        def is_scraped():
+            seen = [value(f"{series}[30s]") for series in ('station_vif_drops_total{vif="a",reason="spoofed_source"}', "station_port_drops_total")]
+            return all(rows and len(rows[0]["values"]) >= 3 for rows in seen) and value("up == 1")
+        wait_until(is_scraped, 60, "Prometheus has scraped that three times")
+        kinds = {row["metric"]: row["type"] for row in ask("targets/metadata?match_target=" + urllib.parse.quote('{job="station"}'))}
+        expect((kinds["station_vif_rx_bytes"], kinds["station_port_up"], kinds["station_vif"]), ("counter", "gauge", "info"), "kinds as scraped")
+        empty = [(title, query) for title, query in queries() if not value(query)]
+        # What is empty where all is well.
+        expect({title for title, _ in empty}, {"Sessions that are down", "Tunnels that are down", "Light received (dBm)", "Errors of the wire"}, f"queries that find nothing: {empty}")
+        groups = ask("rules")["groups"]
+        rules = [rule for group in groups for rule in group["rules"]]
+        require(len(rules) >= 20, len(rules))
+        wait_until(lambda: all(rule["health"] == "ok" for group in ask("rules")["groups"] for rule in group["rules"]), 20, "all rules are evaluated")
+        for rule in rules:
+            for name in set(re.findall(r"station_\w+", rule["query"])):
+                require(value(name) or name in ELSEWHERE, f"{rule['name']} asks for {name}, which is not there")
+        expect(value("station_drain_quiet")[0]["metric"]["name"], "e", "what is drained")
     # Nothing that has to last has lasted; what there was of drops is no flood.
     firing = {rule["name"] for group in ask("rules")["groups"] for rule in group["rules"] if rule["state"] == "firing"}
     expect(firing, set(), "alerts of a station that is well")

@@ -44,14 +44,15 @@ def hosts():
     return {host.name: lab.addresses_and_routes(host) for host in lab.HOSTS.values()}
 
 
-def left_behind(before):
-    """What a file leaves of hosts' addresses and routes would be in the way of the next ones."""
-    left = {name: sorted({*now} ^ {*before[name]}) for name, now in hosts().items() if now != before[name]}
+def left_behind(known):
+    """What a file leaves of hosts' addresses and routes would be in the way of the next ones. It is known from then on."""
+    now = hosts()
+    left = {name: sorted({*now[name]} ^ {*known[name]}) for name in now if now[name] != known[name]}
+    known.update(now)
     case.expect(left, {}, "hosts' addresses and routes, otherwise than before the file")
 
 
-def run_file(path, word, report):
-    before = hosts()
+def run_file(path, word, report, known):
     try:
         module = load(path)
         case.fresh()
@@ -71,7 +72,7 @@ def run_file(path, word, report):
             report("FAIL", path.stem, name, time.monotonic() - start, traceback.format_exc())
     getattr(module, "end", lambda: None)()
     try:
-        left_behind(before)
+        left_behind(known)
     except AssertionError as left:
         report("FAIL", path.stem, "leaves hosts as they were", 0, str(left))
 
@@ -93,11 +94,12 @@ def main():
     lab.lock(wait=True)
     try:
         lab.up()
+        known = hosts()
         for path in sorted(HERE.glob("[0-9][0-9]_*.py")):
             for only in options.only or [""]:
                 prefix, _, word = only.partition(":")
                 if path.stem.startswith(prefix):
-                    run_file(path, word, report)
+                    run_file(path, word, report, known)
     finally:
         try:
             station.stop()

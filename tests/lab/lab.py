@@ -298,7 +298,9 @@ def default_routes(host, mtu=1500):
 def addresses_and_routes(host):
     """A host's, as lines."""
     show = ("-o address show", "-4 route", "-6 route")
-    return sorted(line.strip() for words in show for line in run("ip", "-n", host.ns, *words.split()).splitlines() if "fe80:" not in line)
+    lines = [line for words in show for line in run("ip", "-n", host.ns, *words.split()).splitlines() if "fe80:" not in line]
+    # Without the number of the interface: one that was moved and came back has another.
+    return sorted(line.partition(": ")[2] or line.strip() for line in lines)
 
 
 def up():

@@ -245,7 +245,7 @@ impl Control {
         self.counters.adopt(self.engine.tables());
         self.billing.commit(self.engine.tables(), &self.config);
         self.flow_log.commit(self.engine.tables(), &self.config);
-        self.probes.commit(self.engine.tables(), &self.config);
+        self.probes.commit(&self.engine, &self.config);
         self.watch_drains();
         for (vif, mtu, limit) in self.engine.misfits() {
             warn!(%vif, mtu, limit, "the VIF is down: its MTU no longer fits its port's interface");

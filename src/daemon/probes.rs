@@ -16,8 +16,10 @@ use crate::admin::answer::Answer;
 use crate::admin::rows::TargetRow;
 use crate::bird::PeerEvent;
 use crate::config::model::{Config, ProbeConfig};
+use crate::control::Engine;
 use crate::events::Reporter;
 use crate::probes::Counts;
+use crate::publish::Publisher;
 use crate::slowpath::source;
 use crate::tables::{Snapshot, Vif, VifId};
 
@@ -46,10 +48,10 @@ impl Probes {
     }
 
     /// Follows a configuration that was committed.
-    pub fn commit(&self, tables: &Snapshot, config: &Config) {
+    pub fn commit(&self, engine: &Engine<Publisher<Snapshot>>, config: &Config) {
         let plan = |probe: &ProbeConfig| {
-            let (id, vif) = tables.vifs_by_id().find(|(_, vif)| vif.name == probe.vif)?;
-            Some(plan(probe, id, vif))
+            let id = engine.vif(&probe.vif)?;
+            Some(plan(probe, id, engine.tables().vif(id)?))
         };
         let plans = config.probes.iter().filter_map(plan).collect();
         // The thread ends only when told to.

@@ -150,7 +150,7 @@ def beside(name, attack, streams=(("b", "vpc-b"), ("e", "pub")), names=("b", "vp
     return result
 
 
-def converge(times=2, seconds=2.0):
+def converge(times=3, seconds=3.0):
     """At least so often and for so long."""
     until = time.monotonic() + seconds
     while len(BESIDE) < times or time.monotonic() < until:

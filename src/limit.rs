@@ -1,5 +1,28 @@
 //! A token bucket in integer nanoseconds. Time is an argument; a bucket is one word, so that a table
-//! of them by VIF and class stays small.
+//! of them by VIF and class stays small. And how long what flaps has to be back until it counts.
+
+use std::time::Duration;
+
+/// How long what was lost has to be back until it counts. The first return counts at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Damping {
+    /// The wait after the second loss within `memory`; it doubles with each one after that.
+    pub first: Duration,
+    /// The longest wait.
+    pub longest: Duration,
+    /// What was not lost for so long has never flapped.
+    pub memory: Duration,
+}
+
+impl Damping {
+    /// The wait after a loss: `last` is the one before it, `since` how long ago it was lost then, if it was.
+    pub fn wait(&self, last: Duration, since: Option<Duration>) -> Duration {
+        match since {
+            Some(since) if since < self.memory => (last * 2).clamp(self.first, self.longest),
+            _ => Duration::ZERO,
+        }
+    }
+}
 
 /// How fast a bucket fills and how much it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -35,7 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // `shares` for the queues to and from the slow path.
     // `cpu` for what is chosen for flow logs, eight lanes at once.
     ("worker", &["wire", "fib", "tables", "stage", "path", "port", "publish", "shares", "cpu"]),
-    ("probes", &[]),
+    ("probes", &["limit"]),
     ("slowpath", &["wire", "acl", "fib", "tables", "limit", "shares", "probes"]),
     ("mirror", &["netlink", "tables"]),
     ("ledger", &["clock", "disk"]),
@@ -61,7 +61,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("observe", &["tables"]),
     ("billing", &["disk", "observe", "tables"]),
     ("ipfix", &["wire", "clock", "config", "tables", "worker"]),
-    ("bird", &["tables", "config", "admin", "control", "netns", "events", "users", "clock"]),
+    (
+        "bird",
+        &["tables", "config", "admin", "control", "netns", "events", "users", "clock", "limit"],
+    ),
     (
         "replay",
         &[

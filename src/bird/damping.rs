@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The wait after the second loss within [`MEMORY`]; it doubles with each one after that.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-/// The longest wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// A port whose link was not lost for so long has never flapped.
-const MEMORY: Duration = Duration::from_secs(60);
+use crate::limit;
+
+const RULE: limit::Damping = limit::Damping {
+    first: Duration::from_secs(1),
+    longest: Duration::from_secs(30),
+    memory: Duration::from_secs(60),
+};
 
 /// The ports without a link, as BIRD is to see them.
 #[derive(Debug, Default)]
@@ -36,9 +37,8 @@ impl Damping {
             match self.ports.get_mut(name) {
                 Some(port) if port.lost => {}
                 Some(port) => {
-                    let again = now.saturating_duration_since(port.lost_at) < MEMORY;
-                    let longer = (port.wait * 2).clamp(FIRST_WAIT, LONGEST_WAIT);
-                    let wait = if again { longer } else { Duration::ZERO };
+                    let since = now.saturating_duration_since(port.lost_at);
+                    let wait = RULE.wait(port.wait, Some(since));
                     *port = Port { lost: true, lost_at: now, wait, back_at: None };
                 }
                 None => {
@@ -54,7 +54,7 @@ impl Damping {
             }
         }
         self.ports.retain(|_, port| {
-            port.lost || now.saturating_duration_since(port.lost_at) < MEMORY + LONGEST_WAIT
+            port.lost || now.saturating_duration_since(port.lost_at) < RULE.memory + RULE.longest
         });
     }
 

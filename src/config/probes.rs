@@ -56,10 +56,8 @@ impl ProbeConfig {
 
     /// Whether what is known of the targets stays true under another configuration.
     pub fn asks_the_same(&self, other: &ProbeConfig) -> bool {
-        let of = |probe: &ProbeConfig| {
-            (probe.vif.clone(), probe.targets.clone(), probe.question, probe.next_hop)
-        };
-        of(self) == of(other)
+        (&self.vif, &self.targets, self.question, self.next_hop)
+            == (&other.vif, &other.targets, other.question, other.next_hop)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::admin::answer::Answer;
 use crate::admin::rows::ConsistencyRow;
 use crate::bird::PeerEvent;
 use crate::clock::now_ms;
-use crate::config::model::{Config, ProbeConfig, VifConfig};
+use crate::config::model::{Config, VifConfig};
 use crate::control::Learning;
 use crate::control::kernel::{ROUTE_PROTOCOL, alternates_table, best_table, tap_name};
 use crate::events::Event;
@@ -51,8 +51,8 @@ pub(super) struct Failover {
     /// Ports and peers that were lost and that the ledger was not told of yet, back or not: what lasts
     /// shorter than the ledger takes to be told is an outage too.
     latched: Latched,
-    /// How long BFD waits before it says that a peer is not reached, by VIF: milliseconds.
-    detection: HashMap<Arc<str>, u64>,
+    /// How long BFD or a probe waits before it says that a peer is not reached, by VIF: milliseconds.
+    detection: HashMap<(Arc<str>, Cause), u64>,
     /// Peers that BFD or BGP lost.
     peers: BTreeMap<Peer, Cause>,
     /// Next hops that answered once, and no longer do.
@@ -152,11 +152,17 @@ impl Control {
             self.failover.peers.keys().filter(|peer| !watched(peer)).cloned().collect();
         self.engine.peer_states(gone.iter().map(|(vif, address)| (&**vif, *address, true)));
         self.failover.peers.retain(|peer, _| !gone.contains(peer));
-        let detection = config.vifs.iter().filter_map(|vif| {
+        let bfd = config.vifs.iter().filter_map(|vif| {
             let bfd = vif.bfd?;
-            Some((vif.name.clone(), u64::from(bfd.interval_ms) * u64::from(bfd.multiplier)))
+            let ms = u64::from(bfd.interval_ms) * u64::from(bfd.multiplier);
+            Some(((vif.name.clone(), Cause::Bfd), ms))
         });
-        self.failover.detection = detection.collect();
+        self.failover.detection = bfd.collect();
+        for probe in config.probes.iter().filter(|probe| probe.next_hop.is_some()) {
+            let of_vif = self.failover.detection.entry((probe.vif.clone(), Cause::Probe));
+            let longest = of_vif.or_default();
+            *longest = probe.detection_ms().max(*longest);
+        }
         let names: HashSet<Arc<str>> = self.vifs().map(|(_, vif)| vif.name.clone()).collect();
         self.failover.told.retain(|name, _| names.contains(name));
         self.failover.ledger.retain(names, now_ms());
@@ -261,17 +267,8 @@ impl Control {
             peers.range(first.clone()..=last.clone()).map(|(_, cause)| *cause).collect()
         };
         for cause in lost(&self.failover.peers).into_iter().chain(lost(&latched.peers)) {
-            let detection = match cause {
-                Cause::Bfd => self.failover.detection.get(&vif.name).copied(),
-                Cause::Probe => {
-                    let probes = self.config.probes.iter();
-                    let deciding =
-                        probes.filter(|probe| probe.vif == vif.name && probe.next_hop.is_some());
-                    deciding.map(ProbeConfig::detection_ms).max()
-                }
-                _ => None,
-            };
-            faults.insert(cause, detection);
+            let detection = self.failover.detection.get(&(vif.name.clone(), cause));
+            faults.insert(cause, detection.copied());
         }
         if self.failover.neighbors.range(first..=last).next().is_some() {
             faults.insert(Cause::Neighbor, None);

@@ -21,7 +21,7 @@ use crate::bird::PeerEvent;
 use crate::clock::milliseconds;
 use crate::config::model::ProbeConfig;
 use crate::events::{Event, Reporter};
-use crate::probes::{Change, Counts, Crossing, Recorder, State};
+use crate::probes::{Counts, Crossing, Recorder, Rule, State, Target};
 use crate::slowpath::{Left, ProbeAnswer, Said, Unsent};
 use crate::tables::{VifId, VrfId};
 use running::Running;
@@ -202,72 +202,73 @@ impl Prober {
         // A slow path that does not answer says nothing of a target.
         let Some(sent) = probing.send(asked) else { return };
         for ((number, target, sequence), sent) in of.into_iter().zip(sent) {
-            let Some(running) = self.running.get_mut(&number) else { continue };
-            let until = now + running.plan.config.timeout + DELIVERY;
-            let Some(of) = running.probe.targets.get_mut(target) else { continue };
-            match sent {
-                Ok(left) => {
-                    of.sent(now);
-                    let resolved = left == Left::Now;
-                    self.waiting
-                        .insert(sequence, Waiting { of: (number, target), until, resolved });
-                }
-                Err(Unsent::Down) => of.idle(now),
-                // The station's own fault.
-                Err(Unsent::Busy) => {}
-                Err(why) => {
-                    of.sent(now);
-                    let rule = running.plan.config.rule;
-                    let crossings = of.missed(unsent(why), &rule, now);
-                    self.report_crossings((number, target), &crossings);
-                }
+            if let Ok(left) = sent {
+                let Some(running) = self.running.get(&number) else { continue };
+                let until = now + running.plan.config.timeout + DELIVERY;
+                let resolved = left == Left::Now;
+                self.waiting.insert(sequence, Waiting { of: (number, target), until, resolved });
             }
-            self.judge(number, now);
+            self.conclude((number, target), now, |target, rule| {
+                match sent {
+                    Ok(_) => target.sent(now),
+                    Err(Unsent::Down) => target.idle(now),
+                    // The station's own fault.
+                    Err(Unsent::Busy) => {}
+                    Err(why) => {
+                        target.sent(now);
+                        return target.missed(unsent(why), rule, now);
+                    }
+                }
+                Vec::new()
+            });
         }
     }
 
     fn answered(&mut self, answer: &ProbeAnswer) {
         let Some(Waiting { of, .. }) = self.waiting.remove(&answer.sequence) else { return };
         let now = Instant::now();
-        let Some(running) = self.running.get_mut(&of.0) else { return };
-        let rule = running.plan.config.rule;
-        let Some(target) = running.probe.targets.get_mut(of.1) else { return };
-        let crossings = match answer.said {
+        self.conclude(of, now, |target, rule| match answer.said {
             Said::Reply => {
                 let rtt_us = u32::try_from(answer.rtt_ns / 1000).unwrap_or(u32::MAX);
-                target.answered(rtt_us, &rule, now)
+                target.answered(rtt_us, rule, now)
             }
             Said::Error(kind, code, word) => {
                 let words = if answer.from.is_ipv4() { error4 } else { error6 };
                 let why = format!("{} from {}", words(kind, code, word).0, answer.from);
-                target.missed(why, &rule, now)
+                target.missed(why, rule, now)
             }
-        };
-        self.report_crossings(of, &crossings);
-        self.judge(of.0, now);
+        });
     }
 
     /// Gives up what was not answered in time.
     fn expire(&mut self) {
         let now = Instant::now();
-        let overdue = self.waiting.iter().filter(|(_, waiting)| waiting.until <= now);
-        let overdue: Vec<u16> = overdue.map(|(sequence, _)| *sequence).collect();
-        for sequence in overdue {
-            let Some(Waiting { of, resolved, .. }) = self.waiting.remove(&sequence) else {
-                continue;
-            };
-            let Some(running) = self.running.get_mut(&of.0) else { continue };
-            let rule = running.plan.config.rule;
-            let Some(target) = running.probe.targets.get_mut(of.1) else { continue };
-            if !resolved {
+        let overdue = self.waiting.extract_if(|_, waiting| waiting.until <= now);
+        for (_, Waiting { of, resolved, .. }) in overdue.collect::<Vec<_>>() {
+            self.conclude(of, now, |target, rule| {
+                if resolved {
+                    return target.missed("no answer in time".to_owned(), rule, now);
+                }
                 // It may never have left. Where nobody answers, the next ones cannot leave at all.
                 target.unresolved("the next hop has not answered ARP or ND yet".to_owned());
-                continue;
-            }
-            let crossings = target.missed("no answer in time".to_owned(), &rule, now);
-            self.report_crossings(of, &crossings);
-            self.judge(of.0, now);
+                Vec::new()
+            });
         }
+    }
+
+    /// Takes in what has become of a question to a target, and tells what follows from it.
+    fn conclude(
+        &mut self,
+        (number, target): (u64, usize),
+        now: Instant,
+        result: impl FnOnce(&mut Target, &Rule) -> Vec<Crossing>,
+    ) {
+        let Some(running) = self.running.get_mut(&number) else { return };
+        let rule = running.plan.config.rule;
+        let Some(of) = running.probe.targets.get_mut(target) else { return };
+        let crossings = result(of, &rule);
+        self.report_crossings((number, target), &crossings);
+        self.judge(number, now);
     }
 
     /// What answers again for long enough counts.
@@ -282,7 +283,7 @@ impl Prober {
     fn judge(&mut self, number: u64, now: Instant) {
         let Some(running) = self.running.get_mut(&number) else { return };
         let rule = running.plan.config.rule;
-        let Some(Change { to, .. }) = running.probe.judge(&rule, now) else { return };
+        let Some(to) = running.probe.judge(&rule, now) else { return };
         let (probe, vif) = running.names();
         let event = match to {
             State::Down => {

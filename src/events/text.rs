@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Event;
+use super::{Event, Kind};
 
 impl Event {
     /// The VIF that it names.
@@ -165,18 +165,13 @@ impl fmt::Display for Event {
             Event::ProbeUp { probe, vif, down_ms } => {
                 write!(f, "probe {probe} of vif {vif} is up again after {down_ms} ms")
             }
-            Event::ProbeDegraded { probe, target, measure, value, limit, .. } => {
+            Event::ProbeDegraded { probe, target, measure, value, limit, .. }
+            | Event::ProbeRestored { probe, target, measure, value, limit, .. } => {
                 let unit = if measure == "loss" { "%" } else { " us" };
+                let again = if self.kind() == Kind::ProbeRestored { " again" } else { "" };
                 write!(
                     f,
-                    "probe {probe}: {measure} of {target} is {value}{unit}, its limit {limit}{unit}"
-                )
-            }
-            Event::ProbeRestored { probe, target, measure, value, limit, .. } => {
-                let unit = if measure == "loss" { "%" } else { " us" };
-                write!(
-                    f,
-                    "probe {probe}: {measure} of {target} is {value}{unit} again, its limit {limit}{unit}"
+                    "probe {probe}: {measure} of {target} is {value}{unit}{again}, its limit {limit}{unit}"
                 )
             }
             Event::FlowLogCoarser { vif, interval } => {

@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-/// How long what was lost twice within [`MEMORY`] has to answer before it counts; it doubles with each loss after that.
-const FIRST_WAIT: Duration = Duration::from_secs(5);
-/// The longest of these waits.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(300);
-/// What was not lost for so long since it was last back has never flapped.
-const MEMORY: Duration = Duration::from_secs(600);
+use crate::limit;
+
+/// Counted from when it was last back, if that was later than its loss.
+const RULE: limit::Damping = limit::Damping {
+    first: Duration::from_secs(5),
+    longest: Duration::from_secs(300),
+    memory: Duration::from_secs(600),
+};
 
 #[derive(Debug, Default)]
 pub(super) struct Damping {
@@ -19,9 +21,7 @@ pub(super) struct Damping {
 
 impl Damping {
     pub fn lost(&mut self, now: Instant) {
-        let again = self.last.is_some_and(|at| now.duration_since(at) < MEMORY);
-        let longer = (self.wait * 2).clamp(FIRST_WAIT, LONGEST_WAIT);
-        self.wait = if again { longer } else { Duration::ZERO };
+        self.wait = RULE.wait(self.wait, self.last.map(|at| now.duration_since(at)));
         self.last = Some(now);
     }
 

@@ -10,9 +10,8 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-pub use damping::LONGEST_WAIT;
 pub use target::{BUCKETS_US, Counts, Crossing, Measure, Recorder, Target};
 
 use damping::Damping;
@@ -85,24 +84,12 @@ pub struct Rule {
     pub limits: [Option<u32>; Measure::ALL.len()],
 }
 
-/// A probe has become another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// What it was.
-    pub from: State,
-    /// What it is.
-    pub to: State,
-    /// How long it was that.
-    pub lasted: Duration,
-}
-
 /// A probe: its targets, and what they make of it.
 #[derive(Debug)]
 pub struct Probe {
     /// Its targets.
     pub targets: Vec<Target>,
     state: State,
-    since: Instant,
     damping: Damping,
 }
 
@@ -112,7 +99,6 @@ impl Probe {
         Probe {
             targets: (0..targets).map(|_| Target::new(recorder, now)).collect(),
             state: State::Unknown,
-            since: now,
             damping: Damping::default(),
         }
     }
@@ -127,8 +113,8 @@ impl Probe {
         self.damping.back_at()
     }
 
-    /// Takes in what has become of its targets, or that time has passed.
-    pub fn judge(&mut self, rule: &Rule, now: Instant) -> Option<Change> {
+    /// Takes in what has become of its targets, or that time has passed. What it is now, if that is another.
+    pub fn judge(&mut self, rule: &Rule, now: Instant) -> Option<State> {
         let count = |state| self.targets.iter().filter(|target| target.state() == state).count();
         let open = count(State::Unknown) + count(State::Idle);
         let to = if count(State::Idle) == self.targets.len() {
@@ -155,8 +141,7 @@ impl Probe {
         if to == State::Down {
             self.damping.lost(now);
         }
-        let change = Change { from: self.state, to, lasted: now.duration_since(self.since) };
-        (self.state, self.since) = (to, now);
-        Some(change)
+        self.state = to;
+        Some(to)
     }
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 
 const RULE: Rule = Rule { misses: 3, hits: 2, need: 1, limits: [None; 3] };
@@ -43,7 +45,7 @@ impl Run {
             }
         };
         self.crossings.extend(crossings.into_iter().map(|it| (it.measure, it.beyond)));
-        self.changes.extend(self.probe.judge(&self.rule, self.now).map(|change| change.to));
+        self.changes.extend(self.probe.judge(&self.rule, self.now));
     }
 }
 

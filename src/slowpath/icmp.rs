@@ -135,10 +135,15 @@ pub fn build(
     class: (u8, u16),
     message: Message<'_>,
 ) -> Option<Vec<u8>> {
+    let protocol = if source.is_ipv4() { ICMP } else { ICMPV6 };
+    build_in(ip_headers(source, destination, hop_limit, class, protocol)?, message)
+}
+
+/// The same in an IP header of the family's ICMP.
+pub fn build_in(ip: IpHeaders, message: Message<'_>) -> Option<Vec<u8>> {
     let (kind, code, word) = message.head;
-    let v4 = source.is_ipv4();
-    let protocol = if v4 { ICMP } else { ICMPV6 };
-    let builder = PacketBuilder::ip(ip_headers(source, destination, hop_limit, class, protocol)?);
+    let v4 = matches!(ip, IpHeaders::Ipv4(..));
+    let builder = PacketBuilder::ip(ip);
     let mut bytes = Vec::new();
     match v4 {
         true => builder.icmpv4_raw(kind, code, word).write(&mut bytes, message.body),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use etherparse::{IpHeaders, PacketBuilder, TcpOptionElement};
 
-use super::super::icmp::ip_headers;
+use super::super::icmp::{Message, TTL, build_in, ip_headers};
 use super::super::packet::{ICMP, ICMPV6, Packet, ipv4_at, ipv6_at};
 use super::{ECHO4, ECHO6, Probe, Tag};
 use crate::probes::Question;
@@ -38,14 +38,8 @@ pub(super) fn headers(own: IpAddr, probe: &Probe, id: u16) -> Option<IpHeaders> 
 pub(super) fn echo(ip: IpHeaders, id: u16, sequence: u16, data: u16) -> Option<Vec<u8>> {
     let ([a, b], [c, d]) = (id.to_be_bytes(), sequence.to_be_bytes());
     let body: Vec<u8> = (0..=u8::MAX).cycle().take(data.into()).collect();
-    let (v4, builder) = (matches!(ip, IpHeaders::Ipv4(..)), PacketBuilder::ip(ip));
-    let mut bytes = Vec::new();
-    match v4 {
-        true => builder.icmpv4_raw(ECHO4.0, 0, [a, b, c, d]).write(&mut bytes, &body),
-        false => builder.icmpv6_raw(ECHO6.0, 0, [a, b, c, d]).write(&mut bytes, &body),
-    }
-    .ok()?;
-    Some(bytes)
+    let kind = if matches!(ip, IpHeaders::Ipv4(..)) { ECHO4.0 } else { ECHO6.0 };
+    build_in(ip, Message { head: (kind, 0, [a, b, c, d]), body: &body })
 }
 
 /// The segment that asks for a connection (RFC 9293 3.5).
@@ -83,7 +77,7 @@ impl Segment {
     /// What says to the sender that there is no connection (RFC 9293 3.5.2, 3.10.7.3).
     pub fn reset(&self, packet: &Packet<'_>, id: u16) -> Option<Vec<u8>> {
         let (own, to) = (packet.destination, packet.source);
-        let ip = ip_headers(own, to, super::super::icmp::TTL, (packet.dscp(), id), TCP)?;
+        let ip = ip_headers(own, to, TTL, (packet.dscp(), id), TCP)?;
         let builder = PacketBuilder::ip(ip).tcp(self.to, self.from, self.acknowledged, 0).rst();
         let mut bytes = Vec::new();
         builder.write(&mut bytes, &[]).ok()?;

@@ -21,6 +21,12 @@ impl Event {
             | Event::DrillBegin { vif, .. }
             | Event::DrillEnd { vif, .. }
             | Event::OutageBegin { vif, .. }
+            | Event::ProbeDown { vif, .. }
+            | Event::ProbeUp { vif, .. }
+            | Event::ProbeDegraded { vif, .. }
+            | Event::ProbeRestored { vif, .. }
+            | Event::FlowLogCoarser { vif, .. }
+            | Event::FlowLogRestored { vif, .. }
             | Event::OutageEnd { vif: Some(vif), .. } => Some(vif),
             _ => self.drained("vif"),
         }
@@ -362,6 +368,26 @@ impl fmt::Display for Event {
                 write!(f, "mappings: {count} refused of source {source}: {reason}")
             }
             Event::Lost { count } => write!(f, "{count} events are missing here"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Event;
+
+    #[test]
+    fn what_a_vif_measures_is_found_by_it() {
+        for rest in [
+            r#""kind":"probe_down","probe":"p","reason":"r""#,
+            r#""kind":"probe_up","probe":"p","down_ms":1"#,
+            r#""kind":"probe_degraded","probe":"p","target":"10.1.0.1","measure":"rtt","value":2,"limit":1"#,
+            r#""kind":"probe_restored","probe":"p","target":"10.1.0.1","measure":"loss","value":1,"limit":2"#,
+            r#""kind":"flow_log_coarser","interval":2"#,
+            r#""kind":"flow_log_restored","interval":1"#,
+        ] {
+            let event: Event = serde_json::from_str(&format!(r#"{{"vif":"a",{rest}}}"#)).unwrap();
+            assert_eq!(event.vif(), Some("a"), "{rest}");
         }
     }
 }

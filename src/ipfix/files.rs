@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::sink::Carrier;
+use super::carrier::Carrier;
 
 /// A file ends after so long, or with so many octets, a part of what all have.
 const LASTS: Duration = Duration::from_secs(300);

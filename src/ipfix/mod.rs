@@ -4,6 +4,7 @@
 //! record that comes late is not taken for another customer's. Each collector has a thread of its own: one that hangs
 //! holds up nobody, and what it misses is counted, and is a gap in the sequence numbers that it sees.
 
+mod carrier;
 mod element;
 mod files;
 mod message;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::carrier::Carrier;
 use super::files::Files;
 use super::message::Message;
 use super::names::Names;
@@ -125,36 +126,6 @@ impl Common {
     /// The names of now, and which ones they are.
     fn names(&self) -> (u64, Arc<Names>) {
         self.names.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// What carries messages.
-pub(super) trait Carrier: Send {
-    /// Begins a session.
-    fn open(&mut self) -> io::Result<()>;
-    /// Sends a message whole. `stop`: give up soon.
-    fn send(&mut self, message: &[u8], flows: u32, stop: &AtomicBool) -> io::Result<()>;
-    /// Ends the session.
-    fn close(&mut self);
-    /// Flows that were sent and are known by now not to have arrived.
-    fn take_lost(&mut self) -> u64 {
-        0
-    }
-    /// Whether the session is to end and another to begin.
-    fn is_over(&self) -> bool {
-        false
-    }
-    /// Whether the other end is still there, where that can be known without sending anything.
-    fn look(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-    /// How often templates and names are sent again.
-    fn repeat(&self) -> Option<Duration> {
-        None
-    }
-    /// Whether a failure costs what was being sent, and the session goes on; otherwise it is sent in the next session.
-    fn is_lossy(&self) -> bool {
-        false
     }
 }
 
@@ -283,6 +254,10 @@ impl Session {
                 Some(message)
             };
             self.stats.lock().lost_records += left.map_or(0, |message| u64::from(message.flows));
+        }
+        // What was sent just now is acknowledged soon, and only then known to have arrived.
+        while !self.carrier.is_done() && Instant::now() < deadline {
+            std::thread::sleep(BEAT / 10);
         }
         self.close();
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use super::sink::Carrier;
+use super::carrier::Carrier;
 
 /// How long a connection may take to open.
 const OPEN: Duration = Duration::from_secs(2);
@@ -88,6 +88,11 @@ impl Carrier for Stream {
             return 0;
         }
         self.waiting.drain(..).map(|(_, flows)| u64::from(flows)).sum()
+    }
+
+    fn is_done(&mut self) -> bool {
+        self.forget();
+        self.waiting.is_empty()
     }
 
     fn close(&mut self) {

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::sink::Carrier;
+use super::carrier::Carrier;
 
 /// How often a collector that may have missed them is sent templates and names.
 const REPEAT: Duration = Duration::from_secs(10);

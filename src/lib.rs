@@ -30,7 +30,7 @@
 //!  explain   what the path does with a frame and why, told stage by stage
 //!  path      the way of a burst, one line per stage
 //!  stage     one packet stage per file
-//!  tables    ports, VIFs, VRFs, exchanges, next-hop groups, adjacencies, meters, tunnels, counters, last drops, verdicts; the rules of forwarding; who reaches whom
+//!  tables    ports, VIFs, VRFs, exchanges, next-hop groups, adjacencies, meters, mirrors, tunnels, counters, last drops, verdicts; the rules of forwarding; who reaches whom
 //!  acl       access lists: rules, what they match, and the classifier
 //!  wire, fib headers; longest-prefix match  |  port: queues of frames  |  netlink: messages by hand
 //!  optics    what transceiver modules' EEPROMs say: SFF-8472, SFF-8636, CMIS
@@ -51,7 +51,8 @@
 //!    slow path, or dropped with a reason. One reason is one counter of one VIF (or of the port, while no
 //!    VIF is known), so that received = forwarded + punted + drops, exactly.
 //!    Of VIFs that log flows, packets are noted before they leave and counted with what became of them
-//!    ([`worker::flows`]); a thread of its own has the records sent ([`ipfix`]).
+//!    ([`worker::flows`]); a thread of its own has the records sent ([`ipfix`]). What is mirrored is
+//!    copied as it came or as it left ([`stage::copy`]), and the copies leave behind the burst's originals.
 //! 4. Punted frames cross to the slow path by [`worker::handoff`], and its answers come back the same way.
 //!
 //! The packet path takes no lock, makes no system call per packet, allocates nothing and reads no clock:

@@ -3,9 +3,9 @@
 
 use crate::cpu::{Work, widest};
 use crate::stage::{
-    Burst, Context, Filtered, acl, acl_in, acl_out, classify, decapsulate, encapsulate, exchange,
-    exchanged, filter, group, ipv4, ipv6, meter, mtu, police, ready, resolve, rewrite, route,
-    routing, source, translate_in, translate_out, ttl,
+    Burst, Context, Filtered, acl, acl_in, acl_out, classify, copy, decapsulate, encapsulate,
+    exchange, exchanged, filter, group, ipv4, ipv6, meter, mtu, police, ready, resolve, rewrite,
+    route, routing, source, translate_in, translate_out, ttl,
 };
 
 filter::filtered! {
@@ -69,6 +69,7 @@ impl<W: Watch> Work for Path<'_, '_, W> {
         burst.start();
         stage!(classify); // Ethernet, tags -> VIF
         stage!(decapsulate); // VXLAN to a VTEP -> VIF of the VNI
+        stage!(copy); //     for mirrors, what came as it came
         burst.sort();
         stage!(ipv4); //     RFC 1812 5.2.2
         stage!(ipv6); //     RFC 8200 3
@@ -96,6 +97,7 @@ mod tests {
     use super::*;
     use crate::fib::{self, Fib};
     use crate::port::{FrameSize, Pool};
+    use crate::stage::copy::Copies;
     use crate::stage::encapsulate::Entrances;
     use crate::stage::police::Budgets;
     use crate::stage::{Flags, Lanes};
@@ -228,6 +230,7 @@ mod tests {
             pool: &mut Pool::new(64, FrameSize::Small).unwrap(),
             budgets: &mut Budgets::new(VIFS.into()),
             entrances: &mut Entrances::default(),
+            copies: &mut Copies::default(),
             port: PortId(0),
             now: 1,
         });

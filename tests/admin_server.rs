@@ -598,7 +598,9 @@ fn may(station: &Station, uid: u32, gid: u32, groups: &str) -> Vec<bool> {
 fn who_may_make_which_request() {
     const READ: u32 = 4242;
     const ADMIN: u32 = 4243;
-    let all = [Right::Ask, Right::Change, Right::Own];
+    const MIRROR: u32 = 4244;
+    let all = [Right::Ask, Right::Change, Right::Mirror, Right::Own];
+    let mirrors = [Right::Ask, Right::Mirror];
     let check = |station: &Station, rows: &[(u32, u32, &str, &[Right])]| {
         for dir in station.path.ancestors().skip(1).take(3) {
             fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
@@ -610,9 +612,9 @@ fn who_may_make_which_request() {
             assert_eq!(may(station, *uid, *gid, groups), wanted, "{who}: {:?}", requests::REQUESTS);
         }
     };
-    let both = station_of(Groups { read: Some(READ), admin: Some(ADMIN) });
+    let known = station_of(Groups { read: Some(READ), admin: Some(ADMIN), mirror: Some(MIRROR) });
     check(
-        &both,
+        &known,
         &[
             (0, 0, "", &all),
             (65534, 65534, "", &[]),
@@ -622,11 +624,13 @@ fn who_may_make_which_request() {
             (65534, ADMIN, "", &all[..2]),
             (65534, 65534, "4243,4", &all[..2]),
             (65534, 65534, "4242,4243", &all[..2]),
+            (65534, MIRROR, "", &mirrors),
+            (65534, 65534, "4243,4244", &all[..3]),
         ],
     );
     // However the file is loosened.
-    fs::set_permissions(&both.path, fs::Permissions::from_mode(0o666)).unwrap();
-    check(&both, &[(65534, 65534, "", &[]), (65534, READ, "", &all[..1])]);
+    fs::set_permissions(&known.path, fs::Permissions::from_mode(0o666)).unwrap();
+    check(&known, &[(65534, 65534, "", &[]), (65534, READ, "", &all[..1])]);
     // Without the groups those of the socket's file ask and change.
     let neither = station();
     std::os::unix::fs::chown(&neither.path, None, Some(READ)).unwrap();

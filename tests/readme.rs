@@ -284,6 +284,12 @@ fn metrics() -> String {
             "OF TARGETS OF PROBES",
             "One series for each target; of a histogram one for each upper bound.",
         ),
+        (Per::Mirror, "OF MIRRORS", "One series for each mirror: station-mirror(7)."),
+        (
+            Per::MirrorReason,
+            "OF MIRRORS, BY REASON",
+            "One series for each mirror and reason why there was no copy.",
+        ),
         (Per::Source, "OF MAPPINGS", "One series for each source: station-mappings(7)."),
         (Per::Cache, "OF RPKI CACHES", "One series for each cache: station-bgp(7)."),
         (

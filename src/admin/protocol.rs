@@ -23,10 +23,12 @@ mod events;
 mod explain;
 mod lookup;
 mod mappings;
+mod mirror;
 mod period;
 mod ping;
 mod rates;
 mod reachability;
+mod refusal;
 mod rights;
 mod routes;
 mod with;
@@ -37,7 +39,6 @@ use serde::{Deserialize, Serialize};
 
 /// The longest text that follows a request, in octets.
 pub use crate::config::MAX_FILE;
-use crate::config::edit::EditError;
 pub use acls::AclFilter;
 pub use billing::BillingFilter;
 pub use capture::{CaptureRequest, Direction, Filter, Judged};
@@ -48,10 +49,12 @@ pub use events::{EventFilter, Since};
 pub use explain::{ExplainRequest, MAX_FRAMES, PacketSpec};
 pub use lookup::LookupRequest;
 pub use mappings::{MappingFilter, MappingSource};
+pub use mirror::{MirrorRequest, MirrorTo};
 pub use period::Period;
 pub use ping::{PingRequest, ProbePlan};
 pub use rates::{RateFilter, RateScope};
 pub use reachability::ReachabilityFilter;
+pub use refusal::{ErrorKind, Refusal};
 pub use rights::Right;
 pub use routes::RouteFilter;
 
@@ -149,6 +152,8 @@ pub enum Request {
     },
     /// What is billed ([`crate::admin::rows::BillingRow`]).
     ShowBilling(BillingFilter),
+    /// Mirrors ([`crate::admin::rows::MirrorRow`]).
+    ShowMirrors,
     /// Copies of frames, as they pass ([`crate::admin::rows::CaptureRow`]). The answer goes on until the client
     /// closes its sending half, or what it asked for has been seen.
     Capture(CaptureRequest),
@@ -197,6 +202,13 @@ pub enum Request {
     DrillStart(DrillRequest),
     /// Ends the drill of a VIF before its time.
     DrillStop(VifName),
+    /// Copies a VIF's or a port's frames to somewhere, until it is stopped.
+    MirrorStart(Box<MirrorRequest>),
+    /// Ends a mirror.
+    MirrorStop {
+        /// Its name.
+        name: String,
+    },
     /// Sets all counters to zero, as seen by clients.
     ClearCounters,
     /// Reads the configuration file again.
@@ -290,67 +302,6 @@ pub enum BgpDirection {
 pub struct VifName {
     /// Its name.
     pub name: String,
-}
-
-/// Why a request was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorKind {
-    /// What the request names does not exist.
-    NotFound,
-    /// The request, or the configuration that it would make, is wrong.
-    Invalid,
-    /// Something else stands against it: in use, changed meanwhile, exists already.
-    Conflict,
-    /// It would cut live service, and the request does not say yes.
-    Consent,
-    /// The peer may not ask.
-    Denied,
-    /// The request is longer than 64 KiB.
-    TooLarge,
-    /// The request or its answer took too long.
-    Timeout,
-    /// The version is not spoken here.
-    Version,
-    /// Too many connections.
-    Busy,
-    /// The station failed.
-    Internal,
-}
-
-impl ErrorKind {
-    /// As in JSON.
-    pub fn name(self) -> String {
-        let name = serde_json::to_value(self).unwrap_or_default();
-        name.as_str().unwrap_or_default().to_owned()
-    }
-}
-
-/// A refusal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{message}")]
-pub struct Refusal {
-    /// For programs.
-    pub kind: ErrorKind,
-    /// For people.
-    pub message: String,
-}
-
-impl Refusal {
-    /// A refusal with a message.
-    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Refusal { kind, message: message.into() }
-    }
-}
-
-impl From<EditError> for Refusal {
-    fn from(error: EditError) -> Refusal {
-        let kind = match error {
-            EditError::NotFound(_) => ErrorKind::NotFound,
-            EditError::Conflict(_) => ErrorKind::Conflict,
-        };
-        Refusal::new(kind, error.to_string())
-    }
 }
 
 /// A request as it is sent, with the newline.

@@ -18,6 +18,7 @@ mod failover;
 mod flow_log;
 mod lookup;
 mod mappings;
+mod mirrors;
 mod ping;
 mod port_details;
 mod probes;
@@ -47,6 +48,7 @@ pub use failover::{ConsistencyRow, OutageRow, SlaRow};
 pub use flow_log::{CollectorRow, FlowLogRow};
 pub use lookup::LookupResult;
 pub use mappings::{HopText, MappingAnswer, MappingRow, SourceRow};
+pub use mirrors::MirrorRow;
 pub use ping::{PingBegin, PingEnd, PingRow, ProbeRow};
 pub use port_details::{Alarm, FecInfo, Limits, Module, PortDetailRow, Quantity, Reading};
 pub use probes::TargetRow;
@@ -347,7 +349,7 @@ sum! {
     Row {
         Port(PortRow), Vif(VifRow), Vrf(VrfRow), Route(RouteRow), Neighbor(NeighborRow), Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow), Drop(DropRow),
         History(HistoryRow), Capture(CaptureRow), Rate(RateRow), Event(Record), Explain(Box<ExplainRow>), Ping(PingRow), PortDetail(Box<PortDetailRow>), Drain(DrainRow), Drill(Box<DrillRow>), Billing(BillingRow), BillingBin(BillingBinRow), Bandwidth(BandwidthRow),
-        Acl(Box<AclRow>), Translation(TranslationRow), FlowLog(FlowLogRow), Target(TargetRow), Collector(CollectorRow), Tunnel(TunnelRow), Exchange(ExchangeRow), Reachability(ReachabilityRow), Station(StationRow), Rpki(RpkiRow), MappingSource(SourceRow), Mapping(MappingRow), MappingAnswer(MappingAnswer),
+        Acl(Box<AclRow>), Translation(TranslationRow), FlowLog(FlowLogRow), Target(TargetRow), Collector(CollectorRow), Tunnel(TunnelRow), Exchange(ExchangeRow), Reachability(ReachabilityRow), Station(StationRow), Rpki(RpkiRow), Mirror(Box<MirrorRow>), MappingSource(SourceRow), Mapping(MappingRow), MappingAnswer(MappingAnswer),
     }
 }
 

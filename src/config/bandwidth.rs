@@ -127,6 +127,15 @@ fn rate(fields: &Fields<'_>, key: &'static str, text: &At<&str>) -> Option<u64> 
     parsed
 }
 
+/// A rate that is written as in the file, in bit/s.
+///
+/// # Errors
+/// What to write instead.
+pub fn rate_of(text: &str) -> Result<u64, String> {
+    let rate = parse(text).filter(|rate| RATES.contains(rate));
+    rate.ok_or_else(|| format!("{text:?} is no rate: {RATE_HELP}"))
+}
+
 /// `500M` and `1.5G` as numbers; three digits behind the point at most, and only where the unit makes them whole.
 fn parse(text: &str) -> Option<u64> {
     let (number, unit) = match text.char_indices().next_back()? {

@@ -47,7 +47,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 pub(crate) use address::unroutable;
-pub use bandwidth::rate_text;
+pub use bandwidth::{rate_of, rate_text};
 pub use cuts::{Cut, Cuts, cuts};
 pub use diff::{Change, Diff, Op};
 pub(crate) use diff::{diff, symmetric_difference};

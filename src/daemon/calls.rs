@@ -4,8 +4,8 @@ use super::change::Order;
 use super::control_thread::Control;
 use super::{
     acls, answer, bandwidth, bgp, billing, captures, counters, drain, drill, drops, event_stream,
-    exchanges, explain, failover, flow_log, history, mappings, outages, ping, port_details, probes,
-    rates, reachability, routes, rpki, stations, translations, tunnels, view,
+    exchanges, explain, failover, flow_log, history, mappings, mirrors, outages, ping,
+    port_details, probes, rates, reachability, routes, rpki, stations, translations, tunnels, view,
 };
 use crate::admin::protocol::Request;
 use crate::admin::server::Call;
@@ -48,6 +48,7 @@ impl Control {
             Request::BgpReset { vif, peer } => bgp::reset(self, vif, *peer, terms.yes),
             Request::ShowDrains => drain::show(self),
             Request::ShowDrills { over } => drill::show(self, *over),
+            Request::ShowMirrors => mirrors::show(self),
             Request::ShowBilling(filter) => billing::show(self, filter),
             Request::Capture(request) => captures::start(self, request),
             Request::Events(filter) => event_stream::show(self, filter),

@@ -12,9 +12,9 @@ use super::worker_thread::{Order, Orders};
 use crate::admin::answer::{Answer, Piece};
 use crate::admin::protocol::{CaptureRequest, Direction, ErrorKind, Judged, Refusal};
 use crate::admin::rows::{CaptureEnd, CaptureRow, CapturedFrame};
-use crate::tables::{DropReason, PortId, PuntReason, Snapshot, Verdict, Vif, VifId};
-use crate::worker::bpf::Program;
-use crate::worker::capture::{MAX_CAPTURES, Mark, Network, Tap, Verdicts, Wanted};
+use crate::tables::{DropReason, Network, PortId, PuntReason, Snapshot, Verdict, Vif, VifId};
+use crate::wire::bpf::Program;
+use crate::worker::capture::{MAX_CAPTURES, Mark, Tap, Verdicts, Wanted};
 
 /// Octets of a frame at most: the largest frame of a worker's memory.
 const LONGEST: usize = 4096;

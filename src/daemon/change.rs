@@ -129,6 +129,12 @@ impl Changes {
             Request::DrillStop(vif) => {
                 self.drill_stop(order, &vif.name).unwrap_or_else(Answer::Refused)
             }
+            Request::MirrorStart(request) => {
+                self.mirror_start(order, request).unwrap_or_else(Answer::Refused)
+            }
+            Request::MirrorStop { name } => {
+                self.mirror_stop(order, name).unwrap_or_else(Answer::Refused)
+            }
             &Request::Stop { keep_sessions } => {
                 self.stop(keep_sessions, order).unwrap_or_else(Answer::Refused)
             }

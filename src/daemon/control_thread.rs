@@ -24,6 +24,7 @@ use super::followers::Followers;
 use super::heartbeat::Heartbeat;
 use super::holds::Holds;
 use super::mappings::Mappings;
+use super::mirrors::Mirrors;
 use super::port_details::DetailBook;
 use super::port_thread::Done;
 use super::ports::Opening;
@@ -54,6 +55,7 @@ pub(super) struct Control {
     pub probes: Probes,
     pub drains: Drains,
     pub drills: Drills,
+    pub mirrors: Mirrors,
     pub mappings: Mappings,
     /// The configuration file, and its text and number as it runs.
     pub file: PathBuf,
@@ -247,6 +249,7 @@ impl Control {
         self.flow_log.commit(self.engine.tables(), &self.config);
         self.probes.commit(&self.engine, &self.config);
         self.watch_drains();
+        self.tend_mirrors();
         for (vif, mtu, limit) in self.engine.misfits() {
             warn!(%vif, mtu, limit, "the VIF is down: its MTU no longer fits its port's interface");
         }
@@ -307,6 +310,7 @@ impl Control {
     fn tick(&mut self) {
         self.failover.ledger.alive(now_ms());
         self.account_drills();
+        self.tend_mirrors();
         self.datapath.ports.retry();
         self.tell_stations();
         if !self.rests() {

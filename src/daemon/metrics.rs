@@ -17,7 +17,7 @@ use super::rpki::{self, Trouble};
 use super::view::{self, View};
 use super::{acls, answer, drain, failover, mappings, tunnels};
 use crate::admin::rows::{
-    ConsistencyRow, DrainRow, PortDetailRow, PortRow, VersionInfo, VifRow, WorkerRow,
+    ConsistencyRow, DrainRow, MirrorRow, PortDetailRow, PortRow, VersionInfo, VifRow, WorkerRow,
 };
 use crate::bird::{self, Questions};
 use crate::clock::{now_ms, seconds_of};
@@ -67,6 +67,7 @@ struct Known {
     rpki: Trouble,
     flow_log: Arc<Standing>,
     probes: Probes,
+    mirrors: Vec<MirrorRow>,
     fib: [u64; 2],
     billed_ms: u64,
     unbilled: [u64; 2],
@@ -96,6 +97,7 @@ impl Known {
             rpki: control.rpki.clone(),
             flow_log: control.flow_log.standing().clone(),
             probes: control.probes.clone(),
+            mirrors: control.mirrors.rows(control.config()),
             fib: [fib.max_bytes.saturating_sub(fib.free_bytes), fib.max_bytes],
             billed_ms: billing.written_ms(),
             unbilled: [billing.waiting(), billing.failures()],
@@ -125,6 +127,7 @@ impl Known {
             flow_log: self.flow_log.logs(&self.view.tables),
             collectors: self.flow_log.collectors(),
             probes: self.probes.rows(),
+            mirrors: self.mirrors,
             mappings: Vec::new(),
             rpki: rpki::rows(&self.questions, &self.config, &self.rpki).unwrap_or_default(),
             drains: self.drain_rows,

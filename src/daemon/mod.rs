@@ -38,6 +38,7 @@ mod init;
 mod kept;
 mod mappings;
 mod metrics;
+mod mirrors;
 mod opening;
 mod outages;
 mod ping;

@@ -26,6 +26,7 @@ use super::followers::Followers;
 use super::heartbeat::Heartbeat;
 use super::holds::Holds;
 use super::mappings::Mappings;
+use super::mirrors::Mirrors;
 use super::probes::Probes;
 use super::rates::{self, RateBook};
 use super::{
@@ -140,6 +141,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         probes,
         drains,
         drills: Drills::read(&config.station.state),
+        mirrors: Mirrors::read(&config.station.state),
         mappings,
         file,
         text: text.into(),
@@ -183,6 +185,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     rates::spawn(control.desk.clone(), counted, rates.clone()).map_err(StationError::Thread)?;
     control.tell_start();
     book.tell_start(&report);
+    control.resume_mirrors();
     watch_thread::spawn(control.desk.clone(), report.clone()).map_err(StationError::Thread)?;
     change::spawn(control.file.clone(), control.desk.clone(), report.clone(), book, rates, jobs)
         .map_err(StationError::Thread)?;

@@ -17,6 +17,7 @@ use crate::ledger::Keeper;
 use crate::port::Returned;
 use crate::port::af_xdp::{XdpError, XdpProgram, XskPort};
 use crate::tables::PortId;
+use crate::tables::mirrors::Mirror;
 use crate::worker::Worker;
 use crate::worker::capture::Tap;
 use crate::worker::flows::Flows;
@@ -45,6 +46,8 @@ pub(super) enum Order {
     Capture { tap: Arc<Tap>, reply: Sender<()> },
     /// Let go of captures that have ended.
     EndCaptures,
+    /// Copy for these mirrors, and no others.
+    Mirror(Arc<[Arc<Mirror>]>),
     /// Log these flows, or none; those so far go back.
     Flows { flows: Option<Box<Flows>>, back: Sender<Box<Flows>> },
     /// Close all ports and end.
@@ -226,6 +229,7 @@ impl Body {
                     let _ = reply.send(());
                 }
                 Order::EndCaptures => self.worker.captures_mut().detach_ended(),
+                Order::Mirror(mirrors) => self.worker.mirror(&mirrors),
                 Order::Flows { flows, back } => {
                     drop(self.worker.exchange_flows(flows).map(|flows| back.send(flows)));
                 }

@@ -23,7 +23,7 @@ const AT_ONCE: usize = 1024;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 enum Order {
-    Event(u64, Event),
+    Event(u64, Box<Event>),
     Stop,
 }
 
@@ -48,7 +48,7 @@ impl Reporter {
 
     /// Takes an event that happened so long ago. Never waits.
     pub fn tell_late(&self, event: Event, ago: Duration) {
-        if self.orders.try_send(Order::Event(ago_ms(ago), event)).is_err() {
+        if self.orders.try_send(Order::Event(ago_ms(ago), Box::new(event))).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -198,7 +198,7 @@ fn run(
         let mut events = Vec::new();
         for order in std::iter::once(first).chain(orders.try_iter().take(AT_ONCE)) {
             match order {
-                Order::Event(time_ms, event) => events.push((time_ms, event)),
+                Order::Event(time_ms, event) => events.push((time_ms, *event)),
                 Order::Stop => {
                     stop = true;
                     break;

@@ -457,6 +457,40 @@ events! {
         /// Frames lost meanwhile, as `stationctl drill history` counts them; null where the station was started meanwhile.
         frames_lost: Option<u64>,
     } by(uid, login_uid, sudo_user)
+    /// Somebody has traffic copied to somewhere: a mirror.
+    MirrorBegin = "mirror_begin", Notice, "7d3c0f5ab2e64f41a9c18e60d5b7f392" {
+        /// Name of the mirror.
+        mirror: String,
+        /// `vif` or `port`: what is mirrored.
+        scope: String,
+        /// Its name.
+        name: Option<String>,
+        /// `in`, `out` or `both`.
+        direction: String,
+        /// Where copies go.
+        to: String,
+        /// Only what this expression takes.
+        filter: Option<String>,
+        /// When it ends by itself; null where it does not.
+        until_ms: Option<u64>,
+        /// What they said of it.
+        comment: Option<String>,
+    } by(uid, login_uid, sudo_user)
+    /// A mirror has ended.
+    MirrorEnd = "mirror_end", Notice, "e94b6d1780f34c2da35f92c7416ab0de" {
+        /// Name of the mirror.
+        mirror: String,
+        /// `vif` or `port`: what was mirrored.
+        scope: String,
+        /// Its name.
+        name: Option<String>,
+        /// `stopped`, or why it ended by itself.
+        reason: String,
+        /// Copies that were sent, since the station has started.
+        copies: u64,
+        /// Milliseconds since it began.
+        after_ms: u64,
+    } by(uid, login_uid, sudo_user)
     /// The daemon before ended without writing its open bin of the billing series (a crash, or a loss of power): what it had counted in it is in no bin.
     BillingLost = "billing_lost", Warning, "5f00f1bc771e4c5aa47415cd51ca9d79" {
         /// When the last bin that was written ends: what was counted after it is lost.

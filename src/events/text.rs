@@ -1,7 +1,12 @@
 //! Events in words, and whom they are about.
 
+#[cfg(test)]
+mod tests;
+mod words;
+
 use std::fmt;
 
+use self::words::{By, Peers, Target};
 use super::{Event, Kind};
 
 impl Event {
@@ -44,12 +49,14 @@ impl Event {
         }
     }
 
-    /// What a drain of this scope names.
+    /// What a drain or a mirror of this scope names.
     fn drained(&self, of: &str) -> Option<&str> {
         match self {
             Event::DrainBegin { scope, name, .. }
             | Event::DrainQuiet { scope, name, .. }
-            | Event::DrainEnd { scope, name, .. } => name.as_deref().filter(|_| scope == of),
+            | Event::DrainEnd { scope, name, .. }
+            | Event::MirrorBegin { scope, name, .. }
+            | Event::MirrorEnd { scope, name, .. } => name.as_deref().filter(|_| scope == of),
             _ => None,
         }
     }
@@ -66,47 +73,6 @@ impl Event {
                 | Event::DrainEnd { name: None, .. }
                 | Event::Lost { .. }
         )
-    }
-}
-
-/// ` by uid 0 (ada)`, and the comment.
-struct By<'a>(Option<u32>, Option<u32>, &'a Option<String>, &'a Option<String>);
-
-impl fmt::Display for By<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let By(uid, login_uid, sudo_user, comment) = self;
-        match uid {
-            Some(uid) => write!(f, " by uid {uid}")?,
-            None => f.write_str(" by the station")?,
-        }
-        match (sudo_user, login_uid) {
-            (Some(user), _) => write!(f, " ({user})")?,
-            (None, Some(login)) => write!(f, " (login uid {login})")?,
-            (None, None) => {}
-        }
-        comment.iter().try_for_each(|comment| write!(f, ": {comment}"))
-    }
-}
-
-/// Addresses, one after the other.
-struct Peers<'a>(&'a [std::net::IpAddr]);
-
-impl fmt::Display for Peers<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let each = |(at, peer)| write!(f, "{}{peer}", if at > 0 { ", " } else { "" });
-        self.0.iter().enumerate().try_for_each(each)
-    }
-}
-
-/// `vif a`, `the station`.
-struct Target<'a>(&'a str, &'a Option<String>);
-
-impl fmt::Display for Target<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.1 {
-            Some(name) => write!(f, "{} {name}", self.0),
-            None => f.write_str("the station"),
-        }
     }
 }
 
@@ -337,6 +303,41 @@ impl fmt::Display for Event {
                 frames_lost.iter().try_for_each(|lost| write!(f, ", {lost} frames lost"))?;
                 write!(f, "{}", By(*uid, *login_uid, sudo_user, &None))
             }
+            Event::MirrorBegin {
+                mirror,
+                scope,
+                name,
+                direction,
+                to,
+                filter,
+                comment,
+                uid,
+                login_uid,
+                sudo_user,
+                ..
+            } => {
+                let of = Target(scope, name);
+                write!(f, "mirror {mirror} begins: {of}, {direction}, to {to}")?;
+                filter.iter().try_for_each(|filter| write!(f, ", filter {filter:?}"))?;
+                write!(f, "{}", By(*uid, *login_uid, sudo_user, comment))
+            }
+            Event::MirrorEnd {
+                mirror,
+                scope,
+                name,
+                reason,
+                copies,
+                after_ms,
+                uid,
+                login_uid,
+                sudo_user,
+            } => {
+                let (of, by) = (Target(scope, name), By(*uid, *login_uid, sudo_user, &None));
+                write!(
+                    f,
+                    "mirror {mirror} of {of} over after {after_ms} ms ({reason}), {copies} copies{by}"
+                )
+            }
             Event::BillingLost { .. } => {
                 f.write_str("billing: what the daemon before counted after its last bin is lost")
             }
@@ -368,26 +369,6 @@ impl fmt::Display for Event {
                 write!(f, "mappings: {count} refused of source {source}: {reason}")
             }
             Event::Lost { count } => write!(f, "{count} events are missing here"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Event;
-
-    #[test]
-    fn what_a_vif_measures_is_found_by_it() {
-        for rest in [
-            r#""kind":"probe_down","probe":"p","reason":"r""#,
-            r#""kind":"probe_up","probe":"p","down_ms":1"#,
-            r#""kind":"probe_degraded","probe":"p","target":"10.1.0.1","measure":"rtt","value":2,"limit":1"#,
-            r#""kind":"probe_restored","probe":"p","target":"10.1.0.1","measure":"loss","value":1,"limit":2"#,
-            r#""kind":"flow_log_coarser","interval":2"#,
-            r#""kind":"flow_log_restored","interval":1"#,
-        ] {
-            let event: Event = serde_json::from_str(&format!(r#"{{"vif":"a",{rest}}}"#)).unwrap();
-            assert_eq!(event.vif(), Some("a"), "{rest}");
         }
     }
 }

@@ -11,6 +11,7 @@ pub use packet::{PacketError, Synthetic, framed};
 use crate::fib::FibReader;
 use crate::path::{self, Watch};
 use crate::port::{FrameSize, Pool};
+use crate::stage::copy::Copies;
 use crate::stage::encapsulate::Entrances;
 use crate::stage::police::Budgets;
 use crate::stage::{Burst, Context, Filtered};
@@ -79,6 +80,7 @@ pub struct Explainer {
     burst: Burst,
     budgets: Budgets,
     entrances: Entrances,
+    copies: Copies,
     counters: WorkerCounters,
     now_ns: u64,
 }
@@ -94,6 +96,7 @@ impl Explainer {
             burst: Burst::default(),
             budgets: Budgets::new(vifs),
             entrances: Entrances::default(),
+            copies: Copies::default(),
             // The path counts by port; what it counts by VIF, a worker does. This is no worker's, so that the hits of
             // access lists, which workers share, do not count it.
             counters: WorkerCounters::new(ports, 0).numbered(usize::MAX),
@@ -121,6 +124,7 @@ impl Explainer {
             pool: &mut self.pool,
             budgets: &mut self.budgets,
             entrances: &mut self.entrances,
+            copies: &mut self.copies,
             port,
             now: self.now_ns,
         };
@@ -232,11 +236,11 @@ impl Watch for &mut Notes {
             return self.step(stage, verdict);
         }
         // A stage of the other family, or one for punts, had nothing to look at; `acl` only does the work of two stages below,
-        // and `exchanged` counts.
+        // `copy` changes nothing, and `exchanged` counts.
         let looked = match stage {
             "ipv4" => burst.v4.has(LANE),
             "ipv6" => burst.v6.has(LANE),
-            "acl" | "exchanged" | "routing" | "police" => false,
+            "acl" | "copy" | "exchanged" | "routing" | "police" => false,
             "decapsulate" => burst.vif(LANE).is_some_and(|id| is_in_tunnel(c.tables, id)),
             "encapsulate" => {
                 let to = c.tables.adjacency(AdjacencyId(burst.adjacency[LANE]));

@@ -1,8 +1,9 @@
 //! What a page is made of.
 
 use crate::admin::rows::{
-    AclRow, BandwidthRow, BgpRow, CollectorRow, DrainRow, FlowLogRow, Named, PortDetailRow,
-    PortRow, RpkiRow, SourceRow, TargetRow, TunnelRow, VersionInfo, VifRow, VrfRow, WorkerRow,
+    AclRow, BandwidthRow, BgpRow, CollectorRow, DrainRow, FlowLogRow, MirrorRow, Named,
+    PortDetailRow, PortRow, RpkiRow, SourceRow, TargetRow, TunnelRow, VersionInfo, VifRow, VrfRow,
+    WorkerRow,
 };
 use crate::probes::Counts;
 
@@ -33,6 +34,8 @@ pub struct Facts {
     pub flow_log: Vec<FlowLogRow>,
     /// What the targets of probes answer.
     pub probes: Vec<(TargetRow, Counts)>,
+    /// Mirrors.
+    pub mirrors: Vec<MirrorRow>,
     /// To whom flows are told.
     pub collectors: Vec<CollectorRow>,
     /// What controllers stream.

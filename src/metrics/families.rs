@@ -39,6 +39,10 @@ pub enum Per {
     Probe,
     /// One for each target of a probe.
     Target,
+    /// One for each mirror.
+    Mirror,
+    /// One for each mirror and reason why there was no copy.
+    MirrorReason,
     /// One for each source of mappings.
     Source,
     /// One for each cache of RPKI.
@@ -194,6 +198,10 @@ families! {
     TargetLost: Counter "station_probe_lost" Target ["probe", "target"] "Those that were not, in time, or with an error.";
     TargetRtt: Histogram "station_probe_rtt_seconds" Target ["probe", "target"] "Round trips of the answers.";
     TargetJitter: Gauge "station_probe_jitter_seconds" Target ["probe", "target"] "How much round trips differ from one to the next (RFC 3550).";
+    MirrorCopies: Counter "station_mirror_copies" Mirror ["mirror"] "Copies that a mirror sent. They are not among what ports and VIFs send.";
+    MirrorBytes: Counter "station_mirror_bytes" Mirror ["mirror"] "Their octets, with all headers.";
+    MirrorTruncated: Counter "station_mirror_truncated_copies" Mirror ["mirror"] "Those of them that lack the end of their frame.";
+    MirrorMissed: Counter "station_mirror_missed_copies" MirrorReason ["mirror", "reason"] "Copies for which there was no room or no way: station-mirror(7).";
     Mappings: Gauge "station_mappings" Source ["source"] "Mappings that hold of a controller.";
     MappingsInactive: Gauge "station_mappings_inactive" Source ["source"] "Those of them that lead nowhere: the configuration has not their VRF, or none of their VTEPs.";
     MappingsConnected: Gauge "station_mappings_connected" Source ["source"] "1 while the controller is connected.";

@@ -6,6 +6,7 @@ mod facts;
 mod families;
 mod flow_log;
 mod mappings;
+mod mirrors;
 mod page;
 mod port_details;
 mod probes;

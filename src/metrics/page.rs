@@ -343,6 +343,7 @@ impl Collector for Facts {
         page.flow_log(&self.flow_log)?;
         page.collectors(&self.collectors)?;
         page.probes(&self.probes)?;
+        page.mirrors(&self.mirrors)?;
         page.mappings(&self.mappings)?;
         page.rpki(&self.rpki)?;
         page.drains(&self.drains)?;

@@ -16,6 +16,7 @@ use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::frame::{Frame, FrameSize};
 use crate::cpu::{self, prefetch};
 
 /// Octets of a huge page.
@@ -29,87 +30,6 @@ pub const AROUND: usize = FRONT + 46;
 pub const ROOM: usize = FRONT + 56 + 14;
 /// What [`Editor::with_room`] gives: that, and the shortest payload behind it. Octets.
 pub const WITH_ROOM: usize = ROOM + 46;
-/// What may be read of each received frame at once, from its first octet on, however short it is: the longest
-/// Ethernet header with its tags, and [`Area::columns`] behind it.
-pub(super) const READ: u32 = 64;
-
-/// Octets of one frame's memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FrameSize {
-    /// For packets of up to 1,792 octets.
-    Small = 2048,
-    /// For packets of up to 3,840 octets.
-    Large = 4096,
-}
-
-impl FrameSize {
-    /// In octets.
-    pub const fn octets(self) -> usize {
-        self as usize
-    }
-
-    /// The longest packet, L2 header included, that fits behind the headroom.
-    pub const fn capacity(self) -> usize {
-        self.octets() - 256
-    }
-
-    /// Whether a packet of `len` octets at an address lies within one frame, and what is read of it at once too.
-    #[inline(always)]
-    pub(super) fn has_room(self, addr: u64, len: u32) -> bool {
-        let size = self.octets() as u64;
-        (addr & (size - 1)) + u64::from(len.max(READ)) <= size
-    }
-
-    /// The smallest frame for packets of `octets`, L2 header included.
-    pub const fn for_packet(octets: usize) -> Option<FrameSize> {
-        if octets <= FrameSize::Small.capacity() {
-            Some(FrameSize::Small)
-        } else if octets <= FrameSize::Large.capacity() {
-            Some(FrameSize::Large)
-        } else {
-            None
-        }
-    }
-}
-
-/// One packet buffer: where its packet starts in the area and how long it is, in octets.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Frame {
-    addr: u32,
-    len: u32,
-}
-
-impl Frame {
-    /// The frame that a ring's descriptor names. For port backends only: the descriptor must come
-    /// from the kernel or the pool, so that the frame has no second owner.
-    #[inline(always)]
-    pub(super) const fn from_descriptor(addr: u64, len: u32) -> Frame {
-        Frame { addr: addr as u32, len }
-    }
-
-    /// Offset of the packet's first octet in the area.
-    #[inline(always)]
-    pub const fn addr(&self) -> u32 {
-        self.addr
-    }
-
-    /// Octets of the packet.
-    #[inline(always)]
-    pub const fn len(&self) -> usize {
-        self.len as usize
-    }
-
-    /// The frame with another packet in it: `len` octets at `addr`, which must be within it.
-    #[inline(always)]
-    pub const fn with_packet(self, addr: u32, len: u32) -> Frame {
-        Frame { addr, len }
-    }
-
-    /// Whether the packet is empty.
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-}
 
 /// Tells areas apart, also those that are no more: a mapping's address may come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,7 +140,7 @@ impl Area {
     /// Where the packet in a frame begins, if all of it is in the area.
     #[inline(always)]
     fn start(&self, frame: &Frame) -> NonNull<u8> {
-        let at = frame.addr as usize;
+        let at = frame.addr() as usize;
         assert!(at + frame.len() <= self.len, "a frame of another area");
         // SAFETY: within the mapping, by the line above.
         unsafe { self.base.add(at) }
@@ -260,6 +180,28 @@ impl Area {
         // initialised. The frame is in a burst, so the kernel does not touch it, and whoever writes there borrows the
         // area for itself.
         Some(unsafe { self.base.add(first).cast().as_ref() })
+    }
+
+    /// Octets of one frame; `None` where they are not. They must be of the caller's burst, as for [`Area::at`].
+    pub fn octets(&self, place: u32, len: u32) -> Option<&[u8]> {
+        let (first, len, size) = (place as usize, len as usize, self.frame_size.octets());
+        if (first & (size - 1)) + len > size || first + len > self.len {
+            return None;
+        }
+        // SAFETY: as in `at`: in the mapping and of one frame, by the line above, and of a burst.
+        Some(unsafe { std::slice::from_raw_parts(self.base.add(first).as_ptr(), len) })
+    }
+
+    /// Copies octets of one frame into another, behind its first `skip` ones: as many as it has room for, and as there are.
+    pub(super) fn copy(&mut self, (place, len): (u32, u32), into: &Frame, skip: usize) {
+        let apart = (place ^ into.addr()) & !(self.frame_size.octets() as u32 - 1) != 0;
+        let Some(from) = self.octets(place, len).filter(|_| apart) else { return };
+        let (from, len) = (from.as_ptr(), from.len());
+        let Some(to) = self.packet_mut(into).get_mut(skip..) else { return };
+        // SAFETY: `octets` saw that all of `from` is in one frame of the mapping and can be read. `to` is a packet of another
+        // frame, which `packet_mut` saw to be in the mapping, so that they do not overlap, but where that packet reached
+        // beyond its frame: the pool's, which is the only caller, do not.
+        unsafe { std::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), len.min(to.len())) };
     }
 
     /// Reads the first words at each lane's place in the area into columns, eight lanes at a time. Whatever is not

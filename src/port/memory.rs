@@ -53,6 +53,10 @@ impl Port for MemoryPort {
         Ok(())
     }
 
+    fn is_half_free(&mut self) -> bool {
+        2 * self.queued.len() <= self.ring
+    }
+
     fn flush(&mut self, pool: &mut Pool) {
         for frame in self.queued.drain(..) {
             self.sent.push(pool.area().packet(&frame).to_vec());

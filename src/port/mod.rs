@@ -3,10 +3,12 @@
 
 pub mod af_xdp;
 mod area;
+mod frame;
 pub mod memory;
 mod pool;
 
-pub use area::{AROUND, Area, Around, Editor, Extent, FRONT, Frame, FrameSize, ROOM};
+pub use area::{AROUND, Area, Around, Editor, Extent, FRONT, ROOM};
+pub use frame::{Frame, FrameSize};
 pub use pool::{Pool, Returned};
 
 /// Most frames that move together.
@@ -23,6 +25,9 @@ pub trait Port {
     /// Puts a frame on the transmit ring; gives it back where the ring is full or the link is gone.
     /// Nothing needs to have left before [`Port::flush`].
     fn tx(&mut self, frame: Frame) -> Result<(), Frame>;
+
+    /// Whether half of the transmit ring is free: what can be done without takes no more than the other half.
+    fn is_half_free(&mut self) -> bool;
 
     /// Sends what [`Port::tx`] queued and returns the frames that have left to the pool.
     fn flush(&mut self, pool: &mut Pool);

@@ -2,7 +2,8 @@
 
 use std::io;
 
-use super::area::{Area, AreaId, Editor, Frame, FrameSize};
+use super::area::{Area, AreaId, Editor};
+use super::frame::{Frame, FrameSize};
 
 /// The kernel leaves this much in front of a received packet (XDP_PACKET_HEADROOM), in octets.
 const HEADROOM: u64 = 256;
@@ -75,6 +76,19 @@ impl Pool {
         Some(frame)
     }
 
+    /// Takes a free frame for a copy of octets of another one, which is of the caller's burst, with `front` before them;
+    /// as with [`Pool::take_with`].
+    pub fn take_copy(&mut self, front: &[u8], octets: (u32, u32)) -> Option<Frame> {
+        let len = u32::try_from(front.len()).ok()?.checked_add(octets.1)?;
+        if len as usize > self.area.frame_size().capacity() {
+            return None;
+        }
+        let frame = Frame::from_descriptor(self.free.pop()? + HEADROOM, len);
+        self.area.packet_mut(&frame)[..front.len()].copy_from_slice(front);
+        self.area.copy(octets, &frame, front.len());
+        Some(frame)
+    }
+
     /// The packet in a frame, to be edited.
     ///
     /// # Panics
@@ -104,6 +118,20 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_is_what_stands_in_front_and_what_was_copied() {
+        let mut pool = Pool::new(2, FrameSize::Small).unwrap();
+        let first = pool.take_with(b"station").unwrap();
+        let copy = pool.take_copy(b"> ", (first.addr() + 2, 3)).unwrap();
+        assert_eq!(pool.area().packet(&copy), b"> ati");
+        assert!(pool.take_copy(b"", (first.addr(), 7)).is_none(), "the pool is empty");
+        pool.give(copy);
+        assert!(pool.take_copy(&[0; 8], (first.addr(), 1785)).is_none(), "longer than a frame");
+        assert_eq!(pool.free(), 1);
+        assert!(pool.area().octets(first.addr(), 1793).is_none(), "of two frames");
+        assert_eq!(pool.area().packet(&first), b"station");
+    }
 
     #[test]
     fn a_packet_longer_than_a_frame_is_refused_and_leaks_nothing() {

@@ -221,6 +221,7 @@ mod tests {
     use super::*;
     use crate::fib::{self, Fib};
     use crate::port::{FrameSize, Pool};
+    use crate::stage::copy::Copies;
     use crate::stage::encapsulate::Entrances;
     use crate::stage::police::Budgets;
     use crate::tables::counters::WorkerCounters;
@@ -279,6 +280,7 @@ mod tests {
                 pool: &mut pool,
                 budgets: &mut Budgets::new(1),
                 entrances: &mut Entrances::default(),
+                copies: &mut Copies::default(),
                 port: PortId(0),
                 now: 1,
             };

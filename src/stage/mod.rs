@@ -8,6 +8,7 @@ pub mod acl_in;
 pub mod acl_out;
 mod burst;
 pub mod classify;
+pub mod copy;
 pub mod decapsulate;
 pub mod encapsulate;
 pub mod exchange;
@@ -110,6 +111,8 @@ pub struct Context<'a> {
     pub budgets: &'a mut police::Budgets,
     /// The entrances of tunnels that the worker has found.
     pub entrances: &'a mut encapsulate::Entrances,
+    /// The mirrors, and the copies that wait.
+    pub copies: &'a mut copy::Copies,
     /// Where the burst entered.
     pub port: PortId,
     /// Monotonic time of this burst, in nanoseconds.

@@ -104,6 +104,19 @@ impl Limit {
         taken.map(drop).map_err(|full_at| until(full_at).div_ceil(TICKS))
     }
 
+    /// Takes `octets` of a worker's own lease, which is renewed where it has less. False where the rate gives no more now.
+    pub fn spend(&self, leased: &mut u64, octets: u64, now_ns: u64) -> bool {
+        if *leased < octets {
+            let more = self.lease().max(octets - *leased);
+            if self.take(more, now_ns).is_err() {
+                return false;
+            }
+            *leased += more;
+        }
+        *leased -= octets;
+        true
+    }
+
     /// Takes `octets` whether there are as many or not: others wait the longer.
     fn owe(&self, octets: u64, now_ns: u64) {
         let (now, cost) = (now_ns.saturating_mul(TICKS), self.ticks(octets));

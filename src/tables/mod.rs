@@ -12,6 +12,7 @@ mod keys;
 pub mod last_drops;
 mod loss;
 pub mod meter;
+pub mod mirrors;
 pub mod port;
 pub mod reach;
 pub mod rules;
@@ -36,4 +37,6 @@ pub use snapshot::{Snapshot, Vrf, VrfKind};
 pub use translation::{Translation, Translations};
 pub use tunnel::{Exit, NoExit, Overlay, Tunnel, TunnelPath, Tunnels};
 pub use verdict::{DropReason, PuntClass, PuntReason, SlowOutcome, TapEvent, Urgency, Verdict};
-pub use vif::{Ingress, NOWHERE, Pcp, Routing, SourceCheck, Tags, Vif, VifKind, place_vif};
+pub use vif::{
+    Ingress, NOWHERE, Network, Pcp, Routing, SourceCheck, Tags, Vif, VifKind, place_vif,
+};

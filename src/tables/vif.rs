@@ -173,6 +173,22 @@ impl Vif {
     }
 }
 
+/// What tells a VIF's frames from others as they come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// These tags.
+    Vlan(Tags),
+    /// The VNI in these tunnels.
+    Vni(Tunnel),
+}
+
+impl Network {
+    /// That of a VIF.
+    pub fn of(vif: &Vif) -> Network {
+        vif.tunnel().map_or(Network::Vlan(vif.tags), |tunnel| Network::Vni(tunnel.clone()))
+    }
+}
+
 /// The longest MTU that a word of rules has room for; what is configured is shorter.
 pub const MAX_MTU: u32 = 0x3fff;
 

@@ -2,7 +2,9 @@
 //! it needs of the slice's length; with that, none panics. The slow path, which may be slower, builds
 //! and parses its packets with `etherparse`.
 
+pub mod bpf;
 pub mod checksum;
+pub mod erspan;
 pub mod ethernet;
 pub mod ipv4;
 pub mod ipv6;

@@ -8,12 +8,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::bpf::Program;
 use super::handoff::Label;
 use super::parcels::Parcels;
 use crate::port::{Area, BURST, Frame};
 use crate::tables::counters::Counter;
-use crate::tables::{PortId, Tags, Tunnel, Verdict, Vif, VifId};
+use crate::tables::{Network, PortId, Verdict, VifId};
+use crate::wire::bpf::Program;
 use crate::wire::ethernet::{ETHERTYPE_SERVICE_TAG, ETHERTYPE_VLAN, VID_MASK, be16};
 
 /// Captures at a time.
@@ -47,22 +47,6 @@ pub struct Wanted {
     pub filter: Option<Program>,
     /// Octets of each frame, at most.
     pub snap: usize,
-}
-
-/// What tells a VIF's frames from others as they come.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Network {
-    /// These tags.
-    Vlan(Tags),
-    /// The VNI in these tunnels.
-    Vni(Tunnel),
-}
-
-impl Network {
-    /// That of a VIF.
-    pub fn of(vif: &Vif) -> Network {
-        vif.tunnel().map_or(Network::Vlan(vif.tags), |tunnel| Network::Vni(tunnel.clone()))
-    }
 }
 
 /// A choice of verdicts.

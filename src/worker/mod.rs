@@ -2,11 +2,11 @@
 //! out the verdicts. [`Worker::turn`] is the loop's body and reads no clock; the thread around it
 //! ([`crate::daemon`]) brings time, sleep and pinning.
 
-pub mod bpf;
 pub mod capture;
 mod ends;
 pub mod flows;
 pub mod handoff;
+mod mirrored;
 mod parcels;
 mod watched;
 
@@ -14,12 +14,14 @@ use std::sync::Arc;
 
 use crate::fib::FibReader;
 use crate::path;
-use crate::port::{BURST, Pool, Port, Returned};
+use crate::port::{BURST, Frame, Pool, Port, Returned};
 use crate::publish::Subscriber;
+use crate::stage::copy::Copies;
 use crate::stage::encapsulate::Entrances;
 use crate::stage::police::Budgets;
 use crate::stage::{Burst, Context};
 use crate::tables::counters::WorkerCounters;
+use crate::tables::mirrors::Mirror;
 use crate::tables::{Facts, PortId, PuntReason, Snapshot, Urgency, Verdict, VifId};
 use capture::{Captures, Mark};
 use ends::{count_sent, settle, transmit};
@@ -85,6 +87,7 @@ pub struct Worker<P> {
     entrances: Entrances,
     handoffs: Arc<Handoffs>,
     captures: Captures,
+    copies: Copies,
     flows: Option<Box<Flows>>,
 }
 
@@ -99,6 +102,7 @@ impl<P: Port> Worker<P> {
         counters: Arc<WorkerCounters>,
         handoffs: Arc<Handoffs>,
     ) -> Worker<P> {
+        let copies = Copies::new(counters.number);
         Worker {
             pool,
             ports: (0..ports).map(|_| None).collect(),
@@ -110,6 +114,7 @@ impl<P: Port> Worker<P> {
             entrances: Entrances::default(),
             handoffs,
             captures: Captures::default(),
+            copies,
             flows: None,
         }
     }
@@ -154,6 +159,11 @@ impl<P: Port> Worker<P> {
     /// The worker's captures, to begin and end them between turns.
     pub fn captures_mut(&mut self) -> &mut Captures {
         &mut self.captures
+    }
+
+    /// These are the mirrors from now on. Between turns.
+    pub fn mirror(&mut self, mirrors: &[Arc<Mirror>]) {
+        self.copies.follow(mirrors);
     }
 
     /// Gives the worker flows to log in, or none; the ones so far are the caller's, who exports them. Between turns.
@@ -240,6 +250,7 @@ impl<P: Port> Worker<P> {
             pool: &mut self.pool,
             budgets: &mut self.budgets,
             entrances: &mut self.entrances,
+            copies: &mut self.copies,
             port,
             now,
         };
@@ -252,6 +263,9 @@ impl<P: Port> Worker<P> {
         let from = (port, generation, now);
         let punted = if watched { self.carry_out_watched(from) } else { self.carry_out(from) };
         self.burst.settle_lost();
+        if !self.copies.is_empty() {
+            self.copy_what_left(now);
+        }
         if let Some(flows) = self.flows.as_mut().filter(|_| logged) {
             flows.record(&self.burst, now);
         }
@@ -296,13 +310,30 @@ impl<P: Port> Worker<P> {
         let generation = self.tables.snapshot().generation;
         let mut count = 0;
         while count < INJECT {
-            let Worker { handoffs, pool, ports, counters, captures, flows, .. } = self;
+            let Worker {
+                handoffs,
+                pool,
+                ports,
+                counters,
+                captures,
+                copies,
+                flows,
+                tables,
+                fib,
+                ..
+            } = self;
             let sent = handoffs.injected.receive(|label, packet| {
                 let port = ports.get_mut(label.port.index()).and_then(Option::as_mut);
                 let vif = counters.vif(label.vif);
-                match (port, pool.take_with(packet)) {
+                let frame = pool.take_with(packet);
+                let octets = frame.as_ref().map_or((0, 0), Frame::place);
+                match (port, frame) {
                     (Some(port), Some(frame)) => match port.tx(frame) {
                         Ok(()) => {
+                            if !copies.is_empty() {
+                                let to = (label.port, label.vif);
+                                copies.originated(to, octets, (tables.snapshot(), fib), pool, now);
+                            }
                             vif.rare.originated.add(1);
                             for vif in
                                 label.through.map(|id| counters.vif(id)).into_iter().chain([vif])
@@ -336,6 +367,9 @@ impl<P: Port> Worker<P> {
                 break;
             }
             count += 1;
+        }
+        if !self.copies.is_empty() {
+            self.send_copies();
         }
         count
     }

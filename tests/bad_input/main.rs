@@ -56,7 +56,7 @@ const HERE: [&str; 12] = [
 ];
 
 /// Where full rings and queues are tested, and tables that no configuration makes.
-const WORKER: &str = include_str!("../worker.rs");
+const WORKER: &str = include_str!("../worker/main.rs");
 
 #[test]
 fn every_reason_has_a_test() {

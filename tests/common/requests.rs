@@ -68,6 +68,12 @@ pub const REQUESTS: &[(&str, Right)] = &[
     (r#""request":"show_drills","over":true"#, Right::Ask),
     (r#""request":"drill_start","vif":"a","seconds":60,"anyway":true"#, Right::Change),
     (r#""request":"drill_stop","name":"a""#, Right::Change),
+    (r#""request":"show_mirrors""#, Right::Ask),
+    (
+        r#""request":"mirror_start","name":"m","vif":"a","direction":"both","rate":"100M","to":{"vlan":{"port":"p","vlan":9}}"#,
+        Right::Mirror,
+    ),
+    (r#""request":"mirror_stop","name":"m""#, Right::Mirror),
     (r#""request":"clear_counters""#, Right::Change),
     (r#""request":"reload""#, Right::Change),
     (r#""request":"reload","dry_run":true"#, Right::Ask),

@@ -172,6 +172,10 @@ impl Port for FaultPort {
         Ok(())
     }
 
+    fn is_half_free(&mut self) -> bool {
+        self.random.below(100) >= self.refuse
+    }
+
     fn flush(&mut self, pool: &mut Pool) {
         for _ in 0..self.random.below(self.sending.len() + 1) {
             let Some(frame) = self.sending.pop_front() else { return };

@@ -53,6 +53,10 @@ impl Port for Wire {
         Ok(())
     }
 
+    fn is_half_free(&mut self) -> bool {
+        true
+    }
+
     #[inline]
     fn flush(&mut self, pool: &mut Pool) {
         for frame in self.queued.drain(..) {

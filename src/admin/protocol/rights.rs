@@ -10,6 +10,9 @@ pub enum Right {
     /// The same but for members of `station-read` alone; the log has a line of it. `ping` is of these: it sends into
     /// customers' networks.
     Change,
+    /// Root, the daemon's own user and members of `station-mirror`, since it leads customers' traffic elsewhere; the log
+    /// has a line of it.
+    Mirror,
     /// Root and the daemon's own user, since it shows customers' traffic or secrets; the log has a line of it.
     Own,
 }
@@ -27,6 +30,7 @@ impl Request {
             Request::Capture(_)
             | Request::ConfigShow { secrets: true, .. }
             | Request::ConfigDiff { secrets: true, .. } => Right::Own,
+            Request::MirrorStart(_) | Request::MirrorStop { .. } => Right::Mirror,
             _ if self.is_change() => Right::Change,
             _ => Right::Ask,
         }
@@ -66,6 +70,7 @@ impl Request {
                 | Request::ShowOutages(_)
                 | Request::ShowSla(_)
                 | Request::ShowDrains
+                | Request::ShowMirrors
                 | Request::ShowDrills { .. }
                 | Request::ShowBilling(_)
                 | Request::Capture(_)

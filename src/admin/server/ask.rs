@@ -42,7 +42,7 @@ pub(super) fn ask(
     let after = match right {
         Right::Ask => "it does not answer",
         // It is in the queue, or under way: nobody can take it back.
-        Right::Change | Right::Own => {
+        Right::Change | Right::Mirror | Right::Own => {
             "this may still be done, and committed: look whether it is before you try again"
         }
     };

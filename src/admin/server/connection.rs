@@ -79,7 +79,7 @@ impl Connection {
                     };
                     let author = match request.right() {
                         Right::Ask => author::bare(peer),
-                        Right::Change | Right::Own => author::of(peer),
+                        Right::Change | Right::Mirror | Right::Own => author::of(peer),
                     };
                     let asked = (request.right() != Right::Ask)
                         .then(|| Asked::new(&request, &author, &terms));
@@ -350,6 +350,9 @@ fn row(row: Row) -> Line<Row> {
 const fn denied(right: Right) -> &'static str {
     match right {
         Right::Own => "this shows customers' traffic or secrets: be root or the station's own user",
+        Right::Mirror => {
+            "this leads customers' traffic elsewhere: be root or in the group station-mirror"
+        }
         Right::Ask | Right::Change => {
             "this changes or sends something: be root or in the group station-admin"
         }

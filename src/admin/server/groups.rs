@@ -1,5 +1,5 @@
 //! The groups whose members may use the admin socket: `station-read` asks, `station-admin` also changes. The Debian
-//! package makes both. Where a system has neither, members of the group of the socket's file may do both.
+//! package makes both, and `station-mirror`, whose members may have traffic mirrored. Where a system has neither, members of the group of the socket's file may do both.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -12,6 +12,8 @@ use tracing::warn;
 const READ: &str = "station-read";
 /// Members may ask and change.
 const ADMIN: &str = "station-admin";
+/// Members may have traffic mirrored.
+const MIRROR: &str = "station-mirror";
 
 /// Ids of the groups that a system has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub struct Groups {
     pub read: Option<u32>,
     /// Members may ask and change. Where there is none, whoever may ask may also change.
     pub admin: Option<u32>,
+    /// Members may have traffic mirrored, and ask. Where there is none, only root and the daemon's own user may.
+    pub mirror: Option<u32>,
 }
 
 impl Groups {
@@ -33,45 +37,44 @@ impl Groups {
             let mut lines = text.lines().map(|line| line.split(':').collect::<Vec<&str>>());
             lines.find(|fields| fields.first() == Some(&name))?.get(2)?.parse().ok()
         };
-        Groups { read: id(READ), admin: id(ADMIN) }
+        Groups { read: id(READ), admin: id(ADMIN), mirror: id(MIRROR) }
     }
 
     /// Lets members open the socket's file. One group owns it, and the other has an entry in its access list.
     pub(super) fn admit(&self, socket: &Path) {
-        let owner = self.read.or(self.admin);
-        if let Some(group) = owner
-            && let Err(error) = chown(socket, None, Some(group))
-        {
-            warn!(group, %error, "cannot give the admin socket to its group: only root and the station's user may ask");
+        let mut groups: Vec<u32> =
+            [self.read, self.admin, self.mirror].into_iter().flatten().collect();
+        let Some(owner) = groups.first().copied() else { return };
+        if let Err(error) = chown(socket, None, Some(owner)) {
+            warn!(group = owner, %error, "cannot give the admin socket to its group: only root and the station's user may ask");
             return;
         }
-        if let (Some(admin), Some(_)) = (self.admin, self.read)
+        let others = groups.split_off(1);
+        if !others.is_empty()
             && let Err(error) = setxattr(
                 socket,
                 "system.posix_acl_access",
-                &access_list(admin),
+                &access_list(others),
                 XattrFlags::empty(),
             )
         {
-            warn!(%error, "no access lists in the file system of the admin socket: members of {ADMIN} have to be in {READ} as well");
+            warn!(%error, "no access lists in the file system of the admin socket: members of {ADMIN} and {MIRROR} have to be in {READ} as well");
         }
     }
 }
 
-/// Mode 0660, and the same for one more group (`struct posix_acl_xattr_header` and its entries of
+/// Mode 0660, and the same for more groups (`struct posix_acl_xattr_header` and its entries of
 /// linux/posix_acl_xattr.h, little endian, in the order of their tags).
-fn access_list(group: u32) -> Vec<u8> {
+fn access_list(mut groups: Vec<u32>) -> Vec<u8> {
     const VERSION: u32 = 2;
     const NOBODY: u32 = u32::MAX;
     const RW: u16 = 6;
-    // ACL_USER_OBJ, ACL_GROUP_OBJ, ACL_GROUP, ACL_MASK, ACL_OTHER.
-    let entries: [(u16, u16, u32); 5] = [
-        (0x01, RW, NOBODY),
-        (0x04, RW, NOBODY),
-        (0x08, RW, group),
-        (0x10, RW, NOBODY),
-        (0x20, 0, NOBODY),
-    ];
+    groups.sort_unstable();
+    groups.dedup();
+    // ACL_USER_OBJ and ACL_GROUP_OBJ, ACL_GROUP each, ACL_MASK and ACL_OTHER.
+    let mut entries = vec![(0x01, RW, NOBODY), (0x04, RW, NOBODY)];
+    entries.extend(groups.into_iter().map(|group| (0x08, RW, group)));
+    entries.extend([(0x10_u16, RW, NOBODY), (0x20, 0, NOBODY)]);
     let mut octets = VERSION.to_le_bytes().to_vec();
     for (tag, permissions, id) in entries {
         octets.extend(tag.to_le_bytes());
@@ -88,8 +91,11 @@ mod tests {
     #[test]
     fn groups_are_read_by_their_whole_names() {
         let text = "root:x:0:\nxstation-read:x:7:\nstation-read:x:990:a,b\nstation-admin:x:bad:\n";
-        assert_eq!(Groups::listed(text), Groups { read: Some(990), admin: None });
-        assert_eq!(Groups::listed("station-admin:x:989:"), Groups { read: None, admin: Some(989) });
+        let read = Groups { read: Some(990), ..Groups::default() };
+        assert_eq!(Groups::listed(text), read);
+        let others = "station-mirror:x:988:\nstation-admin:x:989:";
+        let known = Groups { read: None, admin: Some(989), mirror: Some(988) };
+        assert_eq!(Groups::listed(others), known);
         assert_eq!(Groups::listed("station-read\n::\n"), Groups::default());
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Peer {
     pub(super) pid: i32,
     /// It may change something, too.
     changes: bool,
+    /// It may have traffic mirrored.
+    mirrors: bool,
 }
 
 impl Peer {
@@ -30,6 +32,7 @@ impl Peer {
         match right {
             Right::Ask => true,
             Right::Change => self.changes,
+            Right::Mirror => self.mirrors,
             Right::Own => is_own_user(self.uid),
         }
     }
@@ -59,9 +62,10 @@ pub(super) fn check(
     let of_peer = if own { Vec::new() } else { groups_of(peer.pid, uid, peer.gid.as_raw()) };
     let is_in = |group: Option<u32>| group.is_some_and(|group| of_peer.contains(&group));
     let file = fs::metadata(socket).ok().map(|file| file.gid());
-    let may_ask = own || is_in(file) || is_in(groups.read) || is_in(groups.admin);
+    let mirrors = own || is_in(groups.mirror);
+    let may_ask = mirrors || is_in(file) || is_in(groups.read) || is_in(groups.admin);
     let changes = own || if groups.admin.is_some() { is_in(groups.admin) } else { is_in(file) };
-    let peer = Peer { uid, pid, changes };
+    let peer = Peer { uid, pid, changes, mirrors };
     if may_ask {
         Ok(peer)
     } else {

@@ -19,6 +19,7 @@ use super::events::EventArgs;
 use super::exchanges::Exchange;
 use super::explain::ExplainArgs;
 use super::json_help::JSON_HELP;
+use super::mirror::MirrorCommand;
 use super::ping::{PingArgs, TraceArgs};
 use super::ports::Port;
 use super::show::Show;
@@ -150,6 +151,8 @@ pub(super) enum StationCommand {
     Undrain(UndrainArgs),
     #[command(subcommand)]
     Drill(Drill),
+    #[command(subcommand)]
+    Mirror(MirrorCommand),
     /// Set counters to zero
     #[command(subcommand)]
     Clear(Clear),
@@ -223,6 +226,7 @@ impl StationCommand {
             StationCommand::Drain(drain) => drain.request(),
             StationCommand::Undrain(undrain) => undrain.request(),
             StationCommand::Drill(drill) => drill.request(),
+            StationCommand::Mirror(mirror) => mirror.request(),
             StationCommand::Clear(Clear::Counters) => Request::ClearCounters,
             StationCommand::Reload { dry_run, .. } => Request::Reload { dry_run: *dry_run },
             StationCommand::Stop { keep_sessions, .. } => {
@@ -250,6 +254,7 @@ impl StationCommand {
             StationCommand::Bgp(bgp) => bgp.terms(),
             StationCommand::Undrain(undrain) => undrain.terms(),
             StationCommand::Drill(drill) => drill.terms(),
+            StationCommand::Mirror(mirror) => mirror.terms(),
             _ => Terms::default(),
         }
     }

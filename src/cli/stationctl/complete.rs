@@ -63,6 +63,7 @@ fn with_names(command: Command, of: &str) -> Command {
             "acl" => vec![Request::ShowAcl(AclFilter::default())],
             "vtep" => vec![Request::ShowTunnels],
             "exchange" => vec![Request::ShowExchanges],
+            "mirror" => vec![Request::ShowMirrors],
             _ => return arg,
         };
         arg.add(ArgValueCompleter::new(move |current: &OsStr| candidates(current, &requests)))

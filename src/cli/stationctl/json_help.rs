@@ -55,6 +55,8 @@ Octets count from the destination MAC to the end of the payload; *_s are seconds
   drain      change{as any change} drain{as show drains; absent with --no-wait}
   drills, drill history  vif peers[] state since_ms until_ms end_ms ended dark_prefixes tx_switch_ms rx_switch_ms resolution_ms
              measured_ms frames_lost went_to[{vif before_frames_per_s frames_per_s}] uid login_uid sudo_user comment
+  mirrors    name vif port direction filter snap to rate since_ms until_ms copies octets truncated missed{reason} uid login_uid
+             sudo_user comment
   outages    vif cause also[] start_ms end_ms duration_ms detection_ms frames_lost
   sla        vif state since_ms until_ms availability outages down_ms longest_ms planned_ms frames_lost
   billing    scope name customer since_ms until_ms bins missing_bins incomplete_bins rx_frames rx_octets tx_frames tx_octets

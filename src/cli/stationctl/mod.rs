@@ -24,6 +24,7 @@ mod libpcap;
 #[cfg(test)]
 mod manual;
 mod mappings;
+mod mirror;
 mod named;
 mod output;
 mod period;
@@ -55,7 +56,7 @@ use crate::admin::protocol::{ErrorKind, Refusal, Request, Terms};
 use crate::admin::rows::{
     AclRow, BandwidthRow, BgpRouteRow, BgpRow, ChangeResult, CollectorRow, ConfigText,
     ConsistencyRow, CounterRow, DrainRow, DrillRow, DropRow, ExchangeRow, FlowLogRow, HistoryRow,
-    LookupResult, MappingRow, NeighborRow, OutageRow, PortDetailRow, PortRow, RateRow,
+    LookupResult, MappingRow, MirrorRow, NeighborRow, OutageRow, PortDetailRow, PortRow, RateRow,
     ReachabilityRow, RouteRow, RpkiRow, SlaRow, SourceRow, StationRow, TargetRow, TranslationRow,
     TunnelRow, VersionInfo, VifRow, VrfRow, WorkerRow,
 };
@@ -156,6 +157,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Command::Station(StationCommand::Ping(ping)) => return ping.run(args, out),
         Command::Station(StationCommand::Traceroute(trace)) => return trace.run(args, out),
         Command::Top(top) => return top.run(args),
+        Command::Station(StationCommand::Mirror(mirror)) => (mirror.compiled()?, mirror.terms()),
         Command::Station(command) => (command.request(), command.terms()),
     };
     match &request {
@@ -189,6 +191,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Request::ShowOutages(_) => rows::<OutageRow>(args, &request, out),
         Request::ShowDrains => rows::<DrainRow>(args, &request, out),
         Request::ShowDrills { .. } => rows::<DrillRow>(args, &request, out),
+        Request::ShowMirrors => rows::<MirrorRow>(args, &request, out),
         Request::ShowSla(_) => rows::<SlaRow>(args, &request, out),
         Request::Lookup(_) => result::<LookupResult>(args, &request, out),
         Request::Version => result::<VersionInfo>(args, &request, out),

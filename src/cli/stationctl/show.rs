@@ -152,6 +152,8 @@ pub(super) enum Show {
     ///
     /// `drill history` has those that are over, too.
     Drills,
+    /// Mirrors: whose frames are copied, where to, and how many copies there was no room for
+    Mirrors,
     /// BGP sessions: state, last error, and how many prefixes are accepted, rejected, advertised
     ///
     /// An answer about several VIFs lists at most some 20,000 rejected prefixes: those of the sessions with
@@ -230,6 +232,7 @@ impl Show {
             Show::Consistency => Request::ShowConsistency,
             Show::Outages(of) => Request::ShowOutages(of.period()),
             Show::Drains { .. } => Request::ShowDrains,
+            Show::Mirrors => Request::ShowMirrors,
             Show::Drills => Request::ShowDrills { over: false },
             Show::Sla { outages, .. } => Request::ShowSla(outages.period()),
             Show::Bgp { vif: Some(vif), direction: Some(direction), .. } => {

@@ -85,6 +85,11 @@ fn facts() -> Facts {
         "rx_frames_per_s":1.0,"tx_frames_per_s":0.0,"at_most":0,"flows":[],"uid":0,"login_uid":null,"sudo_user":null,
         "comment":null}"#,
     );
+    let mirror = json(
+        r#"{"name":"m","vif":"a","port":null,"direction":"both","filter":null,"snap":4096,"to":"","rate":1000000,
+        "since_ms":1,"until_ms":null,"copies":10,"octets":900,"truncated":1,"missed":{"rate":2,"ring":0},"uid":0,
+        "login_uid":null,"sudo_user":null,"comment":null}"#,
+    );
     let silent = json(r#"{"name":"core0","interface":"eth2","link":"up"}"#);
     Facts {
         version: serde_json::from_value(version).unwrap(),
@@ -102,6 +107,7 @@ fn facts() -> Facts {
             ..AclRow::default()
         }],
         tunnels: vec![serde_json::from_value(tunnel).unwrap()],
+        mirrors: vec![serde_json::from_value(mirror).unwrap()],
         mappings: vec![SourceRow {
             source: "ctl".into(),
             state: "lost".into(),

@@ -419,6 +419,11 @@ impl Port for XskPort {
         Ok(())
     }
 
+    fn is_half_free(&mut self) -> bool {
+        let half = self.socket.tx.size() / 2;
+        !self.gone && self.socket.tx.free(half) >= half
+    }
+
     fn flush(&mut self, pool: &mut Pool) {
         if !self.knows(pool) {
             return;

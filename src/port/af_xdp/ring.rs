@@ -158,6 +158,11 @@ impl<T: Entry> Producer<T> {
         Ok(Producer { ring, next, published: next, consumed })
     }
 
+    /// Entries in all.
+    pub(super) fn size(&self) -> u32 {
+        self.ring.size
+    }
+
     /// Free entries; asks the consumer only where fewer than `wanted` are known to be free.
     #[inline(always)]
     pub(super) fn free(&mut self, wanted: u32) -> u32 {

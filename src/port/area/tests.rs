@@ -6,7 +6,7 @@ fn a_packet_gets_another_header() {
     let mut pool = Pool::new(2, FrameSize::Small).unwrap();
     let packet: Vec<u8> = (0..64).collect();
     let frame = pool.take_with(&packet).unwrap();
-    let place = frame.addr + 18;
+    let place = frame.addr() + 18;
     let mut editor = pool.editor();
     let around = editor.octets(editor.locate(place)).unwrap();
     assert_eq!(around[FRONT - 18..], packet[..AROUND - FRONT + 18]);

@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_possible_truncation)]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod mirrors;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,12 +21,12 @@ use station::tables::counters::WorkerCounters;
 use station::tables::last_drops::LastDrops;
 use station::tables::{
     Adjacency, AdjacencyId, AdjacencyKind, AdjacencyTable, DropReason, GroupId, GroupTable, Member,
-    Pcp, Port, PortId, PortRole, Role, Snapshot, SourceCheck, Tags, Verdict, Vif, VifId, Vrf,
-    VrfId, VrfKind,
+    Network, Pcp, Port, PortId, PortRole, Role, Snapshot, SourceCheck, Tags, Verdict, Vif, VifId,
+    Vrf, VrfId, VrfKind,
 };
+use station::wire::bpf::Program;
 use station::wire::ethernet::Mac;
-use station::worker::bpf::Program;
-use station::worker::capture::{Mark, Network, Tap, Verdicts, Wanted};
+use station::worker::capture::{Mark, Tap, Verdicts, Wanted};
 use station::worker::handoff::Label;
 use station::worker::{Handoffs, Worker};
 

@@ -1,0 +1,303 @@
+//! Copies for mirrors ([`crate::tables::mirrors`]): of what comes, as it came, once its VIF is known; of what leaves, once it
+//! is on its ring. They are made in frames of their own and sent behind the originals, whose way and order they do not
+//! touch. A worker without mirrors pays for two looks per burst.
+//!
+//! All mirrors of a worker may use `PERCENT` of its time, as estimated, and no more of a transmit ring than its half.
+
+mod front;
+
+use std::sync::Arc;
+
+use self::front::{Copied, Way};
+use super::{Burst, Context, Lanes, WIDTH};
+use crate::fib::FibReader;
+use crate::port::{BURST, Frame, Pool};
+use crate::tables::mirrors::{Mirror, Mirrored, Missed};
+use crate::tables::{Facts, PortId, Snapshot, VifId};
+use crate::wire::bpf::Program;
+
+/// What all mirrors of a worker may use of its time.
+const PERCENT: u64 = 10;
+/// Estimates on the slow side, in nanoseconds: one instruction of a filter; a copy, and 8 octets of it.
+const PER_INSTRUCTION: u64 = 1;
+const PER_COPY: u64 = 100;
+const PER_WORD: u64 = 1;
+/// What mirrors may use at once, in nanoseconds: some bursts of long frames.
+const AT_ONCE: u64 = 4 * BURST as u64 * (PER_COPY + 256 * PER_WORD);
+
+/// The mirrors of a worker, and the copies of the burst under way.
+#[derive(Debug, Default)]
+pub struct Copies {
+    attached: Vec<Attached>,
+    waiting: Vec<Waiting>,
+    budget: Budget,
+    /// [`Snapshot::generation`] of the tables that the mirrors were held against.
+    generation: Option<u64>,
+    /// The worker.
+    number: usize,
+}
+
+/// A copy that waits until the originals are on their rings.
+#[derive(Debug)]
+struct Waiting {
+    frame: Frame,
+    /// By which it leaves.
+    port: PortId,
+    /// The mirror, by number.
+    of: usize,
+    truncated: bool,
+}
+
+/// A worker's end of a mirror.
+#[derive(Debug)]
+struct Attached {
+    mirror: Arc<Mirror>,
+    /// It is a mirror in the tables.
+    fits: bool,
+    /// What the worker has of its rate, in octets.
+    leased: u64,
+    /// The way of copies, and of which tables and which routes that is.
+    way: Option<Way>,
+    known: Option<(u64, u64)>,
+}
+
+/// The time that copies may take.
+#[derive(Debug, Default)]
+struct Budget {
+    /// In nanoseconds, as of `renewed`.
+    left: u64,
+    renewed: u64,
+}
+
+/// What a copy is made with.
+struct Scene<'a> {
+    tables: &'a Snapshot,
+    fib: &'a FibReader,
+    pool: &'a mut Pool,
+    now: u64,
+}
+
+/// Copies what came, as it came.
+#[inline(always)]
+pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
+    if !c.copies.attached.is_empty() {
+        let Context { copies, tables, fib, pool, port, now, .. } = c;
+        copies.came(burst, *port, Scene { tables, fib, pool, now: *now });
+    }
+}
+
+impl Copies {
+    /// None yet, of the worker with this number.
+    pub fn new(number: usize) -> Copies {
+        Copies { number, ..Copies::default() }
+    }
+
+    /// These are the mirrors from now on. Between turns.
+    pub fn follow(&mut self, mirrors: &[Arc<Mirror>]) {
+        let mut old = std::mem::take(&mut self.attached);
+        for mirror in mirrors {
+            let known = old.iter().position(|old| Arc::ptr_eq(&old.mirror, mirror));
+            self.attached.push(known.map_or_else(
+                || Attached {
+                    mirror: mirror.clone(),
+                    fits: false,
+                    leased: 0,
+                    way: None,
+                    known: None,
+                },
+                |at| old.swap_remove(at),
+            ));
+        }
+        // No allocation later: at most a copy of each frame as it came and one as it left.
+        self.waiting.reserve(2 * BURST * self.attached.len());
+        self.generation = None;
+    }
+
+    /// Whether there is no mirror.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.attached.is_empty()
+    }
+
+    /// Before the copies of a burst: time has passed, and the tables may be others.
+    fn begin(&mut self, tables: &Snapshot, now: u64) {
+        self.budget.renew(now);
+        if self.generation != Some(tables.generation) {
+            self.generation = Some(tables.generation);
+            for attached in &mut self.attached {
+                attached.fits = attached.mirror.unfit(tables).is_none();
+            }
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn came(&mut self, burst: &Burst, port: PortId, mut scene: Scene<'_>) {
+        self.begin(scene.tables, scene.now);
+        for at in 0..self.attached.len() {
+            let lanes = match self.attached[at].wants(false) {
+                Some(Mirrored::Port(id, _)) if *id == port => burst.all(),
+                Some(Mirrored::Vif(id, ..)) => of_vif(burst.known, &burst.place, *id),
+                Some(Mirrored::Port(..)) | None => continue,
+            };
+            for lane in lanes {
+                self.copy(at, &mut scene, (burst.at[lane], burst.octets[lane]), false);
+            }
+        }
+    }
+
+    /// Copies what of a burst was put on rings, and is still there.
+    #[cold]
+    #[inline(never)]
+    pub fn left(&mut self, burst: &Burst, c: (&Snapshot, &FibReader), pool: &mut Pool, now: u64) {
+        let mut scene = Scene { tables: c.0, fib: c.1, pool, now };
+        self.begin(scene.tables, now);
+        for at in 0..self.attached.len() {
+            let lanes = match self.attached[at].wants(true) {
+                Some(Mirrored::Port(id, _)) => by_port(burst, *id),
+                Some(Mirrored::Vif(id, ..)) => of_vif(burst.live, &burst.to_place, *id),
+                None => continue,
+            };
+            for lane in lanes {
+                self.copy(at, &mut scene, (burst.to_at[lane], burst.to_octets[lane]), true);
+            }
+        }
+    }
+
+    /// Copies a frame of the slow path that was put on a port's ring, for a VIF, and is still there.
+    #[cold]
+    #[inline(never)]
+    pub fn originated(
+        &mut self,
+        (port, vif): (PortId, VifId),
+        octets: (u32, u32),
+        c: (&Snapshot, &FibReader),
+        pool: &mut Pool,
+        now: u64,
+    ) {
+        let mut scene = Scene { tables: c.0, fib: c.1, pool, now };
+        self.begin(scene.tables, now);
+        for at in 0..self.attached.len() {
+            let is_wanted = match self.attached[at].wants(true) {
+                Some(Mirrored::Port(id, _)) => *id == port,
+                Some(Mirrored::Vif(id, ..)) => *id == vif,
+                None => false,
+            };
+            if is_wanted {
+                self.copy(at, &mut scene, octets, true);
+            }
+        }
+    }
+
+    /// Makes a copy of octets of a frame, and has it wait.
+    fn copy(&mut self, at: usize, scene: &mut Scene<'_>, octets: (u32, u32), outbound: bool) {
+        let Copies { attached, waiting, budget, number, .. } = self;
+        let attached = &mut attached[at];
+        match attached.make(scene, budget, octets, outbound) {
+            Ok(Some((frame, port, truncated))) => {
+                waiting.push(Waiting { frame, port, of: at, truncated });
+            }
+            Ok(None) => {}
+            Err(missed) => attached.missed(*number, missed),
+        }
+    }
+
+    /// Sends the copies that wait by `put`, which gives the octets of what it sent.
+    pub fn send(&mut self, mut put: impl FnMut(Frame, PortId) -> Result<u64, Missed>) {
+        for Waiting { frame, port, of, truncated } in self.waiting.drain(..) {
+            let attached = &self.attached[of];
+            match put(frame, port) {
+                Err(missed) => attached.missed(self.number, missed),
+                Ok(octets) => {
+                    let Some(counters) = attached.mirror.counters.get(self.number) else {
+                        continue;
+                    };
+                    counters.copies.add(1);
+                    counters.octets.add(octets);
+                    counters.truncated.add(u64::from(truncated));
+                }
+            }
+        }
+    }
+}
+
+impl Attached {
+    /// Of whom copies are wanted of what comes, or of what leaves, if they are.
+    fn wants(&self, outbound: bool) -> Option<&Mirrored> {
+        let Mirror { of, inbound, outbound: out, .. } = &*self.mirror;
+        let is_wanted = self.fits && if outbound { *out } else { *inbound };
+        is_wanted.then_some(of)
+    }
+
+    fn missed(&self, worker: usize, missed: Missed) {
+        if let Some(counters) = self.mirror.counters.get(worker) {
+            counters.missed[missed as usize].add(1);
+        }
+    }
+
+    /// A copy, by which port it is to leave, and whether it lacks the frame's end; nothing where the filter does not take
+    /// the frame.
+    #[expect(clippy::cast_possible_truncation, reason = "a frame has at most 4096 octets")]
+    fn make(
+        &mut self,
+        scene: &mut Scene<'_>,
+        budget: &mut Budget,
+        (at, len): (u32, u32),
+        outbound: bool,
+    ) -> Result<Option<(Frame, PortId, bool)>, Missed> {
+        let Attached { mirror, leased, way, known, .. } = self;
+        let area = scene.pool.area();
+        let Some(packet) = area.octets(at, len) else { return Ok(None) };
+        let filter = mirror.filter.as_ref();
+        budget.spend(filter.map_or(0, Program::instructions) as u64 * PER_INSTRUCTION)?;
+        if filter.is_some_and(|filter| !filter.takes(packet)) {
+            return Ok(None);
+        }
+        let way = Way::known(&mirror.to, scene.tables, scene.fib, way, known)?;
+        let kept = packet.len().min(mirror.snap).min(way.room);
+        budget.spend(PER_COPY + kept as u64 / 8 * PER_WORD)?;
+        let of = Copied { packet, kept, outbound, now_ns: scene.now };
+        let front = way.front(&mirror.to, &of, &mirror.numbered).ok_or(Missed::NoWay)?;
+        let (skip, truncated) = (front.instead_of(), kept < packet.len());
+        let octets = (front.octets().len() + kept).saturating_sub(skip);
+        if !mirror.limit.spend(leased, octets as u64, scene.now) {
+            return Err(Missed::Rate);
+        }
+        let rest = (at + skip as u32, (kept - skip) as u32);
+        let frame = scene.pool.take_copy(front.octets(), rest).ok_or(Missed::Memory)?;
+        Ok(Some((frame, way.port, truncated)))
+    }
+}
+
+impl Budget {
+    /// Lets time pass.
+    fn renew(&mut self, now: u64) {
+        let passed = now.saturating_sub(self.renewed).min(100 * AT_ONCE);
+        self.left = (self.left + passed * PERCENT / 100).min(AT_ONCE);
+        self.renewed = now;
+    }
+
+    /// Takes time.
+    fn spend(&mut self, ns: u64) -> Result<(), Missed> {
+        self.left = self.left.checked_sub(ns).ok_or(Missed::Time)?;
+        Ok(())
+    }
+}
+
+/// Of these lanes, those of a VIF, whose places are in a column.
+fn of_vif(lanes: Lanes, places: &[u32; WIDTH], vif: VifId) -> Lanes {
+    let mut others = [0; WIDTH];
+    for i in lanes.eights() {
+        others[i] = places[i] & 0xffff ^ u32::from(vif.0);
+    }
+    lanes.and(Lanes::zero(&others))
+}
+
+/// The live lanes that left by a port.
+fn by_port(burst: &Burst, port: PortId) -> Lanes {
+    let mut others = [0; WIDTH];
+    for i in burst.live.eights() {
+        others[i] = u32::from(Facts::port(burst.to_rules[i]).0 ^ port.0);
+    }
+    burst.live.and(Lanes::zero(&others))
+}

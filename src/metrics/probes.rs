@@ -42,7 +42,7 @@ impl Page<'_> {
 
 /// Sum, count, and counts by upper bound.
 fn rtts(counts: &Counts) -> (f64, u64, Vec<(f64, u64)>) {
-    let bounds = BUCKETS_US.iter().map(|&us| f64::from(us) / 1e6).chain([f64::MAX]);
+    let bounds = BUCKETS_US.iter().map(|&us| f64::from(us) / 1e6).chain([f64::INFINITY]);
     let sum = seconds(counts.sum_us.saturating_mul(1000));
     (sum, counts.received, bounds.zip(counts.buckets).collect())
 }

@@ -217,6 +217,7 @@ fn numbers_and_units_are_right() {
         "station_mappings_inactive{source=\"ctl\"} 2",
         "station_mappings_connected{source=\"ctl\"} 0",
         "station_mappings_end_of_sync_timestamp_seconds{source=\"ctl\"} 1795000000.5",
+        "station_probe_rtt_seconds_bucket{le=\"+Inf\",probe=\"cpe\",target=\"10.1.0.10\"} 6",
         "station_tunnel_up{vif=\"vpc-a\",remote=\"10.255.1.2\"} 1",
         "station_drain_quiet{scope=\"port\",name=\"cust0\"} 0",
         "station_drain_start_time_seconds{scope=\"port\",name=\"cust0\"} 1795000300.002",

@@ -20,6 +20,8 @@ fn compile() -> Result<(), String> {
     let clang = std::env::var("CLANG").unwrap_or_else(|_| "clang".to_owned());
     let mut command = Command::new(&clang);
     command.args(["-O2", "-g", "-target", "bpf", "-Wall", "-Wextra", "-Werror"]);
+    // Atomic additions that give the old value: the kernel has them since 5.12.
+    command.arg("-mcpu=v3");
     // Debian keeps the asm/ headers of linux-libc-dev in a directory of the architecture's name,
     // where clang does not look when it compiles for BPF.
     let arch = std::env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();

@@ -27,6 +27,13 @@ pub fn now_ns() -> u64 {
     nanoseconds(since_1970(SystemTime::now()))
 }
 
+/// Nanoseconds of CLOCK_MONOTONIC, which the XDP program reads too.
+pub fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let [seconds, ns] = [now.tv_sec, now.tv_nsec].map(|part| u64::try_from(part).unwrap_or(0));
+    seconds.saturating_mul(1_000_000_000).saturating_add(ns)
+}
+
 /// The moment so long ago, in milliseconds since 1970.
 pub fn ago_ms(ago: Duration) -> u64 {
     milliseconds(since_1970(SystemTime::now()).saturating_sub(ago))

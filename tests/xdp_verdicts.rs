@@ -6,10 +6,11 @@
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use aya::maps::{PerCpuArray, XskMap};
+use aya::maps::{Array, PerCpuArray, XskMap};
 use aya::programs::{ProgramError, SchedClassifier, TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use station::port::af_xdp::{PROGRAM, ToKernel};
+use station::port::stamp::{Stamp, Stamping};
 
 const DROP: u32 = 1;
 const PASS: u32 = 2;
@@ -193,4 +194,78 @@ fn a_socket_that_closes_leaves_the_map_and_the_queue_drops() {
     drop(socket);
     assert_eq!(run(&ebpf, &tagged).unwrap(), DROP);
     assert_eq!(counters(&ebpf), [1, 0, 1, 0, 0]);
+}
+
+/// Frames for workers are stamped so from now on.
+fn stamp(ebpf: &mut Ebpf, stamping: Option<Stamping>) {
+    let mut word: Array<_, u64> = Array::try_from(ebpf.map_mut(".bss").unwrap()).unwrap();
+    word.set(0, stamping.map_or(0, Stamping::word), 0).unwrap();
+}
+
+/// Runs the program; its verdict, and what it left, metadata in front.
+fn run_out(ebpf: &Ebpf, frame: &[u8]) -> (u32, Vec<u8>) {
+    let program: &Xdp = ebpf.program("station").unwrap().try_into().unwrap();
+    let mut out = vec![0; 4096];
+    let mut options = TestRunOptions::new();
+    (options.data_in, options.data_out) = (Some(frame), Some(&mut out[..]));
+    let result = program.test_run(options).unwrap();
+    out.truncate(result.data_size_out as usize);
+    (result.return_value, out)
+}
+
+#[test]
+#[ignore = "needs root: run by scripts/test"]
+fn frames_for_workers_are_stamped_by_their_numbers() {
+    for sample in [1, 8, 64, 65_536] {
+        let mut ebpf = load(LACP);
+        let socket = add_socket(&mut ebpf);
+        let (tagged, lacp) = (frame(&[0x8100, 100, 0x0800]), frame(&[0x8809]));
+        let of = Stamping::new(sample);
+        for number in 0..300 {
+            // Off, every other hundred: no frame has a number then, and none is changed.
+            let on = number / 100 != 1;
+            stamp(&mut ebpf, on.then_some(of));
+            let before = station::clock::monotonic_ns();
+            let (verdict, out) = run_out(&ebpf, &tagged);
+            let after = station::clock::monotonic_ns();
+            assert_eq!(verdict, REDIRECT);
+            let number = if number < 100 { number } else { number - 100 };
+            if !on || !of.stamps(number) {
+                assert!(out == tagged, "{sample}: {number}");
+                continue;
+            }
+            assert!(out[16..] == tagged, "{sample}: {number}");
+            let ns = u64::from_ne_bytes(out[8..16].try_into().unwrap());
+            assert!((before..=after).contains(&ns), "{ns} is not from {before} to {after}");
+            let expected = Stamp { nonce: of.nonce, number, ns };
+            assert_eq!(out[..16], expected.octets(), "{sample}: {number}");
+            assert!(run_out(&ebpf, &lacp) == (PASS, lacp.clone()), "the kernel's has no number");
+        }
+        drop(socket);
+        let next = run_out(&ebpf, &tagged);
+        assert!(next == (DROP, tagged), "what no worker gets has no number");
+    }
+}
+
+/// What stamps cost, for benches/README.md: nanoseconds a frame.
+#[test]
+#[ignore = "needs root: run by scripts/test"]
+fn stamps_cost_little() {
+    let mut ebpf = load(NONE);
+    let _socket = add_socket(&mut ebpf);
+    let tagged = frame(&[0x8100, 100, 0x0800]);
+    let mut cost = |stamping: Option<Stamping>| {
+        stamp(&mut ebpf, stamping);
+        let program: &Xdp = ebpf.program("station").unwrap().try_into().unwrap();
+        let one = || {
+            let mut options = TestRunOptions::new();
+            (options.data_in, options.repeat) = (Some(&*tagged), 200_000);
+            program.test_run(options).unwrap().duration.as_nanos()
+        };
+        (0..7).map(|_| one()).min().unwrap()
+    };
+    // What the runs share is the frame, and it has room for two stamps: this is the cost of the numbers.
+    let [off, some] = [None, Some(64)].map(|sample| cost(sample.map(Stamping::new)));
+    println!("ns a frame: off {off}, one of 64 {some}");
+    assert!(some <= off + 30, "{off} {some}");
 }

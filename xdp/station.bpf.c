@@ -19,6 +19,8 @@
 
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
 static long (*bpf_redirect_map)(void *map, __u64 key, __u64 flags) = (void *)BPF_FUNC_redirect_map;
+static long (*bpf_xdp_adjust_meta)(struct xdp_md *context, int delta) = (void *)BPF_FUNC_xdp_adjust_meta;
+static __u64 (*bpf_ktime_get_ns)(void) = (void *)BPF_FUNC_ktime_get_ns;
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define NETWORK16(x) __builtin_bswap16(x)
@@ -84,6 +86,64 @@ struct {
 	MAP_TYPE(value, __u32);
 } sockets SEC(".maps");
 
+// Which frames for workers are stamped: the nonce of their stamps in the lower half, and the largest
+// scattered number (see `stamp_some`) of those that are in the upper half. 0: none. The loader changes
+// it while the program runs (src/port/stamp.rs says how).
+volatile __u64 stamping = 0;
+
+// What stands in front of a stamped frame's first octet, as metadata. AF_XDP copies it with the frame.
+struct stamp {
+	__u32 nonce;
+	__u32 number;
+	__u64 ns; // CLOCK_MONOTONIC
+};
+
+// Frames for the worker of each queue while frames are stamped: each has a number. The loader sets the
+// size. CPUs that serve queues side by side do not share a cache line.
+struct numbers {
+	__u32 next;
+	__u32 unused[31];
+};
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct numbers);
+} numbers SEC(".maps");
+
+// 2^32 by the golden ratio: its multiples are spread evenly, and follow no period of the traffic.
+#define SCATTER 0x9e3779b1u
+
+// Gives a frame for the worker its number, and some of them the time. Where the driver leaves no room
+// for metadata, or uses it itself, the frame goes without.
+static ALWAYS_INLINE void stamp_some(struct xdp_md *context)
+{
+	__u64 rule = stamping;
+	__u32 queue = context->rx_queue_index;
+	struct numbers *numbers_of_queue;
+	struct stamp *stamp;
+	__u32 number;
+
+	if (!rule)
+		return;
+	numbers_of_queue = bpf_map_lookup_elem(&numbers, &queue);
+	if (!numbers_of_queue)
+		return;
+	// In generic mode several CPUs may serve one queue.
+	number = __sync_fetch_and_add(&numbers_of_queue->next, 1);
+	if (number * SCATTER > (__u32)(rule >> 32))
+		return;
+	if (bpf_xdp_adjust_meta(context, -(int)sizeof(*stamp)))
+		return;
+	stamp = (void *)(long)context->data_meta;
+	if ((void *)(stamp + 1) > (void *)(long)context->data)
+		return;
+	stamp->nonce = (__u32)rule;
+	stamp->number = number;
+	stamp->ns = bpf_ktime_get_ns();
+}
+
 static ALWAYS_INLINE int verdict(int action, __u32 counter)
 {
 	__u64 *count = bpf_map_lookup_elem(&counters, &counter);
@@ -125,8 +185,10 @@ int station(struct xdp_md *context)
 		return verdict(XDP_PASS, COUNT_TO_KERNEL);
 
 	// Everything else: to the worker of this queue.
-	if (bpf_redirect_map(&sockets, context->rx_queue_index, XDP_DROP) == XDP_REDIRECT)
+	if (bpf_redirect_map(&sockets, context->rx_queue_index, XDP_DROP) == XDP_REDIRECT) {
+		stamp_some(context);
 		return verdict(XDP_REDIRECT, COUNT_REDIRECTED);
+	}
 
 	// The station is dead, starting, or has no socket on this queue: fail closed.
 	return verdict(XDP_DROP, COUNT_NO_SOCKET);

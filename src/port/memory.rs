@@ -3,7 +3,8 @@
 
 use std::collections::VecDeque;
 
-use super::{BURST, Frame, Pool, Port};
+use super::stamp::Stamp;
+use super::{BURST, FRONT, Frame, Pool, Port};
 
 /// A port whose wire is two queues.
 #[derive(Debug)]
@@ -31,6 +32,21 @@ impl MemoryPort {
             }
             None => false,
         }
+    }
+
+    /// As [`MemoryPort::inject`], with a stamp in front of the packet.
+    #[must_use]
+    pub fn inject_stamped(&mut self, pool: &mut Pool, packet: &[u8], stamp: Stamp) -> bool {
+        let Some(frame) = pool.take_with(packet) else { return false };
+        let mut editor = pool.editor();
+        let around = editor.locate(frame.addr());
+        if let Some((front, _)) =
+            editor.octets(around).and_then(|octets| octets.split_at_mut_checked(FRONT))
+        {
+            front[FRONT - 16..].copy_from_slice(&stamp.octets());
+        }
+        self.received.push_back(frame);
+        true
     }
 
     /// The packets that the station sent since the last call.

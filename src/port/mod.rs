@@ -6,6 +6,7 @@ mod area;
 mod frame;
 pub mod memory;
 mod pool;
+pub mod stamp;
 
 pub use area::{AROUND, Area, Around, Editor, Extent, FRONT, ROOM};
 pub use frame::{Frame, FrameSize};

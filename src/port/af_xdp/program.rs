@@ -11,13 +11,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use aya::maps::{MapData, PerCpuArray, XskMap};
+use aya::maps::{Array, MapData, PerCpuArray, XskMap};
 use aya::programs::{SchedClassifier, Xdp};
 use aya::{EbpfLoader, include_bytes_aligned};
 
 use super::attachment::{AttachMode, Attached, Attachment, Loaded};
 use super::error::XdpError;
 use crate::netlink::Link;
+use crate::port::stamp::Stamping;
 
 /// The compiled program: `xdp/station.bpf.c`.
 pub static PROGRAM: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/station.bpf.o"));
@@ -28,6 +29,9 @@ const GUARD: &str = "guard";
 const SOCKETS: &str = "sockets";
 const COUNTERS: &str = "counters";
 const TO_KERNEL: &str = "to_kernel";
+const NUMBERS: &str = "numbers";
+/// The section of `stamping`, which alone is in it.
+const STAMPING: &str = ".bss";
 
 /// What the kernel still sees of a port; all else is the workers'.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +81,7 @@ pub struct XdpProgram {
     attachment: Mutex<Attachment>,
     sockets: Mutex<XskMap<MapData>>,
     counters: PerCpuArray<MapData, u64>,
+    stamping: Mutex<(Array<MapData, u64>, Option<Stamping>)>,
 }
 
 impl XdpProgram {
@@ -95,11 +100,14 @@ impl XdpProgram {
         let mut ebpf = EbpfLoader::new()
             .override_global(TO_KERNEL, &to_kernel.bits(), true)
             .map_max_entries(SOCKETS, queues)
+            .map_max_entries(NUMBERS, queues)
             .load(PROGRAM)
             .map_err(load_error)?;
         let missing = |what: &str| XdpError::Load(format!("no {what} in the object file"));
         let sockets = ebpf.take_map(SOCKETS).ok_or_else(|| missing(SOCKETS))?;
         let counters = ebpf.take_map(COUNTERS).ok_or_else(|| missing(COUNTERS))?;
+        let stamping = ebpf.take_map(STAMPING).ok_or_else(|| missing(STAMPING))?;
+        let stamping = Array::try_from(stamping).map_err(load_error)?;
         let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map_err(load_error);
         let guard = ebpf.program_mut(GUARD).ok_or_else(|| missing(GUARD))?;
         let guard: &mut SchedClassifier = guard.try_into().map_err(load_error)?;
@@ -118,6 +126,7 @@ impl XdpProgram {
             attachment: Mutex::new(attachment),
             sockets: Mutex::new(XskMap::try_from(sockets).map_err(load_error)?),
             counters: PerCpuArray::try_from(counters).map_err(load_error)?,
+            stamping: Mutex::new((stamping, None)),
         })
     }
 
@@ -183,6 +192,22 @@ impl XdpProgram {
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
         // It fails where there is no socket, which is what was asked for.
         let _ = sockets.unset(queue);
+    }
+
+    /// Which frames are stamped; none where it does not stamp any.
+    pub fn stamping(&self) -> Option<Stamping> {
+        self.stamping.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
+
+    /// Stamps these frames from now on, or none.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn stamp(&self, stamping: Option<Stamping>) -> io::Result<()> {
+        let mut held = self.stamping.lock().unwrap_or_else(PoisonError::into_inner);
+        held.0.set(0, stamping.map_or(0, Stamping::word), 0).map_err(io::Error::other)?;
+        held.1 = stamping;
+        Ok(())
     }
 
     /// What the program did so far.

@@ -6,6 +6,7 @@ pub mod capture;
 mod ends;
 pub mod flows;
 pub mod handoff;
+pub mod latency;
 mod mirrored;
 mod parcels;
 mod watched;
@@ -27,6 +28,7 @@ use capture::{Captures, Mark};
 use ends::{count_sent, settle, transmit};
 use flows::Flows;
 use handoff::{Handoff, Label};
+use latency::Latency;
 
 /// Most frames taken from the slow path in one turn.
 const INJECT: usize = 64;
@@ -89,6 +91,7 @@ pub struct Worker<P> {
     captures: Captures,
     copies: Copies,
     flows: Option<Box<Flows>>,
+    latency: Option<Box<Latency>>,
 }
 
 impl<P: Port> Worker<P> {
@@ -116,6 +119,7 @@ impl<P: Port> Worker<P> {
             captures: Captures::default(),
             copies,
             flows: None,
+            latency: None,
         }
     }
 
@@ -128,6 +132,7 @@ impl<P: Port> Worker<P> {
     /// be another customer's. `now` is monotonic time in nanoseconds.
     pub fn detach(&mut self, id: PortId, now: u64) -> Option<P> {
         let port = self.ports.get_mut(id.index()).and_then(Option::take);
+        self.latency.iter_mut().for_each(|latency| latency.follow(id, None));
         self.counters.begin_turn();
         // All of it: less than that is the end of the queue.
         while self.inject(now) == INJECT {}
@@ -172,6 +177,16 @@ impl<P: Port> Worker<P> {
             flows.leave();
         }
         std::mem::replace(&mut self.flows, flows)
+    }
+
+    /// Gives the worker frames to time, or none. Between turns.
+    pub fn set_latency(&mut self, latency: Option<Box<Latency>>) {
+        self.latency = latency;
+    }
+
+    /// What the worker times, to say how frames are stamped. Between turns.
+    pub fn latency_mut(&mut self) -> Option<&mut Latency> {
+        self.latency.as_deref_mut()
     }
 
     /// The tables' end of this worker, to sleep and wake.
@@ -243,6 +258,11 @@ impl<P: Port> Worker<P> {
         if watched {
             self.captures.before(port, &self.burst.frames, self.pool.area(), now);
         }
+        // Before there are new headers in front of the packets.
+        let timed = match &mut self.latency {
+            Some(latency) => latency.look(port, &self.burst.frames, self.pool.area()),
+            None => false,
+        };
         let mut context = Context {
             tables: self.tables.snapshot(),
             fib: &self.fib,
@@ -263,6 +283,9 @@ impl<P: Port> Worker<P> {
         let from = (port, generation, now);
         let punted = if watched { self.carry_out_watched(from) } else { self.carry_out(from) };
         self.burst.settle_lost();
+        if let Some(latency) = self.latency.as_mut().filter(|_| timed) {
+            latency.record(port, generation, &self.burst);
+        }
         if !self.copies.is_empty() {
             self.copy_what_left(now);
         }

@@ -9,12 +9,14 @@ mod mirrors;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::packets::{arp, edited, packet, udp, udp_flow, with_options, with_ttl};
 use common::rig::{FaultPort, Random, Rig};
 use common::{A, A_CORE, A2, B, B_CORE, CONFIG, HOSTS, Host, P1, SECOND, port_mac};
 use station::fib::{self, Fib};
 use station::port::memory::MemoryPort;
+use station::port::stamp::{Stamp, Stamping};
 use station::port::{FrameSize, Pool};
 use station::publish::Publisher;
 use station::tables::counters::WorkerCounters;
@@ -28,6 +30,7 @@ use station::wire::bpf::Program;
 use station::wire::ethernet::Mac;
 use station::worker::capture::{Mark, Tap, Verdicts, Wanted};
 use station::worker::handoff::Label;
+use station::worker::latency::{LONGEST_NS, Latency, LatencyChannel, Sample};
 use station::worker::{Handoffs, Worker};
 
 /// The reason whose counter of a VIF has this name.
@@ -542,5 +545,120 @@ fn each_frame_counts_what_it_takes() {
     assert_eq!(spent(&rig, "a", 0), 3 * (frame.len() as u64 + 24));
     assert_eq!(spent(&rig, "a-core", 1), 3 * (sent[0].len() as u64 + 24));
     assert_eq!(sent[0].len(), 64, "60 octets and the tag");
+    rig.check();
+}
+
+const STAMPED: Stamping = Stamping { nonce: 7, sample: 4 };
+
+/// A worker that times what comes by port 0, by this clock.
+fn timing(rig: &mut Rig<MemoryPort>) -> (Arc<LatencyChannel>, Arc<AtomicU64>) {
+    let (channel, now) = (Arc::new(LatencyChannel::new(3)), Arc::new(AtomicU64::new(1000)));
+    let clock = now.clone();
+    let clock = Box::new(move || clock.load(Ordering::Relaxed));
+    let mut latency = Box::new(Latency::new(3, channel.clone(), clock));
+    latency.follow(PortId(0), Some(STAMPED));
+    rig.worker.set_latency(Some(latency));
+    (channel, now)
+}
+
+fn samples(channel: &LatencyChannel) -> Vec<Sample> {
+    std::iter::from_fn(|| channel.receive()).collect()
+}
+
+/// Gives port 0 frames as the kernel does: with numbers from `first` on, of which some are stamped, each a nanosecond after
+/// the one before.
+fn stamped(rig: &mut Rig<MemoryPort>, (first, ns): (u32, u64), frames: &[Vec<u8>]) {
+    let (pool, slot) = rig.worker.port_mut(PortId(0));
+    let port = slot.unwrap().as_mut().unwrap();
+    for (number, frame) in (first..).zip(frames) {
+        let ns = ns + u64::from(number - first);
+        let stamp = Stamp { nonce: STAMPED.nonce, number, ns };
+        // What earlier frames left is of other numbers.
+        let stale = Stamp { number: number.wrapping_sub(55), ns: 900, ..stamp };
+        let is = if STAMPED.stamps(number) { stamp } else { stale };
+        assert!(port.inject_stamped(pool, frame, is));
+    }
+}
+
+#[test]
+fn residence_is_of_the_frames_that_leave_by_port_and_vif() {
+    let mut rig = Rig::new(CONFIG, memory_ports([64, 64, 64]), 512, 64);
+    let (channel, now) = timing(&mut rig);
+    let good = A.frame(&packet("10.1.0.9", "10.64.0.1"));
+    let second = A2.frame(&packet("10.9.1.9", "10.64.0.1"));
+    let spoofed = A.frame(&packet("172.16.0.1", "10.64.0.1"));
+    let unknown = edited(good.clone(), |f| f[15] = 0xfe);
+    let to_us = A.frame(&packet("10.1.0.9", "169.254.100.1"));
+    let (mut expected, mut first) = (Vec::new(), 0);
+    for turn in 0..40_u64 {
+        let kinds = [&good, &second, &spoofed, &unknown, &to_us];
+        let frames: Vec<_> = (0..50).map(|n| kinds[(n * n + turn as usize) % 5].clone()).collect();
+        let (came, left) = (10_000 * (turn + 1), 10_000 * (turn + 1) + 5000);
+        now.store(left, Ordering::Relaxed);
+        stamped(&mut rig, (first, came), &frames);
+        rig.turn(SECOND + turn);
+        for (place, frame) in (0..).zip(&frames) {
+            let (vif, verdict) = rig.worker.verdict(place as usize);
+            assert_eq!(verdict == Verdict::Forward, *frame == good || *frame == second);
+            if STAMPED.times(first + place) && verdict == Verdict::Forward {
+                expected.push((left - came - u64::from(place), vif.unwrap()));
+            }
+        }
+        first += 50;
+    }
+    let all = samples(&channel);
+    let found: Vec<_> = all.iter().map(|sample| (sample.ns, sample.vif)).collect();
+    // One of four, of two kinds of five.
+    assert!(found.len().abs_diff(40 * 50 / 4 * 2 / 5) < 40, "{}", found.len());
+    assert_eq!(found, expected);
+    let generation = rig.engine.tables().generation;
+    assert!(all.iter().all(|s| s.port == PortId(0) && s.generation == generation && !s.unstamped));
+    // What comes by another port is not timed, nor what comes when nothing is.
+    rig.burst(SECOND, PortId(2), &vec![A_CORE.frame(&packet("10.64.0.1", "10.1.0.9")); 64]);
+    rig.worker.set_latency(None);
+    stamped(&mut rig, (first, 1 << 20), &vec![good; 64]);
+    rig.turn(SECOND);
+    assert_eq!(samples(&channel), []);
+    rig.take_punted();
+    rig.check();
+}
+
+#[test]
+fn residence_that_cannot_be_is_refused_and_counted() {
+    let mut rig = Rig::new(CONFIG, memory_ports([64, 64, 64]), 512, 8);
+    let (channel, now) = timing(&mut rig);
+    let frames = vec![A.frame(&packet("10.1.0.9", "10.64.0.1")); 48];
+    let timed = |first: u32| (first..first + 48).filter(|n| STAMPED.times(*n)).count();
+    let turn = |rig: &mut Rig<MemoryPort>, turn: u32, since: u64, at: u64| {
+        now.store(at, Ordering::Relaxed);
+        stamped(rig, (48 * turn, since), &frames);
+        rig.turn(SECOND);
+        let refused = channel.port(PortId(0)).unwrap().refused.get();
+        (samples(&channel).len(), refused as usize)
+    };
+    let all: Vec<usize> = (0..4).map(|n| timed(48 * n)).collect();
+    assert_eq!(turn(&mut rig, 0, 2000, 3000), (all[0], 0));
+    assert_eq!(turn(&mut rig, 1, 9000, 8999), (0, all[1]), "later than now");
+    assert_eq!(turn(&mut rig, 2, 9000, 9048 + LONGEST_NS), (0, all[1] + all[2]), "too long ago");
+    assert_eq!(turn(&mut rig, 3, 9000, 9000 + LONGEST_NS), (all[3], all[1] + all[2]));
+    // Where nobody takes samples, there is room for so many.
+    let full = |rig: &mut Rig<MemoryPort>| {
+        for n in 4..6000 {
+            stamped(rig, (48 * n, 9000), &frames);
+            rig.turn(SECOND);
+            rig.take_sent(PortId(2));
+        }
+    };
+    full(&mut rig);
+    let lost = channel.port(PortId(0)).unwrap().full.get() as usize;
+    let kept = samples(&channel).len();
+    let due: usize = (4..6000).map(|n| timed(48 * n)).sum();
+    assert_eq!((kept, kept + lost), (65_536, due));
+    // Of a port that is let go of, and the one that is there then, nothing is timed until it is told of.
+    let port = rig.worker.detach(PortId(0), SECOND);
+    *rig.worker.port_mut(PortId(0)).1.unwrap() = port;
+    stamped(&mut rig, (48 * 6000, 9000), &frames);
+    rig.turn(SECOND);
+    assert_eq!(samples(&channel), []);
     rig.check();
 }

@@ -50,7 +50,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // `ledger`, `history`, `events`, `mappings` and `optics` for the rows that are their entries; requests are events too.
     ("admin", &["tables", "config", "ledger", "history", "events", "mappings", "optics"]),
     // `admin` for the rows that are on the page, and for how a socket file is made.
-    ("metrics", &["clock", "config", "admin", "probes"]),
+    ("metrics", &["clock", "config", "admin", "probes", "observe"]),
     (
         "control",
         &[
@@ -58,7 +58,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "prefixes", "shares",
         ],
     ),
-    ("observe", &["tables"]),
+    ("observe", &["tables", "worker"]),
     ("billing", &["disk", "observe", "tables"]),
     ("ipfix", &["wire", "clock", "config", "tables", "worker"]),
     (

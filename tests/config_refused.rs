@@ -1074,6 +1074,28 @@ fn flow_logs() {
 }
 
 #[test]
+fn latency() {
+    let table = |fields: &str| format!("[latency]\n{fields}\n");
+    let sample = |text: &str| {
+        let config = parse(&format!("{BASE}{text}")).unwrap();
+        config.latency.map(|latency| latency.sample)
+    };
+    assert_eq!(["", "[latency]\n"].map(sample), [None, Some(64)]);
+    for n in [1, 2, 65_536] {
+        assert_eq!(sample(&table(&format!("sample = {n}"))), Some(n));
+    }
+    for (value, says) in [
+        ("0", "0 is out of range"),
+        ("131072", "131072 is out of range"),
+        ("100", "100 is not a power of two"),
+        ("\"1:64\"", "is a string"),
+    ] {
+        refused(&table(&format!("sample = {value}")), 2, "latency.sample", says);
+    }
+    refused(&table("rate = 64"), 2, "latency.rate", "is not a known field");
+}
+
+#[test]
 fn probes() {
     let probe = |fields: &str| format!("[[probe]]\nname = \"p\"\nvif = \"a\"\n{fields}\n");
     let at = |fields: &str, line, field: &str, says: &str| {

@@ -86,7 +86,8 @@ counts, 16 at most; veth has 2.
 To that come drops by reason, only those that happened: at most one for each reason in
 .Xr station-counters 7
 and VIF, and a VIF makes none but its own; 3 for each access list and direction that a VIF uses it in; 2 for each tunnel;
-5 for each source of mappings; and 2 for each drain.
+5 for each source of mappings; 2 for each drain; and where frames are timed, 23 for each port and 3 for each VIF that has
+samples.
 .Ss Light, and what else drivers and modules tell
 It is read every 15 seconds by a thread of its own, never for a scrape, and has an age:
 .Sy station_port_reading_age_seconds .
@@ -289,6 +290,11 @@ fn metrics() -> String {
             Per::MirrorReason,
             "OF MIRRORS, BY REASON",
             "One series for each mirror and reason why there was no copy.",
+        ),
+        (
+            Per::Timed,
+            "OF RESIDENCE TIME",
+            "One series for each port, or VIF, whose frames are timed: station-latency(7).",
         ),
         (Per::Source, "OF MAPPINGS", "One series for each source: station-mappings(7)."),
         (Per::Cache, "OF RPKI CACHES", "One series for each cache: station-bgp(7)."),
@@ -537,6 +543,8 @@ const UNKNOWN: &str = r#"
 [billing]
 "?" = 1
 [flow_log]
+"?" = 1
+[latency]
 "?" = 1
 [[port]]
 "?" = 1

@@ -56,7 +56,7 @@ pub use rates::{RateFilter, RateScope};
 pub use reachability::ReachabilityFilter;
 pub use refusal::{ErrorKind, Refusal};
 pub use rights::Right;
-pub use routes::RouteFilter;
+pub use routes::{Family, RouteFilter};
 
 pub use crate::config::edit::{Action, RemoteAdd, RouteAdd, RouteDel, Via, VifAdd};
 pub use crate::config::set::{Fields, Place};
@@ -99,6 +99,8 @@ pub enum Request {
     ShowProbes,
     /// What is logged of VIFs' flows ([`crate::admin::rows::FlowLogRow`]).
     ShowFlowLog,
+    /// How long frames are in the station ([`crate::admin::rows::LatencyRow`]).
+    ShowLatency,
     /// To whom flows are told ([`crate::admin::rows::CollectorRow`]).
     ShowCollectors,
     /// Tunnels, by VIF and other end ([`crate::admin::rows::TunnelRow`]).
@@ -272,16 +274,6 @@ impl Request {
             _ => 0,
         }
     }
-}
-
-/// An address family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Family {
-    /// IPv4.
-    Ipv4,
-    /// IPv6.
-    Ipv6,
 }
 
 /// Which way routes went.

@@ -16,6 +16,7 @@ mod exchanges;
 mod explain;
 mod failover;
 mod flow_log;
+mod latency;
 mod lookup;
 mod mappings;
 mod mirrors;
@@ -46,6 +47,7 @@ pub use exchanges::ExchangeRow;
 pub use explain::{ExplainRow, ExplainedEgress, ExplainedRoute, ExplainedStage};
 pub use failover::{ConsistencyRow, OutageRow, SlaRow};
 pub use flow_log::{CollectorRow, FlowLogRow};
+pub use latency::{LatencyRow, LatencyWindow};
 pub use lookup::LookupResult;
 pub use mappings::{HopText, MappingAnswer, MappingRow, SourceRow};
 pub use mirrors::MirrorRow;
@@ -349,7 +351,7 @@ sum! {
     Row {
         Port(PortRow), Vif(VifRow), Vrf(VrfRow), Route(RouteRow), Neighbor(NeighborRow), Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow), Drop(DropRow),
         History(HistoryRow), Capture(CaptureRow), Rate(RateRow), Event(Record), Explain(Box<ExplainRow>), Ping(PingRow), PortDetail(Box<PortDetailRow>), Drain(DrainRow), Drill(Box<DrillRow>), Billing(BillingRow), BillingBin(BillingBinRow), Bandwidth(BandwidthRow),
-        Acl(Box<AclRow>), Translation(TranslationRow), FlowLog(FlowLogRow), Target(TargetRow), Collector(CollectorRow), Tunnel(TunnelRow), Exchange(ExchangeRow), Reachability(ReachabilityRow), Station(StationRow), Rpki(RpkiRow), Mirror(Box<MirrorRow>), MappingSource(SourceRow), Mapping(MappingRow), MappingAnswer(MappingAnswer),
+        Acl(Box<AclRow>), Translation(TranslationRow), FlowLog(FlowLogRow), Latency(LatencyRow), Target(TargetRow), Collector(CollectorRow), Tunnel(TunnelRow), Exchange(ExchangeRow), Reachability(ReachabilityRow), Station(StationRow), Rpki(RpkiRow), Mirror(Box<MirrorRow>), MappingSource(SourceRow), Mapping(MappingRow), MappingAnswer(MappingAnswer),
     }
 }
 

@@ -215,8 +215,8 @@ pub(crate) fn diff(old: Option<&Config>, new: &Config) -> Diff {
         diff.settings("station", super::station::change(&old.station, &new.station));
         diff.settings("events", super::events::change(&old.events, &new.events));
         diff.settings("billing", super::billing::change(old.billing, new.billing));
-        let logs = [old, new].map(|config| config.flow_log.as_ref());
-        diff.settings("flow_log", super::flow_log::change(logs[0], logs[1]));
+        diff.settings("flow_log", super::flow_log::change(&old.flow_log, &new.flow_log));
+        diff.settings("latency", super::latency::change(old.latency, new.latency));
     }
     diff
 }

@@ -145,8 +145,9 @@ pub(super) fn vif_change(a: &VifConfig, b: &VifConfig) -> (&'static str, String,
 }
 
 /// What changes of the table, for people.
-pub(super) fn change(old: Option<&FlowLogConfig>, new: Option<&FlowLogConfig>) -> Option<String> {
-    let texts = |log: Option<&FlowLogConfig>| {
+pub(super) fn change(old: &Option<FlowLogConfig>, new: &Option<FlowLogConfig>) -> Option<String> {
+    let texts = |log: &Option<FlowLogConfig>| {
+        let log = log.as_ref();
         let of = |text: fn(&FlowLogConfig) -> String| log.map_or_else(|| "none".to_owned(), text);
         [
             of(|log| {

@@ -19,6 +19,7 @@ mod fields;
 mod flow_log;
 mod kind;
 mod labels;
+mod latency;
 mod lists;
 mod metrics;
 pub mod model;
@@ -135,6 +136,7 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
     let events = events::events(root.table("events"));
     let billing = billing::billing(root.table("billing"));
     let flow_log = flow_log::flow_log(root.table("flow_log"));
+    let latency = latency::latency(root.table("latency"));
     let ports = ports::ports(&root, station.max_ports);
     let (vrfs, owners) = vifs::vrfs(&root);
     let groups = bandwidth::meter_groups(&root);
@@ -164,6 +166,7 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
         events,
         billing,
         flow_log,
+        latency,
         ports: ports.into_items(),
         vrfs: vrfs.into_items(),
         vteps: vteps.named.into_items(),

@@ -9,6 +9,7 @@ pub use super::events::{EventsConfig, HookConfig, Journal};
 pub use super::exchanges::ExchangeConfig;
 pub use super::flow_log::{Collector, FlowLogConfig, Transport};
 pub use super::labels::Labels;
+pub use super::latency::LatencyConfig;
 pub use super::ports::{KernelProtocol, PortConfig, XdpMode, ZeroCopy};
 pub use super::probes::ProbeConfig;
 pub use super::rpki::{RpkiConfig, RpkiPolicy, Verified};
@@ -37,6 +38,8 @@ pub struct Config {
     pub billing: BillingConfig,
     /// Where flows are told, if anywhere.
     pub flow_log: Option<FlowLogConfig>,
+    /// How many frames are timed, if any.
+    pub latency: Option<LatencyConfig>,
     /// Ports in the file's order.
     pub ports: Vec<PortConfig>,
     /// Routing domains.

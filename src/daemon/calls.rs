@@ -4,7 +4,7 @@ use super::change::Order;
 use super::control_thread::Control;
 use super::{
     acls, answer, bandwidth, bgp, billing, captures, counters, drain, drill, drops, event_stream,
-    exchanges, explain, failover, flow_log, history, mappings, mirrors, outages, ping,
+    exchanges, explain, failover, flow_log, history, latency, mappings, mirrors, outages, ping,
     port_details, probes, rates, reachability, routes, rpki, stations, translations, tunnels, view,
 };
 use crate::admin::protocol::Request;
@@ -29,6 +29,7 @@ impl Control {
             Request::ShowNeighbors => view::show_neighbors(self),
             Request::ShowTranslations => translations::show(self),
             Request::ShowFlowLog => flow_log::show(self),
+            Request::ShowLatency => latency::show(self),
             Request::ShowProbes => probes::show(self),
             Request::ShowCollectors => flow_log::show_collectors(self),
             Request::ShowTunnels => tunnels::show(self),

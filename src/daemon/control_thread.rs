@@ -23,6 +23,7 @@ use super::flow_log::FlowLogs;
 use super::followers::Followers;
 use super::heartbeat::Heartbeat;
 use super::holds::Holds;
+use super::latency::Latencies;
 use super::mappings::Mappings;
 use super::mirrors::Mirrors;
 use super::port_details::DetailBook;
@@ -53,6 +54,7 @@ pub(super) struct Control {
     pub billing: Billing,
     pub flow_log: FlowLogs,
     pub probes: Probes,
+    pub latency: Latencies,
     pub drains: Drains,
     pub drills: Drills,
     pub mirrors: Mirrors,
@@ -248,6 +250,7 @@ impl Control {
         self.billing.commit(self.engine.tables(), &self.config);
         self.flow_log.commit(self.engine.tables(), &self.config);
         self.probes.commit(&self.engine, &self.config);
+        self.latency.commit(&self.config, &self.datapath.ports);
         self.watch_drains();
         self.tend_mirrors();
         for (vif, mtu, limit) in self.engine.misfits() {
@@ -293,6 +296,7 @@ impl Control {
 
     fn port(&mut self, done: Done) {
         if let Some(id) = self.datapath.ports.done(done) {
+            self.latency.follow(&self.datapath.ports);
             self.follow(id);
         }
     }

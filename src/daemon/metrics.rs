@@ -10,6 +10,7 @@ use super::bgp::Remarks;
 use super::control_thread::Control;
 use super::desk::Desk;
 use super::flow_log::Standing;
+use super::latency;
 use super::port_details::{self, DetailBook};
 use super::probes::Probes;
 use super::rates::RateBook;
@@ -68,6 +69,7 @@ struct Known {
     flow_log: Arc<Standing>,
     probes: Probes,
     mirrors: Vec<MirrorRow>,
+    latency: latency::Standing,
     fib: [u64; 2],
     billed_ms: u64,
     unbilled: [u64; 2],
@@ -98,6 +100,7 @@ impl Known {
             flow_log: control.flow_log.standing().clone(),
             probes: control.probes.clone(),
             mirrors: control.mirrors.rows(control.config()),
+            latency: control.latency.standing(),
             fib: [fib.max_bytes.saturating_sub(fib.free_bytes), fib.max_bytes],
             billed_ms: billing.written_ms(),
             unbilled: [billing.waiting(), billing.failures()],
@@ -128,6 +131,7 @@ impl Known {
             collectors: self.flow_log.collectors(),
             probes: self.probes.rows(),
             mirrors: self.mirrors,
+            latency: self.latency.rows(&self.view),
             mappings: Vec::new(),
             rpki: rpki::rows(&self.questions, &self.config, &self.rpki).unwrap_or_default(),
             drains: self.drain_rows,

@@ -36,6 +36,7 @@ mod history;
 mod holds;
 mod init;
 mod kept;
+mod latency;
 mod mappings;
 mod metrics;
 mod mirrors;

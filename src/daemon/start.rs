@@ -25,6 +25,7 @@ use super::flow_log::FlowLogs;
 use super::followers::Followers;
 use super::heartbeat::Heartbeat;
 use super::holds::Holds;
+use super::latency::Latencies;
 use super::mappings::Mappings;
 use super::mirrors::Mirrors;
 use super::probes::Probes;
@@ -123,6 +124,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         .map_err(StationError::Thread)?;
     let (desk, tasks) = Desk::new();
     let (configuration, rates) = (book.number, RateBook::default());
+    let latency = Latencies::start(&datapath, desk.clone()).map_err(StationError::Thread)?;
     let details = port_details::spawn(desk.clone()).map_err(StationError::Thread)?;
     let (changes, jobs) = unbounded();
     let ((watched, names), (served, metrics_at)) = (unbounded(), unbounded());
@@ -139,6 +141,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         billing,
         flow_log,
         probes,
+        latency,
         drains,
         drills: Drills::read(&config.station.state),
         mirrors: Mirrors::read(&config.station.state),

@@ -16,11 +16,13 @@ use crate::clock::nanoseconds;
 use crate::ledger::Keeper;
 use crate::port::Returned;
 use crate::port::af_xdp::{XdpError, XdpProgram, XskPort};
+use crate::port::stamp::Stamping;
 use crate::tables::PortId;
 use crate::tables::mirrors::Mirror;
 use crate::worker::Worker;
 use crate::worker::capture::Tap;
 use crate::worker::flows::Flows;
+use crate::worker::latency::Latency;
 
 /// How long a worker looks for frames before it sleeps: longer than the gaps in traffic worth
 /// polling for, short enough that an idle station uses no CPU to speak of.
@@ -50,6 +52,10 @@ pub(super) enum Order {
     Mirror(Arc<[Arc<Mirror>]>),
     /// Log these flows, or none; those so far go back.
     Flows { flows: Option<Box<Flows>>, back: Sender<Box<Flows>> },
+    /// Time frames, or none.
+    Latency(Option<Box<Latency>>),
+    /// The frames that come by a port are stamped so, or not at all.
+    Stamps(PortId, Option<Stamping>),
     /// Close all ports and end.
     Stop,
 }
@@ -232,6 +238,11 @@ impl Body {
                 Order::Mirror(mirrors) => self.worker.mirror(&mirrors),
                 Order::Flows { flows, back } => {
                     drop(self.worker.exchange_flows(flows).map(|flows| back.send(flows)));
+                }
+                Order::Latency(latency) => self.worker.set_latency(latency),
+                Order::Stamps(port, stamping) => {
+                    let latency = self.worker.latency_mut();
+                    latency.into_iter().for_each(|latency| latency.follow(port, stamping));
                 }
                 Order::Stop => {
                     self.worker.tables_mut().sleep();

@@ -1,10 +1,11 @@
 //! What a page is made of.
 
 use crate::admin::rows::{
-    AclRow, BandwidthRow, BgpRow, CollectorRow, DrainRow, FlowLogRow, MirrorRow, Named,
+    AclRow, BandwidthRow, BgpRow, CollectorRow, DrainRow, FlowLogRow, LatencyRow, MirrorRow, Named,
     PortDetailRow, PortRow, RpkiRow, SourceRow, TargetRow, TunnelRow, VersionInfo, VifRow, VrfRow,
     WorkerRow,
 };
+use crate::observe::latency::Sums;
 use crate::probes::Counts;
 
 /// What is known at the moment of a page.
@@ -36,6 +37,8 @@ pub struct Facts {
     pub probes: Vec<(TargetRow, Counts)>,
     /// Mirrors.
     pub mirrors: Vec<MirrorRow>,
+    /// How long frames are in the station.
+    pub latency: Vec<(LatencyRow, Option<Sums>)>,
     /// To whom flows are told.
     pub collectors: Vec<CollectorRow>,
     /// What controllers stream.

@@ -43,6 +43,8 @@ pub enum Per {
     Mirror,
     /// One for each mirror and reason why there was no copy.
     MirrorReason,
+    /// One for each port, or VIF, whose frames are timed.
+    Timed,
     /// One for each source of mappings.
     Source,
     /// One for each cache of RPKI.
@@ -202,6 +204,9 @@ families! {
     MirrorBytes: Counter "station_mirror_bytes" Mirror ["mirror"] "Their octets, with all headers.";
     MirrorTruncated: Counter "station_mirror_truncated_copies" Mirror ["mirror"] "Those of them that lack the end of their frame.";
     MirrorMissed: Counter "station_mirror_missed_copies" MirrorReason ["mirror", "reason"] "Copies for which there was no room or no way: station-mirror(7).";
+    PortResidence: Histogram "station_port_residence_seconds" Timed ["port"] "How long frames that came by the port were in the station, of those that were timed and forwarded.";
+    PortUntimed: Counter "station_port_residence_untimed" Timed ["port"] "Frames of the port that were to be timed, and for whose time there was no room, or whose time cannot be.";
+    VifResidence: Gauge "station_vif_residence_seconds" Timed ["vif", "quantile"] "The same of a VIF in the last minute or two: the quantile is 0.5, 0.99 or 1.";
     Mappings: Gauge "station_mappings" Source ["source"] "Mappings that hold of a controller.";
     MappingsInactive: Gauge "station_mappings_inactive" Source ["source"] "Those of them that lead nowhere: the configuration has not their VRF, or none of their VTEPs.";
     MappingsConnected: Gauge "station_mappings_connected" Source ["source"] "1 while the controller is connected.";

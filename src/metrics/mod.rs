@@ -5,6 +5,7 @@ mod classic;
 mod facts;
 mod families;
 mod flow_log;
+mod latency;
 mod mappings;
 mod mirrors;
 mod page;

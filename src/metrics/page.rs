@@ -344,6 +344,7 @@ impl Collector for Facts {
         page.collectors(&self.collectors)?;
         page.probes(&self.probes)?;
         page.mirrors(&self.mirrors)?;
+        page.latency(&self.latency)?;
         page.mappings(&self.mappings)?;
         page.rpki(&self.rpki)?;
         page.drains(&self.drains)?;

@@ -1,6 +1,7 @@
 //! Reading the counters: sums over workers, consistent in themselves, from the last `clear` on.
 
 mod drops;
+pub mod latency;
 mod rates;
 mod totals;
 

@@ -70,6 +70,7 @@ pub fn empty() -> Config {
         events: EventsConfig::default(),
         billing: BillingConfig::default(),
         flow_log: None,
+        latency: None,
         probes: Vec::new(),
         station: StationConfig {
             name: "test".into(),

@@ -54,6 +54,7 @@ impl Request {
                 | Request::ShowNeighbors
                 | Request::ShowTranslations
                 | Request::ShowFlowLog
+                | Request::ShowLatency
                 | Request::ShowProbes
                 | Request::ShowCollectors
                 | Request::ShowTunnels

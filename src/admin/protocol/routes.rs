@@ -3,8 +3,6 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::Family;
-
 /// Which routes to show.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,4 +27,14 @@ impl RouteFilter {
         };
         family && self.prefix.is_none_or(|within| within.contains(prefix))
     }
+}
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
 }

@@ -40,6 +40,7 @@ Octets count from the destination MAC to the end of the payload; *_s are seconds
   drops      scope name reason count first_ms last_ms help frames[{count last_ms octets source_mac
              destination_mac vlans[] service_tag ethertype protocol source destination source_port
              destination_port}]
+  latency    scope name port source sample untimed windows[{window samples p50_ns p99_ns p999_ns max_ns}]
   capture    frame{time_ns direction port vif verdict comment octets data}, the last one end{port frames
              lost reason}
   workers    worker cpu generation loops empty bursts frames burst_fill busy_ns ns_per_frame sleeps syscalls

@@ -20,6 +20,7 @@ mod failover;
 mod filter;
 mod flow_log;
 mod json_help;
+mod latency;
 mod libpcap;
 #[cfg(test)]
 mod manual;
@@ -56,7 +57,7 @@ use crate::admin::protocol::{ErrorKind, Refusal, Request, Terms};
 use crate::admin::rows::{
     AclRow, BandwidthRow, BgpRouteRow, BgpRow, ChangeResult, CollectorRow, ConfigText,
     ConsistencyRow, CounterRow, DrainRow, DrillRow, DropRow, ExchangeRow, FlowLogRow, HistoryRow,
-    LookupResult, MappingRow, MirrorRow, NeighborRow, OutageRow, PortDetailRow, PortRow, RateRow,
+    LatencyRow, LookupResult, MappingRow, MirrorRow, NeighborRow, OutageRow, PortDetailRow, PortRow, RateRow,
     ReachabilityRow, RouteRow, RpkiRow, SlaRow, SourceRow, StationRow, TargetRow, TranslationRow,
     TunnelRow, VersionInfo, VifRow, VrfRow, WorkerRow,
 };
@@ -173,6 +174,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Request::ShowTranslations => rows::<TranslationRow>(args, &request, out),
         Request::ShowFlowLog => rows::<FlowLogRow>(args, &request, out),
         Request::ShowProbes => rows::<TargetRow>(args, &request, out),
+        Request::ShowLatency => rows::<LatencyRow>(args, &request, out),
         Request::ShowCollectors => rows::<CollectorRow>(args, &request, out),
         Request::ShowTunnels => rows::<TunnelRow>(args, &request, out),
         Request::ShowMappings => rows::<SourceRow>(args, &request, out),

@@ -83,6 +83,14 @@ pub(super) enum Show {
         #[command(flatten)]
         of: OfPort,
     },
+    /// How long frames are in the station, by the port and the VIF by which they come (station-latency(7))
+    ///
+    /// From the XDP program's look at a frame to its place on a transmit ring. OVER is the last minute or two, and all time
+    /// since frames are timed. VIFs without a sample have no row.
+    Latency {
+        #[command(flatten)]
+        of: OfPort,
+    },
     /// Collectors and files that flows are told to: what they were sent, and what was lost
     Collectors {
         #[command(flatten)]
@@ -183,7 +191,9 @@ impl Show {
         match self {
             Show::Ports(PortArgs { rate: RateArgs { of, state, .. }, .. })
             | Show::Vifs(RateArgs { of, state, .. }) => (Some(of), Some(state)),
-            Show::Bandwidth { of } | Show::FlowLog { of } => (Some(of), None),
+            Show::Bandwidth { of } | Show::FlowLog { of } | Show::Latency { of } => {
+                (Some(of), None)
+            }
             Show::Drains { state }
             | Show::Stations { state }
             | Show::Rpki { state }
@@ -215,6 +225,7 @@ impl Show {
             Show::Translations { .. } => Request::ShowTranslations,
             Show::FlowLog { .. } => Request::ShowFlowLog,
             Show::Probes { .. } => Request::ShowProbes,
+            Show::Latency { .. } => Request::ShowLatency,
             Show::Collectors { .. } => Request::ShowCollectors,
             Show::Tunnels { .. } => Request::ShowTunnels,
             Show::Mappings(of) => of.request(),

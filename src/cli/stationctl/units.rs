@@ -75,10 +75,22 @@ pub(super) fn microseconds(us: u64) -> String {
     }
 }
 
+/// Nanoseconds, of which the first three digits count.
+pub(super) fn nanoseconds(ns: u64) -> String {
+    match ns {
+        0..1000 => format!("{ns}ns"),
+        1000..10_000 => format!("{}.{:02}us", ns / 1000, ns % 1000 / 10),
+        10_000..100_000 => format!("{}.{}us", ns / 1000, ns % 1000 / 100),
+        _ => microseconds(ns / 1000),
+    }
+}
+
 /// The number that a text begins with, in its base unit, as the functions above and rates write it.
 pub(super) fn value(text: &str) -> Option<f64> {
-    const SCALES: [(&str, f64); 15] = [
+    const SCALES: [(&str, f64); 17] = [
         ("%", 1.0),
+        ("ns", 1e-9),
+        ("us", 1e-6),
         ("ms", 1e-3),
         ("s", 1.0),
         ("m", 60.0),
@@ -122,6 +134,7 @@ mod tests {
             ("1d 1h", 90_000.0),
             ("1.050s", 1.05),
             ("7ms", 0.007),
+            ("850ns\n1.20us", 0.000_002_05),
             ("99.98000%", 99.98),
             ("1.5 Mbit/s\n2 bit/s", 1_500_002.0),
             ("64 of 128", 64.0),
@@ -159,6 +172,11 @@ mod tests {
         }
         for (ms, text) in [(7, "7ms"), (1050, "1.050s"), (61_999, "1m 1s")] {
             assert_eq!(milliseconds(ms), text);
+        }
+        for (ns, text) in
+            [(999, "999ns"), (1234, "1.23us"), (12_345, "12.3us"), (1_234_567, "1.23ms")]
+        {
+            assert_eq!(nanoseconds(ns), text);
         }
         for (s, text) in [(9, "9s"), (61, "1m 1s"), (3700, "1h 1m"), (90_000, "1d 1h")] {
             assert_eq!(seconds(s), text);

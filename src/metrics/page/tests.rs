@@ -1,8 +1,36 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::admin::rows::{CollectorRow, FlowLogRow, RpkiRow, SourceRow, TargetRow};
+use crate::admin::rows::{
+    CollectorRow, FlowLogRow, LatencyRow, LatencyWindow, RpkiRow, SourceRow, TargetRow,
+};
+use crate::observe::latency::{BUCKETS_NS, Sums};
 use crate::probes::Counts;
+
+/// A port's or a VIF's residence times: three of them in the last minute, a fourth before.
+fn residence(scope: &str) -> (LatencyRow, Option<Sums>) {
+    let of_port = scope == "port";
+    let window = |window: &str, samples| LatencyWindow {
+        window: window.into(),
+        samples,
+        p50_ns: 1500,
+        p99_ns: 2000,
+        p999_ns: 2000,
+        max_ns: 2_000_000_000,
+    };
+    let row = LatencyRow {
+        scope: scope.into(),
+        name: if of_port { "cust0" } else { "a" }.into(),
+        port: "cust0".into(),
+        source: Some("xdp".into()),
+        sample: 64,
+        untimed: of_port.then_some(9),
+        windows: vec![window("recent", 3), window("all", 4)],
+    };
+    let mut sums = Sums { sum_ns: 2_000_005_000, ..Sums::default() };
+    (sums.buckets[1], sums.buckets[BUCKETS_NS.len()]) = (3, 1);
+    (row, of_port.then_some(sums))
+}
 
 fn facts() -> Facts {
     let json = |text: &str| -> serde_json::Value { serde_json::from_str(text).unwrap() };
@@ -128,6 +156,7 @@ fn facts() -> Facts {
             unlogged_octets: 360,
         }],
         probes: vec![(target, counts)],
+        latency: ["port", "vif"].map(residence).into(),
         collectors: vec![CollectorRow {
             collector: "udp://192.0.2.1:4739".into(),
             state: "down".into(),
@@ -218,6 +247,15 @@ fn numbers_and_units_are_right() {
         "station_mappings_connected{source=\"ctl\"} 0",
         "station_mappings_end_of_sync_timestamp_seconds{source=\"ctl\"} 1795000000.5",
         "station_probe_rtt_seconds_bucket{le=\"+Inf\",probe=\"cpe\",target=\"10.1.0.10\"} 6",
+        "# UNIT station_port_residence_seconds seconds",
+        "station_port_residence_seconds_sum{port=\"cust0\"} 2.000005",
+        "station_port_residence_seconds_count{port=\"cust0\"} 4",
+        "station_port_residence_seconds_bucket{le=\"0.000001\",port=\"cust0\"} 0",
+        "station_port_residence_seconds_bucket{le=\"1.0\",port=\"cust0\"} 3",
+        "station_port_residence_seconds_bucket{le=\"+Inf\",port=\"cust0\"} 4",
+        "station_port_residence_untimed_total{port=\"cust0\"} 9",
+        "station_vif_residence_seconds{vif=\"a\",quantile=\"0.5\"} 0.0000015",
+        "station_vif_residence_seconds{vif=\"a\",quantile=\"1\"} 2.0",
         "station_tunnel_up{vif=\"vpc-a\",remote=\"10.255.1.2\"} 1",
         "station_drain_quiet{scope=\"port\",name=\"cust0\"} 0",
         "station_drain_start_time_seconds{scope=\"port\",name=\"cust0\"} 1795000300.002",

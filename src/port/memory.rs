@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use super::stamp::Stamp;
-use super::{BURST, FRONT, Frame, Pool, Port};
+use super::{BURST, Frame, Pool, Port};
 
 /// A port whose wire is two queues.
 #[derive(Debug)]
@@ -38,13 +38,7 @@ impl MemoryPort {
     #[must_use]
     pub fn inject_stamped(&mut self, pool: &mut Pool, packet: &[u8], stamp: Stamp) -> bool {
         let Some(frame) = pool.take_with(packet) else { return false };
-        let mut editor = pool.editor();
-        let around = editor.locate(frame.addr());
-        if let Some((front, _)) =
-            editor.octets(around).and_then(|octets| octets.split_at_mut_checked(FRONT))
-        {
-            front[FRONT - 16..].copy_from_slice(&stamp.octets());
-        }
+        stamp.put(pool, &frame);
         self.received.push_back(frame);
         true
     }

@@ -6,7 +6,7 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
-use super::{Area, Frame};
+use super::{Area, FRONT, Frame, Pool};
 
 /// 2^32 by the golden ratio.
 const SCATTER: u32 = 0x9e37_79b1;
@@ -43,6 +43,15 @@ impl Stamp {
             number: u32::from_ne_bytes([i0, i1, i2, i3]),
             ns: u64::from_ne_bytes(*ns),
         }
+    }
+
+    /// Puts it in front of a frame, as the program does: for ports in memory.
+    pub fn put(&self, pool: &mut Pool, frame: &Frame) {
+        let mut editor = pool.editor();
+        let around = editor.locate(frame.addr());
+        let front = editor.octets(around).and_then(|octets| octets.first_chunk_mut::<FRONT>());
+        let stamp = front.and_then(|front| front.last_chunk_mut());
+        stamp.into_iter().for_each(|stamp| *stamp = self.octets());
     }
 
     /// As it stands there.
@@ -139,7 +148,7 @@ impl Gaps {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::port::{FrameSize, Pool};
+    use crate::port::FrameSize;
 
     #[test]
     fn the_gaps_are_those_of_the_numbers() {
@@ -188,8 +197,7 @@ mod tests {
         let frame = pool.take_with(&[0; 60]).unwrap();
         assert_eq!(Stamp::before(pool.area(), &frame), Stamp::default());
         let stamp = Stamp { nonce: 7, number: u32::MAX, ns: 1 << 40 | 3 };
-        let around = pool.editor().locate(frame.addr());
-        pool.editor().octets(around).unwrap()[6..22].copy_from_slice(&stamp.octets());
+        stamp.put(&mut pool, &frame);
         assert_eq!(Stamp::before(pool.area(), &frame), stamp);
         for (offset, room) in [(0, false), (15, false), (16, true)] {
             let start = frame.addr() & !2047;

@@ -28,7 +28,7 @@ const fn case(
 ) -> Case {
     let (mut quick, mut rival, mut guard) = (false, false, false);
     let (mut metered, mut translated, mut tunnels) = (false, false, Tunnels::None);
-    let mut logged = 0;
+    let (mut logged, mut timed) = (0, 0);
     let mut i = 0;
     while i < part_of.len() {
         match part_of[i] {
@@ -38,12 +38,13 @@ const fn case(
             Metered => metered = true,
             Translated => translated = true,
             Logged(interval) => logged = interval,
+            Timed(sample) => timed = sample,
             Into => tunnels = Tunnels::Out,
             From => tunnels = Tunnels::In,
         }
         i += 1;
     }
-    let shape = Shape { vrfs, vifs, qinq, metered, translated, logged, tunnels, acl: None };
+    let shape = Shape { vrfs, vifs, qinq, metered, translated, logged, timed, tunnels, acl: None };
     Case { shape, families, pattern, quick, rival, guard }
 }
 
@@ -65,6 +66,8 @@ enum Part {
     Translated,
     /// Flows of customers' VIFs are logged, of one of so many packets.
     Logged(u16),
+    /// Packets of the customers' port are timed, one of so many.
+    Timed(u32),
     /// Packets leave in tunnels.
     Into,
     /// Packets come in tunnels.
@@ -72,11 +75,11 @@ enum Part {
 }
 
 use Families::{Mixed, V4, V6};
-use Part::{From, Guard, Into, Logged, Metered, Quick, Rival, Translated};
+use Part::{From, Guard, Into, Logged, Metered, Quick, Rival, Timed, Translated};
 use Vrfs::{Full, Small};
 
 /// Cases of one shape follow each other: its station is built once.
-pub const CASES: [Case; 34] = [
+pub const CASES: [Case; 35] = [
     case(Full, 100, false, V4, "inside", &[Quick, Rival, Guard]),
     case(Full, 100, false, V4, "zipf", &[Quick, Rival]),
     case(Full, 100, false, V6, "inside", &[Quick, Rival, Guard]),
@@ -90,6 +93,7 @@ pub const CASES: [Case; 34] = [
     case(Full, 100, false, V4, "inside", &[Quick, Guard, Metered]),
     case(Full, 100, false, V4, "inside", &[Quick, Guard, Translated]),
     case(Full, 100, false, V6, "inside", &[Translated]),
+    case(Full, 100, false, V4, "inside", &[Quick, Timed(64)]),
     case(Full, 100, false, V4, "flows", &[Quick]),
     case(Full, 100, false, V4, "flows", &[Quick, Logged(1000)]),
     case(Full, 100, false, V4, "flows", &[Quick, Guard, Logged(1)]),
@@ -116,7 +120,8 @@ pub const CASES: [Case; 34] = [
 impl Case {
     /// What the case is called in reports.
     pub fn name(&self) -> String {
-        let Shape { vrfs, vifs, qinq, metered, translated, logged, tunnels, acl } = self.shape;
+        let Shape { vrfs, vifs, qinq, metered, translated, logged, timed, tunnels, acl } =
+            self.shape;
         let routes = match vrfs {
             Full => "full table",
             Small => "small VRFs",
@@ -128,6 +133,10 @@ impl Case {
             0 => String::new(),
             interval => format!(", logged 1:{interval}"),
         };
+        let timed = match timed {
+            0 => String::new(),
+            sample => format!(", timed 1:{sample}"),
+        };
         let tunnels = match tunnels {
             Tunnels::None => "",
             Tunnels::Out => ", into tunnels",
@@ -137,7 +146,7 @@ impl Case {
             format!(", access list of {rules} rules {}", kind.name())
         });
         format!(
-            "{routes}, {vifs} VIFs, {tags} {}{metered}{translated}{logged}{tunnels}{acl}",
+            "{routes}, {vifs} VIFs, {tags} {}{metered}{translated}{logged}{timed}{tunnels}{acl}",
             self.traffic()
         )
     }

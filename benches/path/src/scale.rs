@@ -54,6 +54,7 @@ pub fn run(options: &Options) -> Result<(), String> {
             metered: false,
             translated: false,
             logged: 0,
+            timed: 0,
             tunnels: Tunnels::None,
             acl: None,
         };
@@ -76,6 +77,7 @@ pub fn run(options: &Options) -> Result<(), String> {
             metered: false,
             translated: false,
             logged: 0,
+            timed: 0,
             tunnels: Tunnels::None,
             acl: None,
         };
@@ -93,6 +95,7 @@ pub fn run(options: &Options) -> Result<(), String> {
                 metered: false,
                 translated: false,
                 logged: 0,
+                timed: 0,
                 tunnels: Tunnels::None,
                 acl: None,
             };
@@ -206,6 +209,7 @@ fn workers(families: &[Family; 2], rounds: usize) -> Result<Vec<Row>, String> {
         metered: false,
         translated: false,
         logged: 0,
+        timed: 0,
         tunnels: Tunnels::None,
         acl: None,
     };

@@ -6,16 +6,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use station::clock::monotonic_ns;
 use station::config;
 use station::config::model::{NextHop, RouteListConfig};
 use station::control::{Engine, Limits, PortFacts};
 use station::fib::{self, Fib};
+use station::port::stamp::Stamping;
 use station::port::{FrameSize, Pool};
 use station::publish::Publisher;
 use station::tables::counters::WorkerCounters;
 use station::tables::{PortId, Snapshot};
 use station::wire::ethernet::Mac;
 use station::worker::flows::{FlowChannel, Flows};
+use station::worker::latency::{Latency, LatencyChannel};
 use station::worker::{Handoffs, Worker};
 
 use crate::acl::{self, Rules};
@@ -73,6 +76,8 @@ pub struct Shape {
     pub translated: bool,
     /// Flows of customers' VIFs are logged, of one of so many packets; 0: none.
     pub logged: u16,
+    /// One of so many packets is timed; 0: none.
+    pub timed: u32,
     pub tunnels: Tunnels,
     /// An access list judges what enters by customers' VIFs: its kind, and how many rules it has.
     pub acl: Option<(Rules, usize)>,
@@ -355,6 +360,16 @@ impl Station {
                 channel.set_timeouts(60_000_000_000, 15_000_000_000);
                 let flows = Flows::new(1 << 16, vifs.into(), channel, [0x5eed; 8]);
                 worker.exchange_flows(Some(Box::new(flows)));
+            }
+            if shape.timed > 0 {
+                let channel = Arc::new(LatencyChannel::new(2));
+                let mut latency = Latency::new(2, channel, Box::new(monotonic_ns));
+                let stamping = Some(Stamping::new(shape.timed));
+                latency.follow(PortId(0), stamping);
+                worker.set_latency(Some(Box::new(latency)));
+                if let Some(Some(wire)) = worker.port_mut(PortId(0)).1 {
+                    wire.stamping = stamping;
+                }
             }
             worker.tables_mut().wake();
             worker

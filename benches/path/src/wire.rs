@@ -2,6 +2,8 @@
 //! frame as DPDK's net_pcap does with `infinite_rx=1`, because the path rewrites frames in place. What is
 //! sent is gone.
 
+use station::clock::monotonic_ns;
+use station::port::stamp::{Stamp, Stamping};
 use station::port::{BURST, Frame, Pool, Port};
 
 /// Octets between packets.
@@ -13,7 +15,14 @@ pub struct Wire {
     octets: Vec<usize>,
     next: usize,
     queued: Vec<Frame>,
+    /// How frames are stamped, if at all; the number of the next one, and the time.
+    pub stamping: Option<Stamping>,
+    number: u32,
+    now_ns: u64,
 }
+
+/// So many frames have the same time: it is not the clock that is measured.
+const SAME_TIME: u32 = 1 << 16;
 
 impl Wire {
     /// A wire with these packets on it.
@@ -28,6 +37,18 @@ impl Wire {
         self.next = 0;
         self.queued.reserve(BURST);
     }
+
+    /// Gives a frame its number, and its stamp where it has one.
+    fn stamp(&mut self, stamping: Stamping, pool: &mut Pool, frame: &Frame) {
+        let number = self.number;
+        self.number = number.wrapping_add(1);
+        if number.is_multiple_of(SAME_TIME) {
+            self.now_ns = monotonic_ns();
+        }
+        if stamping.stamps(number) {
+            Stamp { nonce: stamping.nonce, number, ns: self.now_ns }.put(pool, frame);
+        }
+    }
 }
 
 impl Port for Wire {
@@ -36,6 +57,7 @@ impl Port for Wire {
         if self.packets.is_empty() {
             return;
         }
+        let first = out.len();
         while out.len() < BURST {
             let packet = &self.packets[self.next][..self.octets[self.next]];
             let Some(frame) = pool.take_with(packet) else { return };
@@ -44,6 +66,9 @@ impl Port for Wire {
             if self.next == self.packets.len() {
                 self.next = 0;
             }
+        }
+        if let Some(stamping) = self.stamping {
+            out[first..].iter().for_each(|frame| self.stamp(stamping, pool, frame));
         }
     }
 

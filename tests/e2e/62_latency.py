@@ -2,6 +2,7 @@
 wires, and counts what is sampled of each VIF, whatever its tags, and of tunnels."""
 
 import contextlib
+import importlib
 import math
 import os
 import signal
@@ -44,8 +45,14 @@ def anew(sample):
 
 
 def begin():
+    station.stop()
+    queues = importlib.import_module("40_bandwidth")
+    for port in lab.PORTS:
+        queues.two_queues(port)
+        UNDO.callback(queues.one_queue, port)
     UNDO.callback(station.stop)
     case.fresh(config())
+    expect(len(station.ctl("show", "workers")), 2, "workers")
 
 
 def end():
@@ -226,10 +233,9 @@ def test_turning_it_on_and_off_loses_nothing():
     require(got["vif", "a"] > 5 and got["vif", "d"] > 5, f"samples after the last change: {got}")
 
 
-def test_a_port_that_is_opened_anew_is_timed():
+def test_a_port_that_is_opened_anew_and_in_generic_mode_is_timed():
     anew(1)
-    text = config(1)
-    station.write_config(replaced(text, ('name = "cust0"\n', 'name = "cust0"\nbusy_poll_us = 1\n')))
+    station.write_config(replaced(config(1), ('name = "cust0"\n', 'name = "cust0"\nxdp = "generic"\n')))
     station.ctl("reload")
     try:
         wait_until(lambda: station.ports()["cust0"]["up"] and traffic.ping(A, CLOUD.addr4, count=1) == 1, 5, "a is back")
@@ -237,7 +243,7 @@ def test_a_port_that_is_opened_anew_is_timed():
         with Stream("a", "vpc-a", pps=2_000, seconds=0.5) as stream:
             sent, arrived = stream.finish()
         expect((arrived, samples()["vif", "a"] - before), (sent, sent), "frames that arrived, and samples")
-        expect(rows()["port", "cust0"]["source"], "xdp", "source")
+        expect((station.ports()["cust0"]["xdp_mode"], rows()["port", "cust0"]["source"]), ("generic", "xdp"), "mode and source")
     finally:
         reload(1)
 

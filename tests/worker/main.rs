@@ -662,3 +662,23 @@ fn residence_that_cannot_be_is_refused_and_counted() {
     assert_eq!(samples(&channel), []);
     rig.check();
 }
+
+#[test]
+fn without_stamps_residence_begins_when_a_frame_is_received() {
+    let mut rig = Rig::new(CONFIG, memory_ports([64, 64, 64]), 512, 8);
+    let (channel, calls) = (Arc::new(LatencyChannel::new(3)), AtomicU64::new(0));
+    let clock = Box::new(move || calls.fetch_add(10, Ordering::Relaxed));
+    let mut latency = Box::new(Latency::new(3, channel.clone(), clock));
+    latency.follow(PortId(0), Some(STAMPED));
+    rig.worker.set_latency(Some(latency));
+    let frames = vec![A.frame(&packet("10.1.0.9", "10.64.0.1")); 60];
+    for turn in 0..40 {
+        rig.burst(SECOND + turn, PortId(0), &frames);
+    }
+    let all = samples(&channel);
+    // The first 1,024, and those of the burst that they end in, are looked at for stamps.
+    assert!(all.len().abs_diff((40 * 60 - 1140) / 4) < 8, "{}", all.len());
+    // The clock is read once as they come, and once when all have left.
+    assert!(all.iter().all(|sample| sample.unstamped && sample.ns == 10));
+    rig.check();
+}

@@ -58,7 +58,7 @@
 //! 4. Punted frames cross to the slow path by [`worker::handoff`], and its answers come back the same way.
 //!
 //! The packet path takes no lock, makes no system call per packet, allocates nothing and reads no clock:
-//! a turn's caller passes the time in.
+//! a turn's caller passes the time in. Only where frames are timed, a burst that has one reads it once, at its end.
 //!
 //! ## How a change reaches the workers
 //!

@@ -4,7 +4,8 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam::channel::{Receiver, Sender, unbounded};
+use crossbeam::select;
 use tracing::warn;
 
 use super::control_thread::Control;
@@ -24,6 +25,8 @@ use crate::worker::latency::{Latency, LatencyChannel, Sample};
 
 /// How often samples are taken in.
 const TAKE: Duration = Duration::from_millis(250);
+/// When there are none.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
 /// The control thread's end.
 pub(super) struct Latencies {
@@ -33,6 +36,8 @@ pub(super) struct Latencies {
     ports: usize,
     /// Tells the thread who times frames; nobody any more where none does.
     jobs: Sender<Vec<Arc<LatencyChannel>>>,
+    /// Where workers leave what they do not use any more: to free it takes its time.
+    back: Sender<Box<Latency>>,
     channels: Vec<Arc<LatencyChannel>>,
     book: Book,
 }
@@ -46,15 +51,17 @@ impl Latencies {
     /// # Errors
     /// The system's, where there is no thread left.
     pub fn start(datapath: &Datapath, desk: Desk) -> io::Result<Latencies> {
-        let (jobs, told) = unbounded();
+        let ((jobs, told), (back, returned)) = (unbounded(), unbounded());
         let book = Book::default();
-        let keeper = Keeper { desk, book: book.clone(), channels: Vec::new(), early: Vec::new() };
-        std::thread::Builder::new().name("latency".into()).spawn(move || keeper.run(&told))?;
+        let (channels, early) = (Vec::new(), Vec::new());
+        let keeper = Keeper { desk, book: book.clone(), told, returned, channels, early };
+        std::thread::Builder::new().name("latency".into()).spawn(move || keeper.run())?;
         Ok(Latencies {
             sample: None,
             orders: datapath.workers.iter().map(|worker| worker.orders().clone()).collect(),
             ports: datapath.ports.room.most,
             jobs,
+            back,
             channels: Vec::new(),
             book,
         })
@@ -73,7 +80,8 @@ impl Latencies {
                 let channel = self.channels.get(number).cloned();
                 let latency = channel
                     .map(|channel| Latency::new(self.ports, channel, Box::new(monotonic_ns)));
-                orders.give(Order::Latency(latency.map(Box::new)));
+                let (latency, back) = (latency.map(Box::new), self.back.clone());
+                orders.give(Order::Latency { latency, back });
             }
             // It ends only with this.
             drop(self.jobs.send(self.channels.clone()));
@@ -161,27 +169,29 @@ pub(super) fn show(control: &Control) -> Answer {
 struct Keeper {
     desk: Desk,
     book: Book,
+    told: Receiver<Vec<Arc<LatencyChannel>>>,
+    returned: Receiver<Box<Latency>>,
     channels: Vec<Arc<LatencyChannel>>,
     /// Samples of tables that are newer than those that were looked at.
     early: Vec<Sample>,
 }
 
 impl Keeper {
-    fn run(mut self, told: &Receiver<Vec<Arc<LatencyChannel>>>) {
+    fn run(mut self) {
         loop {
-            let job = match self.channels.is_empty() {
-                true => told.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                false => told.recv_timeout(TAKE),
-            };
-            match job {
-                // What was timed before is not of these.
-                Ok(channels) => {
-                    self.channels = channels;
-                    self.early.clear();
-                    *lock(&self.book) = Residences::default();
-                }
-                Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => {}
+            let sleep = if self.channels.is_empty() { LONGEST_SLEEP } else { TAKE };
+            select! {
+                recv(self.told) -> channels => match channels {
+                    // What was timed before is not of these.
+                    Ok(channels) => {
+                        self.channels = channels;
+                        self.early.clear();
+                        *lock(&self.book) = Residences::default();
+                    }
+                    Err(_) => return,
+                },
+                recv(self.returned) -> latency => drop(latency),
+                default(sleep) => {}
             }
             if !self.channels.is_empty() && !self.take() {
                 return;

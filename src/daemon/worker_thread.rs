@@ -52,8 +52,8 @@ pub(super) enum Order {
     Mirror(Arc<[Arc<Mirror>]>),
     /// Log these flows, or none; those so far go back.
     Flows { flows: Option<Box<Flows>>, back: Sender<Box<Flows>> },
-    /// Time frames, or none.
-    Latency(Option<Box<Latency>>),
+    /// Time frames, or none; what timed them so far goes back.
+    Latency { latency: Option<Box<Latency>>, back: Sender<Box<Latency>> },
     /// The frames that come by a port are stamped so, or not at all.
     Stamps(PortId, Option<Stamping>),
     /// Close all ports and end.
@@ -239,7 +239,9 @@ impl Body {
                 Order::Flows { flows, back } => {
                     drop(self.worker.exchange_flows(flows).map(|flows| back.send(flows)));
                 }
-                Order::Latency(latency) => self.worker.set_latency(latency),
+                Order::Latency { latency, back } => {
+                    drop(self.worker.exchange_latency(latency).map(|old| back.send(old)));
+                }
                 Order::Stamps(port, stamping) => {
                     let latency = self.worker.latency_mut();
                     latency.into_iter().for_each(|latency| latency.follow(port, stamping));

@@ -1,6 +1,6 @@
 //! A worker: receives bursts from its queue of every port, runs them through the path, and carries
-//! out the verdicts. [`Worker::turn`] is the loop's body and reads no clock; the thread around it
-//! ([`crate::daemon`]) brings time, sleep and pinning.
+//! out the verdicts. [`Worker::turn`] is the loop's body and reads no clock, but for frames that are
+//! timed ([`latency`]); the thread around it ([`crate::daemon`]) brings time, sleep and pinning.
 
 pub mod capture;
 mod ends;
@@ -179,9 +179,9 @@ impl<P: Port> Worker<P> {
         std::mem::replace(&mut self.flows, flows)
     }
 
-    /// Gives the worker frames to time, or none. Between turns.
-    pub fn set_latency(&mut self, latency: Option<Box<Latency>>) {
-        self.latency = latency;
+    /// Gives the worker frames to time, or none; what it had so far is the caller's, to let go of. Between turns.
+    pub fn exchange_latency(&mut self, latency: Option<Box<Latency>>) -> Option<Box<Latency>> {
+        std::mem::replace(&mut self.latency, latency)
     }
 
     /// What the worker times, to say how frames are stamped. Between turns.

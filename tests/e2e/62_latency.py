@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import struct
+import threading
 import time
 
 import case
@@ -141,8 +142,18 @@ class Tap:
         return found
 
 
-def outside(source, target, count, pps, meanwhile=lambda: None):
-    """Sends numbered datagrams; how long each took from one wire to the other, the shortest first."""
+def stand_still(seconds):
+    """The station does; for how many seconds it did."""
+    began = time.monotonic()
+    os.kill(station.running(), signal.SIGSTOP)
+    time.sleep(seconds)
+    os.kill(station.running(), signal.SIGCONT)
+    return time.monotonic() - began
+
+
+def outside(source, target, count, pps, meanwhile=None):
+    """Sends numbered datagrams, and in their midst something happens on another thread; how long each took from one wire to
+    the other, the shortest first."""
     before, after = Tap(source.port, True), Tap(target.port, False)
     body = frames.packet(source.addr4, target.addr4, frames.UDP, frames.udp(source.addr4, target.addr4, NOTE + bytes(20)))
     head = frames.eth(source.port_mac, source.mac, frames.ETH_IPV4, body, source.tags)
@@ -150,9 +161,8 @@ def outside(source, target, count, pps, meanwhile=lambda: None):
     with frames.Raw("st-wire", source.port) as raw:
         start = time.monotonic()
         for number in range(count):
-            if number == count // 2:
-                meanwhile()
-                start += time.monotonic() - start - number / pps
+            if number == count // 2 and meanwhile:
+                threading.Thread(target=meanwhile).start()
             raw.send(head[:at] + number.to_bytes(4, "big") + head[at + 4:])
             time.sleep(max(0, start + (number + 1) / pps - time.monotonic()))
         time.sleep(0.2)
@@ -181,34 +191,25 @@ def test_residence_is_within_what_is_seen_outside():
 
 def test_a_station_that_stands_still_shows():
     anew(1)
-    pid, stood = station.running(), []
-    with Stream("a", "vpc-a", pps=5_000, seconds=2) as stream:
-        wait_until(lambda: stream.arrived() > 2_000, 2, "traffic")
-        began = time.monotonic()
-        os.kill(pid, signal.SIGSTOP)
-        time.sleep(0.05)
-        os.kill(pid, signal.SIGCONT)
-        stood.append((time.monotonic() - began) * 1e9)
-        sent, arrived = stream.finish()
-    expect(arrived, sent, "frames that arrived")
-    expect(samples()["vif", "a"], sent, "samples")
+    stood = []
+    times = outside(A, CLOUD, 6_000, 4_000, lambda: stood.append(stand_still(0.05) * 1e9))
+    expect(samples()["vif", "a"], 6_000, "samples")
     for key in (("vif", "a"), ("port", "cust0")):
         of = window(rows()[key])
-        for name in ("p999_ns", "max_ns"):
-            require(0.9 * stood[0] <= of[name] <= 1.1 * stood[0], f"{key} {name}: {of[name]}, stood for {stood[0]:.0f}")
+        for name, part in (("p999_ns", 0.999), ("max_ns", 1)):
+            # Where the worker gets its CPU late, the ends of the wires have that too.
+            seen = quantile(times, part)
+            require(0.9 * seen <= of[name] <= seen * (1 + ROUNDED), f"{key} {name}: {of[name]}, {seen} outside, stood for {stood[0]:.0f}")
+            # All of 50 ms, but for the first frames that a sender may have been too late with.
+            require(of[name] >= 0.8 * 50e6, f"{key} {name}: {of[name]}, stood for {stood[0]:.0f}")
         require(of["p50_ns"] < 5_000_000, f"{key}: half of them noticed nothing: {of}")
 
 
 def test_frames_that_are_lost_leave_no_false_times():
     anew(1)
-    pid = station.running()
     with Stream("a", "vpc-a", pps=8_000, seconds=1.2) as stream:
         wait_until(lambda: stream.arrived() > 1_000, 2, "traffic")
-        began = time.monotonic()
-        os.kill(pid, signal.SIGSTOP)
-        time.sleep(0.4)  # the ring has room for 2,048
-        os.kill(pid, signal.SIGCONT)
-        stood = (time.monotonic() - began) * 1e9
+        stood = stand_still(0.4) * 1e9  # the ring has room for 2,048
         sent, arrived = stream.finish()
     of = samples()["vif", "a"]
     require(sent - arrived > 500, f"frames were lost: {arrived} of {sent} arrived")

@@ -557,7 +557,7 @@ fn timing(rig: &mut Rig<MemoryPort>) -> (Arc<LatencyChannel>, Arc<AtomicU64>) {
     let clock = Box::new(move || clock.load(Ordering::Relaxed));
     let mut latency = Box::new(Latency::new(3, channel.clone(), clock));
     latency.follow(PortId(0), Some(STAMPED));
-    rig.worker.set_latency(Some(latency));
+    rig.worker.exchange_latency(Some(latency));
     (channel, now)
 }
 
@@ -615,7 +615,7 @@ fn residence_is_of_the_frames_that_leave_by_port_and_vif() {
     assert!(all.iter().all(|s| s.port == PortId(0) && s.generation == generation && !s.unstamped));
     // What comes by another port is not timed, nor what comes when nothing is.
     rig.burst(SECOND, PortId(2), &vec![A_CORE.frame(&packet("10.64.0.1", "10.1.0.9")); 64]);
-    rig.worker.set_latency(None);
+    rig.worker.exchange_latency(None);
     stamped(&mut rig, (first, 1 << 20), &vec![good; 64]);
     rig.turn(SECOND);
     assert_eq!(samples(&channel), []);
@@ -670,7 +670,7 @@ fn without_stamps_residence_begins_when_a_frame_is_received() {
     let clock = Box::new(move || calls.fetch_add(10, Ordering::Relaxed));
     let mut latency = Box::new(Latency::new(3, channel.clone(), clock));
     latency.follow(PortId(0), Some(STAMPED));
-    rig.worker.set_latency(Some(latency));
+    rig.worker.exchange_latency(Some(latency));
     let frames = vec![A.frame(&packet("10.1.0.9", "10.64.0.1")); 60];
     for turn in 0..40 {
         rig.burst(SECOND + turn, PortId(0), &frames);

@@ -366,7 +366,7 @@ impl Station {
                 let mut latency = Latency::new(2, channel, Box::new(monotonic_ns));
                 let stamping = Some(Stamping::new(shape.timed));
                 latency.follow(PortId(0), stamping);
-                worker.set_latency(Some(Box::new(latency)));
+                worker.exchange_latency(Some(Box::new(latency)));
                 if let Some(Some(wire)) = worker.port_mut(PortId(0)).1 {
                     wire.stamping = stamping;
                 }

@@ -57,9 +57,9 @@ use crate::admin::protocol::{ErrorKind, Refusal, Request, Terms};
 use crate::admin::rows::{
     AclRow, BandwidthRow, BgpRouteRow, BgpRow, ChangeResult, CollectorRow, ConfigText,
     ConsistencyRow, CounterRow, DrainRow, DrillRow, DropRow, ExchangeRow, FlowLogRow, HistoryRow,
-    LatencyRow, LookupResult, MappingRow, MirrorRow, NeighborRow, OutageRow, PortDetailRow, PortRow, RateRow,
-    ReachabilityRow, RouteRow, RpkiRow, SlaRow, SourceRow, StationRow, TargetRow, TranslationRow,
-    TunnelRow, VersionInfo, VifRow, VrfRow, WorkerRow,
+    LatencyRow, LookupResult, MappingRow, MirrorRow, NeighborRow, OutageRow, PortDetailRow,
+    PortRow, RateRow, ReachabilityRow, RouteRow, RpkiRow, SlaRow, SourceRow, StationRow, TargetRow,
+    TranslationRow, TunnelRow, VersionInfo, VifRow, VrfRow, WorkerRow,
 };
 use args::{Args, Command, StationCommand};
 use filter::Filter;

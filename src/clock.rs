@@ -1,6 +1,22 @@
 //! Times as the numbers that files, rows and tables have: spans, and moments of the wall clock since 1970 (UTC).
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A moment by two clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The clock of the wall: milliseconds since 1970.
+    pub wall_ms: u64,
+    /// Milliseconds of a clock that nobody sets.
+    pub steady_ms: u64,
+}
+
+impl Moment {
+    /// This one; the clock that nobody sets began at `zero`.
+    pub fn now(zero: Instant) -> Moment {
+        Moment { wall_ms: now_ms(), steady_ms: milliseconds(zero.elapsed()) }
+    }
+}
 
 /// A span in whole milliseconds.
 pub fn milliseconds(span: Duration) -> u64 {

@@ -20,7 +20,7 @@
 //!  config    text -> model -> difference; edits that keep comments; knows no engine
 //!  mirror    the kernel's routes as changes for control  |  ledger: outages and availability
 //!  mappings  what controllers stream: prefixes and the tunnels that they lead into, by source and sync
-//!  history   committed configurations as snapshots  |  disk: files that survive a loss of power
+//!  history   committed configurations as snapshots  |  blocks: series on disk, a file a month  |  disk: files that survive a loss of power
 //!  billing   octets of VIFs in bins of five minutes, kept for months; percentiles  |  ipfix: flows as messages, to collectors and files
 //!  events    what happened, numbered and kept; to clients, the journal and the hook  |  users: /etc/passwd
 //!  slowpath  what workers punt: ARP, ND, ICMP, fragmentation, options  |  limit: token buckets, and how long what flaps has to be back
@@ -90,6 +90,7 @@ pub mod acl;
 pub mod admin;
 pub mod billing;
 pub mod bird;
+pub mod blocks;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -21,6 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("limit", &[]),
     ("clock", &[]),
     ("disk", &[]),
+    ("blocks", &["disk"]),
     ("shares", &[]),
     ("prefixes", &[]),
     ("log", &["limit", "clock"]),
@@ -59,7 +60,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("observe", &["tables", "worker"]),
-    ("billing", &["disk", "observe", "tables"]),
+    ("billing", &["blocks", "clock", "disk", "observe", "tables"]),
     ("ipfix", &["wire", "clock", "config", "tables", "worker"]),
     (
         "bird",
@@ -77,8 +78,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "wire", "acl", "fib", "tables", "netlink", "port", "publish", "worker", "slowpath",
             "mirror", "ledger", "history", "config", "admin", "control", "observe", "bird", "tap",
-            "netns", "log", "events", "explain", "metrics", "optics", "clock", "billing", "disk",
-            "mappings", "ipfix", "probes",
+            "netns", "log", "events", "explain", "metrics", "optics", "clock", "billing", "blocks",
+            "disk", "mappings", "ipfix", "probes",
         ],
     ),
     ("cli", &["wire", "tables", "admin", "replay", "daemon", "log", "clock"]),

@@ -1,21 +1,16 @@
 //! A bin, or a part of one, as it is kept: what VIFs counted in five minutes. On disk it is a block of its own that needs
-//! no other: a head with a checksum, the names, and the numbers in as few octets as they need. VIFs that counted nothing
-//! are not in it.
+//! no other ([`crate::blocks`]): the names, and the numbers in as few octets as they need. VIFs that counted nothing are
+//! not in it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::blocks::packed::{put, put_text, take, take_text};
+use crate::blocks::{Kept, Names};
 use crate::observe::Traffic;
 
 /// The length of a bin, in seconds. Bins begin at its multiples, UTC.
 pub const BIN_S: u64 = 300;
-/// What a block begins with: the format and its version.
-pub(super) const MAGIC: [u8; 4] = *b"SBB1";
-/// Octets of a block's head: [`MAGIC`], the bin's number, the length of what follows, its CRC-32, and the CRC-32 of the
-/// head so far. Numbers are little-endian.
-pub(super) const HEAD: usize = 20;
-/// What follows the head, in octets, at most: more than 65,535 VIFs with the longest names need.
-const LONGEST: u32 = 64 << 20;
 
 /// Whose octets they are.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,9 +101,23 @@ impl Block {
     pub const fn is_complete(&self) -> bool {
         self.marks.is_empty()
     }
+}
+
+impl Kept for Block {
+    const MAGIC: [u8; 4] = *b"SBB1";
+    const SUFFIX: &'static str = ".bins";
+    const SPAN_S: u64 = BIN_S;
+
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn span(&self) -> u32 {
+        self.bin
+    }
 
     /// Takes in another part: of the same bin, or of one that could not be written.
-    pub fn join(&mut self, other: Block) {
+    fn join(&mut self, other: Block) {
         self.number = self.number.max(other.number);
         self.end_ms = self.end_ms.max(other.end_ms);
         self.observed_ms += other.observed_ms;
@@ -118,8 +127,7 @@ impl Block {
         }
     }
 
-    /// The octets of its block.
-    pub(super) fn encode(&self) -> Vec<u8> {
+    fn encode(&self, octets: &mut Vec<u8>) {
         let mut words: Vec<&str> = Vec::new();
         for owner in self.counts.keys() {
             words.extend(owner.customer.as_deref());
@@ -127,42 +135,35 @@ impl Block {
         }
         words.sort_unstable();
         words.dedup();
-        let mut octets = vec![0; HEAD];
         for number in [self.number, self.end_ms, self.observed_ms, self.marks.0.into()] {
-            put(&mut octets, number);
+            put(octets, number);
         }
-        put(&mut octets, words.len() as u64);
+        put(octets, words.len() as u64);
         for word in &words {
-            put_text(&mut octets, word);
+            put_text(octets, word);
         }
-        put(&mut octets, self.counts.len() as u64);
+        put(octets, self.counts.len() as u64);
         let mut before = "";
         for (owner, traffic) in &self.counts {
             // Names are sorted: most of one is as in the one before.
             let both = owner.vif.char_indices().zip(before.chars());
             let other = both.clone().find(|((_, new), old)| new != old).map(|((at, _), _)| at);
             let same = other.unwrap_or(owner.vif.len().min(before.len()));
-            put(&mut octets, same as u64);
-            put_text(&mut octets, &owner.vif[same..]);
+            put(octets, same as u64);
+            put_text(octets, &owner.vif[same..]);
             before = &owner.vif;
             for word in [&owner.customer, &owner.group] {
                 let at = word.as_deref().and_then(|word| words.binary_search(&word).ok());
-                put(&mut octets, at.map_or(0, |at| at as u64 + 1));
+                put(octets, at.map_or(0, |at| at as u64 + 1));
             }
             let Traffic { rx_frames, rx_octets, tx_frames, tx_octets } = *traffic;
             for number in [rx_frames, rx_octets, tx_frames, tx_octets] {
-                put(&mut octets, number);
+                put(octets, number);
             }
         }
-        // Far less than LONGEST.
-        let length = u32::try_from(octets.len() - HEAD).unwrap_or(u32::MAX);
-        let head = Head { bin: self.bin, length, checksum: crc32fast::hash(&octets[HEAD..]) };
-        octets[..HEAD].copy_from_slice(&head.encode());
-        octets
     }
 
-    /// Reads what follows a head; `None` where that is none of ours.
-    pub(super) fn decode(bin: u32, octets: &[u8], names: &mut Names) -> Option<Block> {
+    fn decode(bin: u32, octets: &[u8], names: &mut Names) -> Option<Block> {
         let mut from = octets;
         let number = take(&mut from)?;
         let (end_ms, observed_ms) = (take(&mut from)?, take(&mut from)?);
@@ -196,93 +197,4 @@ impl Block {
         let counts = counts.into_iter().collect();
         from.is_empty().then_some(Block { number, bin, end_ms, observed_ms, marks, counts })
     }
-}
-
-/// The head of a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
-    pub bin: u32,
-    /// Octets that follow.
-    pub length: u32,
-    pub checksum: u32,
-}
-
-impl Head {
-    fn encode(self) -> [u8; HEAD] {
-        let mut octets = [0; HEAD];
-        let numbers = [self.bin, self.length, self.checksum].map(u32::to_le_bytes);
-        octets[..4].copy_from_slice(&MAGIC);
-        octets[4..16].copy_from_slice(numbers.as_flattened());
-        let sum = crc32fast::hash(&octets[..16]);
-        octets[16..].copy_from_slice(&sum.to_le_bytes());
-        octets
-    }
-
-    /// `None` where these octets begin no block.
-    pub fn decode(octets: [u8; HEAD]) -> Option<Head> {
-        let (words, _) = octets.as_chunks::<4>();
-        let [magic, numbers @ ..] = words else { return None };
-        let [bin, length, checksum, sum] = *numbers else { return None };
-        let [bin, length, checksum, sum] = [bin, length, checksum, sum].map(u32::from_le_bytes);
-        let fine = *magic == MAGIC && crc32fast::hash(&octets[..16]) == sum && length <= LONGEST;
-        fine.then_some(Head { bin, length, checksum })
-    }
-
-    /// Whether these octets are what followed it when it was written.
-    pub fn fits(&self, octets: &[u8]) -> bool {
-        crc32fast::hash(octets) == self.checksum
-    }
-}
-
-/// Names that were read: each is in memory once.
-#[derive(Debug, Default)]
-pub(super) struct Names(HashSet<Arc<str>>);
-
-impl Names {
-    fn get(&mut self, name: &str) -> Arc<str> {
-        if let Some(known) = self.0.get(name) {
-            return known.clone();
-        }
-        let name: Arc<str> = name.into();
-        self.0.insert(name.clone());
-        name
-    }
-}
-
-/// Seven bits an octet, the lowest first; the highest bit says that more follow.
-fn put(octets: &mut Vec<u8>, mut number: u64) {
-    while number > 0x7f {
-        octets.push(number.to_le_bytes()[0] | 0x80);
-        number >>= 7;
-    }
-    octets.push(number.to_le_bytes()[0]);
-}
-
-fn put_text(octets: &mut Vec<u8>, text: &str) {
-    put(octets, text.len() as u64);
-    octets.extend_from_slice(text.as_bytes());
-}
-
-fn take(from: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let (&octet, rest) = from.split_first()?;
-        *from = rest;
-        let bits = u64::from(octet & 0x7f);
-        if bits << shift >> shift != bits {
-            return None;
-        }
-        number |= bits << shift;
-        if octet & 0x80 == 0 {
-            return Some(number);
-        }
-    }
-    None
-}
-
-fn take_text<'a>(from: &mut &'a [u8]) -> Option<&'a str> {
-    let length = usize::try_from(take(from)?).ok()?;
-    let (text, rest) = from.split_at_checked(length)?;
-    *from = rest;
-    str::from_utf8(text).ok()
 }

@@ -13,9 +13,10 @@ use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use crossbeam::select;
 
 use super::block::{Block, Marks, Owner};
-use super::meter::{Meter, Moment};
-use super::read::Unwritten;
-use super::store::{Damage, Store, bin_of};
+use super::meter::Meter;
+use super::{Store, Unwritten};
+use crate::blocks::{Damage, Kept, span_of};
+use crate::clock::Moment;
 use crate::disk::{Disk, Files};
 use crate::observe::Traffic;
 use crate::tables::VifId;
@@ -222,7 +223,7 @@ impl<D: Disk> Book<D> {
             keep_months: usize::MAX,
         };
         // Whatever ends this daemon, the next one sees that it was there.
-        book.enqueue(Block::new(bin_of(began.wall_ms), began.wall_ms, Marks::START));
+        book.enqueue(Block::new(span_of::<Block>(began.wall_ms), began.wall_ms, Marks::START));
         book.write(began);
         book
     }

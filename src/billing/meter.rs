@@ -4,22 +4,14 @@
 use std::sync::Arc;
 
 use super::block::{BIN_S, Block, Marks, Owner};
-use super::store::bin_of;
+use crate::blocks::span_of;
+use crate::clock::Moment;
 use crate::observe::Traffic;
 use crate::tables::VifId;
 
 /// The clock was set where it differs from the time that has passed by so many milliseconds; and so late may the counters
 /// be read at a bin's end, and so much more or less than five minutes may have passed.
 pub(super) const TOLERANCE_MS: u64 = 1000;
-
-/// A moment by two clocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment {
-    /// The clock of the wall: milliseconds since 1970.
-    pub wall_ms: u64,
-    /// Milliseconds of a clock that nobody sets.
-    pub steady_ms: u64,
-}
 
 /// An id of a VIF.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +42,7 @@ pub struct Meter {
 impl Meter {
     /// One that begins now: nobody has counted anything yet.
     pub fn new(now: Moment) -> Meter {
-        let open = Block::new(bin_of(now.wall_ms), now.wall_ms, Marks::START);
+        let open = Block::new(span_of::<Block>(now.wall_ms), now.wall_ms, Marks::START);
         Meter { slots: Vec::new(), open, looked: now, read_ms: now.steady_ms }
     }
 
@@ -135,7 +127,7 @@ impl Meter {
     pub fn close(&mut self, now: Moment, due: Due) -> Option<Block> {
         self.note_time(now);
         let late = |end_ms: u64| now.wall_ms > end_ms + TOLERANCE_MS;
-        let next = bin_of(now.wall_ms);
+        let next = span_of::<Block>(now.wall_ms);
         let mut marks = Marks::default();
         if due.step_ms.is_some() {
             marks = Marks::CLOCK;

@@ -7,15 +7,19 @@
 mod block;
 mod keeper;
 mod meter;
-mod read;
 mod report;
-mod store;
 #[cfg(test)]
 mod tests;
 
 pub use block::{BIN_S, Block, Marks, Owner};
 pub use keeper::{Commit, Keeper, Standing, Told};
-pub use meter::Moment;
-pub use read::{Item, Series, Unwritten};
 pub use report::{Billed, Report, Scope, Wanted, bits_per_second};
-pub use store::Damage;
+
+use crate::blocks;
+
+/// Bins of a period.
+pub type Series<D> = blocks::Series<Block, D>;
+/// The files of bins.
+type Store<D> = blocks::Store<Block, D>;
+/// Bins that are not in the files yet.
+type Unwritten = blocks::Unwritten<Block>;

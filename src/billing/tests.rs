@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex};
 
 use super::block::{BIN_S, Block, Marks, Owner};
 use super::keeper::{Book, Commit, Standing, Told};
-use super::meter::Moment;
-use super::read::{Item, Series, Unwritten};
-use super::store::Store;
+use super::{Series, Store, Unwritten};
+use crate::blocks::Item;
+use crate::clock::Moment;
 use crate::disk::Disk;
 use crate::disk::failing::{Failing, State};
 use crate::observe::Traffic;
@@ -85,7 +85,7 @@ impl<D: Disk> Daemon<D> {
 }
 
 /// All bins of a disk, and what is not on it.
-pub fn bins(disk: &Failing, unwritten: Unwritten) -> Vec<Item> {
+pub fn bins(disk: &Failing, unwritten: Unwritten) -> Vec<Item<Block>> {
     let all = 0..u64::from(u32::MAX) * BIN_S;
     let mut series = Series::open(disk.clone(), Path::new(DIRECTORY), &all, unwritten).unwrap();
     std::iter::from_fn(|| series.read().unwrap()).collect()
@@ -94,7 +94,7 @@ pub fn bins(disk: &Failing, unwritten: Unwritten) -> Vec<Item> {
 /// The whole bins of a disk; there is no damage.
 pub fn blocks(disk: &Failing, unwritten: Unwritten) -> Vec<Block> {
     let block = |item| match item {
-        Item::Bin(block) => block,
+        Item::Whole(block) => block,
         Item::Damaged(..) => panic!("{item:?}"),
     };
     bins(disk, unwritten).into_iter().map(block).collect()

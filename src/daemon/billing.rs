@@ -12,8 +12,9 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::announce::log_and_tell;
-use crate::billing::{Commit, Damage, Keeper, Moment, Owner, Standing, Told};
-use crate::clock::{milliseconds, now_ms};
+use crate::billing::{Commit, Keeper, Owner, Standing, Told};
+use crate::blocks::Damage;
+use crate::clock::Moment;
 use crate::config::model::Config;
 use crate::events::{Event, Reporter};
 use crate::observe::Traffic;
@@ -39,7 +40,7 @@ impl Billing {
         report: Reporter,
     ) -> io::Result<(Billing, JoinHandle<()>)> {
         let zero = Instant::now();
-        let clock = move || Moment { wall_ms: now_ms(), steady_ms: milliseconds(zero.elapsed()) };
+        let clock = move || Moment::now(zero);
         let counters = workers.clone();
         let read = move |id: VifId| Traffic::of(&counters, id);
         let told = move |told: Told| log_and_tell(&report, event(told));

@@ -268,7 +268,7 @@ proptest! {
             let unwritten = Unwritten::default();
             let mut series = Series::open(store.disk.clone(), directory, &period, unwritten).unwrap();
             let mut report = Report::new(wanted.clone(), series.at_most());
-            while let Some(Item::Bin(block)) = series.read().unwrap() {
+            while let Some(Item::Whole(block)) = series.read().unwrap() {
                 report.add(&block);
             }
             let within: Vec<&Block> =

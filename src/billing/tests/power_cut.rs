@@ -1,7 +1,7 @@
 //! The power fails at every write, and again when the next start mends what that left.
 
-use super::super::store::{month, months};
 use super::*;
+use crate::blocks::{month, months};
 use crate::disk::failing::cut_everywhere;
 
 /// The last bins of November and the first of December.
@@ -73,6 +73,6 @@ fn a_file_that_is_made_has_a_durable_name() {
     let disk = whole();
     assert_eq!(write(&disk, 4), 4);
     let after = Failing::new(disk.after(0, 0), usize::MAX);
-    assert_eq!(months(&after, Path::new(DIRECTORY)).unwrap(), ["2026-11", "2026-12"]);
+    assert_eq!(months::<Block, _>(&after, Path::new(DIRECTORY)).unwrap(), ["2026-11", "2026-12"]);
     assert_eq!(kept(after.after(0, 0)).len(), 4);
 }

@@ -1,9 +1,8 @@
 //! One rule each: what a bin is, what is told, what is mended.
 
-use super::super::block::{HEAD, Names};
 use super::super::keeper::WAITING;
-use super::super::store::{Damage, months, name_of};
 use super::*;
+use crate::blocks::{Damage, HEAD, Kept, Names, encode, months, name_of};
 
 fn at(wall_ms: u64, steady_ms: u64) -> Moment {
     Moment { wall_ms, steady_ms }
@@ -206,14 +205,14 @@ fn damage_is_named_and_what_is_beside_it_is_read() {
         store.append(&block(n), &mut Vec::new()).unwrap();
         ends.push(store.written().unwrap().1);
     }
-    let name = name_of("2028-02");
+    let name = name_of::<Block>("2028-02");
     let file = path.join(&name);
     let whole = std::fs::read(&file).unwrap();
     let read = || {
         let all = 0..u64::MAX;
         let unwritten = Unwritten::default();
         let mut series = Series::open(disk, &path, &all, unwritten).unwrap();
-        let items: Vec<Item> = std::iter::from_fn(|| series.read().unwrap()).collect();
+        let items: Vec<Item<Block>> = std::iter::from_fn(|| series.read().unwrap()).collect();
         items
     };
     let damaged = |n: usize| {
@@ -221,7 +220,7 @@ fn damage_is_named_and_what_is_beside_it_is_read() {
         let bin = block(n as u64).bin;
         Item::Damaged(bin, Damage { file: name.clone(), octets, cut: false })
     };
-    assert_eq!(read(), (0..5).map(|n| Item::Bin(block(n))).collect::<Vec<_>>());
+    assert_eq!(read(), (0..5).map(|n| Item::Whole(block(n))).collect::<Vec<_>>());
     // Any bit of any block: its head too, and its length.
     for n in 0..5 {
         for octet in ends[n]..ends[n + 1] {
@@ -229,7 +228,7 @@ fn damage_is_named_and_what_is_beside_it_is_read() {
             other[usize::try_from(octet).unwrap()] ^= 1 << (octet % 8);
             std::fs::write(&file, &other).unwrap();
             let items = read();
-            let bin = |at: usize| if at == n { damaged(n) } else { Item::Bin(block(at as u64)) };
+            let bin = |at: usize| if at == n { damaged(n) } else { Item::Whole(block(at as u64)) };
             assert_eq!(items, (0..5).map(bin).collect::<Vec<_>>(), "octet {octet} of block {n}");
             let (last, damage) = Store::new(disk, path.clone()).start().unwrap();
             let is_last = n == 4;
@@ -247,7 +246,7 @@ fn damage_is_named_and_what_is_beside_it_is_read() {
         let cut = Damage { file: name.clone(), octets: ends[4]..size, cut: true };
         assert_eq!(damage, [cut]);
     }
-    std::os::unix::fs::symlink("/etc/passwd", path.join(name_of("2028-03"))).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", path.join(name_of::<Block>("2028-03"))).unwrap();
     assert!(Store::new(disk, path.clone()).start().is_err(), "a symbolic link is none of ours");
 }
 
@@ -258,7 +257,8 @@ fn the_oldest_months_go() {
         let bin = u32::try_from((FEBRUARY + day * 86_400) / BIN_S).unwrap();
         store.append(&Block::new(bin, 0, Marks::default()), &mut Vec::new()).unwrap();
     }
-    let kept = |store: &Store<Failing>| months(&store.disk, Path::new(DIRECTORY)).unwrap();
+    let kept =
+        |store: &Store<Failing>| months::<Block, _>(&store.disk, Path::new(DIRECTORY)).unwrap();
     store.prune(9);
     assert_eq!(kept(&store).len(), 4);
     store.prune(2);
@@ -274,7 +274,7 @@ fn the_oldest_months_go() {
 fn a_busy_vif_takes_some_thirty_octets_and_a_bin_without_traffic_forty() {
     let mut block = Block::new(6_000_000, NOON, Marks::default());
     block.observed_ms = 300_000;
-    assert!(block.encode().len() <= 42, "{}", block.encode().len());
+    assert!(encode(&block).len() <= 42, "{}", encode(&block).len());
     for vif in 0..4096 {
         let owner = owner(
             &format!("customer-{:04}-vif-{vif:04}", vif / 4),
@@ -286,7 +286,7 @@ fn a_busy_vif_takes_some_thirty_octets_and_a_bin_without_traffic_forty() {
         let traffic = Traffic { rx_frames: frames, rx_octets, tx_frames: frames, tx_octets };
         block.counts.insert(owner, traffic);
     }
-    let octets = block.encode();
+    let octets = encode(&block);
     let each = octets.len() / 4096;
     assert!((28..=40).contains(&each), "{each}");
     let decoded = Block::decode(block.bin, &octets[HEAD..], &mut Names::default());

@@ -13,9 +13,8 @@ use super::owners;
 use crate::admin::answer::Answer;
 use crate::admin::protocol::{BillingFilter, ErrorKind, Period};
 use crate::admin::rows::{self, BillingBinRow, BillingRow};
-use crate::billing::{
-    BIN_S, Block, Damage, Item, Keeper, Owner, Report, Scope, Series, Wanted, bits_per_second,
-};
+use crate::billing::{BIN_S, Block, Keeper, Owner, Report, Scope, Series, Wanted, bits_per_second};
+use crate::blocks::{Damage, Item};
 use crate::clock::now_ms;
 use crate::config::model::Config;
 use crate::disk::Files;
@@ -92,8 +91,8 @@ impl Question {
         let mut damage = Vec::new();
         while let Some(item) = series.read()? {
             match item {
-                Item::Bin(block) if block.bin == open => {}
-                Item::Bin(block) => report.add(&block),
+                Item::Whole(block) if block.bin == open => {}
+                Item::Whole(block) => report.add(&block),
                 Item::Damaged(_, damaged) => damage.push(words(&damaged)),
             }
         }
@@ -175,7 +174,7 @@ impl Iterator for Bins {
     fn next(&mut self) -> Option<BillingBinRow> {
         while self.rows.is_empty() && !self.ended {
             match self.series.read() {
-                Ok(Some(Item::Bin(block))) => self.fill(&block),
+                Ok(Some(Item::Whole(block))) => self.fill(&block),
                 Ok(Some(Item::Damaged(bin, damage))) => {
                     self.rows.push_back(damaged(bin, damage.file.clone(), words(&damage)));
                 }

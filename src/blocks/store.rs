@@ -1,18 +1,17 @@
-//! The blocks on disk: a file for each calendar month, UTC, to which each bin is appended and synced. What a loss of power
-//! or a full disk left of a block at a file's end is cut off before anything is written behind it.
+//! The files: each block is appended and synced. What a loss of power or a full disk left of a block at a file's end is cut
+//! off before anything is written behind it.
 
 use std::io;
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use tracing::warn;
 
-use super::block::{BIN_S, Block, HEAD, Head, MAGIC, Names};
+use super::{HEAD, Head, Kept, Names, encode, start_s};
 use crate::disk::Disk;
 
-/// What follows a month in a file's name.
-const SUFFIX: &str = ".bins";
 /// Octets of a file that are looked through at once.
 const PIECE: usize = 64 << 10;
 
@@ -59,14 +58,18 @@ pub(super) struct Found {
 }
 
 /// Finds the blocks of a file. Of all but the last only the heads are read.
-pub(super) fn look_through<D: Disk>(disk: &D, file: &D::File, length: u64) -> io::Result<Found> {
+pub(super) fn look_through<K: Kept, D: Disk>(
+    disk: &D,
+    file: &D::File,
+    length: u64,
+) -> io::Result<Found> {
     let mut found = Found::default();
     let mut at = 0;
     while at < length {
-        if let Some(place) = place(disk, file, at, length)? {
+        if let Some(place) = place::<K, D>(disk, file, at, length)? {
             at = place.end();
             found.blocks.push(place);
-        } else if let Some(next) = next_block(disk, file, at + 1, length)? {
+        } else if let Some(next) = next_block::<K, D>(disk, file, at + 1, length)? {
             found.damaged.push(at..next);
             at = next;
         } else {
@@ -89,18 +92,23 @@ fn whole_end<D: Disk>(disk: &D, file: &D::File, found: &mut Found, end: u64) -> 
 }
 
 /// The block that may begin there.
-fn place<D: Disk>(disk: &D, file: &D::File, at: u64, length: u64) -> io::Result<Option<Place>> {
+fn place<K: Kept, D: Disk>(
+    disk: &D,
+    file: &D::File,
+    at: u64,
+    length: u64,
+) -> io::Result<Option<Place>> {
     if length.saturating_sub(at) < HEAD as u64 {
         return Ok(None);
     }
     let mut octets = [0; HEAD];
     disk.read_at(file, at, &mut octets)?;
-    let place = Head::decode(octets).map(|head| Place { at, head });
+    let place = Head::decode(octets, K::MAGIC).map(|head| Place { at, head });
     Ok(place.filter(|place| place.end() <= length))
 }
 
 /// Where the next whole block begins.
-fn next_block<D: Disk>(
+fn next_block<K: Kept, D: Disk>(
     disk: &D,
     file: &D::File,
     mut from: u64,
@@ -110,22 +118,23 @@ fn next_block<D: Disk>(
         let room = usize::try_from(length - from).unwrap_or(PIECE).min(PIECE);
         let mut piece = vec![0; room];
         disk.read_at(file, from, &mut piece)?;
-        let begins = piece.windows(MAGIC.len()).zip(from..).filter(|(octets, _)| *octets == MAGIC);
+        let begins =
+            piece.windows(K::MAGIC.len()).zip(from..).filter(|(octets, _)| *octets == K::MAGIC);
         for (_, at) in begins {
-            if let Some(place) = place(disk, file, at, length)?
+            if let Some(place) = place::<K, D>(disk, file, at, length)?
                 && place.read(disk, file)?.is_some()
             {
                 return Ok(Some(at));
             }
         }
         // A magic may lie across the border.
-        from += (room - (MAGIC.len() - 1)) as u64;
+        from += (room - (K::MAGIC.len() - 1)) as u64;
     }
     Ok(None)
 }
 
 /// The calendar month of a moment, in seconds since 1970: as a file's name has it, without the suffix.
-pub(super) fn month(second: u64) -> String {
+pub fn month(second: u64) -> String {
     /// The last second that RFC 3339 can write.
     const END: u64 = 253_402_300_799;
     let time = UNIX_EPOCH + Duration::from_secs(second.min(END));
@@ -135,18 +144,21 @@ pub(super) fn month(second: u64) -> String {
 }
 
 /// The name of a month's file.
-pub(super) fn name_of(month: &str) -> String {
-    format!("{month}{SUFFIX}")
+pub fn name_of<K: Kept>(month: &str) -> String {
+    format!("{month}{}", K::SUFFIX)
 }
 
 /// The months that have a file, in order.
-pub(super) fn months<D: Disk>(disk: &D, directory: &Path) -> io::Result<Vec<String>> {
+///
+/// # Errors
+/// The file system's.
+pub fn months<K: Kept, D: Disk>(disk: &D, directory: &Path) -> io::Result<Vec<String>> {
     let names = match disk.names(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         names => names?,
     };
     let month = |name: &std::ffi::OsString| {
-        let month = name.to_str()?.strip_suffix(SUFFIX)?;
+        let month = name.to_str()?.strip_suffix(K::SUFFIX)?;
         let shape = |(at, c): (usize, char)| if at == 4 { c == '-' } else { c.is_ascii_digit() };
         (month.len() == 7 && month.chars().enumerate().all(shape)).then(|| month.to_owned())
     };
@@ -157,10 +169,13 @@ pub(super) fn months<D: Disk>(disk: &D, directory: &Path) -> io::Result<Vec<Stri
 
 /// The files. One thread writes; any may read what was written.
 #[derive(Debug)]
-pub(super) struct Store<D: Disk> {
+pub struct Store<K: Kept, D: Disk> {
+    /// Where they are.
     pub disk: D,
+    /// Which directory of it.
     pub directory: PathBuf,
     open: Option<Open<D::File>>,
+    kept: PhantomData<fn() -> K>,
 }
 
 /// The file that is written to.
@@ -171,24 +186,24 @@ struct Open<F> {
     octets: u64,
 }
 
-impl<D: Disk> Store<D> {
+impl<K: Kept, D: Disk> Store<K, D> {
     /// Files in a directory, which is made when it is needed.
-    pub fn new(disk: D, directory: PathBuf) -> Store<D> {
-        Store { disk, directory, open: None }
+    pub fn new(disk: D, directory: PathBuf) -> Store<K, D> {
+        Store { disk, directory, open: None, kept: PhantomData }
     }
 
     /// Mends the files' ends; the block that was written last, and what was damaged.
     ///
     /// # Errors
     /// The file system's.
-    pub fn start(&mut self) -> io::Result<(Option<Block>, Vec<Damage>)> {
-        let (mut last, mut damage): (Option<Block>, _) = (None, Vec::new());
-        for month in months(&self.disk, &self.directory)? {
+    pub fn start(&mut self) -> io::Result<(Option<K>, Vec<Damage>)> {
+        let (mut last, mut damage): (Option<K>, _) = (None, Vec::new());
+        for month in months::<K, D>(&self.disk, &self.directory)? {
             let (opened, found) = self.mended(&month, &mut damage)?;
             let Some(place) = found.blocks.last() else { continue };
             let octets = place.read(&self.disk, &opened.file)?.unwrap_or_default();
-            let block = Block::decode(place.head.bin, &octets, &mut Names::default());
-            last = last.into_iter().chain(block).max_by_key(|block| block.number);
+            let block = K::decode(place.head.span, &octets, &mut Names::default());
+            last = last.into_iter().chain(block).max_by_key(K::number);
         }
         Ok((last, damage))
     }
@@ -197,13 +212,13 @@ impl<D: Disk> Store<D> {
     ///
     /// # Errors
     /// The file system's. The block is not there then, and may be appended again.
-    pub fn append(&mut self, block: &Block, damage: &mut Vec<Damage>) -> io::Result<()> {
-        let month = month(block.start_s());
+    pub fn append(&mut self, block: &K, damage: &mut Vec<Damage>) -> io::Result<()> {
+        let month = month(start_s(block));
         let mut open = match self.open.take() {
             Some(open) if open.month == month => open,
             _ => self.opened(&month, damage)?,
         };
-        let octets = block.encode();
+        let octets = encode(block);
         let written = self.disk.write(&mut open.file, &octets);
         match written.and_then(|()| self.disk.sync(&open.file)) {
             Ok(()) => open.octets += octets.len() as u64,
@@ -224,12 +239,12 @@ impl<D: Disk> Store<D> {
 
     /// Removes the oldest files, but for so many months.
     pub fn prune(&self, keep: usize) {
-        let Ok(months) = months(&self.disk, &self.directory) else { return };
+        let Ok(months) = months::<K, D>(&self.disk, &self.directory) else { return };
         let old = months.len().saturating_sub(keep);
         let is_open = |month: &String| self.open.as_ref().is_some_and(|open| open.month == *month);
         for month in months[..old].iter().filter(|month| !is_open(month)) {
-            if let Err(error) = self.disk.remove(&self.directory.join(name_of(month))) {
-                warn!(month, %error, "cannot remove an old month of the billing series");
+            if let Err(error) = self.disk.remove(&self.directory.join(name_of::<K>(month))) {
+                warn!(directory = %self.directory.display(), month, %error, "cannot remove an old month of a series");
             }
         }
     }
@@ -237,7 +252,7 @@ impl<D: Disk> Store<D> {
     /// The file of a month, made where it is not there, its name durable.
     fn opened(&self, month: &str, damage: &mut Vec<Damage>) -> io::Result<Open<D::File>> {
         self.disk.make_directory(&self.directory)?;
-        let path = self.directory.join(name_of(month));
+        let path = self.directory.join(name_of::<K>(month));
         let open = match self.disk.create(&path, None) {
             Ok(file) => Open { month: month.to_owned(), file, octets: 0 },
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -251,11 +266,14 @@ impl<D: Disk> Store<D> {
 
     /// A month's file that is there, without what is torn at its end.
     fn mended(&self, month: &str, damage: &mut Vec<Damage>) -> io::Result<(Open<D::File>, Found)> {
-        let file = self.disk.open(&self.directory.join(name_of(month)))?;
+        let file = self.disk.open(&self.directory.join(name_of::<K>(month)))?;
         let length = self.disk.length(&file)?;
-        let found = look_through(&self.disk, &file, length)?;
-        let named =
-            |octets: &Range<u64>, cut| Damage { file: name_of(month), octets: octets.clone(), cut };
+        let found = look_through::<K, D>(&self.disk, &file, length)?;
+        let named = |octets: &Range<u64>, cut| Damage {
+            file: name_of::<K>(month),
+            octets: octets.clone(),
+            cut,
+        };
         if found.end < length {
             self.disk.truncate(&file, found.end)?;
             self.disk.sync(&file)?;
@@ -266,7 +284,7 @@ impl<D: Disk> Store<D> {
     }
 }
 
-/// The number of the bin that a moment, in milliseconds since 1970, belongs to.
-pub(super) fn bin_of(wall_ms: u64) -> u32 {
-    u32::try_from(wall_ms / 1000 / BIN_S).unwrap_or(u32::MAX)
+/// The number of the span that a moment, in milliseconds since 1970, belongs to.
+pub fn span_of<K: Kept>(wall_ms: u64) -> u32 {
+    u32::try_from(wall_ms / 1000 / K::SPAN_S).unwrap_or(u32::MAX)
 }

@@ -1,48 +1,54 @@
-//! The bins of a period, one after the other in the order of time: from the files, and those that are not written yet.
-//! In memory are where the blocks are, and one bin.
+//! The spans of a period, one after the other in the order of time: from the files, and those that are not written yet.
+//! In memory are where the blocks are, and one span.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
 
-use super::block::{BIN_S, Block, Names};
 use super::store::{self, Damage, Place};
+use super::{Kept, Names};
 use crate::disk::Disk;
 
 /// What is not to be read from the files.
-#[derive(Clone, Debug, Default)]
-pub struct Unwritten {
+#[derive(Clone, Debug)]
+pub struct Unwritten<K> {
     /// The file that is being written, as its month, and how many octets of it count.
     pub file: Option<(String, u64)>,
-    /// Bins that are not in it yet, and the open one, which is the last.
-    pub blocks: Vec<Block>,
+    /// Spans that are not in it yet, and the open one, which is the last.
+    pub blocks: Vec<K>,
+}
+
+impl<K> Default for Unwritten<K> {
+    fn default() -> Unwritten<K> {
+        Unwritten { file: None, blocks: Vec::new() }
+    }
 }
 
 /// What comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Item {
-    /// A bin, all its parts together.
-    Bin(Block),
-    /// Octets that are no block. The number is that of the bin that may have been there.
+pub enum Item<K> {
+    /// A span, all its parts together.
+    Whole(K),
+    /// Octets that are no block. The number is that of the span that may have been there.
     Damaged(u32, Damage),
 }
 
 /// A period that is being read.
 #[derive(Debug)]
-pub struct Series<D: Disk> {
+pub struct Series<K: Kept, D: Disk> {
     disk: D,
     files: Vec<(String, D::File)>,
-    /// The blocks of the period by their bins, with the number of their file; the next is the last.
+    /// The blocks of the period by their spans, with the number of their file; the next is the last.
     places: Vec<(u32, usize, Place)>,
-    /// Damage by the bin that may have been there; the next is the last.
+    /// Damage by the span that may have been there; the next is the last.
     damage: Vec<(u32, Damage)>,
-    unwritten: BTreeMap<u32, Block>,
+    unwritten: BTreeMap<u32, K>,
     names: Names,
 }
 
-impl<D: Disk> Series<D> {
-    /// Finds the blocks of the bins that begin in a period, in seconds since 1970.
+impl<K: Kept, D: Disk> Series<K, D> {
+    /// Finds the blocks of the spans that begin in a period, in seconds since 1970.
     ///
     /// # Errors
     /// The file system's.
@@ -50,17 +56,17 @@ impl<D: Disk> Series<D> {
         disk: D,
         directory: &Path,
         period: &Range<u64>,
-        unwritten: Unwritten,
-    ) -> io::Result<Series<D>> {
-        let within = |bin: u32| period.contains(&(u64::from(bin) * BIN_S));
+        unwritten: Unwritten<K>,
+    ) -> io::Result<Series<K, D>> {
+        let within = |span: u32| period.contains(&(u64::from(span) * K::SPAN_S));
         let (first, last) = (store::month(period.start), store::month(period.end));
         let mut files: Vec<(String, D::File)> = Vec::new();
         let (mut places, mut damage) = (Vec::new(), Vec::new());
-        for month in store::months(&disk, directory)? {
+        for month in store::months::<K, D>(&disk, directory)? {
             if month < first || month > last {
                 continue;
             }
-            let name = store::name_of(&month);
+            let name = store::name_of::<K>(&month);
             let file = match disk.open(&directory.join(&name)) {
                 // It has just become too old.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -70,79 +76,79 @@ impl<D: Disk> Series<D> {
             if let Some((_, octets)) = unwritten.file.as_ref().filter(|(open, _)| *open == month) {
                 length = length.min(*octets);
             }
-            let found = store::look_through(&disk, &file, length)?;
+            let found = store::look_through::<K, D>(&disk, &file, length)?;
             let torn = (found.end < length).then_some(found.end..length);
             for octets in found.damaged.into_iter().chain(torn) {
                 let before = found.blocks.iter().take_while(|place| place.at < octets.start).last();
-                let after = found.blocks.first().map(|place| place.head.bin.saturating_sub(1));
-                let bin = before.map(|place| place.head.bin.saturating_add(1)).or(after);
-                if bin.is_none_or(within) {
+                let after = found.blocks.first().map(|place| place.head.span.saturating_sub(1));
+                let span = before.map(|place| place.head.span.saturating_add(1)).or(after);
+                if span.is_none_or(within) {
                     let damaged = Damage { file: name.clone(), octets, cut: false };
-                    damage.push((bin.unwrap_or_default(), damaged));
+                    damage.push((span.unwrap_or_default(), damaged));
                 }
             }
-            let blocks = found.blocks.into_iter().filter(|place| within(place.head.bin));
-            places.extend(blocks.map(|place| (place.head.bin, files.len(), place)));
+            let blocks = found.blocks.into_iter().filter(|place| within(place.head.span));
+            places.extend(blocks.map(|place| (place.head.span, files.len(), place)));
             files.push((name, file));
         }
         let mut blocks = BTreeMap::new();
-        for block in unwritten.blocks.into_iter().filter(|block| within(block.bin)) {
+        for block in unwritten.blocks.into_iter().filter(|block| within(block.span())) {
             add(&mut blocks, block);
         }
-        places.sort_by_key(|(bin, ..)| *bin);
+        places.sort_by_key(|(span, ..)| *span);
         places.reverse();
-        damage.sort_by_key(|(bin, _)| *bin);
+        damage.sort_by_key(|(span, _)| *span);
         damage.reverse();
         Ok(Series { disk, files, places, damage, unwritten: blocks, names: Names::default() })
     }
 
-    /// How many bins there are, at most.
+    /// How many spans there are, at most.
     pub fn at_most(&self) -> usize {
         self.places.len() + self.unwritten.len()
     }
 
-    /// The next bin, or what is damaged there.
+    /// The next span, or what is damaged there.
     ///
     /// # Errors
     /// The file system's.
-    pub fn read(&mut self) -> io::Result<Option<Item>> {
-        let written = self.places.last().map(|(bin, ..)| *bin);
+    pub fn read(&mut self) -> io::Result<Option<Item<K>>> {
+        let written = self.places.last().map(|(span, ..)| *span);
         let unwritten = self.unwritten.keys().next().copied();
-        let bin = written.into_iter().chain(unwritten).min();
+        let span = written.into_iter().chain(unwritten).min();
         if let Some((at, _)) = self.damage.last()
-            && bin.is_none_or(|bin| *at <= bin)
+            && span.is_none_or(|span| *at <= span)
         {
-            return Ok(self.damage.pop().map(|(bin, damage)| Item::Damaged(bin, damage)));
+            return Ok(self.damage.pop().map(|(span, damage)| Item::Damaged(span, damage)));
         }
-        let Some(bin) = bin else { return Ok(None) };
+        let Some(span) = span else { return Ok(None) };
         let mut whole = BTreeMap::new();
-        while let Some((_, file, place)) = self.places.pop_if(|(next, ..)| *next == bin) {
+        while let Some((_, file, place)) = self.places.pop_if(|(next, ..)| *next == span) {
             let (name, file) = &self.files[file];
             let octets = place.read(&self.disk, file)?;
-            let decoded = octets.and_then(|octets| Block::decode(bin, &octets, &mut self.names));
+            let decoded = octets.and_then(|octets| K::decode(span, &octets, &mut self.names));
             match decoded {
                 Some(block) => add(&mut whole, block),
                 None => {
                     let octets = place.at..place.end();
                     let damage = Damage { file: name.clone(), octets, cut: false };
-                    self.damage.push((bin, damage));
+                    self.damage.push((span, damage));
                 }
             }
         }
-        if let Some(block) = self.unwritten.remove(&bin) {
+        if let Some(block) = self.unwritten.remove(&span) {
             add(&mut whole, block);
         }
         match whole.pop_first() {
-            Some((_, block)) => Ok(Some(Item::Bin(block))),
+            Some((_, block)) => Ok(Some(Item::Whole(block))),
             // What is damaged here comes next.
             None => self.read(),
         }
     }
 }
 
-fn add(blocks: &mut BTreeMap<u32, Block>, block: Block) {
-    match blocks.get_mut(&block.bin) {
+fn add<K: Kept>(blocks: &mut BTreeMap<u32, K>, block: K) {
+    match blocks.get_mut(&block.span()) {
         Some(known) => known.join(block),
-        None => drop(blocks.insert(block.bin, block)),
+        None => drop(blocks.insert(block.span(), block)),
     }
 }

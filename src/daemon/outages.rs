@@ -111,5 +111,6 @@ fn sla_row(ledger: &Ledger, name: &str, since: u64, until: u64) -> SlaRow {
         longest_ms: availability.longest_ms,
         planned_ms: availability.planned_ms,
         frames_lost: availability.frames_lost,
+        by_cause: availability.by_cause,
     }
 }

@@ -1,11 +1,11 @@
 //! How available VIFs were, from the outages that are remembered.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use super::{Ledger, REMEMBERED};
+use super::{Cause, Ledger, REMEMBERED};
 
 /// How available a VIF was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Availability {
     /// The period's first moment: as asked for, or when the VIF was first seen.
     pub since_ms: u64,
@@ -21,6 +21,8 @@ pub struct Availability {
     pub planned_ms: u64,
     /// Frames lost in outages that ended.
     pub frames_lost: u64,
+    /// Milliseconds by the first fault's cause, planned ones among them.
+    pub by_cause: BTreeMap<Cause, u64>,
 }
 
 impl Availability {
@@ -49,6 +51,7 @@ impl Ledger {
             longest_ms: 0,
             planned_ms: 0,
             frames_lost: 0,
+            by_cause: BTreeMap::new(),
         };
         let (mut reached, mut planned) = (since_ms, since_ms);
         for outage in self.outages(Some(vif), since_ms, until_ms) {
@@ -56,6 +59,9 @@ impl Ledger {
             // The station's outages and the VIF's own may overlap where the clock was set.
             let length = end.saturating_sub(outage.start_ms.max(reached));
             reached = reached.max(end);
+            if length > 0 {
+                *availability.by_cause.entry(outage.cause).or_default() += length;
+            }
             if outage.cause.is_planned() {
                 planned = planned.max(end);
                 availability.planned_ms += length;

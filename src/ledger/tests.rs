@@ -55,6 +55,7 @@ fn what_the_operator_meant_does_not_count_against_availability() {
         (availability.planned_ms, availability.down_ms, availability.outages),
         (500, 400, 1)
     );
+    assert_eq!(availability.by_cause, [(Cause::Admin, 500), (Cause::Link, 400)].into());
     assert!((availability.ratio() - 0.2).abs() < 1e-9);
 }
 

@@ -1,5 +1,7 @@
 //! Whether the FIB is what the kernel has, and when VIFs were out.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::Cause;
@@ -93,4 +95,7 @@ pub struct SlaRow {
     pub planned_ms: u64,
     /// Frames lost, as `show outages` counts them.
     pub frames_lost: u64,
+    /// Milliseconds by the cause of the first fault: the operator's too, and only causes that there were.
+    #[serde(default)]
+    pub by_cause: BTreeMap<Cause, u64>,
 }

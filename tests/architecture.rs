@@ -36,7 +36,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // `shares` for the queues to and from the slow path.
     // `cpu` for what is chosen for flow logs, eight lanes at once.
     ("worker", &["wire", "fib", "tables", "stage", "path", "port", "publish", "shares", "cpu"]),
-    ("probes", &["limit"]),
+    ("probes", &["limit", "blocks", "clock", "disk"]),
     ("slowpath", &["wire", "acl", "fib", "tables", "limit", "shares", "probes"]),
     ("mirror", &["netlink", "tables"]),
     ("ledger", &["clock", "disk"]),

@@ -26,6 +26,7 @@ mod mappings;
 mod mirror;
 mod period;
 mod ping;
+mod probe_history;
 mod rates;
 mod reachability;
 mod refusal;
@@ -52,11 +53,12 @@ pub use mappings::{MappingFilter, MappingSource};
 pub use mirror::{MirrorRequest, MirrorTo};
 pub use period::Period;
 pub use ping::{PingRequest, ProbePlan};
+pub use probe_history::ProbeHistoryFilter;
 pub use rates::{RateFilter, RateScope};
 pub use reachability::ReachabilityFilter;
 pub use refusal::{ErrorKind, Refusal};
 pub use rights::Right;
-pub use routes::{Family, RouteFilter};
+pub use routes::{BgpDirection, Family, RouteFilter};
 
 pub use crate::config::edit::{Action, RemoteAdd, RouteAdd, RouteDel, Via, VifAdd};
 pub use crate::config::set::{Fields, Place};
@@ -97,6 +99,8 @@ pub enum Request {
     ShowTranslations,
     /// What the targets of probes answer ([`crate::admin::rows::TargetRow`]).
     ShowProbes,
+    /// What they answered by the hour, or in a period ([`crate::admin::rows::ProbeHistoryRow`]), oldest first.
+    ShowProbeHistory(ProbeHistoryFilter),
     /// What is logged of VIFs' flows ([`crate::admin::rows::FlowLogRow`]).
     ShowFlowLog,
     /// How long frames are in the station ([`crate::admin::rows::LatencyRow`]).
@@ -274,18 +278,6 @@ impl Request {
             _ => 0,
         }
     }
-}
-
-/// Which way routes went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BgpDirection {
-    /// From the peer.
-    Received,
-    /// To the peer.
-    Advertised,
-    /// Nowhere: routes of the VRF that the peer is not told.
-    Withheld,
 }
 
 /// A VIF.

@@ -53,7 +53,7 @@ pub use mappings::{HopText, MappingAnswer, MappingRow, SourceRow};
 pub use mirrors::MirrorRow;
 pub use ping::{PingBegin, PingEnd, PingRow, ProbeRow};
 pub use port_details::{Alarm, FecInfo, Limits, Module, PortDetailRow, Quantity, Reading};
-pub use probes::TargetRow;
+pub use probes::{ProbeHistoryRow, TargetRow};
 pub use rates::{RateRow, RateWindow, bits_per_s, bits_per_second, rounded};
 pub use reachability::{MAX_PREFIXES, ReachabilityRow};
 pub use rpki::RpkiRow;
@@ -351,7 +351,7 @@ sum! {
     Row {
         Port(PortRow), Vif(VifRow), Vrf(VrfRow), Route(RouteRow), Neighbor(NeighborRow), Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow), Drop(DropRow),
         History(HistoryRow), Capture(CaptureRow), Rate(RateRow), Event(Record), Explain(Box<ExplainRow>), Ping(PingRow), PortDetail(Box<PortDetailRow>), Drain(DrainRow), Drill(Box<DrillRow>), Billing(BillingRow), BillingBin(BillingBinRow), Bandwidth(BandwidthRow),
-        Acl(Box<AclRow>), Translation(TranslationRow), FlowLog(FlowLogRow), Latency(LatencyRow), Target(TargetRow), Collector(CollectorRow), Tunnel(TunnelRow), Exchange(ExchangeRow), Reachability(ReachabilityRow), Station(StationRow), Rpki(RpkiRow), Mirror(Box<MirrorRow>), MappingSource(SourceRow), Mapping(MappingRow), MappingAnswer(MappingAnswer),
+        Acl(Box<AclRow>), Translation(TranslationRow), FlowLog(FlowLogRow), Latency(LatencyRow), Target(TargetRow), ProbeHistory(Box<ProbeHistoryRow>), Collector(CollectorRow), Tunnel(TunnelRow), Exchange(ExchangeRow), Reachability(ReachabilityRow), Station(StationRow), Rpki(RpkiRow), Mirror(Box<MirrorRow>), MappingSource(SourceRow), Mapping(MappingRow), MappingAnswer(MappingAnswer),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Series on disk: what happened in spans of time, a block each, in a file for each calendar month, UTC. A block needs no
-//! other: it has a head with checksums, and what follows is its kind's ([`Kept`]). Billing's bins are
-//! kept so.
+//! other: it has a head with checksums, and what follows is its kind's ([`Kept`]). Billing's bins and the hours of probes
+//! are kept so.
 
 mod head;
 pub mod packed;
@@ -49,6 +49,14 @@ pub fn encode<K: Kept>(kept: &K) -> Vec<u8> {
     let head = Head::of(kept.span(), &octets[HEAD..]);
     octets[..HEAD].copy_from_slice(&head.encode(K::MAGIC));
     octets
+}
+
+/// Reads a block that is all of these octets; `None` where it is none, or damaged.
+pub fn decode<K: Kept>(octets: &[u8]) -> Option<K> {
+    let (head, rest) = octets.split_first_chunk::<HEAD>()?;
+    let head = Head::decode(*head, K::MAGIC)?;
+    let whole = usize::try_from(head.length).ok()? == rest.len() && head.fits(rest);
+    whole.then(|| K::decode(head.span, rest, &mut Names::default()))?
 }
 
 /// Names that were read: each is in memory once.

@@ -237,6 +237,17 @@ impl<K: Kept, D: Disk> Store<K, D> {
         self.open.as_ref().map(|open| (open.month.clone(), open.octets))
     }
 
+    /// The file that a span of this moment is in, in seconds since 1970, and how long it is: 0 where it is not there.
+    pub fn as_it_is(&self, second: u64) -> Option<(String, u64)> {
+        let month = month(second);
+        let path = self.directory.join(name_of::<K>(&month));
+        let octets = self.disk.open(&path).and_then(|file| self.disk.length(&file));
+        match octets {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some((month, 0)),
+            octets => Some((month, octets.ok()?)),
+        }
+    }
+
     /// Removes the oldest files, but for so many months.
     pub fn prune(&self, keep: usize) {
         let Ok(months) = months::<K, D>(&self.disk, &self.directory) else { return };

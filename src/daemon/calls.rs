@@ -5,7 +5,8 @@ use super::control_thread::Control;
 use super::{
     acls, answer, bandwidth, bgp, billing, captures, counters, drain, drill, drops, event_stream,
     exchanges, explain, failover, flow_log, history, latency, mappings, mirrors, outages, ping,
-    port_details, probes, rates, reachability, routes, rpki, stations, translations, tunnels, view,
+    port_details, probe_history, probes, rates, reachability, routes, rpki, stations, translations,
+    tunnels, view,
 };
 use crate::admin::protocol::Request;
 use crate::admin::server::Call;
@@ -31,6 +32,7 @@ impl Control {
             Request::ShowFlowLog => flow_log::show(self),
             Request::ShowLatency => latency::show(self),
             Request::ShowProbes => probes::show(self),
+            Request::ShowProbeHistory(filter) => probe_history::show(self, filter),
             Request::ShowCollectors => flow_log::show_collectors(self),
             Request::ShowTunnels => tunnels::show(self),
             Request::ShowStations => stations::show(self),

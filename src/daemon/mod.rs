@@ -48,6 +48,7 @@ mod port_state;
 mod port_thread;
 mod ports;
 mod privilege;
+mod probe_history;
 mod probe_thread;
 mod probes;
 mod rates;

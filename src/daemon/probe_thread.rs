@@ -18,9 +18,10 @@ use super::ping::words::{error4, error6, unsent};
 use super::slow_thread::{Asker, Asks, Probing};
 use crate::admin::rows::TargetRow;
 use crate::bird::PeerEvent;
-use crate::clock::milliseconds;
+use crate::clock::{milliseconds, now_ms};
 use crate::config::model::ProbeConfig;
 use crate::events::{Event, Reporter};
+use crate::probes::history::{Asked, Notes};
 use crate::probes::{Counts, Crossing, Recorder, Rule, State, Target};
 use crate::slowpath::{Left, ProbeAnswer, Said, Unsent};
 use crate::tables::{VifId, VrfId};
@@ -51,6 +52,8 @@ pub(super) struct Plan {
     pub of: (Arc<str>, VrfId),
     /// By target, the VIF's address that it is asked from.
     pub sources: Vec<Option<IpAddr>>,
+    /// By target, what its history is kept as.
+    pub asked: Vec<Arc<Asked>>,
 }
 
 /// Starts the thread.
@@ -62,6 +65,7 @@ pub(super) fn spawn(
     jobs: Receiver<Job>,
     lost: Sender<PeerEvent>,
     report: Reporter,
+    notes: Notes,
 ) -> io::Result<JoinHandle<()>> {
     let recorder = Recorder::new().map_err(io::Error::other)?;
     let prober = Prober {
@@ -70,6 +74,7 @@ pub(super) fn spawn(
         jobs,
         lost,
         report,
+        notes,
         recorder,
         running: BTreeMap::new(),
         begun: 0,
@@ -98,6 +103,8 @@ struct Prober {
     jobs: Receiver<Job>,
     lost: Sender<PeerEvent>,
     report: Reporter,
+    /// What the history is made of.
+    notes: Notes,
     recorder: Recorder,
     /// By number: in the order of the configuration for those that began together.
     running: BTreeMap<u64, Running>,
@@ -266,7 +273,12 @@ impl Prober {
         let Some(running) = self.running.get_mut(&number) else { return };
         let rule = running.plan.config.rule;
         let Some(of) = running.probe.targets.get_mut(target) else { return };
+        let (before, last_us) = (*of.counts(), of.last_us());
         let crossings = result(of, &rule);
+        if *of.counts() != before {
+            let asked = &running.plan.asked[target];
+            self.notes.note(asked, now_ms(), |tally| tally.note((&before, last_us), of));
+        }
         self.report_crossings((number, target), &crossings);
         self.judge(number, now);
     }

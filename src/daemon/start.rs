@@ -108,8 +108,8 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     engine.hold(mappings.shared().book().tables());
     let counters = Counters::new(datapath.counters.clone(), datapath.slow_counters.clone());
     let (sender, peers) = unbounded();
-    let (probes, probe_thread) =
-        Probes::start(datapath.slow.asker(), sender.clone(), report.clone())
+    let (probes, probe_threads) =
+        Probes::start(state, datapath.slow.asker(), sender.clone(), report.clone())
             .map_err(StationError::Thread)?;
     let (program, directory) = (config.station.bird.clone(), bgp::directory(&config.station));
     let bird = namespace
@@ -232,7 +232,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     drop(ledger_thread.join());
     drop(sd_notify::notify(&[NotifyState::Stopping]));
     control.flow_log.stop(flow_thread);
-    control.probes.stop(probe_thread);
+    control.probes.stop(probe_threads);
     if end == End::SessionsKept {
         control.bird.leave();
         // What they counted until now is billed.

@@ -526,6 +526,29 @@ events! {
         /// How many.
         bins: u64,
     }
+    /// Octets of a file of the probes' history are no hours: a loss of power tore its end, or the file was damaged.
+    ProbeHistoryDamage = "probe_history_damage", Warning, "cc0b6a2f1f6e4b1d8a5e0f7d1c9b3e42" {
+        /// Name of the file.
+        file: String,
+        /// Its first octet that is not understood, from 0.
+        from_octet: u64,
+        /// The first one behind them.
+        to_octet: u64,
+        /// They were the end of the file, and were cut off. What is in the middle stays, and is left out of what is shown.
+        cut: bool,
+    }
+    /// Hours of the probes' history cannot be written. 24 of them wait in memory, and are tried again every 10 seconds.
+    ProbeHistoryUnwritten = "probe_history_unwritten", Warning, "f4a1d7c35b0e4f7b9d2c6e8a90b3517d" {
+        /// What the system says.
+        reason: String,
+    }
+    /// The hours that waited are written.
+    ProbeHistoryWritten = "probe_history_written", Notice, "0e7c92d84ab64c0f8e5d3b71f6a2c983" {
+        /// How many, the one that is open among them.
+        hours: u64,
+        /// Hours that are lost, since more than 24 waited.
+        lost: u64,
+    }
     /// A controller is connected and speaks for its source (`show mappings`); what it said before holds.
     MappingsConnected = "mappings_connected", Notice, "6bf10b5890b749b38d1e430039f9ffbf" {
         /// Name of the source.

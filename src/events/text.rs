@@ -341,8 +341,11 @@ impl fmt::Display for Event {
             Event::BillingLost { .. } => {
                 f.write_str("billing: what the daemon before counted after its last bin is lost")
             }
-            Event::BillingDamage { file, from_octet, to_octet, cut } => {
-                write!(f, "billing: octets {from_octet} to {to_octet} of {file} are no bins")?;
+            Event::BillingDamage { file, from_octet, to_octet, cut }
+            | Event::ProbeHistoryDamage { file, from_octet, to_octet, cut } => {
+                let bins = self.kind() == Kind::BillingDamage;
+                let (of, what) = if bins { ("billing", "bins") } else { ("probes", "hours") };
+                write!(f, "{of}: octets {from_octet} to {to_octet} of {file} are no {what}")?;
                 f.write_str(if *cut { ": a torn end, cut off" } else { "" })
             }
             Event::BillingClock { step_ms, .. } => {
@@ -352,6 +355,10 @@ impl fmt::Display for Event {
                 write!(f, "billing: bins wait, since they cannot be written: {reason}")
             }
             Event::BillingWritten { bins } => write!(f, "billing: {bins} bins are written again"),
+            Event::ProbeHistoryUnwritten { reason } => write!(f, "probes: hours wait: {reason}"),
+            Event::ProbeHistoryWritten { hours, lost } => {
+                write!(f, "probes: {hours} hours are written again, {lost} are lost")
+            }
             Event::MappingsConnected { source, generation, position, mappings } => {
                 write!(f, "mappings: source {source} is connected; {mappings} hold")?;
                 generation.iter().try_for_each(|n| write!(f, ", generation {n}"))?;

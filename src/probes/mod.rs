@@ -6,6 +6,7 @@
 //! target that flaps moves routes at its own pace.
 
 mod damping;
+pub mod history;
 mod target;
 #[cfg(test)]
 mod tests;

@@ -56,6 +56,7 @@ impl Request {
                 | Request::ShowFlowLog
                 | Request::ShowLatency
                 | Request::ShowProbes
+                | Request::ShowProbeHistory(_)
                 | Request::ShowCollectors
                 | Request::ShowTunnels
                 | Request::ShowMappings

@@ -3,6 +3,18 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+/// Which way routes went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BgpDirection {
+    /// From the peer.
+    Received,
+    /// To the peer.
+    Advertised,
+    /// Nowhere: routes of the VRF that the peer is not told.
+    Withheld,
+}
+
 /// Which routes to show.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

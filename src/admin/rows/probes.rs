@@ -57,3 +57,49 @@ pub struct TargetRow {
     /// Why the last question has no answer; empty where it has one.
     pub message: String,
 }
+
+/// `show probe-history`: what a target answered in an hour, or in a period.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProbeHistoryRow {
+    /// Name of the probe.
+    pub probe: String,
+    /// Name of the VIF that asked.
+    pub vif: String,
+    /// The customer whose it was.
+    pub customer: Option<String>,
+    /// Who was asked; `null` where a part of a file could not be read.
+    pub target: Option<IpAddr>,
+    /// `icmp`, `tcp` or `twamp`.
+    pub kind: String,
+    /// The port; `null` for ICMP.
+    pub port: Option<u16>,
+    /// When the hour or the period begins: milliseconds since 1970.
+    pub start_ms: u64,
+    /// When it ends.
+    pub end_ms: u64,
+    /// Hours in which anything was asked or answered.
+    pub hours: u64,
+    /// The hour that is not over is among them.
+    pub open: bool,
+    /// Questions that left.
+    pub sent: u64,
+    /// Those that were answered.
+    pub received: u64,
+    /// Those that were not, in time, or with an error.
+    pub lost: u64,
+    /// Of those whose end is known, percent without an answer.
+    pub loss_percent: Option<f64>,
+    /// Half of the round trips took no longer: microseconds, to 1 %.
+    pub p50_us: Option<u64>,
+    /// 90 of 100 took no longer.
+    pub p90_us: Option<u64>,
+    /// 99 of 100 took no longer.
+    pub p99_us: Option<u64>,
+    /// The longest of them.
+    pub max_us: Option<u64>,
+    /// How much they differ from one to the next, in the mean.
+    pub jitter_us: Option<u64>,
+    /// What could not be read: the numbers are too low.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<String>,
+}

@@ -59,7 +59,9 @@ Octets count from the destination MAC to the end of the payload; *_s are seconds
   mirrors    name vif port direction filter snap to rate since_ms until_ms copies octets truncated missed{reason} uid login_uid
              sudo_user comment
   outages    vif cause also[] start_ms end_ms duration_ms detection_ms frames_lost
-  sla        vif state since_ms until_ms availability outages down_ms longest_ms planned_ms frames_lost
+  sla        vif state since_ms until_ms availability outages down_ms longest_ms planned_ms frames_lost by_cause{cause}
+  probe-history  probe vif customer target kind port start_ms end_ms hours open sent received lost loss_percent p50_us p90_us
+             p99_us max_us jitter_us damage
   billing    scope name customer since_ms until_ms bins missing_bins incomplete_bins rx_frames rx_octets tx_frames tx_octets
              p95_rx_bits_per_s p95_tx_bits_per_s p95_bits_per_s enhanced_bits_per_s damage[]
   billing --bins  scope name customer start_ms end_ms rx_frames rx_octets tx_frames tx_octets rx_bits_per_s

@@ -32,6 +32,7 @@ mod period;
 mod ping;
 mod port_details;
 mod ports;
+mod probe_history;
 mod probes;
 mod rates;
 mod reachability;
@@ -58,8 +59,8 @@ use crate::admin::rows::{
     AclRow, BandwidthRow, BgpRouteRow, BgpRow, ChangeResult, CollectorRow, ConfigText,
     ConsistencyRow, CounterRow, DrainRow, DrillRow, DropRow, ExchangeRow, FlowLogRow, HistoryRow,
     LatencyRow, LookupResult, MappingRow, MirrorRow, NeighborRow, OutageRow, PortDetailRow,
-    PortRow, RateRow, ReachabilityRow, RouteRow, RpkiRow, SlaRow, SourceRow, StationRow, TargetRow,
-    TranslationRow, TunnelRow, VersionInfo, VifRow, VrfRow, WorkerRow,
+    PortRow, ProbeHistoryRow, RateRow, ReachabilityRow, RouteRow, RpkiRow, SlaRow, SourceRow,
+    StationRow, TargetRow, TranslationRow, TunnelRow, VersionInfo, VifRow, VrfRow, WorkerRow,
 };
 use args::{Args, Command, StationCommand};
 use filter::Filter;
@@ -175,6 +176,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Request::ShowFlowLog => rows::<FlowLogRow>(args, &request, out),
         Request::ShowProbes => rows::<TargetRow>(args, &request, out),
         Request::ShowLatency => rows::<LatencyRow>(args, &request, out),
+        Request::ShowProbeHistory(_) => rows::<ProbeHistoryRow>(args, &request, out),
         Request::ShowCollectors => rows::<CollectorRow>(args, &request, out),
         Request::ShowTunnels => rows::<TunnelRow>(args, &request, out),
         Request::ShowMappings => rows::<SourceRow>(args, &request, out),

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::filter::Subject;
 use super::output::Show;
+use super::probe_history::asked;
 use super::table::{self, Look, number, text};
 use super::units::{count, microseconds};
 use crate::admin::rows::TargetRow;
@@ -35,8 +36,6 @@ impl Show for TargetRow {
         ];
         let rows = rows.iter().map(|row| {
             let us = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), microseconds);
-            let asks =
-                row.port.map_or_else(|| row.kind.clone(), |port| format!("{} {port}", row.kind));
             let next_hop = row.next_hop.map_or_else(
                 || "-".to_owned(),
                 |at| format!("{at} {}", if row.probe_state == "down" { "out" } else { "in use" }),
@@ -46,7 +45,7 @@ impl Show for TargetRow {
                 row.probe.clone(),
                 row.vif.clone(),
                 row.target.to_string(),
-                asks,
+                asked(&row.kind, row.port),
                 format!("{}{held}", row.state),
                 next_hop,
                 count(row.sent),

@@ -10,6 +10,7 @@ use super::failover::OutageArgs;
 use super::filter::{InState, OfPort};
 use super::mappings::MappingArgs;
 use super::port_details::PortArgs;
+use super::probe_history::ProbeHistoryArgs;
 use super::rates::RateArgs;
 use super::reachability::ReachabilityArgs;
 use crate::admin::protocol::{
@@ -78,6 +79,7 @@ pub(super) enum Show {
         #[command(flatten)]
         state: InState,
     },
+    ProbeHistory(ProbeHistoryArgs),
     /// What is logged of VIFs' flows (station-flow-log(7))
     FlowLog {
         #[command(flatten)]
@@ -226,6 +228,7 @@ impl Show {
             Show::FlowLog { .. } => Request::ShowFlowLog,
             Show::Probes { .. } => Request::ShowProbes,
             Show::Latency { .. } => Request::ShowLatency,
+            Show::ProbeHistory(of) => of.request(),
             Show::Collectors { .. } => Request::ShowCollectors,
             Show::Tunnels { .. } => Request::ShowTunnels,
             Show::Mappings(of) => of.request(),

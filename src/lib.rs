@@ -24,7 +24,7 @@
 //!  billing   octets of VIFs in bins of five minutes, kept for months; percentiles  |  ipfix: flows as messages, to collectors and files
 //!  events    what happened, numbered and kept; to clients, the journal and the hook  |  users: /etc/passwd
 //!  slowpath  what workers punt: ARP, ND, ICMP, fragmentation, options  |  limit: token buckets, and how long what flaps has to be back
-//!  probes    what answers of targets say: up or down, loss, RTT; damped  |  prefixes  a value for each of many prefixes  |  shares: pools that tenants share: the list of them, and the rule
+//!  probes    what answers of targets say: up or down, loss, RTT; damped; their history  |  prefixes  a value for each of many prefixes  |  shares: pools that tenants share: the list of them, and the rule
 //!  tap       a TAP per VIF with routing peers, where BIRD's sockets are  |  netns: their network namespace
 //!  worker    rx burst -> path -> tx; the verdicts carried out and counted; handoff; captures  |  publish
 //!  explain   what the path does with a frame and why, told stage by stage

@@ -69,6 +69,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use crate::config::model::Labels;
+pub use crate::ledger::Cause;
 use crate::tables::{PortRole, SourceCheck, VifKind, VrfKind};
 
 /// Counters by name.

@@ -22,6 +22,7 @@ use super::json_help::JSON_HELP;
 use super::mirror::MirrorCommand;
 use super::ping::{PingArgs, TraceArgs};
 use super::ports::Port;
+use super::report::ReportArgs;
 use super::show::Show;
 use super::table::Look;
 use super::top::TopArgs;
@@ -86,6 +87,7 @@ pub(super) enum Command {
     #[command(flatten)]
     Station(StationCommand),
     Top(TopArgs),
+    Report(ReportArgs),
     /// Print a script that completes commands in a shell
     ///
     /// It completes commands, and the names that the running station has for VIFs, VRFs, ports and customers.

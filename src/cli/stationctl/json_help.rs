@@ -66,6 +66,14 @@ Octets count from the destination MAC to the end of the payload; *_s are seconds
              p95_rx_bits_per_s p95_tx_bits_per_s p95_bits_per_s enhanced_bits_per_s damage[]
   billing --bins  scope name customer start_ms end_ms rx_frames rx_octets tx_frames tx_octets rx_bits_per_s
              tx_bits_per_s observed_s complete marks[] damage
+  report     station customer month since_ms until_ms open vifs[{vif description circuit availability{since_ms availability
+             outages down_ms down_ms_by_cause{cause} longest_ms planned_ms planned_ms_by_cause{cause} frames_lost}
+             outages[as show outages] probes[{probe target kind port known_hours sent received lost loss_percent
+             p50_us p90_us p99_us max_us jitter_us hours[{start_ms loss_percent p50_us p99_us}]}] traffic{rx_frames rx_octets
+             tx_frames tx_octets mean_rx_bits_per_s mean_tx_bits_per_s p95_rx_bits_per_s p95_tx_bits_per_s
+             p95_bits_per_s hours[{start_ms bins max_rx_bits_per_s max_tx_bits_per_s}]}}] total{availability outages
+             down_ms longest_ms planned_ms sent received lost loss_percent traffic bins missing_bins
+             incomplete_bins} notes[]
   lookup     vrf address prefix via[{vif next_hop mac state weight backup}] verdict help
   explain    frame port vif vrf verdict stage help stages[{stage verdict detail}]
              destination_route, source_route{address prefix origin group via[]} egress{port vif vlan

@@ -36,6 +36,7 @@ mod probe_history;
 mod probes;
 mod rates;
 mod reachability;
+mod report;
 mod rpki;
 mod show;
 mod stations;
@@ -160,6 +161,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Command::Station(StationCommand::Traceroute(trace)) => return trace.run(args, out),
         Command::Top(top) => return top.run(args),
         Command::Station(StationCommand::Mirror(mirror)) => (mirror.compiled()?, mirror.terms()),
+        Command::Report(report) => return report.run(args, out),
         Command::Station(command) => (command.request(), command.terms()),
     };
     match &request {

@@ -25,6 +25,18 @@ pub(super) struct Column {
     rank: u8,
 }
 
+impl Column {
+    /// What stands above it.
+    pub(super) const fn heading(&self) -> &'static str {
+        self.heading
+    }
+
+    /// It is aligned to the right.
+    pub(super) const fn is_number(&self) -> bool {
+        matches!(self.kind, Kind::Number)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Text,

@@ -205,6 +205,8 @@ def test_what_is_billed_is_told_as_table_json_and_csv():
     rows = station.ctl("billing", "--month", month)
     names = {(row["scope"], row["name"]) for row in rows}
     require({("vif", "a"), ("vif", "b"), ("customer", "Acme, Inc.")} <= names, names)
+    for words in (["--json", "billing", "--csv"], ["billing", "--csv", "--json"]):
+        expect(subprocess.run(station.command(*words), capture_output=True, timeout=60, check=False).returncode, 2, f"exit code of {words}")
     text = subprocess.run(station.command("billing", "--month", month, "--csv"), capture_output=True, check=True, timeout=60).stdout.decode()
     require(text.count("\r\n") == len(rows) + 1 and '"Acme, Inc."' in text, text)
     for row, record in zip(rows, csv.DictReader(io.StringIO(text, newline=""))):

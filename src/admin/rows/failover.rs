@@ -48,7 +48,7 @@ pub struct ConsistencyRow {
 pub struct OutageRow {
     /// Name of the VIF; `null` for an outage of the whole station, and so of all VIFs.
     pub vif: Option<String>,
-    /// The first fault's: `link`, `bfd`, `bgp`, `neighbor`, `admin`, `drain` or `drill` (the operator's: planned),
+    /// The first fault's: `link`, `bfd`, `bgp`, `neighbor`, `probe`, `admin`, `drain` or `drill` (the operator's: planned),
     /// `restart`, `crash` or `stall` (the station's).
     pub cause: Cause,
     /// Causes that came to it.

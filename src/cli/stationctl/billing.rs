@@ -47,7 +47,7 @@ pub(super) struct BillingArgs {
     #[arg(long)]
     bins: bool,
     /// Print CSV with a line of headings (RFC 4180)
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long)]
     csv: bool,
     #[command(flatten)]
     pub(super) look: Look,
@@ -68,6 +68,10 @@ impl BillingArgs {
     /// Shows what is billed, or the bins.
     pub(super) fn run(&self, args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         let request = self.request();
+        // By hand: the parser does not see a conflict with an option that stands before the command.
+        if args.json && self.csv {
+            return Err(Failure::Usage("give --json or --csv: not both".to_owned()));
+        }
         match (self.csv, self.bins) {
             (false, false) => rows::<BillingRow>(args, &request, out),
             (false, true) => rows::<BillingBinRow>(args, &request, out),

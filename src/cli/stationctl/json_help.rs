@@ -40,6 +40,9 @@ Octets count from the destination MAC to the end of the payload; *_s are seconds
   drops      scope name reason count first_ms last_ms help frames[{count last_ms octets source_mac
              destination_mac vlans[] service_tag ethertype protocol source destination source_port
              destination_port}]
+  flow-log   vif customer description circuit interval effective_interval active_flows frames records unlogged_frames
+             unlogged_octets
+  collectors  collector state messages records octets lost_records sessions error
   latency    scope name port source sample untimed windows[{window samples p50_ns p99_ns p999_ns max_ns}]
   capture    frame{time_ns direction port vif verdict comment octets data}, the last one end{port frames
              lost reason}
@@ -60,6 +63,8 @@ Octets count from the destination MAC to the end of the payload; *_s are seconds
              sudo_user comment
   outages    vif cause also[] start_ms end_ms duration_ms detection_ms frames_lost
   sla        vif state since_ms until_ms availability outages down_ms longest_ms planned_ms frames_lost by_cause{cause}
+  probes     probe vif customer description circuit target kind port source state since_s probe_state held_s next_hop sent
+             received lost window loss_percent last_us p50_us p99_us max_us jitter_us message
   probe-history  probe vif customer target kind port start_ms end_ms hours open sent received lost loss_percent p50_us p90_us
              p99_us max_us jitter_us damage
   billing    scope name customer since_ms until_ms bins missing_bins incomplete_bins rx_frames rx_octets tx_frames tx_octets

@@ -3,7 +3,8 @@
 //!
 //! A packet is logged where the VIF by which it came or the VIF by which it leaves logs, once, at the finer of their
 //! rates. Whether it is, a random number decides (uniform probabilistic sampling, RFC 5475 5.2.2.2): eight of them are made
-//! at a time. What is known of it is noted before it leaves, and counted once it is known what became of it.
+//! at a time, or where few packets are logged, how many are passed over ([`rare`]). What is known of it is noted before it
+//! leaves, and counted once it is known what became of it.
 //!
 //! Memory is bounded, and VIFs share it by rules. A VIF with ever new flows, and all VIFs of a worker that is
 //! too busy, are logged at coarser rates, which their records say.
@@ -12,6 +13,7 @@ mod book;
 mod cache;
 mod channel;
 mod packet;
+mod rare;
 
 use std::sync::Arc;
 
@@ -27,6 +29,7 @@ pub use channel::{FlowChannel, VifFlows};
 use book::{Book, Fate, Packet};
 use cache::Slot;
 use packet::{Ends, Note, Secrets};
+use rare::Rare;
 
 /// Between two looks at how busy the worker is.
 const LOOK_NS: u64 = 100_000_000;
@@ -47,6 +50,7 @@ pub struct Flows {
     /// What makes random numbers, none of them 0.
     random: [u32; ROWS],
     secrets: Secrets,
+    rare: Rare,
     /// Of the burst under way.
     noted: Noted,
     load: Load,
@@ -91,6 +95,7 @@ impl Flows {
             epoch: None,
             random: std::array::from_fn(random),
             secrets: Secrets::new(seed),
+            rare: Rare::default(),
             noted: Noted {
                 lanes: Lanes(0),
                 came: Lanes(0),
@@ -125,14 +130,26 @@ impl Flows {
     }
 
     /// Notes which packets of a burst that has been through the path are logged, and what they are. False where none is.
-    #[inline(never)]
+    #[inline(always)]
     pub fn note(&mut self, burst: &Burst, area: &Area) -> bool {
-        let Flows { book, random, noted, secrets, .. } = self;
-        in_eights(Choose { burst, thresholds: &book.thresholds, random, noted });
-        let all = noted.lanes;
-        if all == Lanes(0) {
+        let Flows { book, random, noted, rare, .. } = self;
+        if !rare.is_so() {
+            in_eights(Choose { burst, thresholds: &book.thresholds, random, noted });
+        } else if !rare.choose(burst, &book.thresholds, &mut random[0], noted) {
             return false;
         }
+        if noted.lanes == Lanes(0) {
+            return false;
+        }
+        self.read(burst, area);
+        true
+    }
+
+    /// Reads what the lanes that are logged have.
+    #[inline(never)]
+    fn read(&mut self, burst: &Burst, area: &Area) {
+        let Flows { book, noted, secrets, .. } = self;
+        let all = noted.lanes;
         noted.odd = all.without(burst.live);
         let usual = all.and(burst.live);
         for lane in usual.and(burst.v4) {
@@ -151,7 +168,6 @@ impl Flows {
             let place = lane % BURST;
             noted.notes[place] = Note::odd(burst, area, lane, secrets, &mut noted.ends[place]);
         }
-        true
     }
 
     /// What was noted of a burst has become what the burst says now: it is counted.
@@ -214,6 +230,7 @@ impl Flows {
         self.epoch = log.map(|log| log.epoch);
         self.secrets.follow(self.epoch.unwrap_or(0));
         self.book.follow(log, now);
+        self.rare.follow(log, &mut self.random[0]);
         self.book.renew_all(self.load.steps);
     }
 

@@ -1080,7 +1080,7 @@ fn latency() {
         let config = parse(&format!("{BASE}{text}")).unwrap();
         config.latency.map(|latency| latency.sample)
     };
-    assert_eq!(["", "[latency]\n"].map(sample), [None, Some(64)]);
+    assert_eq!(["", "[latency]\n"].map(sample), [None, Some(256)]);
     for n in [1, 2, 65_536] {
         assert_eq!(sample(&table(&format!("sample = {n}"))), Some(n));
     }

@@ -15,7 +15,7 @@ pub struct LatencyConfig {
 
 pub(super) fn latency(fields: Option<Fields<'_>>) -> Option<LatencyConfig> {
     let fields = fields?;
-    let mut latency = LatencyConfig { sample: 64 };
+    let mut latency = LatencyConfig { sample: 256 };
     if let Some(sample) = fields.integer("sample", 1..=MAX_SAMPLE) {
         latency.sample = sample.value;
         if !sample.value.is_power_of_two() {

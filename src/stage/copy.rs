@@ -9,7 +9,9 @@ mod front;
 use std::sync::Arc;
 
 use self::front::{Copied, Way};
-use super::{Burst, Context, Lanes, WIDTH};
+use super::{Burst, Column, Context, Lanes, WIDTH};
+use crate::cpu::ROWS;
+use crate::cpu::eights::{EightWork, Eights, in_eights};
 use crate::fib::FibReader;
 use crate::port::{BURST, Frame, Pool};
 use crate::tables::mirrors::{Mirror, Mirrored, Missed};
@@ -285,19 +287,43 @@ impl Budget {
 }
 
 /// Of these lanes, those of a VIF, whose places are in a column.
-fn of_vif(lanes: Lanes, places: &[u32; WIDTH], vif: VifId) -> Lanes {
-    let mut others = [0; WIDTH];
-    for i in lanes.eights() {
-        others[i] = places[i] & 0xffff ^ u32::from(vif.0);
-    }
-    lanes.and(Lanes::zero(&others))
+fn of_vif(lanes: Lanes, places: &Column, vif: VifId) -> Lanes {
+    in_eights(Marked { lanes, column: places, mask: 0xffff, mark: vif.0.into() })
 }
 
 /// The live lanes that left by a port.
 fn by_port(burst: &Burst, port: PortId) -> Lanes {
-    let mut others = [0; WIDTH];
-    for i in burst.live.eights() {
-        others[i] = u32::from(Facts::port(burst.to_rules[i]).0 ^ port.0);
+    let (mask, mark) = (!Facts::by_port(u32::MAX, PortId(0)), Facts::by_port(0, port));
+    in_eights(Marked { lanes: burst.live, column: &burst.to_rules, mask, mark })
+}
+
+/// Finds lanes that have a mark in a column.
+struct Marked<'a> {
+    lanes: Lanes,
+    column: &'a Column,
+    mask: u32,
+    mark: u32,
+}
+
+impl EightWork for Marked<'_> {
+    type Answer = Lanes;
+
+    #[inline(always)]
+    fn run<E: Eights>(self, e: E) -> Lanes {
+        let Marked { lanes, column, mask, mark } = self;
+        let (mask, mark) = (e.splat(mask), e.splat(mark));
+        let other = |eight| e.xor(e.and(e.load(eight), mask), mark);
+        let eights = &column.as_chunks().0[..lanes.eights().end.div_ceil(ROWS)];
+        // Most bursts have nothing of what is mirrored.
+        let least =
+            eights.iter().fold(e.splat(u32::MAX), |least, eight| e.least(least, other(eight)));
+        if !e.store(least).contains(&0) {
+            return Lanes(0);
+        }
+        let mut others = [1; WIDTH];
+        for (others, eight) in others.as_chunks_mut::<ROWS>().0.iter_mut().zip(eights) {
+            *others = e.store(other(eight));
+        }
+        lanes.and(Lanes::zero(&others))
     }
-    burst.live.and(Lanes::zero(&others))
 }

@@ -28,6 +28,7 @@ const fn case(
 ) -> Case {
     let (mut quick, mut rival, mut guard) = (false, false, false);
     let (mut metered, mut translated, mut tunnels) = (false, false, Tunnels::None);
+    let mut mirrored = false;
     let (mut logged, mut timed) = (0, 0);
     let mut i = 0;
     while i < part_of.len() {
@@ -39,12 +40,24 @@ const fn case(
             Translated => translated = true,
             Logged(interval) => logged = interval,
             Timed(sample) => timed = sample,
+            Mirrored => mirrored = true,
             Into => tunnels = Tunnels::Out,
             From => tunnels = Tunnels::In,
         }
         i += 1;
     }
-    let shape = Shape { vrfs, vifs, qinq, metered, translated, logged, timed, tunnels, acl: None };
+    let shape = Shape {
+        vrfs,
+        vifs,
+        qinq,
+        metered,
+        translated,
+        logged,
+        timed,
+        mirrored,
+        tunnels,
+        acl: None,
+    };
     Case { shape, families, pattern, quick, rival, guard }
 }
 
@@ -68,6 +81,8 @@ enum Part {
     Logged(u16),
     /// Packets of the customers' port are timed, one of so many.
     Timed(u32),
+    /// One of the customers' VIFs is mirrored, both ways.
+    Mirrored,
     /// Packets leave in tunnels.
     Into,
     /// Packets come in tunnels.
@@ -75,11 +90,11 @@ enum Part {
 }
 
 use Families::{Mixed, V4, V6};
-use Part::{From, Guard, Into, Logged, Metered, Quick, Rival, Timed, Translated};
+use Part::{From, Guard, Into, Logged, Metered, Mirrored, Quick, Rival, Timed, Translated};
 use Vrfs::{Full, Small};
 
 /// Cases of one shape follow each other: its station is built once.
-pub const CASES: [Case; 35] = [
+pub const CASES: [Case; 37] = [
     case(Full, 100, false, V4, "inside", &[Quick, Rival, Guard]),
     case(Full, 100, false, V4, "zipf", &[Quick, Rival]),
     case(Full, 100, false, V6, "inside", &[Quick, Rival, Guard]),
@@ -94,8 +109,10 @@ pub const CASES: [Case; 35] = [
     case(Full, 100, false, V4, "inside", &[Quick, Guard, Translated]),
     case(Full, 100, false, V6, "inside", &[Translated]),
     case(Full, 100, false, V4, "inside", &[Quick, Timed(64)]),
+    case(Full, 100, false, V4, "inside", &[Guard, Timed(256)]),
+    case(Full, 100, false, V4, "inside", &[Quick, Guard, Mirrored]),
     case(Full, 100, false, V4, "flows", &[Quick]),
-    case(Full, 100, false, V4, "flows", &[Quick, Logged(1000)]),
+    case(Full, 100, false, V4, "flows", &[Quick, Guard, Logged(1000)]),
     case(Full, 100, false, V4, "flows", &[Quick, Guard, Logged(1)]),
     case(Full, 100, false, V4, "inside", &[Quick, Guard, Into]),
     case(Full, 100, false, V4, "inside", &[Quick, Guard, From]),
@@ -120,8 +137,9 @@ pub const CASES: [Case; 35] = [
 impl Case {
     /// What the case is called in reports.
     pub fn name(&self) -> String {
-        let Shape { vrfs, vifs, qinq, metered, translated, logged, timed, tunnels, acl } =
+        let Shape { vrfs, vifs, qinq, metered, translated, logged, timed, mirrored, tunnels, acl } =
             self.shape;
+        let mirrored = if mirrored { ", one VIF mirrored" } else { "" };
         let routes = match vrfs {
             Full => "full table",
             Small => "small VRFs",
@@ -146,7 +164,7 @@ impl Case {
             format!(", access list of {rules} rules {}", kind.name())
         });
         format!(
-            "{routes}, {vifs} VIFs, {tags} {}{metered}{translated}{logged}{timed}{tunnels}{acl}",
+            "{routes}, {vifs} VIFs, {tags} {}{metered}{translated}{logged}{timed}{mirrored}{tunnels}{acl}",
             self.traffic()
         )
     }

@@ -28,7 +28,7 @@ pub fn child(families: &[Family; 2], chosen: impl Fn(&Case) -> bool, fib: &str) 
         let frames = packets::frames(case.shape, &ip);
         let worker = &mut station.workers[0];
         load(worker, &frames);
-        let mut source = Source::new(&frames);
+        let mut source = Source::new(&frames, case.shape);
         // What is logged are flows that go on: all of them have begun.
         let begun = if case.shape.logged > 0 { PACKETS / BURST } else { TURNS };
         turns(worker, begun);

@@ -174,7 +174,7 @@ fn measure_case(
     const TURNS: usize = 1 << 13;
     let frames = packets::frames(case.shape, ip);
     measure::load(worker, &frames);
-    let mut source = Source::new(&frames);
+    let mut source = Source::new(&frames, case.shape);
     let modes: &[(&str, &str)] = match (case.families, quick || !rows.is_empty()) {
         (Families::V6, _) => &[("fib6", "l3fwd-fib")],
         (_, true) => &[("fib", "l3fwd-fib")],

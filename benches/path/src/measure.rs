@@ -1,6 +1,7 @@
 //! Turns of a worker, and what its frames cost without the path.
 
 use std::sync::LazyLock;
+use std::time::Instant;
 
 use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
@@ -8,7 +9,7 @@ use station::port::{BURST, Frame, FrameSize, Pool, Port};
 use station::tables::PortId;
 use station::worker::Worker;
 
-use crate::station::FRAMES;
+use crate::station::{FRAMES, Shape};
 use crate::wire::Wire;
 
 /// The core of all that is measured: the last one.
@@ -26,6 +27,12 @@ pub fn pin(core: usize) {
     if let Err(error) = sched_setaffinity(None, &set) {
         eprintln!("cannot stay on core {core}: {error}");
     }
+}
+
+/// Nanoseconds of a clock that runs under valgrind too.
+pub fn now_ns() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed().as_nanos().try_into().unwrap_or(u64::MAX)
 }
 
 /// Seconds of processor time of this thread.
@@ -83,10 +90,12 @@ pub struct Source {
 }
 
 impl Source {
-    pub fn new(packets: &[Vec<u8>]) -> Source {
+    /// Frames that are stamped where those of a station of this shape are.
+    pub fn new(packets: &[Vec<u8>], shape: Shape) -> Source {
         let pool = Pool::new(FRAMES, FrameSize::Small).expect("memory for frames");
         let mut ports = [Wire::default(), Wire::default()];
         ports[0].load(packets);
+        ports[0].stamping = shape.stamping();
         Source { pool, ports, frames: Vec::with_capacity(BURST) }
     }
 

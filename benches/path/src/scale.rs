@@ -55,6 +55,7 @@ pub fn run(options: &Options) -> Result<(), String> {
             translated: false,
             logged: 0,
             timed: 0,
+            mirrored: false,
             tunnels: Tunnels::None,
             acl: None,
         };
@@ -78,6 +79,7 @@ pub fn run(options: &Options) -> Result<(), String> {
             translated: false,
             logged: 0,
             timed: 0,
+            mirrored: false,
             tunnels: Tunnels::None,
             acl: None,
         };
@@ -96,6 +98,7 @@ pub fn run(options: &Options) -> Result<(), String> {
                 translated: false,
                 logged: 0,
                 timed: 0,
+                mirrored: false,
                 tunnels: Tunnels::None,
                 acl: None,
             };
@@ -155,7 +158,7 @@ fn point(
     let packets = packets::frames(shape, &ip);
     measure::load(&mut station.workers[0], &packets);
     let size = Size { series, at, mib, start_s };
-    Point { case, size, station, source: Source::new(&packets) }
+    Point { case, size, station, source: Source::new(&packets, shape) }
 }
 
 /// Memory of this process that is in use: what the allocator keeps for later is given back first.
@@ -210,6 +213,7 @@ fn workers(families: &[Family; 2], rounds: usize) -> Result<Vec<Row>, String> {
         translated: false,
         logged: 0,
         timed: 0,
+        mirrored: false,
         tunnels: Tunnels::None,
         acl: None,
     };
@@ -221,7 +225,7 @@ fn workers(families: &[Family; 2], rounds: usize) -> Result<Vec<Row>, String> {
     for worker in &mut station.workers {
         measure::load(worker, &frames);
     }
-    let mut sources = [source, Source::new(&frames)];
+    let mut sources = [source, Source::new(&frames, shape)];
     let mut rows = Vec::new();
     let mut times = [(Vec::new(), Vec::new()), (Vec::new(), Vec::new())];
     if cores < 2 {

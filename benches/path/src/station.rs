@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use ipnet::IpNet;
-use station::clock::monotonic_ns;
 use station::config;
 use station::config::model::{NextHop, RouteListConfig};
 use station::control::{Engine, Limits, PortFacts};
@@ -15,7 +15,9 @@ use station::port::stamp::Stamping;
 use station::port::{FrameSize, Pool};
 use station::publish::Publisher;
 use station::tables::counters::WorkerCounters;
-use station::tables::{PortId, Snapshot};
+use station::tables::meter::Limit;
+use station::tables::mirrors::{Destination, Mirror, MirrorCounters, Mirrored};
+use station::tables::{Network, PortId, Snapshot, Vif, VifId};
 use station::wire::ethernet::Mac;
 use station::worker::flows::{FlowChannel, Flows};
 use station::worker::latency::{Latency, LatencyChannel};
@@ -23,6 +25,7 @@ use station::worker::{Handoffs, Worker};
 
 use crate::acl::{self, Rules};
 use crate::data::{Family, Route};
+use crate::measure::now_ns;
 use crate::wire::Wire;
 
 /// The neighbors on the core port that the full table's routes are dealt to.
@@ -78,6 +81,8 @@ pub struct Shape {
     pub logged: u16,
     /// One of so many packets is timed; 0: none.
     pub timed: u32,
+    /// One of the customers' VIFs is mirrored, both ways, to a VLAN of the other port.
+    pub mirrored: bool,
     pub tunnels: Tunnels,
     /// An access list judges what enters by customers' VIFs: its kind, and how many rules it has.
     pub acl: Option<(Rules, usize)>,
@@ -100,6 +105,11 @@ pub fn tags(shape: Shape, vif: u16) -> Vec<u16> {
 }
 
 impl Shape {
+    /// How frames of the customers' port are stamped, if they are.
+    pub fn stamping(self) -> Option<Stamping> {
+        (self.timed > 0).then(|| Stamping::new(self.timed))
+    }
+
     /// A customer's number in addresses: in small VRFs all have the same.
     pub fn number(self, vif: u16) -> u16 {
         if self.vrfs == Vrfs::Small { 0 } else { vif }
@@ -361,20 +371,41 @@ impl Station {
                 let flows = Flows::new(1 << 16, vifs.into(), channel, [0x5eed; 8]);
                 worker.exchange_flows(Some(Box::new(flows)));
             }
-            if shape.timed > 0 {
+            if let Some(stamping) = shape.stamping() {
                 let channel = Arc::new(LatencyChannel::new(2));
-                let mut latency = Latency::new(2, channel, Box::new(monotonic_ns));
-                let stamping = Some(Stamping::new(shape.timed));
-                latency.follow(PortId(0), stamping);
+                let mut latency = Latency::new(2, channel, Box::new(now_ns));
+                latency.follow(PortId(0), Some(stamping));
                 worker.exchange_latency(Some(Box::new(latency)));
                 if let Some(Some(wire)) = worker.port_mut(PortId(0)).1 {
-                    wire.stamping = stamping;
+                    wire.stamping = Some(stamping);
                 }
+            }
+            if shape.mirrored {
+                worker.mirror(&[Arc::new(mirror(&engine))]);
             }
             worker.tables_mut().wake();
             worker
         };
         let workers = subscribers.into_iter().map(worker).collect();
         Station { _engine: engine, workers }
+    }
+}
+
+/// A mirror of the first customer's VIF.
+fn mirror(engine: &Engine<Publisher<Snapshot>>) -> Mirror {
+    let is_customer = |(_, vif): &(VifId, &Vif)| vif.kind.is_some();
+    let (id, vif) = engine.tables().vifs_by_id().find(is_customer).expect("a customer");
+    let name = engine.tables().port_name(PortId(1)).into();
+    Mirror {
+        name: "mirror".into(),
+        of: Mirrored::Vif(id, vif.name.clone(), Network::of(vif)),
+        inbound: true,
+        outbound: true,
+        filter: None,
+        snap: 4096,
+        to: Destination::Vlan { port: PortId(1), name, vlan: 4094, room: 1522 },
+        limit: Limit::new(400_000_000_000, 12_500_000_000),
+        numbered: AtomicU32::new(0),
+        counters: [MirrorCounters::default()].into(),
     }
 }

@@ -2,9 +2,10 @@
 //! frame as DPDK's net_pcap does with `infinite_rx=1`, because the path rewrites frames in place. What is
 //! sent is gone.
 
-use station::clock::monotonic_ns;
 use station::port::stamp::{Stamp, Stamping};
 use station::port::{BURST, Frame, Pool, Port};
+
+use crate::measure::now_ns;
 
 /// Octets between packets.
 const STRIDE: usize = 128;
@@ -43,7 +44,7 @@ impl Wire {
         let number = self.number;
         self.number = number.wrapping_add(1);
         if number.is_multiple_of(SAME_TIME) {
-            self.now_ns = monotonic_ns();
+            self.now_ns = now_ns();
         }
         if stamping.stamps(number) {
             Stamp { nonce: stamping.nonce, number, ns: self.now_ns }.put(pool, frame);

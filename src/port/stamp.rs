@@ -1,6 +1,6 @@
 //! Stamps: the times at which the XDP program saw some of the frames that it gave to workers (`xdp/station.bpf.c`).
 //!
-//! Frames of a queue have numbers, one after another. Those are stamped whose number, times [`SCATTER`], is small: one
+//! Frames of a queue have numbers, one after another. Those are stamped whose number, times a constant, is small: one
 //! of a given count of frames, evenly spread, and with no period that traffic could have too.
 
 use std::collections::hash_map::RandomState;

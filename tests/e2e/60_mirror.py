@@ -115,7 +115,7 @@ def test_copies_are_the_frames():
                    ["a", None, "acme", "both", "port core0 vlan 900", 100_000_000, "ticket 4711", 0], "show mirrors")
             expect({why: n for why, n in found["missed"].items() if n}, {}, "missed")
             require(found["copies"] >= len(sent) + 1 + len(left), f"{found}")
-            sample = f'station_mirror_copies_total{{mirror="ids"}}'
+            sample = 'station_mirror_copies_total{mirror="ids"}'
             page = scrape.samples(scrape.page(METRICS)[2])
             require(page[sample] >= found["copies"] and page['station_mirror_missed_copies_total{mirror="ids",reason="ring"}'] == 0, "metrics")
         intact, _ = traffic.transfer(A, CLOUD, CLOUD.addr4, octets=1_000_000)

@@ -3,7 +3,7 @@
 //!
 //! A packet is logged where the VIF by which it came or the VIF by which it leaves logs, once, at the finer of their
 //! rates. Whether it is, a random number decides (uniform probabilistic sampling, RFC 5475 5.2.2.2): eight of them are made
-//! at a time, or where few packets are logged, how many are passed over ([`rare`]). What is known of it is noted before it
+//! at a time, or where few packets are logged, how many are passed over. What is known of it is noted before it
 //! leaves, and counted once it is known what became of it.
 //!
 //! Memory is bounded, and VIFs share it by rules. A VIF with ever new flows, and all VIFs of a worker that is

@@ -1,7 +1,7 @@
 //! Frames: places in a worker's memory, of which each has one owner.
 
 /// What may be read of each received frame at once, from its first octet on, however short it is: the longest
-/// Ethernet header with its tags, and [`Area::columns`] behind it.
+/// Ethernet header with its tags, and [`super::Area::columns`] behind it.
 pub(super) const READ: u32 = 64;
 
 /// Octets of one frame's memory.

@@ -212,7 +212,7 @@ def test_the_package_is_installed_into_a_clean_root():
     shutil.copy(package, ROOT / "station.deb")
     said = inside("dpkg", "-i", "/station.deb")
     require("`stationd init` writes /etc/station/station.toml" in said, said)
-    for group in ["station-read", "station-admin"]:
+    for group in ["station-read", "station-admin", "station-mirror"]:
         require(f"\n{group}:" in (ROOT / "etc/group").read_text(), group)
     require(not list(ROOT.glob("etc/systemd/system/*.wants/stationd.service")), "it is enabled before it is configured")
     [version] = re.findall(r"^Version: (.*)-1$", inside("dpkg", "--status", "station"), flags=re.MULTILINE)
@@ -275,6 +275,14 @@ def test_groups_ask_and_change():
     require("10.78.0.0/16" in inside(*change, user="station-admin"), "an administrator changes")
     said = inside("stationctl", "config", "show", "--secrets", user="station-admin", check=False)
     require("be root or the station's own user" in said, said)
+    mirror = ["stationctl", "mirror", "start", "m", "--vif", "a", "--to-port", "core0", "--vlan", "900"]
+    said = inside(*mirror, user="station-admin", check=False)
+    require("be root or in the group station-mirror" in said, said)
+    require("mirror m" in inside(*mirror, user="station-mirror"), "who may mirrors")
+    require("a" in inside("stationctl", "show", "mirrors", user="station-mirror"), "who may mirror asks")
+    said = inside(*change, user="station-mirror", check=False)
+    require("be root or in the group station-admin" in said, said)
+    require("mirror m" in inside("stationctl", "mirror", "stop", "m", user="station-mirror"), "who may mirror ends it")
     said = inside("stationctl", "show", "vrfs", user="54321", check=False)
     require("permission denied" in said and "station-read" in said, said)
 

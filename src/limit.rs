@@ -24,6 +24,42 @@ impl Damping {
     }
 }
 
+/// A part of the time, in nanoseconds, that work beside more important work may take: what is not used is saved, up to
+/// a most.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeShare {
+    most: u64,
+    left: u64,
+    /// Until when time has passed.
+    renewed: u64,
+}
+
+impl TimeShare {
+    /// With all that can be saved.
+    pub const fn full(most: u64) -> TimeShare {
+        TimeShare { most, left: most, renewed: 0 }
+    }
+
+    /// Lets time pass, of which `percent` is shared by so many.
+    pub fn renew(&mut self, now_ns: u64, percent: u64, sharers: u64) {
+        let passed = now_ns.saturating_sub(self.renewed).min(100 * self.most);
+        self.left = (self.left + passed * percent / 100 / sharers.max(1)).min(self.most);
+        self.renewed = now_ns;
+    }
+
+    /// Whether there is so much.
+    pub const fn has(&self, ns: u64) -> bool {
+        self.left >= ns
+    }
+
+    /// Takes time; false, and takes none, where there is less.
+    #[must_use]
+    pub fn take(&mut self, ns: u64) -> bool {
+        let left = self.left.checked_sub(ns);
+        left.inspect(|left| self.left = *left).is_some()
+    }
+}
+
 /// How fast a bucket fills and how much it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {

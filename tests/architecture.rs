@@ -35,7 +35,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // `wire` for the tags by which a capture knows a VIF's frames before they have a verdict.
     // `shares` for the queues to and from the slow path.
     // `cpu` for what is chosen for flow logs, eight lanes at once.
-    ("worker", &["wire", "fib", "tables", "stage", "path", "port", "publish", "shares", "cpu"]),
+    // `limit` for the time that captures may take.
+    (
+        "worker",
+        &["wire", "fib", "tables", "stage", "path", "port", "publish", "shares", "cpu", "limit"],
+    ),
     ("probes", &["limit", "blocks", "clock", "disk"]),
     ("slowpath", &["wire", "acl", "fib", "tables", "limit", "shares", "probes"]),
     ("mirror", &["netlink", "tables"]),

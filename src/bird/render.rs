@@ -234,7 +234,7 @@ impl<'a> Domain<'a> {
 
     /// A VIF by its name.
     pub(super) fn vif(&self, name: &str) -> Option<&'a VifConfig> {
-        self.config.vifs.iter().find(|vif| *vif.name == *name)
+        self.config.vif(name)
     }
 
     /// The VIFs of the VRF.

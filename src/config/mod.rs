@@ -55,7 +55,7 @@ pub(crate) use diff::{diff, symmetric_difference};
 pub use error::{ConfigError, Problem};
 pub use lists::MAX_FILE;
 pub use metrics::MetricsAddress;
-pub(crate) use names::is_name;
+pub(crate) use names::{is_name, name_help};
 pub(crate) use next_hops::{MAX_WEIGHT, wrong_weights};
 pub(crate) use restart::needs_restart;
 pub use secrets::{exposure, hide};

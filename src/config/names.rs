@@ -17,13 +17,17 @@ pub(crate) fn is_name(text: &str) -> bool {
         && text.bytes().all(|byte| plain(byte) || byte == b'-')
 }
 
+/// What to write instead of what is no name.
+pub(crate) fn name_help() -> String {
+    format!("use 1 to {LONGEST} of a-z, 0-9 and '-', beginning with a letter or digit")
+}
+
 /// The name in field `key`, checked.
 pub(super) fn check(fields: &Fields<'_>, key: &'static str, text: &At<&str>) -> bool {
     let fine = is_name(text.value);
     if !fine {
-        let help =
-            format!("use 1 to {LONGEST} of a-z, 0-9 and '-', beginning with a letter or digit");
-        fields.refuse(&text.span, key, format!("{:?} is not a name", text.value), help);
+        let message = format!("{:?} is not a name", text.value);
+        fields.refuse(&text.span, key, message, name_help());
     }
     fine
 }

@@ -8,7 +8,7 @@ use super::bandwidth::{Bandwidth, Of, bandwidth, bandwidth_change};
 use super::diff::{up, word};
 use super::fields::{At, Fields};
 use super::labels::{Labels, changes, label_changes, labels};
-use super::model::Config;
+use super::model::{Config, VifConfig};
 use super::names::Named;
 use crate::tables::{PortId, PortRole};
 
@@ -95,6 +95,11 @@ impl PortConfig {
 }
 
 impl Config {
+    /// A VIF by name.
+    pub fn vif(&self, name: &str) -> Option<&VifConfig> {
+        self.vifs.iter().find(|vif| *vif.name == *name)
+    }
+
     /// A port by name.
     pub fn port(&self, name: &str) -> Option<&PortConfig> {
         self.ports.iter().find(|port| *port.name == *name)

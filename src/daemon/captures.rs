@@ -94,11 +94,7 @@ fn wanted(
         |(id, vif): (VifId, &Vif)| OfVif { id, name: vif.name.clone(), network: Network::of(vif) };
     let vif = vif.map(of);
     let verdicts = verdicts(request)?;
-    let (inbound, outbound) = match request.direction {
-        Direction::In => (true, false),
-        Direction::Out => (false, true),
-        Direction::Both => (true, true),
-    };
+    let (inbound, outbound) = request.direction.ways();
     if !inbound && !verdicts.has(Verdict::Forward) {
         let message = "what leaves was forwarded: drops and punts are seen with direction in";
         return Err(invalid(message));

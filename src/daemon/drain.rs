@@ -360,9 +360,7 @@ pub(super) fn notes_of_dark(lines: Vec<String>) -> Vec<String> {
 /// What else keeps a target out of service.
 fn still(config: &Config, list: &[Drain], target: &DrainTarget) -> Option<String> {
     let port = match (target.scope, &target.name) {
-        (DrainScope::Vif, Some(name)) => {
-            config.vifs.iter().find(|vif| *vif.name == **name).map(|vif| vif.port.to_string())
-        }
+        (DrainScope::Vif, Some(name)) => config.vif(name).map(|vif| vif.port.to_string()),
         _ => None,
     };
     let other = list.iter().map(|drain| &drain.target).find(|other| match other.scope {

@@ -160,7 +160,7 @@ impl Changes {
             let drained = control.drains.names();
             let is_drained = |vif: &crate::config::model::VifConfig| drained.has(vif);
             let config = control.config().clone();
-            let vif = config.vifs.iter().find(|vif| *vif.name == *name);
+            let vif = config.vif(&name);
             let vif = vif.map(|vif| (vif.up, vif.bgp.is_empty(), is_drained(vif)));
             (vif, control.sessions(&name, peer), running, control.bird.questions())
         })?;

@@ -26,6 +26,9 @@ use crate::events::Event;
 use crate::tables::Snapshot;
 use crate::tables::mirrors::{MAX_MIRRORS, Mirror, Missed};
 
+/// Why a mirror ends whose VIF or port is not what it was.
+const GONE: &str = "what is mirrored is gone, or another's now";
+
 /// A mirror as it is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Entry {
@@ -119,7 +122,7 @@ impl Running {
             return Some("its time is over");
         }
         let changed = identity(config, &entry.request).as_ref() != Some(&entry.identity);
-        let reason = changed.then_some("what is mirrored is gone, or another's now");
+        let reason = changed.then_some(GONE);
         reason.or_else(|| self.mirror.unfit(tables).map(|unfit| unfit.reason()))
     }
 }
@@ -146,11 +149,10 @@ impl Control {
                 }
             }
         }
-        if list.len() < count {
-            let entries: Vec<Entry> = list.iter().map(|running| running.entry.clone()).collect();
-            if let Err(error) = self.mirrors.kept.write(&Files, &entries) {
-                warn!(error, "the next start tries the mirrors again that ended");
-            }
+        if list.len() < count
+            && let Err(error) = write(&self.mirrors.kept, &list)
+        {
+            warn!(%error, "the next start tries the mirrors again that ended");
         }
         self.set_mirrors(list);
     }
@@ -183,7 +185,7 @@ impl Control {
 }
 
 fn gone() -> Refusal {
-    Refusal::new(ErrorKind::Conflict, "what is mirrored is gone, or another's now")
+    Refusal::new(ErrorKind::Conflict, GONE)
 }
 
 fn stop(entry: &Entry) -> Request {

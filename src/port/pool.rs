@@ -64,14 +64,20 @@ impl Pool {
         returned.addrs.into_iter().filter(|_| own).for_each(|addr| self.give_addr(addr));
     }
 
+    /// Takes a free frame for a packet of so many octets.
+    #[inline(always)]
+    fn take(&mut self, octets: usize) -> Option<Frame> {
+        let len = u32::try_from(octets).ok()?;
+        if octets > self.area.frame_size().capacity() {
+            return None;
+        }
+        Some(Frame::from_descriptor(self.free.pop()? + HEADROOM, len))
+    }
+
     /// Takes a free frame and copies a packet into it. `None` where no frame is free or the packet
     /// is longer than a frame's capacity.
     pub fn take_with(&mut self, packet: &[u8]) -> Option<Frame> {
-        let len = u32::try_from(packet.len()).ok()?;
-        if packet.len() > self.area.frame_size().capacity() {
-            return None;
-        }
-        let frame = Frame::from_descriptor(self.free.pop()? + HEADROOM, len);
+        let frame = self.take(packet.len())?;
         self.area.packet_mut(&frame).copy_from_slice(packet);
         Some(frame)
     }
@@ -79,11 +85,7 @@ impl Pool {
     /// Takes a free frame for a copy of octets of another one, which is of the caller's burst, with `front` before them;
     /// as with [`Pool::take_with`].
     pub fn take_copy(&mut self, front: &[u8], octets: (u32, u32)) -> Option<Frame> {
-        let len = u32::try_from(front.len()).ok()?.checked_add(octets.1)?;
-        if len as usize > self.area.frame_size().capacity() {
-            return None;
-        }
-        let frame = Frame::from_descriptor(self.free.pop()? + HEADROOM, len);
+        let frame = self.take(front.len() + octets.1 as usize)?;
         self.area.packet_mut(&frame)[..front.len()].copy_from_slice(front);
         self.area.copy(octets, &frame, front.len());
         Some(frame)

@@ -1,6 +1,6 @@
 //! Copies for mirrors ([`crate::tables::mirrors`]): of what comes, as it came, once its VIF is known; of what leaves, once it
 //! is on its ring. They are made in frames of their own and sent behind the originals, whose way and order they do not
-//! touch. A worker without mirrors pays for two looks per burst.
+//! touch. A worker without mirrors pays for two looks per burst, and one per turn.
 //!
 //! All mirrors of a worker may use `PERCENT` of its time, as estimated, and no more of a transmit ring than its half.
 
@@ -8,13 +8,14 @@ mod front;
 
 use std::sync::Arc;
 
-use self::front::{Copied, Way};
+use self::front::{Copied, Known};
 use super::{Burst, Column, Context, Lanes, WIDTH};
 use crate::cpu::ROWS;
 use crate::cpu::eights::{EightWork, Eights, in_eights};
 use crate::fib::FibReader;
+use crate::limit::TimeShare;
 use crate::port::{BURST, Frame, Pool};
-use crate::tables::mirrors::{Mirror, Mirrored, Missed};
+use crate::tables::mirrors::{Mirror, MirrorCounters, Mirrored, Missed};
 use crate::tables::{Facts, PortId, Snapshot, VifId};
 use crate::wire::bpf::Program;
 
@@ -28,11 +29,11 @@ const PER_WORD: u64 = 1;
 const AT_ONCE: u64 = 4 * BURST as u64 * (PER_COPY + 256 * PER_WORD);
 
 /// The mirrors of a worker, and the copies of the burst under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Copies {
     attached: Vec<Attached>,
     waiting: Vec<Waiting>,
-    budget: Budget,
+    time: TimeShare,
     /// [`Snapshot::generation`] of the tables that the mirrors were held against.
     generation: Option<u64>,
     /// The worker.
@@ -58,17 +59,8 @@ struct Attached {
     fits: bool,
     /// What the worker has of its rate, in octets.
     leased: u64,
-    /// The way of copies, and of which tables and which routes that is.
-    way: Option<Way>,
-    known: Option<(u64, u64)>,
-}
-
-/// The time that copies may take.
-#[derive(Debug, Default)]
-struct Budget {
-    /// In nanoseconds, as of `renewed`.
-    left: u64,
-    renewed: u64,
+    /// The way of copies.
+    way: Known,
 }
 
 /// What a copy is made with.
@@ -88,10 +80,17 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     }
 }
 
+impl Default for Copies {
+    fn default() -> Copies {
+        Copies::new(0)
+    }
+}
+
 impl Copies {
     /// None yet, of the worker with this number.
     pub fn new(number: usize) -> Copies {
-        Copies { number, ..Copies::default() }
+        let (attached, waiting) = (Vec::new(), Vec::new());
+        Copies { attached, waiting, time: TimeShare::full(AT_ONCE), generation: None, number }
     }
 
     /// These are the mirrors from now on. Between turns.
@@ -99,16 +98,8 @@ impl Copies {
         let mut old = std::mem::take(&mut self.attached);
         for mirror in mirrors {
             let known = old.iter().position(|old| Arc::ptr_eq(&old.mirror, mirror));
-            self.attached.push(known.map_or_else(
-                || Attached {
-                    mirror: mirror.clone(),
-                    fits: false,
-                    leased: 0,
-                    way: None,
-                    known: None,
-                },
-                |at| old.swap_remove(at),
-            ));
+            let known = known.map(|at| old.swap_remove(at));
+            self.attached.push(known.unwrap_or_else(|| Attached::new(mirror.clone())));
         }
         // No allocation later: at most a copy of each frame as it came and one as it left.
         self.waiting.reserve(2 * BURST * self.attached.len());
@@ -121,9 +112,18 @@ impl Copies {
         self.attached.is_empty()
     }
 
-    /// Before the copies of a burst: time has passed, and the tables may be others.
-    fn begin(&mut self, tables: &Snapshot, now: u64) {
-        self.budget.renew(now);
+    /// Before the bursts of a turn: time has passed, and the tables may be others.
+    #[inline(always)]
+    pub fn begin_turn(&mut self, tables: &Snapshot, now: u64) {
+        if !self.is_empty() {
+            self.renew(tables, now);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn renew(&mut self, tables: &Snapshot, now: u64) {
+        self.time.renew(now, PERCENT, 1);
         if self.generation != Some(tables.generation) {
             self.generation = Some(tables.generation);
             for attached in &mut self.attached {
@@ -135,7 +135,6 @@ impl Copies {
     #[cold]
     #[inline(never)]
     fn came(&mut self, burst: &Burst, port: PortId, mut scene: Scene<'_>) {
-        self.begin(scene.tables, scene.now);
         for at in 0..self.attached.len() {
             let lanes = match self.attached[at].wants(false) {
                 Some(Mirrored::Port(id, _)) if *id == port => burst.all(),
@@ -153,7 +152,6 @@ impl Copies {
     #[inline(never)]
     pub fn left(&mut self, burst: &Burst, c: (&Snapshot, &FibReader), pool: &mut Pool, now: u64) {
         let mut scene = Scene { tables: c.0, fib: c.1, pool, now };
-        self.begin(scene.tables, now);
         for at in 0..self.attached.len() {
             let lanes = match self.attached[at].wants(true) {
                 Some(Mirrored::Port(id, _)) => by_port(burst, *id),
@@ -178,7 +176,6 @@ impl Copies {
         now: u64,
     ) {
         let mut scene = Scene { tables: c.0, fib: c.1, pool, now };
-        self.begin(scene.tables, now);
         for at in 0..self.attached.len() {
             let is_wanted = match self.attached[at].wants(true) {
                 Some(Mirrored::Port(id, _)) => *id == port,
@@ -193,9 +190,9 @@ impl Copies {
 
     /// Makes a copy of octets of a frame, and has it wait.
     fn copy(&mut self, at: usize, scene: &mut Scene<'_>, octets: (u32, u32), outbound: bool) {
-        let Copies { attached, waiting, budget, number, .. } = self;
+        let Copies { attached, waiting, time, number, .. } = self;
         let attached = &mut attached[at];
-        match attached.make(scene, budget, octets, outbound) {
+        match attached.make(scene, time, octets, outbound) {
             Ok(Some((frame, port, truncated))) => {
                 waiting.push(Waiting { frame, port, of: at, truncated });
             }
@@ -210,20 +207,22 @@ impl Copies {
             let attached = &self.attached[of];
             match put(frame, port) {
                 Err(missed) => attached.missed(self.number, missed),
-                Ok(octets) => {
-                    let Some(counters) = attached.mirror.counters.get(self.number) else {
-                        continue;
-                    };
+                Ok(octets) => attached.count(self.number, |counters| {
                     counters.copies.add(1);
                     counters.octets.add(octets);
                     counters.truncated.add(u64::from(truncated));
-                }
+                }),
             }
         }
     }
 }
 
 impl Attached {
+    /// Of the tables it is not known yet whether it is a mirror there.
+    fn new(mirror: Arc<Mirror>) -> Attached {
+        Attached { mirror, fits: false, leased: 0, way: Known::default() }
+    }
+
     /// Of whom copies are wanted of what comes, or of what leaves, if they are.
     fn wants(&self, outbound: bool) -> Option<&Mirrored> {
         let Mirror { of, inbound, outbound: out, .. } = &*self.mirror;
@@ -231,10 +230,14 @@ impl Attached {
         is_wanted.then_some(of)
     }
 
-    fn missed(&self, worker: usize, missed: Missed) {
+    fn count(&self, worker: usize, count: impl FnOnce(&MirrorCounters)) {
         if let Some(counters) = self.mirror.counters.get(worker) {
-            counters.missed[missed as usize].add(1);
+            count(counters);
         }
+    }
+
+    fn missed(&self, worker: usize, missed: Missed) {
+        self.count(worker, |counters| counters.missed[missed as usize].add(1));
     }
 
     /// A copy, by which port it is to leave, and whether it lacks the frame's end; nothing where the filter does not take
@@ -243,21 +246,22 @@ impl Attached {
     fn make(
         &mut self,
         scene: &mut Scene<'_>,
-        budget: &mut Budget,
+        time: &mut TimeShare,
         (at, len): (u32, u32),
         outbound: bool,
     ) -> Result<Option<(Frame, PortId, bool)>, Missed> {
-        let Attached { mirror, leased, way, known, .. } = self;
+        let Attached { mirror, leased, way, .. } = self;
+        let mut spend = |ns| if time.take(ns) { Ok(()) } else { Err(Missed::Time) };
         let area = scene.pool.area();
         let Some(packet) = area.octets(at, len) else { return Ok(None) };
         let filter = mirror.filter.as_ref();
-        budget.spend(filter.map_or(0, Program::instructions) as u64 * PER_INSTRUCTION)?;
+        spend(filter.map_or(0, Program::instructions) as u64 * PER_INSTRUCTION)?;
         if filter.is_some_and(|filter| !filter.takes(packet)) {
             return Ok(None);
         }
-        let way = Way::known(&mirror.to, scene.tables, scene.fib, way, known)?;
+        let way = way.now(&mirror.to, scene.tables, scene.fib).ok_or(Missed::NoWay)?;
         let kept = packet.len().min(mirror.snap).min(way.room);
-        budget.spend(PER_COPY + kept as u64 / 8 * PER_WORD)?;
+        spend(PER_COPY + kept as u64 / 8 * PER_WORD)?;
         let of = Copied { packet, kept, outbound, now_ns: scene.now };
         let front = way.front(&mirror.to, &of, &mirror.numbered).ok_or(Missed::NoWay)?;
         let (skip, truncated) = (front.instead_of(), kept < packet.len());
@@ -268,21 +272,6 @@ impl Attached {
         let rest = (at + skip as u32, (kept - skip) as u32);
         let frame = scene.pool.take_copy(front.octets(), rest).ok_or(Missed::Memory)?;
         Ok(Some((frame, way.port, truncated)))
-    }
-}
-
-impl Budget {
-    /// Lets time pass.
-    fn renew(&mut self, now: u64) {
-        let passed = now.saturating_sub(self.renewed).min(100 * AT_ONCE);
-        self.left = (self.left + passed * PERCENT / 100).min(AT_ONCE);
-        self.renewed = now;
-    }
-
-    /// Takes time.
-    fn spend(&mut self, ns: u64) -> Result<(), Missed> {
-        self.left = self.left.checked_sub(ns).ok_or(Missed::Time)?;
-        Ok(())
     }
 }
 

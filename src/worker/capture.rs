@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::handoff::Label;
 use super::parcels::Parcels;
+use crate::limit::TimeShare;
 use crate::port::{Area, BURST, Frame};
 use crate::tables::counters::Counter;
 use crate::tables::{Network, PortId, Verdict, VifId};
@@ -170,9 +171,8 @@ impl Tap {
 #[derive(Debug)]
 struct Attached {
     tap: Arc<Tap>,
-    /// What it may use, in nanoseconds, as of `renewed`.
-    left: u64,
-    renewed: u64,
+    /// What it may use.
+    time: TimeShare,
     /// Lanes of the burst that is under way whose frames are in `kept`, by place.
     held: u64,
     /// Whether the last place of `kept` has the frame that is about to leave.
@@ -194,8 +194,7 @@ impl Captures {
         let kept = vec![0; tap.wanted.snap * (BURST + 1)].into_boxed_slice();
         self.attached.push(Attached {
             tap,
-            left: AT_ONCE,
-            renewed: 0,
+            time: TimeShare::full(AT_ONCE),
             held: 0,
             leaves: false,
             kept,
@@ -224,7 +223,7 @@ impl Captures {
         let captures = self.attached.len() as u64;
         for attached in &mut self.attached {
             attached.held = 0;
-            attached.renew(now, captures);
+            attached.time.renew(now, PERCENT, captures);
             let wanted = &attached.tap.wanted;
             let may_be_forwarded = wanted.verdicts.has(Verdict::Forward);
             if !wanted.inbound || !wanted.is_at(port) || !may_be_forwarded {
@@ -290,7 +289,8 @@ impl Captures {
     /// Before what a turn sends for the slow path.
     pub fn begin(&mut self, now: u64) {
         let captures = self.attached.len() as u64;
-        self.attached.iter_mut().for_each(|attached| attached.renew(now, captures));
+        let all = self.attached.iter_mut();
+        all.for_each(|attached| attached.time.renew(now, PERCENT, captures));
     }
 }
 
@@ -316,27 +316,19 @@ impl Wanted {
 }
 
 impl Attached {
-    /// Lets time pass for one of so many captures.
-    fn renew(&mut self, now: u64, captures: u64) {
-        let passed = now.saturating_sub(self.renewed).min(100 * AT_ONCE);
-        self.left = (self.left + passed * PERCENT / 100 / captures).min(AT_ONCE);
-        self.renewed = now;
-    }
-
     /// Whether the budget has room for looking at a frame and copying it, and the filter takes it.
     fn afford(&mut self, packet: &[u8]) -> bool {
         let filter = self.tap.wanted.filter.as_ref();
         let steps = filter.map_or(0, Program::instructions);
         let words = packet.len().min(self.tap.wanted.snap) / 8;
         let (look, copy) = (steps as u64 * PER_INSTRUCTION, PER_COPY + words as u64 * PER_WORD);
-        if self.left < look + copy || self.tap.copies.room() == 0 {
+        if !self.time.has(look + copy) || self.tap.copies.room() == 0 {
             self.tap.lost.add(1);
             return false;
         }
-        self.left -= look;
         let takes = filter.is_none_or(|filter| filter.takes(packet));
-        self.left -= if takes { copy } else { 0 };
-        takes
+        // There is as much, by the lines above.
+        takes & self.time.take(if takes { look + copy } else { look })
     }
 
     /// Keeps a frame as it came until its verdict is known.

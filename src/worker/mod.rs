@@ -218,6 +218,7 @@ impl<P: Port> Worker<P> {
         if let Some(flows) = &mut self.flows {
             flows.begin_turn(self.tables.snapshot(), now);
         }
+        self.copies.begin_turn(self.tables.snapshot(), now);
         // Before what is forwarded: a session must not suffer from a full transmit ring.
         if !self.handoffs.injected.is_empty() {
             turn.frames += self.inject(now);

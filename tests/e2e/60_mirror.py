@@ -161,27 +161,11 @@ def dissected(file, *fields):
     return [row[1:] for line in output.splitlines() if (row := line.split("\t"))[0].isdigit()]
 
 
-@contextlib.contextmanager
-def captured(ns, *expression):
-    file = lab.RUN / "mirror.pcap"
-    with lab.inside(ns):
-        process = subprocess.Popen(["tcpdump", "-i", "eth0", "--immediate-mode", "-U", "-w", file, "-Z", "root", *expression],
-                                   stderr=subprocess.PIPE, text=True)
-    while "listening on" not in (line := process.stderr.readline()):
-        require(line, "tcpdump listens")
-    try:
-        yield file
-        time.sleep(0.3)
-    finally:
-        process.terminate()
-        process.communicate(timeout=10)
-
-
 def test_tshark_reads_erspan():
     for kind, (family, ip) in itertools.product([2, 3], [(4, "ip"), (6, "ipv6")]):
         to = traffic.address(CLOUD, family)
         gre = "ip proto 47" if family == 4 else "ip6 proto 47"
-        with captured(CLOUD.ns, gre) as file, Raw("st-wire", "cust0") as to_station:
+        with traffic.captured(CLOUD.ns, "eth0", lab.RUN / "mirror.pcap", gre) as file, Raw("st-wire", "cust0") as to_station:
             with mirror("far", "--vif", "b", "--direction", "in", "--erspan", to, "--type", kind, "--session", 513, "--vrf", "vpc-a", "--snap", 1000):
                 for n in range(5):
                     to_station.send(marked(n, 300 if n < 4 else 1472, source=B, target=VPC_B))

@@ -15,6 +15,7 @@ import urllib.parse
 
 import ipfix
 import lab
+import traffic
 from case import Skip, require, wait_until
 
 NS, PEN = "st-station", 32473
@@ -287,17 +288,8 @@ def capture(port):
     """The file of a capture of what goes to a UDP port of the station's namespace."""
     DIRECTORY.mkdir(exist_ok=True)
     file = DIRECTORY / f"{port}.pcap"
-    words = ["tcpdump", "-i", "lo", "--immediate-mode", "-U", "-w", file, "-Z", "root", "udp", "dst", "port", str(port)]
-    with lab.inside(NS):
-        process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
-    while "listening on" not in (line := process.stderr.readline()):
-        require(line, "tcpdump listens")
-    try:
+    with traffic.captured(NS, "lo", file, "udp", "dst", "port", str(port)):
         yield file
-    finally:
-        time.sleep(0.2)
-        process.terminate()
-        process.communicate(timeout=10)
 
 
 def dissected(file, port):

@@ -204,6 +204,23 @@ def tcpdump(port, *words):
         process.communicate(timeout=10)
 
 
+@contextlib.contextmanager
+def captured(ns, interface, file, *expression):
+    """Has tcpdump write what an interface has into a file, which is whole once this ends."""
+    words = ["tcpdump", "-i", interface, "--immediate-mode", "-U", "-w", file, "-Z", "root", *expression]
+    with lab.inside(ns):
+        process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    try:
+        while "listening on" not in (line := process.stderr.readline()):
+            if not line:
+                raise RuntimeError(f"tcpdump does not listen on {interface}")
+        yield file
+        time.sleep(0.3)
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
 # ---- marked probes ------------------------------------------------------------------------------
 
 def all_addresses(host):

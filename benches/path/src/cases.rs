@@ -27,37 +27,23 @@ const fn case(
     part_of: &[Part],
 ) -> Case {
     let (mut quick, mut rival, mut guard) = (false, false, false);
-    let (mut metered, mut translated, mut tunnels) = (false, false, Tunnels::None);
-    let mut mirrored = false;
-    let (mut logged, mut timed) = (0, 0);
+    let mut shape = Shape { vrfs, vifs, qinq, ..Shape::PLAIN };
     let mut i = 0;
     while i < part_of.len() {
         match part_of[i] {
             Quick => quick = true,
             Rival => rival = true,
             Guard => guard = true,
-            Metered => metered = true,
-            Translated => translated = true,
-            Logged(interval) => logged = interval,
-            Timed(sample) => timed = sample,
-            Mirrored => mirrored = true,
-            Into => tunnels = Tunnels::Out,
-            From => tunnels = Tunnels::In,
+            Metered => shape.metered = true,
+            Translated => shape.translated = true,
+            Logged(interval) => shape.logged = interval,
+            Timed(sample) => shape.timed = sample,
+            Mirrored => shape.mirrored = true,
+            Into => shape.tunnels = Tunnels::Out,
+            From => shape.tunnels = Tunnels::In,
         }
         i += 1;
     }
-    let shape = Shape {
-        vrfs,
-        vifs,
-        qinq,
-        metered,
-        translated,
-        logged,
-        timed,
-        mirrored,
-        tunnels,
-        acl: None,
-    };
     Case { shape, families, pattern, quick, rival, guard }
 }
 

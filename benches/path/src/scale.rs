@@ -12,7 +12,7 @@ use crate::measure::{self, Source, forwarding, median, ns_per_packet};
 use crate::packets::{self, Families};
 use crate::random::Random;
 use crate::report::{self, Row, Size};
-use crate::station::{FRAMES, Shape, Station, Tunnels, Vrfs};
+use crate::station::{FRAMES, Shape, Station, Vrfs};
 use crate::{Options, load};
 
 /// Turns of a round: a quarter of a million packets.
@@ -47,18 +47,7 @@ pub fn run(options: &Options) -> Result<(), String> {
         most(&[10, 100, 1_000, 10_000, 100_000, 1_000_000], &[10, 1_000, 100_000, 1_000_000]);
     let points = counts.into_iter().map(|count| {
         let table = [part_of(&families[0], count), none(&families[1])];
-        let shape = Shape {
-            vrfs: Vrfs::Full,
-            vifs: 100,
-            qinq: false,
-            metered: false,
-            translated: false,
-            logged: 0,
-            timed: 0,
-            mirrored: false,
-            tunnels: Tunnels::None,
-            acl: None,
-        };
+        let shape = Shape { vrfs: Vrfs::Full, vifs: 100, ..Shape::PLAIN };
         let routes = table[0].routes.len();
         point(
             format!("{routes} routes, 100 VIFs, tagged IPv4"),
@@ -71,18 +60,7 @@ pub fn run(options: &Options) -> Result<(), String> {
     series("routes", points.collect())?;
 
     let points = most(&[1, 10, 100, 1_000, 4_000], &[1, 100, 4_000]).into_iter().map(|vifs| {
-        let shape = Shape {
-            vrfs: Vrfs::Full,
-            vifs: vifs as u16,
-            qinq: false,
-            metered: false,
-            translated: false,
-            logged: 0,
-            timed: 0,
-            mirrored: false,
-            tunnels: Tunnels::None,
-            acl: None,
-        };
+        let shape = Shape { vrfs: Vrfs::Full, vifs: vifs as u16, ..Shape::PLAIN };
         point(format!("full table, {vifs} VIFs, tagged IPv4"), ("VIFs", vifs), shape, &families, 1)
     });
     series("VIFs", points.collect())?;
@@ -90,18 +68,7 @@ pub fn run(options: &Options) -> Result<(), String> {
     let points = most(&[1, 10, 100, 1_000, 4_000, 10_000], &[1, 100, 4_000, 10_000])
         .into_iter()
         .map(|vrfs| {
-            let shape = Shape {
-                vrfs: Vrfs::Small,
-                vifs: vrfs as u16,
-                qinq: true,
-                metered: false,
-                translated: false,
-                logged: 0,
-                timed: 0,
-                mirrored: false,
-                tunnels: Tunnels::None,
-                acl: None,
-            };
+            let shape = Shape { vrfs: Vrfs::Small, vifs: vrfs as u16, qinq: true, ..Shape::PLAIN };
             point(
                 format!("{vrfs} small VRFs, a QinQ VIF each, IPv4"),
                 ("VRFs", vrfs),
@@ -205,18 +172,7 @@ fn measure(mut points: Vec<Point>, rounds: usize) -> Result<Vec<Row>, String> {
 /// One worker alone, and two at once on cores of their own. A packet's cost is the processor time of its own
 /// worker, so it grows by what the two take from each other (caches, memory), not by what others run beside.
 fn workers(families: &[Family; 2], rounds: usize) -> Result<Vec<Row>, String> {
-    let shape = Shape {
-        vrfs: Vrfs::Full,
-        vifs: 100,
-        qinq: false,
-        metered: false,
-        translated: false,
-        logged: 0,
-        timed: 0,
-        mirrored: false,
-        tunnels: Tunnels::None,
-        acl: None,
-    };
+    let shape = Shape { vrfs: Vrfs::Full, vifs: 100, ..Shape::PLAIN };
     let cores = measure::core() + 1;
     let Point { mut station, source, size, .. } =
         point(String::new(), ("workers", 1), shape, families, 2);

@@ -105,6 +105,20 @@ pub fn tags(shape: Shape, vif: u16) -> Vec<u16> {
 }
 
 impl Shape {
+    /// One VIF with one tag and small VRFs, and nothing besides.
+    pub const PLAIN: Shape = Shape {
+        vrfs: Vrfs::Small,
+        vifs: 1,
+        qinq: false,
+        metered: false,
+        translated: false,
+        logged: 0,
+        timed: 0,
+        mirrored: false,
+        tunnels: Tunnels::None,
+        acl: None,
+    };
+
     /// How frames of the customers' port are stamped, if they are.
     pub fn stamping(self) -> Option<Stamping> {
         (self.timed > 0).then(|| Stamping::new(self.timed))

@@ -63,6 +63,21 @@ pub enum Direction {
 }
 
 impl Direction {
+    /// Each with its word.
+    pub const WORDS: [(&str, Direction); 3] = [
+        (Direction::In.word(), Direction::In),
+        (Direction::Out.word(), Direction::Out),
+        (Direction::Both.word(), Direction::Both),
+    ];
+
+    /// Whether it has what comes in, and what leaves.
+    pub const fn ways(self) -> (bool, bool) {
+        (
+            matches!(self, Direction::In | Direction::Both),
+            matches!(self, Direction::Out | Direction::Both),
+        )
+    }
+
     /// As in JSON.
     pub const fn word(self) -> &'static str {
         match self {

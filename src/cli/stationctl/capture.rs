@@ -15,7 +15,7 @@ use signal_hook::iterator::Signals;
 use super::args::{Args, words};
 use super::{Failure, libpcap, output};
 use crate::admin::client::{self, Client};
-use crate::admin::protocol::{CaptureRequest, Direction, Filter, Judged, Request};
+use crate::admin::protocol::{CaptureRequest, Direction, Judged, Request};
 use crate::admin::rows::{CaptureEnd, CaptureRow, PortRow};
 use crate::clock::since_1970;
 use crate::replay::pcapng::{Framed, Interface, Pcapng};
@@ -48,9 +48,7 @@ pub(super) struct CaptureArgs {
     #[arg(long, value_name = "NAME")]
     port: Option<String>,
     /// As they came, as they leave, or both
-    #[arg(long, default_value = "both", value_parser = words(&[
-        ("in", Direction::In), ("out", Direction::Out), ("both", Direction::Both),
-    ]))]
+    #[arg(long, default_value = "both", value_parser = words(&Direction::WORDS))]
     direction: Direction,
     /// Only those that were dropped, went to the slow path, or were forwarded (or sent by the station)
     #[arg(long, value_parser = words(&[
@@ -106,8 +104,7 @@ impl CaptureArgs {
         }
         let mut request = self.unfiltered();
         if let Some(expression) = &self.filter {
-            let program = libpcap::compile(expression).map_err(Failure::Usage)?;
-            request.filter = Some(Filter { expression: expression.clone(), program });
+            request.filter = Some(libpcap::filter(expression)?);
         }
         let ports: Vec<PortRow> = client::all(&args.socket, &Request::ShowPorts)?;
         let mut client = Client::connect(&args.socket, &Request::Capture(request))?;

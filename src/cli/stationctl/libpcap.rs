@@ -5,6 +5,9 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 
+use super::Failure;
+use crate::admin::protocol::Filter;
+
 /// The kind of link: Ethernet (DLT_EN10MB).
 const ETHERNET: c_int = 1;
 /// Octets of a frame that a program may want.
@@ -38,12 +41,21 @@ type GetErr = unsafe extern "C" fn(*mut c_void) -> *mut c_char;
 type FreeCode = unsafe extern "C" fn(*mut Program);
 type Close = unsafe extern "C" fn(*mut c_void);
 
+/// The filter of an expression, as it goes to the station.
+///
+/// # Errors
+/// As of [`compile`].
+pub(super) fn filter(expression: &str) -> Result<Filter, Failure> {
+    let program = compile(expression).map_err(Failure::Usage)?;
+    Ok(Filter { expression: expression.to_owned(), program })
+}
+
 /// Compiles an expression for frames with no tag, one or two. An expression that speaks of VLANs itself is taken as it
 /// is.
 ///
 /// # Errors
 /// What is wrong with the expression, or that there is no libpcap.
-pub(super) fn compile(expression: &str) -> Result<Vec<(u16, u8, u8, u32)>, String> {
+fn compile(expression: &str) -> Result<Vec<(u16, u8, u8, u32)>, String> {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     // First alone, so that an error is about what was written.
     let own = program(expression)?;

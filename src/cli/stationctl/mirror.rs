@@ -11,7 +11,7 @@ use super::output::Show;
 use super::table::{self, Look, number, prose, text};
 use super::units::{bits, count, moment, octets};
 use super::{Failure, libpcap};
-use crate::admin::protocol::{Direction, Filter, MirrorRequest, MirrorTo, Request, Terms};
+use crate::admin::protocol::{Direction, MirrorRequest, MirrorTo, Request, Terms};
 use crate::admin::rows::MirrorRow;
 
 /// Copy a VIF's or a port's frames to a port, or to an address in VXLAN or ERSPAN
@@ -50,9 +50,7 @@ pub(super) struct Start {
     #[arg(long, value_name = "NAME")]
     port: Option<String>,
     /// As they came, as they leave, or both
-    #[arg(long, default_value = "both", value_parser = words(&[
-        ("in", Direction::In), ("out", Direction::Out), ("both", Direction::Both),
-    ]))]
+    #[arg(long, default_value = "both", value_parser = words(&Direction::WORDS))]
     direction: Direction,
     /// Only those that this expression takes (pcap-filter(7)); tags are looked behind where it does not name them
     #[arg(long, value_name = "EXPRESSION")]
@@ -142,8 +140,7 @@ impl MirrorCommand {
             && let Request::MirrorStart(wanted) = &mut request
             && let Some(expression) = &start.filter
         {
-            let program = libpcap::compile(expression).map_err(Failure::Usage)?;
-            wanted.filter = Some(Filter { expression: expression.clone(), program });
+            wanted.filter = Some(libpcap::filter(expression)?);
         }
         Ok(request)
     }

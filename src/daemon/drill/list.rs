@@ -111,7 +111,7 @@ fn words(drill: &DrillRow) -> String {
 
 /// Why a drill that runs is over.
 pub(super) fn over(config: &Config, drill: &DrillRow, now_ms: u64) -> Option<&'static str> {
-    let vif = config.vifs.iter().find(|vif| *vif.name == *drill.vif);
+    let vif = config.vif(&drill.vif);
     match vif {
         _ if now_ms >= drill.until_ms => Some("time"),
         None => Some("removed"),

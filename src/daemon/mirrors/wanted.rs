@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::sync::atomic::AtomicU32;
 
-use crate::admin::protocol::{Direction, ErrorKind, MirrorRequest, MirrorTo, Refusal};
+use crate::admin::protocol::{ErrorKind, MirrorRequest, MirrorTo, Refusal};
 use crate::admin::rows::Labels;
 use crate::config::model::Config;
-use crate::config::{is_name, rate_of};
+use crate::config::{is_name, name_help, rate_of};
 use crate::daemon::answer::{invalid, no_such};
 use crate::daemon::control_thread::Control;
 use crate::tables::Network;
@@ -23,9 +23,7 @@ const WHOLE: usize = *MirrorRequest::SNAP.end();
 /// The labels of what is mirrored.
 pub(super) fn labels<'a>(config: &'a Config, request: &MirrorRequest) -> Option<&'a Labels> {
     match (&request.vif, &request.port) {
-        (Some(name), _) => {
-            config.vifs.iter().find(|vif| *vif.name == **name).map(|vif| &vif.labels)
-        }
+        (Some(name), _) => config.vif(name).map(|vif| &vif.labels),
         (None, Some(name)) => config.port(name).map(|port| &port.labels),
         (None, None) => None,
     }
@@ -36,7 +34,7 @@ pub(super) fn identity(config: &Config, request: &MirrorRequest) -> Option<Strin
     let customer = labels(config, request)?.customer.as_deref().unwrap_or_default();
     Some(match (&request.vif, &request.port) {
         (Some(name), _) => {
-            let vif = config.vifs.iter().find(|vif| *vif.name == **name)?;
+            let vif = config.vif(name)?;
             let vni = vif.tunnel.as_ref().map_or(0, |tunnel| tunnel.vni);
             format!("{} {} {vni} {} {customer}", vif.port, vif.tags, vif.vrf)
         }
@@ -63,10 +61,7 @@ impl Control {
     pub(super) fn mirror(&self, request: &MirrorRequest) -> Result<Mirror, Refusal> {
         let (config, tables) = (self.config(), self.engine.tables());
         if !is_name(&request.name) {
-            let message = format!(
-                "{:?} is not a name: use 1 to 31 of a-z, 0-9 and '-', beginning with a letter or digit",
-                request.name
-            );
+            let message = format!("{:?} is not a name: {}", request.name, name_help());
             return Err(invalid(message));
         }
         let (port, vif) = self.place(request.port.as_deref(), request.vif.as_deref())?;
@@ -98,11 +93,7 @@ impl Control {
         let filter = request.filter.as_ref().map(|filter| Program::new(&filter.program));
         let filter = filter.transpose().map_err(|error| invalid(error.to_string()))?;
         let rate = rate_of(&request.rate).map_err(invalid)?;
-        let (inbound, outbound) = match request.direction {
-            Direction::In => (true, false),
-            Direction::Out => (false, true),
-            Direction::Both => (true, true),
-        };
+        let (inbound, outbound) = request.direction.ways();
         let mirror = Mirror {
             name: request.name.as_str().into(),
             of,

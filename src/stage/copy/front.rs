@@ -5,10 +5,10 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::fib::FibReader;
-use crate::tables::mirrors::{Carrier, Destination, Missed};
+use crate::tables::mirrors::{Carrier, Destination};
 use crate::tables::rules::under;
 use crate::tables::tunnel::{Dscp, Inner, Marking, OUTER4, OUTER6, Outer, UDP_AND_VXLAN};
-use crate::tables::{GroupId, MAX_L2, PortId, Snapshot};
+use crate::tables::{Adjacency, GroupId, MAX_L2, PortId, Snapshot};
 use crate::wire::erspan::{self, GRE};
 use crate::wire::ethernet::{
     ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_SERVICE_TAG, ETHERTYPE_VLAN, TAG_LEN, be16,
@@ -24,16 +24,37 @@ const TTL: u8 = 64;
 const MOST: usize = MAX_L2 + 2 + ipv6::HEADER_LEN + erspan::TYPE3;
 
 /// By which way copies of a mirror go.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Way {
     /// The port.
     pub port: PortId,
     /// Octets of a mirrored frame that there is room for.
     pub room: usize,
-    /// MACs and tags at the end, of so many octets with the ethertype.
-    l2: ([u8; MAX_L2], usize),
-    /// From where to where, in a VRF.
-    ends: Option<[IpAddr; 2]>,
+    /// By which adjacency, and from where to where, in a VRF.
+    tunnel: Option<(Adjacency, [IpAddr; 2])>,
+}
+
+/// A way as it was found.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    way: Option<Way>,
+    /// By which tables, and after how many changes of routes. None before the first look.
+    by: Option<(u64, u64)>,
+}
+
+impl Known {
+    /// The way, found anew where tables or routes are others; `None` where there is none.
+    pub fn now(&mut self, to: &Destination, tables: &Snapshot, fib: &FibReader) -> Option<&Way> {
+        let changes = match to {
+            Destination::Vlan { .. } => 0,
+            Destination::Tunnel { vrf, .. } => fib.changes(vrf.0.into()),
+        };
+        let now = Some((tables.generation, changes));
+        if self.by != now {
+            *self = Known { way: Way::find(to, tables, fib), by: now };
+        }
+        self.way.as_ref()
+    }
 }
 
 /// What is copied.
@@ -78,31 +99,12 @@ impl Front {
 }
 
 impl Way {
-    /// The way that a worker knows, found anew where tables or routes are others than it is `of`.
-    pub fn known(
-        to: &Destination,
-        tables: &Snapshot,
-        fib: &FibReader,
-        way: &mut Option<Way>,
-        of: &mut Option<(u64, u64)>,
-    ) -> Result<Way, Missed> {
-        let changes = match to {
-            Destination::Vlan { .. } => 0,
-            Destination::Tunnel { vrf, .. } => fib.changes(vrf.0.into()),
-        };
-        let now = (tables.generation, changes);
-        if *of != Some(now) {
-            (*way, *of) = (Way::find(to, tables, fib), Some(now));
-        }
-        way.ok_or(Missed::NoWay)
-    }
-
     fn find(to: &Destination, tables: &Snapshot, fib: &FibReader) -> Option<Way> {
         match *to {
             Destination::Vlan { port, room, .. } => {
                 let is_up = tables.ports.get(port.index()).is_some_and(|port| port.up);
                 let room = room.saturating_sub(TAG_LEN);
-                is_up.then_some(Way { port, room, l2: ([0; MAX_L2], 0), ends: None })
+                is_up.then_some(Way { port, room, tunnel: None })
             }
             Destination::Tunnel { vrf, remote, carrier, .. } => {
                 let way = tables.groups.way(GroupId(fib.lookup(vrf.0.into(), remote)));
@@ -112,8 +114,7 @@ impl Way {
                 let fits = |own: &IpAddr| own.is_ipv4() == remote.is_ipv4() && !is_link_local(*own);
                 let own = vif.addresses.iter().map(ipnet::IpNet::addr).find(fits)?;
                 let room = usize::from(to.mtu).checked_sub(overhead(carrier, remote))?;
-                let l2 = (to.front, usize::from(to.l2_len));
-                Some(Way { port: to.port, room, l2, ends: Some([own, remote]) })
+                Some(Way { port: to.port, room, tunnel: Some((*to, [own, remote])) })
             }
         }
     }
@@ -123,8 +124,8 @@ impl Way {
     pub fn front(&self, to: &Destination, of: &Copied<'_>, numbered: &AtomicU32) -> Option<Front> {
         let mut front = Front::NONE;
         let packet = of.packet.get(..of.kept)?;
-        let (carrier, ends) = match (to, self.ends) {
-            (Destination::Tunnel { carrier, .. }, Some(ends)) => (*carrier, ends),
+        let (carrier, (egress, ends)) = match (to, &self.tunnel) {
+            (Destination::Tunnel { carrier, .. }, Some(tunnel)) => (*carrier, *tunnel),
             (Destination::Tunnel { .. }, None) => return None,
             (Destination::Vlan { vlan, .. }, _) => {
                 front.push(packet.get(..MACS)?);
@@ -134,8 +135,7 @@ impl Way {
                 return Some(front);
             }
         };
-        let (l2, l2_len) = &self.l2;
-        front.push(l2.get((MAX_L2 + 2).checked_sub(*l2_len)?..)?);
+        front.push(egress.l2());
         let kind = if ends[0].is_ipv4() { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
         front.push(&kind.to_be_bytes());
         let gre = |front: &mut Front, header: &[u8]| {

@@ -65,18 +65,18 @@ pub(super) fn spawn(
 pub(super) fn show(control: &Control, filter: &RateFilter) -> Answer {
     let (view, book, filter) = (View::of(control), control.rates.clone(), filter.clone());
     Answer::later(move || {
-        let mut rows = rows(&view, &book, filter.of);
-        let busy = |row: &RateRow| row.windows.get(1).map_or(0.0, RateWindow::bits_per_s);
-        rows.sort_by(|a, b| busy(b).total_cmp(&busy(a)));
+        let mut rows = rows(&view, &book, &filter);
         if !filter.l1 {
             let windows = rows.iter_mut().flat_map(|row| &mut row.windows);
             windows.for_each(|w| (w.rx_l1_bits_per_s, w.tx_l1_bits_per_s) = (None, None));
         }
+        let busy = |row: &RateRow| row.windows.get(1).map_or(0.0, RateWindow::bits_per_s);
+        rows.sort_by(|a, b| busy(b).total_cmp(&busy(a)));
         Answer::rows(rows)
     })
 }
 
-fn rows(view: &View, book: &RateBook, of: RateScope) -> Vec<RateRow> {
+fn rows(view: &View, book: &RateBook, filter: &RateFilter) -> Vec<RateRow> {
     let now = Instant::now();
     let row = |scope: &str,
                name: &str,
@@ -85,10 +85,11 @@ fn rows(view: &View, book: &RateBook, of: RateScope) -> Vec<RateRow> {
         scope: scope.into(),
         name: name.into(),
         port: port.into(),
+        layer: if filter.l1 { "l1" } else { "l2" }.into(),
         age_ms: age.map(milliseconds),
         windows: passed.iter().map(window).collect(),
     };
-    match of {
+    match filter.of {
         RateScope::Ports => {
             let ports = view.ports();
             let ports = ports.map(|(id, name)| {

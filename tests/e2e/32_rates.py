@@ -84,6 +84,8 @@ def test_a_stream_has_its_rate():
     require(passed(found, "b", "rx") < 0.2 * sent, f"another tenant's: {found['b']}")
     expect(rows[0]["name"] in ("a", "vpc-a"), True, f"those with most first: {[row['name'] for row in rows]}")
     require(all(row["age_ms"] < 5000 for row in rows), "the counters are read once a second")
+    for words, layer in ([], "l2"), (["--l1"], "l1"):
+        expect({row["layer"] for row in station.ctl("show", "ports", "--rate", *words)}, {layer}, f"the layer of {words}")
     window = found["a"][60]
     frames = window["rx_frames_per_s"]
     near(window["rx_bits_per_s"], frames * octets * 8, 0.1, "bits of the octets as counted")

@@ -17,6 +17,9 @@ pub struct RateRow {
     pub name: String,
     /// Name of the port that it is on, or is.
     pub port: String,
+    /// What a frame counts for: `l2`, its octets from the destination MAC on without FCS; with `--l1` `l1`, what it takes up
+    /// of the wire.
+    pub layer: String,
     /// Milliseconds since the counters were read last, once a second; `null` before the first time.
     pub age_ms: Option<u64>,
     /// The last second, 10 seconds and minute; empty until two readings know of it.

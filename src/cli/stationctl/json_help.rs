@@ -13,7 +13,7 @@ Octets count from the destination MAC to the end of the payload; *_s are seconds
              malformed bypassed}
   vifs       name customer description circuit port vlan service_tag kind vrf mtu state addresses[]
              source_check join_stations rx_frames rx_octets tx_frames tx_octets drain forwarded punted dropped
-  vifs, ports --rate  scope name port age_ms windows[{window_s measured_s rx_frames_per_s rx_bits_per_s
+  vifs, ports --rate  scope name port layer age_ms windows[{window_s measured_s rx_frames_per_s rx_bits_per_s
              tx_frames_per_s tx_bits_per_s; with --l1 rx_l1_bits_per_s tx_l1_bits_per_s}]
   ports --detail  name customer description circuit interface link age_ms down_reason speed_mbps duplex
              autonegotiation lanes connector fec{configured[] active corrected_blocks uncorrected_blocks}

@@ -48,7 +48,7 @@ impl Show for RateRow {
     }
 
     fn show(rows: &[Self], look: &Look, out: &mut impl Write) -> io::Result<()> {
-        let l1 = rows.iter().flat_map(|row| &row.windows).any(|w| w.rx_l1_bits_per_s.is_some());
+        let l1 = rows.iter().any(|row| row.layer == "l1");
         let of_vifs = rows.first().is_none_or(|row| row.scope == "vif");
         // A port is on no other.
         let names: &[Column] =
@@ -79,3 +79,27 @@ impl Show for RateRow {
 
 const L2_HELP: &str = "L2: octets from the destination MAC on, tags included, without FCS.";
 const L1_HELP: &str = "L1: 24 octets more a frame (preamble 8, FCS 4, inter-frame gap 12).";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_heading_says_what_was_asked_for_before_a_rate_is_known() {
+        for (layer, heading) in [("l1", "RX ON THE WIRE"), ("l2", "RX")] {
+            let row = RateRow {
+                scope: "port".into(),
+                name: "cust0".into(),
+                port: "cust0".into(),
+                layer: layer.into(),
+                age_ms: None,
+                windows: Vec::new(),
+            };
+            let mut out = Vec::new();
+            RateRow::show(&[row], &Look::default(), &mut out).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            let mut headings = text.lines().next().unwrap().split("  ").map(str::trim);
+            assert!(headings.any(|word| word == heading), "{text}");
+        }
+    }
+}

@@ -22,7 +22,7 @@ fn seen(n: u32, uptime_s: u64) -> Seen {
         });
         let windows = windows.join(",");
         format!(
-            r#"{{"scope":"{scope}","name":"{name}","port":"cust0","age_ms":5,"windows":[{windows}]}}"#
+            r#"{{"scope":"{scope}","name":"{name}","port":"cust0","layer":"l1","age_ms":5,"windows":[{windows}]}}"#
         )
     };
     let vif = |n: u32| {

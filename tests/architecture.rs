@@ -17,7 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("netns", &[]),
     ("optics", &[]),
     ("cpu", &[]),
-    ("port", &["netlink", "cpu"]),
+    ("port", &["netlink", "cpu", "wire"]),
     ("limit", &[]),
     ("clock", &[]),
     ("disk", &[]),
@@ -48,7 +48,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("users", &[]),
     // `ledger` for its causes and its file of lines, `config` for where events go.
     ("events", &["ledger", "config", "limit", "users", "clock", "disk"]),
-    ("tap", &["wire", "tables", "netlink"]),
+    ("tap", &["wire", "tables", "netlink", "port"]),
     ("config", &["wire", "acl", "clock", "tables", "probes"]),
     // `events` for what controllers do.
     ("mappings", &["wire", "tables", "config", "events", "prefixes"]),

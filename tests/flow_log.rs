@@ -178,7 +178,7 @@ fn records_add_up_to_the_counters() {
         logged.send(&frames);
         if round % 7 == 0 {
             let frame = A_CORE.receives(&packet("10.1.0.9", "10.64.0.1"));
-            assert!(logged.rig.handoffs.injected.send(Label::to_port(PortId(2), core), &frame));
+            assert!(logged.rig.handoffs.injected.send(Label::to_port(PortId(2), core), &frame[..]));
         }
     }
     logged.wait(0);

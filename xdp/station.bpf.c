@@ -170,7 +170,8 @@ static ALWAYS_INLINE int is_for_kernel(__u16 ethertype)
 	}
 }
 
-SEC("xdp")
+// What it looks at is in a frame's first buffer, of however many.
+SEC("xdp.frags")
 int station(struct xdp_md *context)
 {
 	const struct ethernet *ethernet = (void *)(long)context->data;

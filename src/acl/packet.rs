@@ -1,5 +1,6 @@
 //! What a list looks at in a packet.
 
+use crate::wire::Start;
 use crate::wire::ethernet::be16;
 use crate::wire::ipv4::{ICMP, Ipv4, TCP, TCP_FLAGS, UDP};
 use crate::wire::ipv6::{self, ICMPV6, Ipv6};
@@ -58,27 +59,28 @@ impl Fields {
     ///
     /// # Errors
     /// [`Unreadable`]: no rule can be asked. No octets panic.
-    pub fn of(packet: &[u8]) -> Result<Fields, Unreadable> {
-        match packet.first().map(|first| first >> 4) {
+    pub fn of<'a>(packet: impl Into<Start<'a>>) -> Result<Fields, Unreadable> {
+        let packet = packet.into();
+        match packet.octets.first().map(|first| first >> 4) {
             Some(4) => {
                 let ip = Ipv4::parse(packet).map_err(|_| Unreadable)?;
-                let upper = packet.get(ip.header_len()..ip.total_len()).ok_or(Unreadable)?;
-                let later = be16(packet, 6) & 0x1fff != 0;
                 let (source, destination) = (ip.source(), ip.destination());
                 Ok(Fields {
                     addresses: Addresses::V4 { source, destination },
                     protocol: ip.protocol(),
-                    upper: if later { None } else { Some(Upper::of(ip.protocol(), upper)?) },
+                    upper: match ip.fragment_offset() {
+                        0 => Some(Upper::of(ip.protocol(), ip.payload())?),
+                        _ => None,
+                    },
                 })
             }
             Some(6) => {
                 let ip = Ipv6::parse(packet).map_err(|_| Unreadable)?;
-                let packet = packet.get(..ip.total_len()).ok_or(Unreadable)?;
                 let (source, destination) = (ip.source(), ip.destination());
-                let found = ipv6::upper(packet);
+                let found = ipv6::upper(ip.octets());
                 let (protocol, upper) = match found.protocol {
                     Some((protocol, at)) => {
-                        let upper = packet.get(at..).unwrap_or_default();
+                        let upper = ip.octets().get(at..).unwrap_or_default();
                         (protocol, Some(Upper::of(protocol, upper)?))
                     }
                     None if found.later_fragment => (found.next, None),

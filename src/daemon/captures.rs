@@ -12,12 +12,12 @@ use super::worker_thread::{Order, Orders};
 use crate::admin::answer::{Answer, Piece};
 use crate::admin::protocol::{CaptureRequest, Direction, ErrorKind, Judged, Refusal};
 use crate::admin::rows::{CaptureEnd, CaptureRow, CapturedFrame};
+use crate::port::LONGEST;
 use crate::tables::{DropReason, Network, PortId, PuntReason, Snapshot, Verdict, Vif, VifId};
 use crate::wire::bpf::Program;
 use crate::worker::capture::{MAX_CAPTURES, Mark, Tap, Verdicts, Wanted};
 
 /// Octets of a frame at most: the largest frame of a worker's memory.
-const LONGEST: usize = 4096;
 /// Frames of one line of the answer.
 const FRAMES: usize = 256;
 /// Between two looks at empty queues.

@@ -20,7 +20,7 @@ use crate::fib::FibReader;
 use crate::ledger::Keeper;
 use crate::netns::Namespace;
 use crate::port::af_xdp::{self, Claim, NicError, frames_for_ring};
-use crate::port::{FrameSize, Pool};
+use crate::port::{Frames, LARGEST_MTU, Pool};
 use crate::publish::Subscriber;
 use crate::slowpath;
 use crate::tables::Snapshot;
@@ -57,8 +57,9 @@ pub(super) struct Datapath {
 /// What the ports' interfaces are like before anything is changed about them.
 pub(super) struct Plan {
     pub cpus: Vec<usize>,
-    pub frame_size: FrameSize,
-    pub frames: usize,
+    pub frames: Frames,
+    /// How many frames each worker has.
+    pub count: usize,
     /// How many ports there is memory for.
     pub ports: usize,
     /// The right to touch the ports.
@@ -88,20 +89,18 @@ pub(super) fn plan(config: &Config) -> Result<Plan, StationError> {
         [] => available[available.len().saturating_sub(queues)..].to_vec(),
         listed => listed.to_vec(),
     };
-    // An MTU above what a frame carries is refused when its interface is prepared. One that comes late may
+    // An MTU above what any packet may have is refused when its interface is prepared. One that comes late may
     // have any.
-    let frame_size = match af_xdp::frame_size_for_mtu(mtu) {
-        Some(frame_size) if !late => frame_size,
-        _ => FrameSize::Large,
-    };
+    let mtu = if late { mtu.max(LARGEST_MTU) } else { mtu };
+    let frames = af_xdp::frames_for_mtu(mtu);
     let per_port = frames_for_ring(config.station.ring);
     let ports = config.most_ports();
-    let frames = config.station.frames.unwrap_or(ports * per_port);
+    let count = config.station.frames.unwrap_or(ports * per_port);
     // Each socket registers all of its worker's.
-    let memory = frames * frame_size.octets() * cpus.len() * ports;
+    let memory = count * frames.size.octets() * cpus.len() * ports;
     af_xdp::check_privileges(memory as u64)?;
     let claim = af_xdp::claim(&config.station.bpffs)?;
-    Ok(Plan { cpus, frame_size, frames, ports, claim })
+    Ok(Plan { cpus, frames, count, ports, claim })
 }
 
 /// Who is told of what.
@@ -147,16 +146,16 @@ impl Datapath {
         let (mut workers, mut counters, mut peers) = (Vec::new(), Vec::new(), Vec::new());
         let mut served = Vec::new();
         for (index, (&cpu, tables)) in plan.cpus.iter().zip(subscribers).enumerate() {
-            let pool = Pool::new(plan.frames, plan.frame_size).map_err(StationError::Memory)?;
+            let pool = Pool::new(plan.count, plan.frames.size).map_err(StationError::Memory)?;
             info!(
                 worker = index,
                 cpu,
-                frames = plan.frames,
+                frames = plan.count,
                 huge_pages = pool.area().is_huge(),
                 "memory"
             );
             let own = Arc::new(WorkerCounters::new(plan.ports, vifs).numbered(index));
-            let handoffs = Arc::new(Handoffs::new(PARCELS, vifs));
+            let handoffs = Arc::new(Handoffs::new(PARCELS, plan.frames.longest(), vifs));
             let area = pool.area().extent();
             let worker = Worker::new(
                 pool,
@@ -184,12 +183,12 @@ impl Datapath {
             workers: served,
             bpffs: config.station.bpffs.clone(),
             ring: config.station.ring,
-            frame_size: plan.frame_size,
+            frames: plan.frames,
             detached: their_detached,
         });
         let (jobs, jobs_done) = port_thread::spawn(opener.clone()).map_err(StationError::Thread)?;
         let queues = u32::try_from(workers.len()).unwrap_or(u32::MAX);
-        let room = Room { most: plan.ports, queues, frame_size: plan.frame_size };
+        let room = Room { most: plan.ports, queues, frames: plan.frames };
         let mut ports = Ports::closed(config, room, Hands { orders, detached, jobs, audits });
         for port in &config.ports {
             ports.begin(port.id, opener.open(port.id, port))?;
@@ -201,7 +200,7 @@ impl Datapath {
             slow,
             taps,
             slow_counters,
-            frames: plan.frames,
+            frames: plan.count,
             started,
             captures: Arc::default(),
             findings,

@@ -11,7 +11,8 @@ use super::StationError;
 use crate::config::{self, is_name};
 use crate::history;
 use crate::netlink::{Surveyed, survey};
-use crate::port::af_xdp::{Hardware, frame_size_for_mtu};
+use crate::port::LARGEST_MTU;
+use crate::port::af_xdp::Hardware;
 use crate::wire::ethernet::Mac;
 
 /// Why there is no first configuration.
@@ -164,7 +165,7 @@ fn port(one: &Surveyed, hardware: &Hardware, names: &mut BTreeSet<String>) -> St
         (true, false) => "no link".to_owned(),
         (false, _) => format!("down: ip link set dev {} up", link.name),
     });
-    if frame_size_for_mtu(link.mtu).is_none() {
+    if link.mtu > LARGEST_MTU {
         facts.push("the MTU is too large: see LIMITS in station-operations(7)".to_owned());
     }
     // The driver's word is a module's, but nothing in it may end the comment.
@@ -232,14 +233,14 @@ mod tests {
     #[test]
     fn ports_have_their_facts_and_the_text_is_accepted() {
         let mut down = nic("enp1s0f1");
-        (down.link.admin_up, down.link.up, down.link.mtu) = (false, false, 9000);
+        (down.link.admin_up, down.link.up, down.link.mtu) = (false, false, 9600);
         let (text, ports) = compose("FRA1_a.example", &[nic("enp1s0f0"), down], hardware).unwrap();
         assert_eq!(ports, 2);
         assert!(text.contains("name = \"fra1-a-example\""), "{text}");
         let facts = "# ixgbe, 10000 Mbit/s, 02:00:00:00:00:01, 4 queues, MTU 1500, up\n";
         assert!(text.contains(facts), "{text}");
         assert!(
-            text.contains("MTU 9000, down: ip link set dev enp1s0f1 up, the MTU is too"),
+            text.contains("MTU 9600, down: ip link set dev enp1s0f1 up, the MTU is too"),
             "{text}"
         );
         let config = config::parse(&text, Path::new("/")).unwrap();

@@ -37,7 +37,7 @@ impl Changes {
             if running.port(&port.name).is_some_and(|old| port.is_used_as(old)) {
                 continue;
             }
-            let facts = match fits(interface, room.queues, room.frame_size) {
+            let facts = match fits(interface, room.queues, room.frames) {
                 Ok(link) => {
                     if !link.admin_up {
                         looked.notes.push(format!(

@@ -17,7 +17,7 @@ use crate::netlink::Link;
 use crate::port::af_xdp::{
     self, AttachMode, Nic, NicError, SocketOptions, ToKernel, XdpProgram, XskError, XskPort,
 };
-use crate::port::{Extent, FrameSize};
+use crate::port::{Extent, Frames};
 use crate::tables::PortId;
 use crate::worker::Handoffs;
 
@@ -41,7 +41,7 @@ pub(super) struct Opener {
     pub workers: Vec<Served>,
     pub bpffs: PathBuf,
     pub ring: u32,
-    pub frame_size: FrameSize,
+    pub frames: Frames,
     /// Where sockets come that workers were told to let go of at once.
     pub detached: Receiver<Detached>,
 }
@@ -132,7 +132,7 @@ impl Opener {
         // Closed first: from here on the kernel sees nothing of the port but what is listed.
         let program = XdpProgram::attach(interface, mode, to_kernel, &self.bpffs, queues);
         let attached = program.as_ref().ok().map(XdpProgram::mode);
-        let nic = Arc::new(Nic::prepare(interface, queues, self.frame_size, attached)?);
+        let nic = Arc::new(Nic::prepare(interface, queues, self.frames, attached)?);
         let program = Arc::new(program?);
         if let Some(reason) = program.fallback() {
             warn!(interface, reason, "no native XDP: attached in generic mode");
@@ -145,6 +145,7 @@ impl Opener {
                 ZeroCopy::Off => af_xdp::ZeroCopy::Off,
             },
             busy_poll_us: config.busy_poll_us,
+            chains: nic.needs_chains(),
         };
         let mut zero_copy = true;
         for (queue, worker) in (0..).zip(&self.workers) {
@@ -159,7 +160,7 @@ impl Opener {
             }
         }
         info!(
-            port = %config.name, interface, mode = ?program.mode(), zero_copy,
+            port = %config.name, interface, mode = ?program.mode(), zero_copy, chains = nic.needs_chains(),
             taken_over = program.taken_over(), guarded = program.is_guarded(), "port open"
         );
         Ok(Opened { program, nic, zero_copy, link: af_xdp::link_of(interface) })

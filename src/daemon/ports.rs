@@ -14,7 +14,7 @@ use super::worker_thread::{Detached, Order, Orders};
 use crate::config::model::Config;
 use crate::control::PortFacts;
 use crate::netlink::LinkEvent;
-use crate::port::FrameSize;
+use crate::port::Frames;
 use crate::port::af_xdp::NicError;
 use crate::tables::PortId;
 
@@ -41,7 +41,7 @@ pub(super) struct Room {
     /// Queues of each: one a worker.
     pub queues: u32,
     /// How long their frames may be.
-    pub frame_size: FrameSize,
+    pub frames: Frames,
 }
 
 /// Who carries out what becomes of ports.

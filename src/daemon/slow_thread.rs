@@ -353,7 +353,7 @@ impl Body {
             match output {
                 Output::Transmit { vif, through, port, frame } => {
                     let label = Label { through, ..Label::to_port(port, vif) };
-                    if self.peers[peer].handoffs.injected.send(label, &frame) {
+                    if self.peers[peer].handoffs.injected.send(label, &frame[..]) {
                         sent = true;
                     } else {
                         self.counters.lost(peer).add(1);

@@ -22,7 +22,7 @@ use crate::tables::{
 };
 
 /// The longest frame, in octets: what a worker's largest frames hold.
-pub const LONGEST: usize = FrameSize::Large.capacity();
+pub use crate::port::LONGEST;
 /// Time between two frames: enough for every budget to be full again.
 const PAUSE_NS: u64 = 1_000_000_000;
 /// The one frame's lane.
@@ -226,7 +226,7 @@ impl Notes {
 /// The number of the frame's flow, where it chooses among several members of a group.
 fn flow_to(burst: &Burst, c: &Context<'_>, group: GroupId) -> Option<u32> {
     let several = c.tables.groups.way(group).only().is_none();
-    several.then(|| flow(&c.tables.flow_keys, burst.l3(c.pool.area(), LANE)))
+    several.then(|| flow(&c.tables.flow_keys, burst.l3(c.pool.area(), LANE).octets))
 }
 
 impl Watch for &mut Notes {

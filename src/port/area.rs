@@ -16,6 +16,7 @@ use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::chain::{Chains, Packet, Piece};
 use super::frame::{Frame, FrameSize};
 use crate::cpu::{self, prefetch};
 
@@ -62,6 +63,7 @@ pub struct Area {
     len: usize,
     frame_size: FrameSize,
     huge: bool,
+    pub(super) chains: Chains,
 }
 
 // SAFETY: the mapping is no thread's own. In this process it is reached only through borrows of this value; the
@@ -81,15 +83,16 @@ impl Area {
             return Err(io::Error::other("the frames of a worker may take 4 GiB at most"));
         }
         let id = AreaId::next();
+        let chains = Chains::new(len / frame_size.octets(), frame_size);
         if let Ok(base) = map(len, libc::MAP_HUGETLB | libc::MAP_POPULATE) {
-            return Ok(Area { id, base, len, frame_size, huge: true });
+            return Ok(Area { id, base, len, frame_size, huge: true, chains });
         }
         // Kernels before 6.7 do not align a mapping to huge pages by themselves.
         let whole = map(len + HUGE_PAGE, 0)?;
         let skip = whole.as_ptr().align_offset(HUGE_PAGE);
         // SAFETY: `skip` is at most a huge page, and the mapping is one longer than `len`.
         let base = unsafe { whole.add(skip) };
-        let area = Area { id, base, len, frame_size, huge: false };
+        let area = Area { id, base, len, frame_size, huge: false, chains };
         // SAFETY: both calls of munmap are of what the mapping has before and behind the area: `skip` octets, and the
         // rest of the huge page that was mapped beside `len`. Nothing refers to them. Both advices keep the
         // area's contents (zeros).
@@ -137,71 +140,130 @@ impl Area {
         self.huge
     }
 
-    /// Where the packet in a frame begins, if all of it is in the area.
+    /// Where the packet in a frame begins, if all of it is in the area, and how many octets it has there.
     #[inline(always)]
-    fn start(&self, frame: &Frame) -> NonNull<u8> {
+    fn start(&self, frame: &Frame) -> (NonNull<u8>, usize) {
         let at = frame.addr() as usize;
-        assert!(at + frame.len() <= self.len, "a frame of another area");
+        let len = if frame.is_chain() { self.first_of(frame) } else { frame.len() };
+        assert!(at + len <= self.len, "a frame of another area");
         // SAFETY: within the mapping, by the line above.
-        unsafe { self.base.add(at) }
+        (unsafe { self.base.add(at) }, len)
     }
 
-    /// The packet in a frame.
+    /// Octets of a chain's packet in its first frame.
+    #[cold]
+    fn first_of(&self, frame: &Frame) -> usize {
+        let (at, len) = frame.place();
+        self.chains.end_of_first(at, len).saturating_sub(at) as usize
+    }
+
+    /// The packet in a frame; of a chain the octets in its first one.
     ///
     /// # Panics
     /// Never for a frame of this area.
     #[inline(always)]
     pub fn packet(&self, frame: &Frame) -> &[u8] {
+        let (start, len) = self.start(frame);
         // SAFETY: `start` saw that the octets are in the mapping, which lives as long as `self` and is initialised (the
         // kernel gave zeros). Whoever shows a `Frame` has it in a burst: it is in no ring, and a port that is given
         // it hands it to the kernel in `Port::flush`, which borrows the area for itself (`&mut Pool`).
-        unsafe { std::slice::from_raw_parts(self.start(frame).as_ptr(), frame.len()) }
+        unsafe { std::slice::from_raw_parts(start.as_ptr(), len) }
     }
 
-    /// The packet in a frame, to be edited.
+    /// All of the packet in a frame or a chain.
+    #[inline(always)]
+    pub fn whole(&self, frame: &Frame) -> Packet<'_> {
+        let (at, len) = frame.place();
+        self.whole_at(at, len)
+    }
+
+    /// All octets of a packet at a place. They must be of the caller's burst, as for [`Area::at`].
+    #[inline(always)]
+    pub fn whole_at(&self, at: u32, len: u32) -> Packet<'_> {
+        Packet::new(self, at, len)
+    }
+
+    /// The packet in a frame, to be edited; of a chain the octets in its first one.
     ///
     /// # Panics
     /// Never for a frame of this area.
     #[inline(always)]
     pub fn packet_mut(&mut self, frame: &Frame) -> &mut [u8] {
+        let (start, len) = self.start(frame);
         // SAFETY: as in `packet`; `&mut self` makes this the only reference into the area.
-        unsafe { std::slice::from_raw_parts_mut(self.start(frame).as_ptr(), frame.len()) }
+        unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), len) }
+    }
+
+    /// Writes a packet into a frame or a chain that was taken for as many octets.
+    pub(super) fn write(&mut self, frame: &Frame, mut packet: &[u8]) {
+        if !frame.is_chain() {
+            return self.packet_mut(frame).copy_from_slice(packet);
+        }
+        let ((first, octets), mut done) = (frame.place(), 0);
+        while let Some((at, len)) = self.chains.piece(first, octets, done) {
+            let Some((octets, rest)) = packet.split_at_checked(len as usize) else { return };
+            self.packet_mut(&Frame::from_descriptor(at.into(), len)).copy_from_slice(octets);
+            packet = rest;
+            done += len;
+        }
     }
 
     /// The first octets at a place in the area, which may reach beyond the packet's end; `None` where they are not all of
     /// one frame. The place must be in a packet of the caller's burst.
     #[inline(always)]
     pub fn at<const N: usize>(&self, place: u32) -> Option<&[u8; N]> {
+        // SAFETY: `N` octets are in the mapping and all of one frame, by `within`; they are initialised. The frame is in a
+        // burst, so the kernel does not touch it, and whoever writes there borrows the area for itself.
+        self.within(place, N).map(|octets| unsafe { octets.cast().as_ref() })
+    }
+
+    /// Where so many octets are, if all of them are of one frame.
+    #[inline(always)]
+    fn within(&self, place: u32, len: usize) -> Option<NonNull<u8>> {
         let (first, size) = (place as usize, self.frame_size.octets());
-        if (first & (size - 1)) + N > size || first + N > self.len {
-            return None;
-        }
-        // SAFETY: `N` octets from `first` on are in the mapping, by the line above, and all of one frame; they are
-        // initialised. The frame is in a burst, so the kernel does not touch it, and whoever writes there borrows the
-        // area for itself.
-        Some(unsafe { self.base.add(first).cast().as_ref() })
+        let is_within = (first & (size - 1)) + len <= size && first + len <= self.len;
+        // SAFETY: in the mapping, by the line above.
+        is_within.then(|| unsafe { self.base.add(first) })
     }
 
     /// Octets of one frame; `None` where they are not. They must be of the caller's burst, as for [`Area::at`].
-    pub fn octets(&self, place: u32, len: u32) -> Option<&[u8]> {
-        let (first, len, size) = (place as usize, len as usize, self.frame_size.octets());
-        if (first & (size - 1)) + len > size || first + len > self.len {
-            return None;
-        }
+    pub(super) fn octets(&self, place: u32, len: u32) -> Option<&[u8]> {
+        let octets = self.within(place, len as usize)?;
         // SAFETY: as in `at`: in the mapping and of one frame, by the line above, and of a burst.
-        Some(unsafe { std::slice::from_raw_parts(self.base.add(first).as_ptr(), len) })
+        Some(unsafe { std::slice::from_raw_parts(octets.as_ptr(), len as usize) })
     }
 
-    /// Copies octets of one frame into another, behind its first `skip` ones: as many as it has room for, and as there are.
-    pub(super) fn copy(&mut self, (place, len): (u32, u32), into: &Frame, skip: usize) {
-        let apart = (place ^ into.addr()) & !(self.frame_size.octets() as u32 - 1) != 0;
-        let Some(from) = self.octets(place, len).filter(|_| apart) else { return };
-        let (from, len) = (from.as_ptr(), from.len());
-        let Some(to) = self.packet_mut(into).get_mut(skip..) else { return };
-        // SAFETY: `octets` saw that all of `from` is in one frame of the mapping and can be read. `to` is a packet of another
-        // frame, which `packet_mut` saw to be in the mapping, so that they do not overlap, but where that packet reached
-        // beyond its frame: the pool's, which is the only caller, do not.
-        unsafe { std::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), len.min(to.len())) };
+    /// Copies octets of one packet into another, behind its first `skip` ones: as many as it has room for, and as there are.
+    pub(super) fn copy(&mut self, (place, len): Piece, into: &Frame, skip: u32) {
+        let (first, room) = into.place();
+        let (mut done, total) = (0, len.min(room.saturating_sub(skip)));
+        while done < total {
+            let of = |at, len, skip| self.chains.piece(at, len, skip);
+            let (Some(from), Some(to)) = (of(place, len, done), of(first, room, skip + done))
+            else {
+                return;
+            };
+            let octets = from.1.min(to.1);
+            if octets == 0 || !self.copy_within(from.0, to.0, octets) {
+                return;
+            }
+            done += octets;
+        }
+    }
+
+    /// Copies octets of one frame into another; false where they are not.
+    fn copy_within(&mut self, from: u32, to: u32, len: u32) -> bool {
+        let apart = (from ^ to) & !(self.frame_size.octets() as u32 - 1) != 0;
+        let [Some(source), Some(target)] = [from, to].map(|at| self.within(at, len as usize))
+        else {
+            return false;
+        };
+        if apart {
+            // SAFETY: `within` saw that both are in the mapping, each all of one frame, and those are two: so they do not
+            // overlap. `&mut self` lets nobody have a reference to them.
+            unsafe { target.copy_from_nonoverlapping(source, len as usize) };
+        }
+        apart
     }
 
     /// Reads the first words at each lane's place in the area into columns, eight lanes at a time. Whatever is not

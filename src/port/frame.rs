@@ -4,6 +4,12 @@
 /// Ethernet header with its tags, and [`super::Area::columns`] behind it.
 pub(super) const READ: u32 = 64;
 
+/// The largest MTU of a port, in octets.
+pub const LARGEST_MTU: u32 = 9216;
+
+/// Octets of the longest packet, with two tags.
+pub const LONGEST: usize = LARGEST_MTU as usize + 14 + 2 * 4;
+
 /// Octets of one frame's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameSize {
@@ -19,7 +25,7 @@ impl FrameSize {
         self as usize
     }
 
-    /// The longest packet, L2 header included, that fits behind the headroom.
+    /// The longest packet, L2 header included, that fits behind the headroom. A longer one lies in several frames.
     pub const fn capacity(self) -> usize {
         self.octets() - 256
     }
@@ -31,24 +37,39 @@ impl FrameSize {
         (addr & (size - 1)) + u64::from(len.max(READ)) <= size
     }
 
-    /// The smallest frame for packets of `octets`, L2 header included.
-    pub const fn for_packet(octets: usize) -> Option<FrameSize> {
-        if octets <= FrameSize::Small.capacity() {
-            Some(FrameSize::Small)
-        } else if octets <= FrameSize::Large.capacity() {
-            Some(FrameSize::Large)
-        } else {
-            None
-        }
+    /// The best frame for packets of up to `octets`, L2 header included.
+    pub const fn for_packet(octets: usize) -> FrameSize {
+        if octets <= FrameSize::Small.capacity() { FrameSize::Small } else { FrameSize::Large }
     }
 }
 
-/// One packet buffer: where its packet starts in the area and how long it is, in octets.
+/// What a station's memory is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frames {
+    /// The size of frames.
+    pub size: FrameSize,
+    /// Whether packets may lie in several of them.
+    pub chains: bool,
+}
+
+impl Frames {
+    /// Octets of the longest packet, L2 header included.
+    pub const fn longest(self) -> usize {
+        if self.chains { LONGEST } else { self.size.capacity() }
+    }
+}
+
+/// One packet buffer: where its packet starts in the area and how long it is, in octets. Of a packet in several frames
+/// ([`super::chain`]) this is the first; it stands for all of them.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Frame {
     addr: u32,
+    /// The length, and [`CHAINED`].
     len: u32,
 }
+
+/// The packet goes on in another frame.
+const CHAINED: u32 = 1 << 31;
 
 impl Frame {
     /// The frame that a ring's descriptor names. For port backends only: the descriptor must come
@@ -57,6 +78,17 @@ impl Frame {
     #[expect(clippy::cast_possible_truncation, reason = "an area has 4 GiB at most")]
     pub(super) const fn from_descriptor(addr: u64, len: u32) -> Frame {
         Frame { addr: addr as u32, len }
+    }
+
+    /// As [`Frame::from_descriptor`], of the first of several frames that are chained.
+    pub(super) const fn first_of_chain(addr: u32, len: u32) -> Frame {
+        Frame { addr, len: len | CHAINED }
+    }
+
+    /// Whether the packet lies in several frames.
+    #[inline(always)]
+    pub const fn is_chain(&self) -> bool {
+        self.len & CHAINED != 0
     }
 
     /// Offset of the packet's first octet in the area.
@@ -68,22 +100,23 @@ impl Frame {
     /// Octets of the packet.
     #[inline(always)]
     pub const fn len(&self) -> usize {
-        self.len as usize
+        (self.len & !CHAINED) as usize
     }
 
-    /// The frame with another packet in it: `len` octets at `addr`, which must be within it.
+    /// The frame with another packet in it: `len` octets at `addr`, which must be within it, or within the first of
+    /// several.
     #[inline(always)]
     pub const fn with_packet(self, addr: u32, len: u32) -> Frame {
-        Frame { addr, len }
+        Frame { addr, len: len | self.len & CHAINED }
     }
 
     /// Where its packet is: address and octets.
     pub const fn place(&self) -> (u32, u32) {
-        (self.addr, self.len)
+        (self.addr, self.len & !CHAINED)
     }
 
     /// Whether the packet is empty.
     pub const fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use super::stamp::Stamp;
-use super::{BURST, Frame, Pool, Port};
+use super::{BURST, Frame, Octets, Pool, Port};
 
 /// A port whose wire is two queues.
 #[derive(Debug)]
@@ -13,25 +13,37 @@ pub struct MemoryPort {
     queued: VecDeque<Frame>,
     sent: Vec<Vec<u8>>,
     ring: usize,
+    held: usize,
 }
 
 impl MemoryPort {
     /// A port whose transmit ring holds `ring` frames between flushes.
     pub fn new(ring: usize) -> MemoryPort {
-        MemoryPort { received: VecDeque::new(), queued: VecDeque::new(), sent: Vec::new(), ring }
+        let (received, queued) = (VecDeque::new(), VecDeque::new());
+        MemoryPort { received, queued, sent: Vec::new(), ring, held: 0 }
     }
 
     /// Puts a packet on the wire towards the station. Returns false where the pool has no frame for
     /// it or it is too long: then it was never received.
     #[must_use]
     pub fn inject(&mut self, pool: &mut Pool, packet: &[u8]) -> bool {
-        match pool.take_with(packet) {
-            Some(frame) => {
-                self.received.push_back(frame);
-                true
-            }
-            None => false,
-        }
+        let Some(frame) = pool.take_with(packet) else { return false };
+        self.receive(pool, frame);
+        true
+    }
+
+    /// As [`MemoryPort::inject`], of a packet that lies in several frames, however long its pieces are, as a driver may
+    /// deliver it.
+    #[must_use]
+    pub fn inject_pieces(&mut self, pool: &mut Pool, packet: &[u8], lengths: &[usize]) -> bool {
+        let Some(frame) = pool.take_pieces(packet, lengths) else { return false };
+        self.receive(pool, frame);
+        true
+    }
+
+    fn receive(&mut self, pool: &Pool, frame: Frame) {
+        self.held += pool.frames_of(&frame);
+        self.received.push_back(frame);
     }
 
     /// As [`MemoryPort::inject`], with a stamp in front of the packet.
@@ -39,7 +51,7 @@ impl MemoryPort {
     pub fn inject_stamped(&mut self, pool: &mut Pool, packet: &[u8], stamp: Stamp) -> bool {
         let Some(frame) = pool.take_with(packet) else { return false };
         stamp.put(pool, &frame);
-        self.received.push_back(frame);
+        self.receive(pool, frame);
         true
     }
 
@@ -50,15 +62,19 @@ impl MemoryPort {
 }
 
 impl Port for MemoryPort {
-    fn rx(&mut self, _pool: &mut Pool, out: &mut Vec<Frame>) {
+    fn rx(&mut self, pool: &mut Pool, out: &mut Vec<Frame>) {
         let count = self.received.len().min(BURST - out.len());
-        out.extend(self.received.drain(..count));
+        for frame in self.received.drain(..count) {
+            self.held -= pool.frames_of(&frame);
+            out.push(frame);
+        }
     }
 
-    fn tx(&mut self, frame: Frame) -> Result<(), Frame> {
+    fn tx(&mut self, pool: &mut Pool, frame: Frame) -> Result<(), Frame> {
         if self.queued.len() == self.ring {
             return Err(frame);
         }
+        self.held += pool.frames_of(&frame);
         self.queued.push_back(frame);
         Ok(())
     }
@@ -69,12 +85,15 @@ impl Port for MemoryPort {
 
     fn flush(&mut self, pool: &mut Pool) {
         for frame in self.queued.drain(..) {
-            self.sent.push(pool.area().packet(&frame).to_vec());
+            self.held -= pool.frames_of(&frame);
+            let mut packet = vec![0; frame.len()];
+            pool.area().whole(&frame).copy_to(&mut packet);
+            self.sent.push(packet);
             pool.give(frame);
         }
     }
 
     fn held(&self) -> usize {
-        self.received.len() + self.queued.len()
+        self.held
     }
 }

@@ -3,13 +3,15 @@
 
 pub mod af_xdp;
 mod area;
+pub mod chain;
 mod frame;
 pub mod memory;
 mod pool;
 pub mod stamp;
 
 pub use area::{AROUND, Area, Around, Editor, Extent, FRONT, ROOM};
-pub use frame::{Frame, FrameSize};
+pub use chain::{Octets, Packet};
+pub use frame::{Frame, FrameSize, Frames, LARGEST_MTU, LONGEST};
 pub use pool::{Pool, Returned};
 
 /// Most frames that move together.
@@ -25,7 +27,7 @@ pub trait Port {
 
     /// Puts a frame on the transmit ring; gives it back where the ring is full or the link is gone.
     /// Nothing needs to have left before [`Port::flush`].
-    fn tx(&mut self, frame: Frame) -> Result<(), Frame>;
+    fn tx(&mut self, pool: &mut Pool, frame: Frame) -> Result<(), Frame>;
 
     /// Whether half of the transmit ring is free: what can be done without takes no more than the other half.
     fn is_half_free(&mut self) -> bool;
@@ -33,7 +35,7 @@ pub trait Port {
     /// Sends what [`Port::tx`] queued and returns the frames that have left to the pool.
     fn flush(&mut self, pool: &mut Pool);
 
-    /// Frames that this port holds now (to receive into, received, or to be sent): for the
+    /// Frames that this port holds now (to receive into, received, or to be sent), each of a chain's: for the
     /// accounting that nothing is lost.
     fn held(&self) -> usize;
 }

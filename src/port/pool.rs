@@ -3,7 +3,8 @@
 use std::io;
 
 use super::area::{Area, AreaId, Editor};
-use super::frame::{Frame, FrameSize};
+use super::chain::{MOST, Piece};
+use super::frame::{Frame, FrameSize, LONGEST};
 
 /// The kernel leaves this much in front of a received packet (XDP_PACKET_HEADROOM), in octets.
 const HEADROOM: u64 = 256;
@@ -52,10 +53,71 @@ impl Pool {
         self.free.push(addr & !(self.area.frame_size().octets() as u64 - 1));
     }
 
-    /// Returns a frame.
+    /// Returns a frame, or all of a chain.
     #[inline(always)]
     pub fn give(&mut self, frame: Frame) {
+        if frame.is_chain() {
+            return self.give_chain(frame.addr());
+        }
         self.give_addr(frame.addr().into());
+    }
+
+    #[cold]
+    fn give_chain(&mut self, first: u32) {
+        let Pool { area, free, .. } = self;
+        let start = !(area.frame_size().octets() as u64 - 1);
+        area.chains.unchain(first, |at| free.push(u64::from(at) & start));
+    }
+
+    /// Frames that a packet lies in.
+    pub fn frames_of(&self, frame: &Frame) -> usize {
+        match frame.is_chain() {
+            true => self.area.chains.frames(frame.addr()).count(),
+            false => 1,
+        }
+    }
+
+    /// A frame or a chain that has the pieces of a packet, whose frames are the caller's.
+    pub(super) fn join(&mut self, pieces: &[Piece]) -> Option<Frame> {
+        let (&(first, len), more) = pieces.split_first()?;
+        if more.is_empty() {
+            return Some(Frame::from_descriptor(first.into(), len));
+        }
+        self.area.chains.chain(pieces);
+        Some(Frame::first_of_chain(first, pieces.iter().map(|(_, len)| len).sum()))
+    }
+
+    /// Takes the chain of a packet apart: shows each of its pieces, in their order. What has none of its octets is free.
+    pub(super) fn split(&mut self, frame: &Frame, mut piece: impl FnMut(Piece)) {
+        let (first, len) = frame.place();
+        let pieces = self.area.chains.pieces(first, len);
+        let count = pieces.clone().count();
+        pieces.for_each(&mut piece);
+        let (Pool { area, free, .. }, mut seen) = (self, 0);
+        let start = !(area.frame_size().octets() as u64 - 1);
+        area.chains.unchain(first, |at| {
+            seen += 1;
+            if seen > count {
+                free.push(u64::from(at) & start);
+            }
+        });
+    }
+
+    /// The pieces of the packet in a frame or a chain.
+    pub(super) fn pieces_of(&self, frame: &Frame) -> impl Iterator<Item = Piece> + Clone {
+        let (first, len) = frame.place();
+        self.area.chains.pieces(first, len)
+    }
+
+    /// A packet of a chain in one frame, where it fits and one is free; else as it was.
+    pub(super) fn in_one(&mut self, chain: Frame) -> Result<Frame, Frame> {
+        if chain.len() > self.area.frame_size().capacity() {
+            return Err(chain);
+        }
+        let Some(frame) = self.take(chain.len()) else { return Err(chain) };
+        self.area.copy(chain.place(), &frame, 0);
+        self.give(chain);
+        Ok(frame)
     }
 
     /// Takes the frames of a closed port back. Those of another area are not its own: they stay nobody's.
@@ -64,30 +126,70 @@ impl Pool {
         returned.addrs.into_iter().filter(|_| own).for_each(|addr| self.give_addr(addr));
     }
 
-    /// Takes a free frame for a packet of so many octets.
+    /// Takes a free frame for a packet of so many octets, or a chain.
     #[inline(always)]
     fn take(&mut self, octets: usize) -> Option<Frame> {
         let len = u32::try_from(octets).ok()?;
         if octets > self.area.frame_size().capacity() {
-            return None;
+            return self.take_chain(len);
         }
         Some(Frame::from_descriptor(self.free.pop()? + HEADROOM, len))
     }
 
-    /// Takes a free frame and copies a packet into it. `None` where no frame is free or the packet
-    /// is longer than a frame's capacity.
+    #[cold]
+    #[expect(clippy::cast_possible_truncation, reason = "an area has 4 GiB at most")]
+    fn take_chain(&mut self, octets: u32) -> Option<Frame> {
+        let capacity = self.area.frame_size().capacity() as u32;
+        let frames = octets.div_ceil(capacity) as usize;
+        if octets as usize > LONGEST || frames > self.free.len() {
+            return None;
+        }
+        let (mut pieces, mut left) = ([(0, 0); MOST], octets);
+        let pieces = pieces.get_mut(..frames)?;
+        for piece in pieces.iter_mut() {
+            *piece = ((self.free.pop()? + HEADROOM) as u32, left.min(capacity));
+            left -= piece.1;
+        }
+        self.join(pieces)
+    }
+
+    /// Takes a free frame, or a chain, and copies a packet into it. `None` where not as many are free or the packet
+    /// is longer than [`LONGEST`].
     pub fn take_with(&mut self, packet: &[u8]) -> Option<Frame> {
         let frame = self.take(packet.len())?;
-        self.area.packet_mut(&frame).copy_from_slice(packet);
+        self.area.write(&frame, packet);
         Some(frame)
     }
 
-    /// Takes a free frame for a copy of octets of another one, which is of the caller's burst, with `front` before them;
-    /// as with [`Pool::take_with`].
-    pub fn take_copy(&mut self, front: &[u8], octets: (u32, u32)) -> Option<Frame> {
+    /// As [`Pool::take_with`], with pieces of these lengths, each of at least an octet and at most a frame's capacity, and
+    /// as long together as the packet.
+    pub(super) fn take_pieces(&mut self, packet: &[u8], lengths: &[usize]) -> Option<Frame> {
+        let fits = |len: &usize| (1..=self.area.frame_size().capacity()).contains(len);
+        if lengths.iter().sum::<usize>() != packet.len() || !lengths.iter().all(fits) {
+            return None;
+        }
+        if lengths.len() > self.free.len().min(MOST) {
+            return None;
+        }
+        let pieces: Vec<Piece> = lengths
+            .iter()
+            .filter_map(|len| {
+                let addr = self.free.pop()? + HEADROOM;
+                Some((u32::try_from(addr).ok()?, u32::try_from(*len).ok()?))
+            })
+            .collect();
+        let frame = self.join(&pieces)?;
+        self.area.write(&frame, packet);
+        Some(frame)
+    }
+
+    /// Takes a free frame for a copy of octets of another packet, which is of the caller's burst, with `front`, some
+    /// headers, before them; as with [`Pool::take_with`].
+    pub fn take_copy(&mut self, front: &[u8], octets: Piece) -> Option<Frame> {
+        let skip = u32::try_from(front.len()).ok()?;
         let frame = self.take(front.len() + octets.1 as usize)?;
         self.area.packet_mut(&frame)[..front.len()].copy_from_slice(front);
-        self.area.copy(octets, &frame, front.len());
+        self.area.copy(octets, &frame, skip);
         Some(frame)
     }
 
@@ -120,6 +222,7 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::port::Octets;
 
     #[test]
     fn a_copy_is_what_stands_in_front_and_what_was_copied() {
@@ -129,19 +232,53 @@ mod tests {
         assert_eq!(pool.area().packet(&copy), b"> ati");
         assert!(pool.take_copy(b"", (first.addr(), 7)).is_none(), "the pool is empty");
         pool.give(copy);
-        assert!(pool.take_copy(&[0; 8], (first.addr(), 1785)).is_none(), "longer than a frame");
+        assert!(pool.take_copy(&[0; 8], (first.addr(), 1785)).is_none(), "it would need two");
         assert_eq!(pool.free(), 1);
-        assert!(pool.area().octets(first.addr(), 1793).is_none(), "of two frames");
         assert_eq!(pool.area().packet(&first), b"station");
     }
 
     #[test]
-    fn a_packet_longer_than_a_frame_is_refused_and_leaks_nothing() {
-        let mut pool = Pool::new(1, FrameSize::Small).unwrap();
-        assert!(pool.take_with(&vec![0; FrameSize::Small.capacity() + 1]).is_none());
-        let frame = pool.take_with(&vec![0; FrameSize::Small.capacity()]).unwrap();
-        assert!(pool.take_with(&[0]).is_none(), "the pool is empty");
-        pool.give(frame);
-        assert_eq!(pool.free(), 1);
+    fn a_packet_longer_than_a_frame_lies_in_several_or_is_refused_and_leaks_nothing() {
+        let mut pool = Pool::new(7, FrameSize::Small).unwrap();
+        assert!(pool.take_with(&vec![0; LONGEST + 1]).is_none());
+        assert_eq!(pool.free(), 7);
+        let bytes: Vec<u8> = (0..LONGEST).map(|i| (i % 251).to_le_bytes()[0]).collect();
+        let chain = pool.take_with(&bytes).unwrap();
+        assert_eq!((chain.len(), pool.free(), pool.frames_of(&chain)), (LONGEST, 1, 6));
+        let read = |pool: &Pool, frame: &Frame| {
+            let mut all = vec![0; LONGEST];
+            let len = pool.area().whole(frame).copy_to(&mut all);
+            all.truncate(len);
+            all
+        };
+        assert_eq!(read(&pool, &chain), bytes);
+        assert_eq!(pool.area().packet(&chain), &bytes[..1792]);
+        for (skip, end) in [(0, 9238), (14, 9000), (1791, 5001), (3000, 3001), (5, 5)] {
+            let sum = pool.area().whole(&chain).sum(skip, end);
+            let plain = crate::wire::checksum::sum(&bytes[skip as usize..end as usize]);
+            assert_eq!(sum % 0xffff, plain % 0xffff, "{skip}..{end}");
+        }
+        assert!(pool.take_with(&vec![0; 1793]).is_none(), "there are not as many");
+        // As the path rewrites it: a tag less in front, and cut off in the second frame.
+        let (at, _) = chain.place();
+        let cut = chain.with_packet(at + 4, 2000);
+        assert_eq!(read(&pool, &cut), bytes[4..2004]);
+        let mut pieces = Vec::new();
+        pool.split(&cut, |piece| pieces.push(piece));
+        assert_eq!(pieces.iter().map(|(_, len)| len).collect::<Vec<_>>(), [&1788, &212]);
+        assert_eq!(pool.free(), 5, "what had none of it is free");
+        pieces.iter().for_each(|(at, _)| pool.give_addr((*at).into()));
+        let long = pool.take_with(&bytes[..2000]).unwrap();
+        let copy = pool.take_copy(b"front", (long.addr() + 10, 1990)).unwrap();
+        assert_eq!(read(&pool, &copy), [b"front", &bytes[10..2000]].concat());
+        let (at, _) = long.place();
+        let short = long.with_packet(at + 300, 1700);
+        let first = pool.in_one(copy).unwrap_err();
+        let one = pool.in_one(short).unwrap();
+        assert!(!one.is_chain());
+        assert_eq!(read(&pool, &one), bytes[300..2000]);
+        pool.give(first);
+        pool.give(one);
+        assert_eq!(pool.free(), 7);
     }
 }

@@ -22,7 +22,7 @@ use super::{MemoryStation, ReplayError, Report};
 use crate::config::model::Config;
 use crate::config::{self, ConfigError};
 use crate::control::PortFacts;
-use crate::port::FrameSize;
+use crate::port::LONGEST;
 use crate::tables::{PortId, Verdict, VifId};
 use crate::wire::ethernet::{ETHERTYPE_IPV6, ETHERTYPE_SERVICE_TAG, ETHERTYPE_VLAN, Mac, be16};
 use read::{Captured, Reader};
@@ -32,8 +32,6 @@ pub use summary::{MacSource, PortRow, Row, Summary};
 use summary::{NOT_JUDGED, ROUTES_UNKNOWN, ROUTES_UNKNOWN_HELP};
 use write::Writer;
 
-/// The longest frame that a worker's memory carries, in octets.
-const LONGEST: usize = FrameSize::Large.capacity();
 /// Between two ticks of the slow path, as in the daemon.
 const TICK_NS: u64 = 10_000_000;
 /// Ticks in one gap of the capture at most: the timers of 10 s, then the clock jumps.
@@ -386,7 +384,7 @@ pub(crate) fn undeliverable(captured: &Captured) -> Option<&'static str> {
     } else if captured.data.len() < captured.original_len {
         Some("cut by the capture's snap length")
     } else if captured.data.len() > LONGEST {
-        Some("longer than a frame's memory")
+        Some("longer than any port delivers")
     } else {
         None
     }

@@ -12,7 +12,7 @@ use crate::config::model::Config;
 use crate::control::{CommitError, Engine, Limits, PortFacts};
 use crate::fib::{self, Fib, FibReader};
 use crate::port::memory::MemoryPort;
-use crate::port::{FrameSize, Pool};
+use crate::port::{FrameSize, LONGEST, Pool};
 use crate::publish::{Publisher, Subscriber};
 use crate::slowpath::{NeighborEvent, Output, Punted, SlowPath, Told, TooBig, View, route};
 use crate::tables::counters::{SlowCounters, WorkerCounters};
@@ -86,7 +86,7 @@ impl MemoryStation {
         engine.commit(config, facts)?;
         let counters = Arc::new(WorkerCounters::new(config.ports.len(), vifs));
         let slow_counters = Arc::new(SlowCounters::new(1, vifs));
-        let handoffs = Arc::new(Handoffs::new(PARCELS, vifs));
+        let handoffs = Arc::new(Handoffs::new(PARCELS, LONGEST, vifs));
         let mut worker = Worker::new(
             Pool::new(FRAMES, FrameSize::Large)?,
             config.ports.len(),
@@ -139,7 +139,7 @@ impl MemoryStation {
     }
 
     /// Sends one frame into a port at time `now_ns`, and follows it to its end. `None` where the
-    /// frame is longer than a frame's memory: the NIC would never have delivered it.
+    /// frame is longer than any port's: the NIC would never have delivered it.
     pub fn frame(&mut self, now_ns: u64, port: PortId, packet: &[u8]) -> Option<Report> {
         let (pool, slot) = self.worker.port_mut(port);
         if !slot?.as_mut()?.inject(pool, packet) {
@@ -272,7 +272,7 @@ impl MemoryStation {
             match output {
                 Output::Transmit { vif, through, port, frame } => {
                     let label = Label { through, ..Label::to_port(port, vif) };
-                    if !self.handoffs.injected.send(label, &frame) {
+                    if !self.handoffs.injected.send(label, &frame[..]) {
                         self.slow_counters.lost(0).add(1);
                     }
                 }

@@ -7,6 +7,7 @@ use super::{Flags, Lanes};
 use crate::cpu::{ROWS, WORDS};
 use crate::port::{Area, BURST, Frame, Pool};
 use crate::tables::{DropReason, ExchangeId, Facts, Ingress, NOWHERE, PortId, Verdict, VifId};
+use crate::wire::Start;
 
 /// Lanes of a column: those of a burst, and room for the eight that its last one begins.
 pub const WIDTH: usize = BURST + ROWS;
@@ -174,7 +175,7 @@ impl Default for Burst {
 impl Burst {
     /// Makes every received frame a live lane.
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "a frame has at most 4096 octets")]
+    #[expect(clippy::cast_possible_truncation, reason = "a packet has at most 9,238 octets")]
     pub fn start(&mut self) {
         self.live = self.all();
         self.known = Lanes(0);
@@ -250,7 +251,7 @@ impl Burst {
         self.frame_of = order;
     }
 
-    /// The packet of a lane.
+    /// The packet of a lane; of one in several chunks the first.
     #[inline(always)]
     pub fn packet<'a>(&self, area: &'a Area, lane: usize) -> &'a [u8] {
         area.packet(&self.frames[usize::from(self.frame_of[lane])])
@@ -354,26 +355,28 @@ impl Burst {
 
     /// The packet of a lane from its IP header on, up to the end of its frame or of its tunnel's packet.
     #[inline(always)]
-    pub fn l3<'a>(&self, area: &'a Area, lane: usize) -> &'a [u8] {
-        let within = self.l3[lane] as usize..self.octets[lane] as usize;
-        match self.packet(area, lane).get(within) {
-            Some(packet) => packet,
+    pub fn l3<'a>(&self, area: &'a Area, lane: usize) -> Start<'a> {
+        let (first, end) = (self.l3[lane] as usize, self.octets[lane] as usize);
+        let frame = self.packet(area, lane);
+        match frame.get(first..end.min(frame.len())) {
+            Some(octets) => Start { octets, len: end - first },
             None => nothing(),
         }
     }
 }
 
 impl Burst {
-    /// The IP packet of a lane, without what is behind its length, to be edited.
+    /// The IP packet of a lane, without what is behind its length, to be edited; of one in several chunks the first.
     pub fn ip_mut<'a>(&self, pool: &'a mut Pool, lane: usize) -> &'a mut [u8] {
         let first = self.l3[lane] as usize;
         let packet = pool.packet_mut(&self.frames[usize::from(self.frame_of[lane])]);
-        packet.get_mut(first..first + self.ip_len[lane] as usize).unwrap_or_default()
+        let end = packet.len().min(first + self.ip_len[lane] as usize);
+        packet.get_mut(first..end).unwrap_or_default()
     }
 }
 
 /// In a function of its own, so that the compiler branches to it and does not choose by arithmetic.
 #[cold]
-fn nothing<'a>() -> &'a [u8] {
-    &[]
+fn nothing<'a>() -> Start<'a> {
+    Start { octets: &[], len: 0 }
 }

@@ -14,7 +14,7 @@ use crate::cpu::ROWS;
 use crate::cpu::eights::{EightWork, Eights, in_eights};
 use crate::fib::FibReader;
 use crate::limit::TimeShare;
-use crate::port::{BURST, Frame, Pool};
+use crate::port::{BURST, Frame, Octets, Pool};
 use crate::tables::mirrors::{Mirror, MirrorCounters, Mirrored, Missed};
 use crate::tables::{Facts, PortId, Snapshot, VifId};
 use crate::wire::bpf::Program;
@@ -242,7 +242,7 @@ impl Attached {
 
     /// A copy, by which port it is to leave, and whether it lacks the frame's end; nothing where the filter does not take
     /// the frame.
-    #[expect(clippy::cast_possible_truncation, reason = "a frame has at most 4096 octets")]
+    #[expect(clippy::cast_possible_truncation, reason = "a packet has at most 9,238 octets")]
     fn make(
         &mut self,
         scene: &mut Scene<'_>,
@@ -252,19 +252,19 @@ impl Attached {
     ) -> Result<Option<(Frame, PortId, bool)>, Missed> {
         let Attached { mirror, leased, way, .. } = self;
         let mut spend = |ns| if time.take(ns) { Ok(()) } else { Err(Missed::Time) };
-        let area = scene.pool.area();
-        let Some(packet) = area.octets(at, len) else { return Ok(None) };
+        let whole = scene.pool.area().whole_at(at, len);
+        let len = whole.start().len;
         let filter = mirror.filter.as_ref();
         spend(filter.map_or(0, Program::instructions) as u64 * PER_INSTRUCTION)?;
-        if filter.is_some_and(|filter| !filter.takes(packet)) {
+        if filter.is_some_and(|filter| !filter.takes(whole.start())) {
             return Ok(None);
         }
         let way = way.now(&mirror.to, scene.tables, scene.fib).ok_or(Missed::NoWay)?;
-        let kept = packet.len().min(mirror.snap).min(way.room);
+        let kept = len.min(mirror.snap).min(way.room);
         spend(PER_COPY + kept as u64 / 8 * PER_WORD)?;
-        let of = Copied { packet, kept, outbound, now_ns: scene.now };
+        let of = Copied { packet: whole, kept, outbound, now_ns: scene.now };
         let front = way.front(&mirror.to, &of, &mirror.numbered).ok_or(Missed::NoWay)?;
-        let (skip, truncated) = (front.instead_of(), kept < packet.len());
+        let (skip, truncated) = (front.instead_of(), kept < len);
         let octets = (front.octets().len() + kept).saturating_sub(skip);
         if !mirror.limit.spend(leased, octets as u64, scene.now) {
             return Err(Missed::Rate);

@@ -5,6 +5,7 @@ use super::meter::marked;
 use super::{Burst, Context, Flags};
 use crate::tables::tunnel::{Ends, HAS_VNI, UDP_AND_VXLAN, VXLAN_PORT, class};
 use crate::tables::{DropReason, Exit, Ingress, NoExit, place_vif};
+use crate::wire::Start;
 use crate::wire::checksum;
 use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER_LEN, Mac, be16, be32, be64};
 use crate::wire::ipv4::{self, Ipv4};
@@ -95,8 +96,8 @@ fn plain(burst: &Burst, c: &Context<'_>, lane: usize, underlay: u32) -> Option<I
 
 /// Reads the outer headers of a packet. `None` where it is no VXLAN for the station.
 #[inline(always)]
-fn read(outer: &[u8], underlay: u32, c: &Context<'_>) -> Option<Result<Inner, DropReason>> {
-    let (at, end, whole, ends): (_, _, _, EndsOf) = match outer.first()? >> 4 {
+fn read(outer: Start<'_>, underlay: u32, c: &Context<'_>) -> Option<Result<Inner, DropReason>> {
+    let (at, end, whole, ends): (_, _, _, EndsOf) = match outer.octets.first()? >> 4 {
         4 => {
             let packet = Ipv4::parse(outer).ok().filter(|packet| packet.options().is_empty())?;
             if packet.protocol() != ipv4::UDP {
@@ -121,7 +122,8 @@ fn read(outer: &[u8], underlay: u32, c: &Context<'_>) -> Option<Result<Inner, Dr
         }
         _ => return None,
     };
-    let udp = outer.get(at..end)?;
+    let outer = outer.octets;
+    let udp = outer.get(at..end.min(outer.len()))?;
     // Of fragments that are not the first, what stands here is no port.
     if udp.len() < 8 || be16(udp, 2) != VXLAN_PORT {
         return None;
@@ -136,8 +138,10 @@ fn read(outer: &[u8], underlay: u32, c: &Context<'_>) -> Option<Result<Inner, Dr
         Ok(exit) => Ok(exit),
     };
     let length = usize::from(be16(udp, 4));
-    Some(exit.and_then(|exit| match udp.get(UDP_AND_VXLAN..length) {
-        // Not longer than the packet, and what is behind is nobody's.
+    // Not longer than the packet, and what is behind is nobody's.
+    let within = at + length <= end;
+    let frame = udp.get(UDP_AND_VXLAN..length.min(udp.len())).filter(|_| within);
+    Some(exit.and_then(|exit| match frame {
         Some(frame) if frame.len() >= HEADER_LEN => Ok(Inner {
             exit,
             at: at + UDP_AND_VXLAN,
@@ -152,7 +156,7 @@ fn read(outer: &[u8], underlay: u32, c: &Context<'_>) -> Option<Result<Inner, Dr
 
 /// The lane is a frame of the VIF of its VNI from here on; the underlay's VIF has received and forwarded it.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "a frame has at most 4096 octets")]
+#[expect(clippy::cast_possible_truncation, reason = "a packet has at most 9,238 octets")]
 fn enter(burst: &mut Burst, c: &mut Context<'_>, lane: usize, inner: &Inner) {
     if let Some(through) = c.counters.vifs().get(place_vif(burst.place[lane])) {
         through.rx_frames.add(1);
@@ -284,7 +288,7 @@ mod tests {
                 port: PortId(0),
                 now: 1,
             };
-            let read = read(&frame[L3 as usize..], 3, &context);
+            let read = read(frame[L3 as usize..].into(), 3, &context);
             match plain(&burst, &context, 0, 3) {
                 Some(inner) => prop_assert_eq!(read, Some(Ok(inner))),
                 None => prop_assert!(!matches!(read, Some(Ok(_))), "{:?}", read),

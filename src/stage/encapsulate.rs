@@ -10,7 +10,6 @@ use crate::tables::tunnel::{Inner, OUTER4, OUTER6, Outer, class};
 use crate::tables::{
     Adjacency, AdjacencyId, DropReason, Facts, GroupId, MAX_L2, PortId, Snapshot, VrfId, Way,
 };
-use crate::wire::checksum;
 use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER_LEN, MIN_PAYLOAD};
 
 /// Puts frames that are to leave in tunnels into them. Costs nothing where the station has none.
@@ -145,7 +144,7 @@ fn put(burst: &mut Burst, c: &mut Context<'_>, lane: usize) -> Result<(), DropRe
     let start = c.pool.area().at::<MIN_PAYLOAD>(burst.l3_at(lane)).filter(|_| burst.v4.has(lane));
     let of_start = start.and_then(|s| Some((class(s), flow_of_start(&c.tables.flow_keys, s)?)));
     let (class, flow) = of_start.unwrap_or_else(|| {
-        let packet = burst.l3(c.pool.area(), lane);
+        let packet = burst.l3(c.pool.area(), lane).octets;
         (class(packet), flow(&c.tables.flow_keys, packet))
     });
     let inner = Inner { octets, class, flow };
@@ -161,7 +160,7 @@ fn put(burst: &mut Burst, c: &mut Context<'_>, lane: usize) -> Result<(), DropRe
             })?;
         }
         Some(Outer::V6(outer)) => {
-            let sum = checksum::sum(in_tunnel(burst, c, lane));
+            let sum = in_tunnel(burst, c, lane);
             head(burst, c.pool, lane, (to, ETHERTYPE_IPV6), |out: &mut [u8; OUTER6]| {
                 outer.write(out, inner, sum);
             })?;
@@ -211,10 +210,11 @@ fn head<const LEN: usize>(
     Ok(())
 }
 
-/// The frame that is in the tunnel. Behind the packet it may have zeros, which are not seen here.
+/// The sum of the frame that is in the tunnel. Behind the packet it may have zeros, which count for nothing.
 #[inline(always)]
-fn in_tunnel<'a>(burst: &Burst, c: &'a Context<'_>, lane: usize) -> &'a [u8] {
-    let (l3, len) = (burst.l3[lane] as usize, burst.ip_len[lane] as usize);
-    let frame = burst.packet(c.pool.area(), lane);
-    frame.get(l3.saturating_sub(HEADER_LEN)..l3 + len).unwrap_or_default()
+fn in_tunnel(burst: &Burst, c: &Context<'_>, lane: usize) -> u16 {
+    const MACS_AND_TYPE: u32 = 14;
+    let (l3, len) = (burst.l3[lane], burst.ip_len[lane]);
+    let whole = c.pool.area().whole_at(burst.at[lane], burst.octets[lane]);
+    whole.sum(l3.saturating_sub(MACS_AND_TYPE), l3 + len)
 }

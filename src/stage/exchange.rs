@@ -34,7 +34,7 @@ fn pass(burst: &mut Burst, c: &Context<'_>, lane: usize, exchange: ExchangeId) {
     let tables: &Snapshot = c.tables;
     let importer = burst.vif(lane).and_then(|id| tables.vif(id)).map(|vif| vif.vrf);
     let fib = |vrf: VrfId, address| GroupId(c.fib.lookup(vrf.0.into(), address));
-    let packet = burst.l3(c.pool.area(), lane);
+    let packet = burst.l3(c.pool.area(), lane).octets;
     let ends = if burst.v4.has(lane) {
         let addresses = &burst.v4_addresses;
         [addresses.source[lane], addresses.destination[lane]].map(|a| Ipv4Addr::from_bits(a).into())

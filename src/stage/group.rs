@@ -25,7 +25,7 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     }
     for lane in several {
         let way = ways.get(burst.to_group[lane] as usize).copied().unwrap_or_default();
-        let to = rules::member(c.tables, way, burst.l3(c.pool.area(), lane)).index();
+        let to = rules::member(c.tables, way, burst.l3(c.pool.area(), lane).octets).index();
         leave(burst, lane, to, facts.get(to).copied().unwrap_or(Facts::NOWHERE));
     }
     if burst.checked {

@@ -3,6 +3,7 @@
 use super::{Burst, Context, Flags, Lanes, WIDTH, any_less};
 use crate::tables::rules::AddressKind;
 use crate::tables::{DropReason, Ingress, Vrf};
+use crate::wire::Start;
 use crate::wire::checksum;
 use crate::wire::ethernet::be32;
 use crate::wire::ipv4::{
@@ -96,14 +97,14 @@ fn words(header: &[u8; HEADER_LEN]) -> [u32; 5] {
 
 /// All checks, one at a time.
 fn examine(
-    packet: &[u8],
+    packet: Start<'_>,
     mtu: u16,
     vrf: Option<&Vrf>,
     flags: &mut Flags,
 ) -> Result<[u32; 5], DropReason> {
     let parsed = Ipv4::parse(packet).map_err(reason)?;
     check(&parsed, mtu, vrf, flags)?;
-    packet.first_chunk().map(words).ok_or(DropReason::BadHeaderLength)
+    packet.octets.first_chunk().map(words).ok_or(DropReason::BadHeaderLength)
 }
 
 /// The checks of a well-formed packet's contents.
@@ -194,7 +195,7 @@ mod tests {
             let header = packet.first_chunk().map(words).unwrap();
             let mut flags = Flags::default();
             if differs(header, u32::try_from(packet.len()).unwrap(), mtu.into()) == 0 {
-                prop_assert_eq!(examine(&packet, mtu, None, &mut flags), Ok(header));
+                prop_assert_eq!(examine((&packet).into(), mtu, None, &mut flags), Ok(header));
                 prop_assert_eq!(flags, Flags::default());
             }
         }

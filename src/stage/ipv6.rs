@@ -4,6 +4,7 @@ use super::{Burst, Context, Flags, Lanes, WIDTH, any_less};
 use crate::port::Area;
 use crate::tables::rules::AddressKind;
 use crate::tables::{DropReason, Ingress, PuntReason, Verdict};
+use crate::wire::Start;
 use crate::wire::ethernet::be32;
 use crate::wire::ipv6::{HEADER_LEN, HOP_BY_HOP, ICMPV6, Ipv6, Malformed, address, decremented};
 
@@ -29,7 +30,9 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
         take(burst, i, words[1]);
     }
     for lane in burst.v6 {
-        let Some(header) = burst.l3(area, lane).first_chunk::<HEADER_LEN>() else { continue };
+        let Some(header) = burst.l3(area, lane).octets.first_chunk::<HEADER_LEN>() else {
+            continue;
+        };
         burst.v6_addresses.source[lane] = address(header, 8);
         burst.v6_addresses.destination[lane] = address(header, 24);
     }
@@ -75,14 +78,14 @@ fn examine_lane(burst: &mut Burst, area: &Area, lane: usize) {
     let mut flags = burst.flags(lane);
     let (packet, mtu) = (burst.l3(area, lane), burst.mtu(lane));
     match examine(packet, mtu, &mut flags) {
-        Ok(()) => take(burst, lane, be32(packet, 4)),
+        Ok(()) => take(burst, lane, be32(packet.octets, 4)),
         Err(verdict) => burst.settle(lane, verdict),
     }
     burst.flags[lane] = flags.0;
 }
 
 /// All checks, one at a time.
-fn examine(packet: &[u8], mtu: u16, flags: &mut Flags) -> Result<(), Verdict> {
+fn examine(packet: Start<'_>, mtu: u16, flags: &mut Flags) -> Result<(), Verdict> {
     let parsed = Ipv6::parse(packet).map_err(|malformed| Verdict::Drop(reason(malformed)))?;
     check(&parsed, mtu, flags)
 }
@@ -162,7 +165,7 @@ mod tests {
             let words = std::array::from_fn(|n| be32(&packet, 4 * n));
             let mut flags = Flags::default();
             if differs(words, u32::try_from(len).unwrap(), mtu.into()) == 0 {
-                prop_assert_eq!(examine(&packet, mtu, &mut flags), Ok(()));
+                prop_assert_eq!(examine((&packet).into(), mtu, &mut flags), Ok(()));
                 prop_assert_eq!(flags, Flags::default());
             }
         }

@@ -1,6 +1,7 @@
 //! BGP and BFD of a VIF's configured peers, told apart from all else that is for the router: they have
 //! budgets and a queue of their own, so that no flood at the same ports touches a session.
 
+use crate::wire::Start;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Burst, Context};
@@ -30,27 +31,27 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
 
 /// Packets with options, extension headers or in fragments are never routing's: their ports cannot be
 /// seen here.
-fn reason(vif: &Vif, l3: &[u8]) -> Option<PuntReason> {
-    let (peer, own, protocol, hops, upper): (IpAddr, IpAddr, _, _, _) = match l3.first()? >> 4 {
-        4 => {
-            let packet = Ipv4::parse(l3).ok()?;
-            if !packet.options().is_empty() || packet.is_fragment() {
-                return None;
+fn reason(vif: &Vif, l3: Start<'_>) -> Option<PuntReason> {
+    let (peer, own, protocol, hops, upper): (IpAddr, IpAddr, _, _, _) =
+        match l3.octets.first()? >> 4 {
+            4 => {
+                let packet = Ipv4::parse(l3).ok()?;
+                if !packet.options().is_empty() || packet.is_fragment() {
+                    return None;
+                }
+                let (peer, own) = (packet.source(), packet.destination());
+                let addresses = (Ipv4Addr::from_bits(peer).into(), Ipv4Addr::from_bits(own).into());
+                (addresses.0, addresses.1, packet.protocol(), packet.ttl(), packet.payload())
             }
-            let (peer, own) = (packet.source(), packet.destination());
-            let addresses = (Ipv4Addr::from_bits(peer).into(), Ipv4Addr::from_bits(own).into());
-            let upper = l3.get(packet.header_len()..packet.total_len());
-            (addresses.0, addresses.1, packet.protocol(), packet.ttl(), upper)
-        }
-        _ => {
-            let packet = Ipv6::parse(l3).ok()?;
-            let (peer, own) = (packet.source(), packet.destination());
-            let addresses = (Ipv6Addr::from_bits(peer).into(), Ipv6Addr::from_bits(own).into());
-            let upper = l3.get(ipv6::HEADER_LEN..packet.total_len());
-            (addresses.0, addresses.1, packet.next_header(), packet.hop_limit(), upper)
-        }
-    };
-    match vif.routing(own, peer, protocol, upper?)? {
+            _ => {
+                let packet = Ipv6::parse(l3).ok()?;
+                let (peer, own) = (packet.source(), packet.destination());
+                let addresses = (Ipv6Addr::from_bits(peer).into(), Ipv6Addr::from_bits(own).into());
+                let upper = &packet.octets()[ipv6::HEADER_LEN..];
+                (addresses.0, addresses.1, packet.next_header(), packet.hop_limit(), upper)
+            }
+        };
+    match vif.routing(own, peer, protocol, upper)? {
         Routing::Bgp => Some(PuntReason::Bgp),
         Routing::Bfd => (hops == ON_LINK).then_some(PuntReason::Bfd),
     }

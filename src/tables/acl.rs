@@ -12,6 +12,7 @@ use super::meter::Direction;
 use super::vif::Vif;
 use crate::acl::{Action, Fields, List, Rule, Unreadable};
 use crate::cpu::eights::Words;
+use crate::wire::Start;
 
 /// Hits in each direction.
 pub type Hits = [u64; 2];
@@ -152,7 +153,7 @@ impl AccessList {
     }
 
     /// The place of a packet, from its IP header on.
-    pub fn place(&self, packet: &[u8]) -> usize {
+    pub fn place<'a>(&self, packet: impl Into<Start<'a>>) -> usize {
         match Fields::of(packet) {
             Ok(fields) => self.list.classifier().find(&fields),
             Err(Unreadable) => self.unreadable(),

@@ -8,12 +8,11 @@ use rustix::event::epoll::{self, Event, EventData, EventFlags};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::{Device, Devices, Wire};
+use crate::port::LONGEST;
 use crate::tables::{PortId, Tags};
 
 /// Frames of one TAP before the next has its turn, so that one that is flooded starves no other.
 const TURN: usize = 4;
-/// Octets of a frame at most; what is longer is longer than every VIF's MTU, and refused by that.
-const MAX_FRAME: usize = 4096;
 /// The event that ends the reader.
 const STOP: u64 = u64::MAX;
 
@@ -70,7 +69,7 @@ impl Reader {
     /// in the queues of their TAPs.
     pub fn run(self, mut take: impl FnMut(Wire, &[u8]) -> bool) {
         let mut events = Vec::with_capacity(64);
-        let mut frame = vec![0; MAX_FRAME];
+        let mut frame = vec![0; LONGEST];
         loop {
             events.clear();
             let spare = rustix::buffer::spare_capacity(&mut events);

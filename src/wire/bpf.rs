@@ -3,6 +3,8 @@
 //! it ends, it divides by no constant zero. So a run takes at most as many steps as the program has instructions,
 //! reads nothing but the frame and cannot fail.
 
+use super::Start;
+
 /// The most instructions of a program: what one frame costs at most.
 pub const MAX_INSTRUCTIONS: usize = 512;
 /// Words of scratch memory.
@@ -83,13 +85,15 @@ impl Program {
     }
 
     /// Whether the program takes a frame.
-    pub fn takes(&self, frame: &[u8]) -> bool {
-        self.run(frame).is_some_and(|octets| octets != 0)
+    pub fn takes<'a>(&self, frame: impl Into<Start<'a>>) -> bool {
+        self.run(frame.into()).is_some_and(|octets| octets != 0)
     }
 
     /// What the program returns: how many octets of the frame it wants. `Some(0)` for a frame that ends before a load:
     /// as in the kernel, that is no match.
-    fn run(&self, frame: &[u8]) -> Option<u32> {
+    fn run(&self, frame: Start<'_>) -> Option<u32> {
+        let Start { octets: frame, len } = frame;
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
         let (mut a, mut x, mut at) = (0_u32, 0_u32, 0_usize);
         let mut memory = [0_u32; MEMORY];
         let cell = |k: u32| k as usize % MEMORY;
@@ -101,7 +105,7 @@ impl Program {
                     a = match code & MODE {
                         IMM => k,
                         MEM => memory[cell(k)],
-                        LEN => u32::try_from(frame.len()).unwrap_or(u32::MAX),
+                        LEN => len,
                         mode => {
                             let base = if mode == IND { x } else { 0 };
                             match load(frame, base, k, code & SIZE) {
@@ -115,7 +119,7 @@ impl Program {
                     x = match code & MODE {
                         IMM => k,
                         MEM => memory[cell(k)],
-                        LEN => u32::try_from(frame.len()).unwrap_or(u32::MAX),
+                        LEN => len,
                         // The length of an IPv4 header, in octets.
                         _ => match load(frame, 0, k, BYTE) {
                             Some(octet) => (octet & 0xf) * 4,
@@ -292,7 +296,7 @@ mod tests {
 
     #[test]
     fn arithmetic_is_that_of_32_bits() {
-        let run = |code: &[Instruction]| Program::new(code).unwrap().run(&[7; 20]);
+        let run = |code: &[Instruction]| Program::new(code).unwrap().run([7; 20][..].into());
         // 0x07070707 * 3, shifted by more than there is, divided by X = 0.
         assert_eq!(run(&[(0x20, 0, 0, 0), (0x24, 0, 0, 3), (0x16, 0, 0, 0)]), Some(0x1515_1515));
         assert_eq!(run(&[(0x20, 0, 0, 0), (0x64, 0, 0, 40), (0x16, 0, 0, 0)]), Some(0));
@@ -323,7 +327,7 @@ mod tests {
             code.push((0x06, 0, 0, 1));
             let kept: Vec<_> = (0..code.len()).filter(|&at| is_allowed(&code, at)).map(|at| code[at]).collect();
             if let Ok(program) = Program::new(&kept) {
-                prop_assert!(program.run(&frame).is_some());
+                prop_assert!(program.run((&frame).into()).is_some());
             }
         }
     }

@@ -1,7 +1,7 @@
 //! IPv4 (RFC 791): checked reads of a header and the edits of a router.
 
-use super::checksum;
 use super::ethernet::be16;
+use super::{Start, checksum};
 
 /// Octets of a header without options.
 pub const HEADER_LEN: usize = 20;
@@ -50,7 +50,8 @@ impl<'a> Ipv4<'a> {
     /// Makes the checks of RFC 1812 5.2.2 on the packet at the start of `data`, the cheap ones first.
     /// Octets behind the total length (padding) are left out.
     #[inline(always)]
-    pub fn parse(data: &'a [u8]) -> Result<Self, Malformed> {
+    pub fn parse(data: impl Into<Start<'a>>) -> Result<Self, Malformed> {
+        let Start { octets: data, len } = data.into();
         // The version comes first here, so that its counter says what is wrong.
         let Some(first) = data.first() else { return Err(Malformed::HeaderLength) };
         if first >> 4 != 4 {
@@ -63,20 +64,20 @@ impl<'a> Ipv4<'a> {
         }
         // Step 5: total length of at least the header that IHL states, and within the frame.
         let total = usize::from(be16(data, 2));
-        if total < header || total > data.len() {
+        if total < header || total > len {
             return Err(Malformed::TotalLength);
         }
         // Step 2: the checksum.
         if checksum::sum(&data[..header]) != 0xffff {
             return Err(Malformed::Checksum);
         }
-        Ok(Ipv4(&data[..total]))
+        Ok(Ipv4(&data[..total.min(data.len())]))
     }
 
     /// Octets of the packet, header included.
     #[inline(always)]
     pub fn total_len(&self) -> usize {
-        self.0.len()
+        be16(self.0, 2).into()
     }
 
     /// Octets of the header.
@@ -119,6 +120,12 @@ impl<'a> Ipv4<'a> {
     #[inline(always)]
     pub fn is_fragment(&self) -> bool {
         be16(self.0, 6) & 0x3fff != 0
+    }
+
+    /// What is behind the header, as far as it is seen.
+    #[inline(always)]
+    pub fn payload(&self) -> &'a [u8] {
+        &self.0[self.header_len()..]
     }
 
     /// The options, empty in most packets.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::Start;
 use super::ethernet::be16;
 
 /// Octets of the fixed header.
@@ -31,7 +32,8 @@ pub struct Ipv6<'a>(&'a [u8]);
 impl<'a> Ipv6<'a> {
     /// Checks the packet at the start of `data`. Octets behind the payload (padding) are left out.
     #[inline(always)]
-    pub fn parse(data: &'a [u8]) -> Result<Self, Malformed> {
+    pub fn parse(data: impl Into<Start<'a>>) -> Result<Self, Malformed> {
+        let Start { octets: data, len } = data.into();
         let Some(first) = data.first() else { return Err(Malformed::HeaderLength) };
         if first >> 4 != 6 {
             return Err(Malformed::Version);
@@ -43,16 +45,23 @@ impl<'a> Ipv6<'a> {
         if payload == 0 && data[6] == HOP_BY_HOP {
             return Err(Malformed::Jumbogram);
         }
-        match data.get(..HEADER_LEN + payload) {
-            Some(packet) => Ok(Ipv6(packet)),
-            None => Err(Malformed::PayloadLength),
+        let total = HEADER_LEN + payload;
+        if total > len {
+            return Err(Malformed::PayloadLength);
         }
+        Ok(Ipv6(&data[..total.min(data.len())]))
     }
 
     /// Octets of the packet, header included.
     #[inline(always)]
     pub fn total_len(&self) -> usize {
-        self.0.len()
+        HEADER_LEN + usize::from(be16(self.0, 4))
+    }
+
+    /// The packet, as far as it is seen.
+    #[inline(always)]
+    pub fn octets(&self) -> &'a [u8] {
+        self.0
     }
 
     /// Hop limit.

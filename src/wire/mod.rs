@@ -10,3 +10,26 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod outline;
 pub mod twamp;
+
+/// A packet, or what is behind a header: its first octets, with all headers, and how long it is. A long one may lie in
+/// several places, of which only the first is seen here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start<'a> {
+    /// The first octets.
+    pub octets: &'a [u8],
+    /// Octets in all.
+    pub len: usize,
+}
+
+impl<'a> From<&'a [u8]> for Start<'a> {
+    #[inline(always)]
+    fn from(octets: &'a [u8]) -> Self {
+        Start { octets, len: octets.len() }
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for Start<'a> {
+    fn from(octets: &'a Vec<u8>) -> Self {
+        octets[..].into()
+    }
+}

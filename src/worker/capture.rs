@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::handoff::Label;
 use super::parcels::Parcels;
 use crate::limit::TimeShare;
-use crate::port::{Area, BURST, Frame};
+use crate::port::{Area, BURST, Frame, Octets};
 use crate::tables::counters::Counter;
 use crate::tables::{Network, PortId, Verdict, VifId};
 use crate::wire::bpf::Program;
@@ -144,8 +144,8 @@ impl Tap {
     /// A capture with room for its copies.
     pub fn new(wanted: Wanted) -> Tap {
         Tap {
+            copies: Parcels::new(COPIES, wanted.snap),
             wanted,
-            copies: Parcels::new(COPIES),
             lost: Counter::default(),
             ended: AtomicBool::new(false),
         }
@@ -230,13 +230,13 @@ impl Captures {
                 continue;
             }
             for (place, frame) in frames.iter().enumerate().take(BURST) {
-                attached.hold(place, area.packet(frame));
+                attached.hold(place, area.whole(frame));
             }
         }
     }
 
     /// A frame of the burst has its verdict; `packet` is what it is now, `rewritten` as it would have left.
-    pub fn settled(&mut self, place: usize, mark: &Mark, packet: &[u8], rewritten: bool) {
+    pub fn settled(&mut self, place: usize, mark: &Mark, packet: impl Octets, rewritten: bool) {
         for attached in &mut self.attached {
             let wanted = &attached.tap.wanted;
             if !wanted.inbound || !wanted.is_at(mark.port) || !wanted.verdicts.has(mark.verdict) {
@@ -252,7 +252,7 @@ impl Captures {
             let vif = wanted.vif.as_ref();
             let is_wanted = match rewritten {
                 true => vif.is_none_or(|(vif, _)| mark.from == Some(*vif)),
-                false => wanted.has_network(packet),
+                false => wanted.has_network(packet.start().octets),
             };
             if is_wanted && attached.afford(packet) {
                 attached.send(*mark, packet);
@@ -261,7 +261,7 @@ impl Captures {
     }
 
     /// A frame is about to leave: it is copied before its port has it.
-    pub fn leaving(&mut self, mark: &Mark, packet: &[u8]) {
+    pub fn leaving(&mut self, mark: &Mark, packet: impl Octets) {
         for attached in &mut self.attached {
             attached.leaves = attached.wants_out(mark) && attached.afford(packet);
             if attached.leaves {
@@ -278,7 +278,7 @@ impl Captures {
     }
 
     /// A frame of the slow path left.
-    pub fn sent(&mut self, mark: &Mark, packet: &[u8]) {
+    pub fn sent(&mut self, mark: &Mark, packet: impl Octets) {
         for attached in &mut self.attached {
             if attached.wants_out(mark) && attached.afford(packet) {
                 attached.send(*mark, packet);
@@ -317,33 +317,32 @@ impl Wanted {
 
 impl Attached {
     /// Whether the budget has room for looking at a frame and copying it, and the filter takes it.
-    fn afford(&mut self, packet: &[u8]) -> bool {
+    fn afford(&mut self, packet: impl Octets) -> bool {
         let filter = self.tap.wanted.filter.as_ref();
         let steps = filter.map_or(0, Program::instructions);
-        let words = packet.len().min(self.tap.wanted.snap) / 8;
+        let words = packet.start().len.min(self.tap.wanted.snap) / 8;
         let (look, copy) = (steps as u64 * PER_INSTRUCTION, PER_COPY + words as u64 * PER_WORD);
         if !self.time.has(look + copy) || self.tap.copies.room() == 0 {
             self.tap.lost.add(1);
             return false;
         }
-        let takes = filter.is_none_or(|filter| filter.takes(packet));
+        let takes = filter.is_none_or(|filter| filter.takes(packet.start()));
         // There is as much, by the lines above.
         takes & self.time.take(if takes { look + copy } else { look })
     }
 
     /// Keeps a frame as it came until its verdict is known.
-    fn hold(&mut self, place: usize, packet: &[u8]) {
-        if !self.tap.wanted.has_network(packet) || !self.afford(packet) {
+    fn hold(&mut self, place: usize, packet: impl Octets) {
+        if !self.tap.wanted.has_network(packet.start().octets) || !self.afford(packet) {
             return;
         }
         self.keep(place, packet);
         self.held |= 1 << place;
     }
 
-    fn keep(&mut self, place: usize, packet: &[u8]) {
+    fn keep(&mut self, place: usize, packet: impl Octets) {
         let snap = self.tap.wanted.snap;
-        let len = packet.len().min(snap);
-        self.kept[place * snap..][..len].copy_from_slice(&packet[..len]);
+        packet.copy_to(&mut self.kept[place * snap..][..snap]);
     }
 
     /// Whether a frame that leaves is wanted.
@@ -361,9 +360,8 @@ impl Attached {
         self.send(*mark, &self.kept[place * snap..][..snap.min(mark.octets)]);
     }
 
-    fn send(&self, mark: Mark, packet: &[u8]) {
-        let snap = self.tap.wanted.snap.min(packet.len());
-        if !self.tap.copies.send(mark, &packet[..snap]) {
+    fn send(&self, mark: Mark, packet: impl Octets) {
+        if !self.tap.copies.send_start(mark, packet) {
             self.tap.lost.add(1);
         }
     }

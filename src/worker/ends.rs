@@ -21,7 +21,7 @@ pub(super) fn transmit<'a, P: Port>(
     let (mut sent, mut octets) = (0, 0);
     for (frame, &lane) in frames {
         let lane = usize::from(lane) % BURST;
-        match transmit_one(burst, frame, lane, &mut egress, vifs) {
+        match transmit_one(burst, frame, lane, (&mut egress, pool), vifs) {
             Ok(len) => {
                 sent += 1;
                 octets += u64::from(len);
@@ -39,14 +39,14 @@ pub(super) fn transmit_one<P: Port>(
     burst: &Burst,
     frame: Frame,
     lane: usize,
-    egress: &mut Option<&mut P>,
+    (egress, pool): (&mut Option<&mut P>, &mut Pool),
     vifs: &[VifCounters],
 ) -> Result<u32, (Frame, DropReason)> {
     let len = burst.to_octets[lane];
     let frame = frame.with_packet(burst.to_at[lane], len);
     let ingress = count_received(vifs, burst, lane);
     match egress {
-        Some(port) => port.tx(frame).map_err(|frame| (frame, DropReason::TxFull))?,
+        Some(port) => port.tx(pool, frame).map_err(|frame| (frame, DropReason::TxFull))?,
         None => return Err((frame, DropReason::EgressDown)),
     }
     ingress.forwarded.add(1);
@@ -109,7 +109,7 @@ pub(super) fn settle(
         let chosen = reason.has_egress() && !burst.exchanged.has(lane);
         let choice = chosen.then_some(Choice { generation, adjacency });
         let label = Label { reason, l3, choice, ..Label::to_port(port, vif) };
-        if handoffs.queue(reason).send(label, pool.area().packet(frame)) {
+        if handoffs.queue(reason).send(label, pool.area().whole(frame)) {
             received.rare.punted[reason.index()].add(1);
             return true;
         }

@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::parcels::Parcels;
+use crate::port::Octets;
 use crate::shares::Pool;
 use crate::tables::{Choice, PortId, PuntReason, VifId};
 
@@ -47,15 +48,15 @@ pub struct Handoff {
 }
 
 impl Handoff {
-    /// Room for `parcels` frames of `vifs` VIFs.
-    pub fn new(parcels: usize, vifs: usize) -> Handoff {
+    /// Room for `parcels` frames of at most `longest` octets of `vifs` VIFs.
+    pub fn new(parcels: usize, longest: usize, vifs: usize) -> Handoff {
         let held = std::iter::repeat_with(AtomicU32::default).take(vifs).collect();
-        Handoff { parcels: Parcels::new(parcels), held }
+        Handoff { parcels: Parcels::new(parcels, longest), held }
     }
 
     /// Copies a frame in. False where there is no room for it, or none for its VIF.
     #[must_use]
-    pub fn send(&self, label: Label, frame: &[u8]) -> bool {
+    pub fn send(&self, label: Label, frame: impl Octets) -> bool {
         let Some(held) = self.held.get(label.vif.index()) else { return false };
         // Relaxed: an answer that is a frame late either way is as good.
         let own = held.load(Ordering::Relaxed);
@@ -92,28 +93,29 @@ impl Handoff {
 mod tests {
     use super::*;
     use crate::tables::AdjacencyId;
-    use crate::worker::parcels::MAX_FRAME;
 
     #[test]
     fn frames_arrive_in_order_and_a_full_queue_refuses() {
-        let queue = Handoff::new(4, 3);
+        let queue = Handoff::new(4, 100, 3);
         let choice = Some(Choice { generation: 7, adjacency: AdjacencyId(3) });
         let reason = PuntReason::TooBig;
         let label = Label { reason, l3: 18, choice, ..Label::to_port(PortId(1), VifId(2)) };
-        assert!(queue.send(label, &[1; 60]) && queue.send(label, &[2; 60]));
-        assert!(!queue.send(label, &[3; 60]));
+        assert!(queue.send(label, &[1; 60][..]) && queue.send(label, &[2; 60][..]));
+        assert!(!queue.send(label, &[3; 60][..]));
         assert_eq!(queue.receive(|l, f| (l, f.to_vec())), Some((label, vec![1; 60])));
-        assert!(queue.send(label, &[3; 60]));
+        assert!(queue.send(label, &[3; 60][..]));
         assert_eq!(queue.receive(|_, f| f[0]), Some(2));
         assert_eq!(queue.receive(|_, f| f[0]), Some(3));
         assert_eq!(queue.receive(|_, f| f[0]), None);
-        assert!(!queue.send(label, &[0; MAX_FRAME + 1]));
+        assert!(!queue.send(label, &[0; 101][..]), "longer than any that is handed over");
+        assert!(queue.send(label, &[0; 100][..]));
     }
 
     #[test]
     fn a_vif_that_fills_its_share_leaves_room_for_the_others() {
-        let queue = Handoff::new(64, 3);
-        let send = |vif: u8| queue.send(Label::to_port(PortId(0), VifId(vif.into())), &[vif; 60]);
+        let queue = Handoff::new(64, 100, 3);
+        let send =
+            |vif: u8| queue.send(Label::to_port(PortId(0), VifId(vif.into())), &[vif; 60][..]);
         assert_eq!((0..100).filter(|_| send(0)).count(), 32);
         assert_eq!((0..100).filter(|_| send(1)).count(), 16);
         assert!(send(2) && !send(0));

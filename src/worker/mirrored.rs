@@ -25,7 +25,7 @@ impl<P: Port> Worker<P> {
             let sent = match port {
                 None => Err((frame, Missed::NoWay)),
                 Some(port) => match port.is_half_free() {
-                    true => port.tx(frame).map_err(|frame| (frame, Missed::Ring)),
+                    true => port.tx(pool, frame).map_err(|frame| (frame, Missed::Ring)),
                     false => Err((frame, Missed::Ring)),
                 },
             };

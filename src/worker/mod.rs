@@ -43,11 +43,11 @@ pub struct Handoffs {
 }
 
 impl Handoffs {
-    /// Room for `parcels` frames of `vifs` VIFs each way.
-    pub fn new(parcels: usize, vifs: usize) -> Handoffs {
+    /// Room for `parcels` frames of at most `longest` octets of `vifs` VIFs each way.
+    pub fn new(parcels: usize, longest: usize, vifs: usize) -> Handoffs {
         Handoffs {
-            punted: std::array::from_fn(|_| Handoff::new(parcels, vifs)),
-            injected: Handoff::new(parcels, vifs),
+            punted: std::array::from_fn(|_| Handoff::new(parcels, longest, vifs)),
+            injected: Handoff::new(parcels, longest, vifs),
         }
     }
 
@@ -352,7 +352,7 @@ impl<P: Port> Worker<P> {
                 let frame = pool.take_with(packet);
                 let octets = frame.as_ref().map_or((0, 0), Frame::place);
                 match (port, frame) {
-                    (Some(port), Some(frame)) => match port.tx(frame) {
+                    (Some(port), Some(frame)) => match port.tx(pool, frame) {
                         Ok(()) => {
                             if !copies.is_empty() {
                                 let to = (label.port, label.vif);

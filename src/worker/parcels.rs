@@ -3,35 +3,35 @@
 
 use crossbeam::queue::ArrayQueue;
 
-/// Octets of one parcel's frame at most: the largest frame of a worker's memory.
-pub(super) const MAX_FRAME: usize = 4096;
+use crate::port::Octets;
 
 /// A frame and what it carries besides.
 #[derive(Debug)]
 struct Parcel<L> {
     label: L,
     len: usize,
-    frame: [u8; MAX_FRAME],
+    frame: Box<[u8]>,
 }
 
 /// One direction between two threads.
 #[derive(Debug)]
 pub(super) struct Parcels<L> {
-    empty: ArrayQueue<Box<Parcel<L>>>,
-    full: ArrayQueue<Box<Parcel<L>>>,
+    empty: ArrayQueue<Parcel<L>>,
+    full: ArrayQueue<Parcel<L>>,
+    longest: usize,
 }
 
 impl<L: Copy + Default> Parcels<L> {
-    /// Room for `parcels` frames.
-    pub fn new(parcels: usize) -> Parcels<L> {
+    /// Room for `parcels` frames of at most `longest` octets.
+    pub fn new(parcels: usize, longest: usize) -> Parcels<L> {
         let empty = ArrayQueue::new(parcels);
         for _ in 0..parcels {
             let label = L::default();
-            let parcel = Box::new(Parcel { label, len: 0, frame: [0; MAX_FRAME] });
+            let parcel = Parcel { label, len: 0, frame: vec![0; longest].into_boxed_slice() };
             // The queue has room for exactly these.
             drop(empty.push(parcel));
         }
-        Parcels { empty, full: ArrayQueue::new(parcels) }
+        Parcels { empty, full: ArrayQueue::new(parcels), longest }
     }
 
     /// For how many frames there is room.
@@ -41,14 +41,16 @@ impl<L: Copy + Default> Parcels<L> {
 
     /// Copies a frame in. False where there is no room for it.
     #[must_use]
-    pub fn send(&self, label: L, frame: &[u8]) -> bool {
-        if frame.len() > MAX_FRAME {
-            return false;
-        }
+    pub fn send(&self, label: L, frame: impl Octets) -> bool {
+        frame.start().len <= self.longest && self.send_start(label, frame)
+    }
+
+    /// Copies a frame in, of a longer one as many octets as a parcel takes. False where there is no room.
+    #[must_use]
+    pub fn send_start(&self, label: L, frame: impl Octets) -> bool {
         let Some(mut parcel) = self.empty.pop() else { return false };
         parcel.label = label;
-        parcel.len = frame.len();
-        parcel.frame[..frame.len()].copy_from_slice(frame);
+        parcel.len = frame.copy_to(&mut parcel.frame);
         // As many parcels exist as there is room for.
         self.full.push(parcel).is_ok()
     }

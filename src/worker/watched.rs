@@ -34,7 +34,7 @@ impl<P: Port> Worker<P> {
                 if !sent && matches!(mark.verdict, Verdict::Punt(_)) {
                     mark.verdict = Verdict::Drop(DropReason::PuntQueueFull);
                 }
-                captures.settled(place, &mark, pool.area().packet(&frame), false);
+                captures.settled(place, &mark, pool.area().whole(&frame), false);
                 pool.give(frame);
                 continue;
             }
@@ -44,17 +44,18 @@ impl<P: Port> Worker<P> {
             let (at, len) = (burst.to_at[lane], burst.to_octets[lane]);
             let frame = frame.with_packet(at, len);
             let out = Mark { port: id, outbound: true, octets: len as usize, ..mark };
-            captures.leaving(&out, pool.area().packet(&frame));
+            captures.leaving(&out, pool.area().whole(&frame));
             let mut egress = ports.get_mut(id.index()).and_then(Option::as_mut);
-            match transmit_one(burst, frame, lane, &mut egress, counters.vifs()) {
+            let out_by = (&mut egress, &mut *pool);
+            match transmit_one(burst, frame, lane, out_by, counters.vifs()) {
                 Ok(len) => {
                     count_sent(counters, id, 1, len.into());
-                    captures.settled(place, &mark, &[], false);
+                    captures.settled(place, &mark, &[][..], false);
                     captures.left(&out);
                 }
                 Err((frame, reason)) => {
                     mark.verdict = Verdict::Drop(reason);
-                    captures.settled(place, &mark, pool.area().packet(&frame), true);
+                    captures.settled(place, &mark, pool.area().whole(&frame), true);
                     lose(burst, counters, pool, lane, (reason, now), frame);
                 }
             }

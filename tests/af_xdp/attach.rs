@@ -15,7 +15,7 @@ use station::port::{BURST, FrameSize, Pool, Port};
 use super::lab::{Lab, PORTS, close, enter, open, tagged};
 
 const OPTIONS: SocketOptions =
-    SocketOptions { ring: 256, zero_copy: ZeroCopy::Auto, busy_poll_us: 0 };
+    SocketOptions { ring: 256, zero_copy: ZeroCopy::Auto, busy_poll_us: 0, chains: false };
 const LACP: ToKernel = ToKernel { lacp: true, lldp: false, eapol: false, untagged: false };
 
 fn attach(lab: &Lab) -> Result<XdpProgram, XdpError> {

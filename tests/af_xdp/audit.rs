@@ -5,12 +5,14 @@ use station::port::af_xdp::{
     AttachMode, Audit, AuditError, BpffsError, Nic, SocketOptions, ToKernel, XdpError, XdpProgram,
     XskPort, ZeroCopy, audit, claim, queue_count,
 };
-use station::port::{FrameSize, Pool};
+use station::port::{FrameSize, Frames, Pool};
+
+const SMALL: Frames = Frames { size: FrameSize::Small, chains: false };
 
 use super::lab::{Lab, PORTS, close, open, tagged};
 
 const OPTIONS: SocketOptions =
-    SocketOptions { ring: 256, zero_copy: ZeroCopy::Auto, busy_poll_us: 0 };
+    SocketOptions { ring: 256, zero_copy: ZeroCopy::Auto, busy_poll_us: 0, chains: false };
 
 /// A port of one queue as a station opens it, of an interface that may have `queues`.
 struct Open {
@@ -30,7 +32,7 @@ impl Open {
             }
             let program = attach(&lab).unwrap();
             let mode = Some(program.mode());
-            let nic = Nic::prepare(PORTS[0], 1, FrameSize::Small, mode).unwrap();
+            let nic = Nic::prepare(PORTS[0], 1, SMALL, mode).unwrap();
             let mut pool = Pool::new(512, FrameSize::Small).unwrap();
             let port = open(&program, &mut pool, 0, OPTIONS).unwrap();
             (program, nic, pool, port)

@@ -12,7 +12,7 @@ use station::port::{BURST, Frame, FrameSize, Pool, Port};
 use super::lab::{Lab, PORTS, close, number, open, tagged};
 
 const OPTIONS: SocketOptions =
-    SocketOptions { ring: 512, zero_copy: ZeroCopy::Auto, busy_poll_us: 0 };
+    SocketOptions { ring: 512, zero_copy: ZeroCopy::Auto, busy_poll_us: 0, chains: false };
 
 fn attach(lab: &Lab, index: usize, mode: AttachMode) -> XdpProgram {
     XdpProgram::attach(PORTS[index], mode, ToKernel::default(), lab.bpffs(), 1).unwrap()
@@ -40,7 +40,7 @@ impl Pair {
         ports[from].rx(pool, burst);
         self.received += burst.len();
         for frame in burst.drain(..) {
-            if let Err(frame) = ports[1 - from].tx(frame) {
+            if let Err(frame) = ports[1 - from].tx(pool, frame) {
                 self.refused += 1;
                 pool.give(frame);
             }
@@ -268,11 +268,11 @@ fn nothing_moves_to_or_from_the_pool_of_another_area() {
         let (held, free) = (port.held(), pool.free());
         // At an offset that the port does not hold in its own area, or it would be refused for that.
         let mut frames: Vec<_> = (0..600).map_while(|_| other.take_with(&tagged(7, 60))).collect();
-        assert!(port.tx(frames.pop().unwrap()).is_ok());
+        assert!(port.tx(&mut pool, frames.pop().unwrap()).is_ok());
         port.flush(&mut other);
         assert!(wire.receive(Duration::from_millis(50)).is_none(), "it was sent");
         assert_eq!((port.refused_descriptors(), port.is_gone()), (1, true));
-        assert!(port.tx(frames.pop().unwrap()).is_err());
+        assert!(port.tx(&mut pool, frames.pop().unwrap()).is_err());
 
         let mut burst = Vec::with_capacity(BURST);
         assert!(wire.send(&tagged(1, 60)));

@@ -158,8 +158,8 @@ fn bgp_bulk() -> (usize, usize) {
 
 /// One VIF's frames wait for the slow path, and then another's, both ways alike.
 fn parcels() -> (usize, usize) {
-    let queue = Handoff::new(2_048, 3);
-    let send = |vif| queue.send(Label::to_port(PortId(0), VifId(vif)), &[0; 60]);
+    let queue = Handoff::new(2_048, 2_048, 3);
+    let send = |vif| queue.send(Label::to_port(PortId(0), VifId(vif)), &[0; 60][..]);
     assert_eq!((0..10_000).filter(|_| send(1)).count(), 1_024);
     (400, (0..400).filter(|_| send(2)).count())
 }

@@ -92,7 +92,7 @@ pub fn parse(text: &str) -> Config {
 /// The facts about a configuration's ports in the lab.
 pub fn facts(config: &Config) -> Vec<PortFacts> {
     (0..config.ports.len() as u8)
-        .map(|index| PortFacts { mac: port_mac(index), mtu: 3500, link_up: true })
+        .map(|index| PortFacts { mac: port_mac(index), mtu: 9216, link_up: true })
         .collect()
 }
 

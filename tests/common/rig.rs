@@ -7,7 +7,7 @@ use std::sync::Arc;
 use station::control::{Engine, Limits};
 use station::fib::{self, Fib};
 use station::port::memory::MemoryPort;
-use station::port::{BURST, Frame, FrameSize, Pool, Port};
+use station::port::{BURST, Frame, FrameSize, LONGEST, Octets, Pool, Port};
 use station::publish::Publisher;
 use station::tables::counters::WorkerCounters;
 use station::tables::{PortId, Snapshot, Verdict, VifId};
@@ -36,7 +36,7 @@ impl<P: Port> Rig<P> {
         let mut engine = Engine::new(fib, publisher, Limits::for_vifs(vifs));
         engine.commit(&config, &facts(&config)).unwrap();
         let counters = Arc::new(WorkerCounters::new(config.ports.len(), vifs.into()));
-        let handoffs = Arc::new(Handoffs::new(2 * parcels, vifs.into()));
+        let handoffs = Arc::new(Handoffs::new(2 * parcels, LONGEST, vifs.into()));
         let mut worker = Worker::new(
             Pool::new(frames, FrameSize::Large).unwrap(),
             config.ports.len(),
@@ -84,8 +84,10 @@ impl<P: Port> Rig<P> {
             assert_eq!(received, ended, "vif {}", vif.name);
             by_port[vif.port.index()] += received;
         }
-        for (id, by_vifs) in (0..).map(PortId).zip(by_port) {
-            let counters = self.counters.port(id);
+        // VTEPs have no counters.
+        for (counters, (id, by_vifs)) in
+            self.counters.ports().iter().zip((0..).map(PortId).zip(by_port))
+        {
             let dropped: u64 = counters.drops.iter().map(|c| c.get()).sum();
             assert_eq!(counters.rx_frames.get(), by_vifs + dropped, "port {id:?}");
         }
@@ -136,6 +138,7 @@ pub struct FaultPort {
     refuse: usize,
     pub waiting: VecDeque<Vec<u8>>,
     sending: VecDeque<Frame>,
+    held: usize,
     pub sent: Vec<Vec<u8>>,
     pub refused: u64,
 }
@@ -147,6 +150,7 @@ impl FaultPort {
             refuse,
             waiting: VecDeque::new(),
             sending: VecDeque::new(),
+            held: 0,
             sent: Vec::new(),
             refused: 0,
         }
@@ -163,11 +167,12 @@ impl Port for FaultPort {
         }
     }
 
-    fn tx(&mut self, frame: Frame) -> Result<(), Frame> {
+    fn tx(&mut self, pool: &mut Pool, frame: Frame) -> Result<(), Frame> {
         if self.random.below(100) < self.refuse {
             self.refused += 1;
             return Err(frame);
         }
+        self.held += pool.frames_of(&frame);
         self.sending.push_back(frame);
         Ok(())
     }
@@ -179,12 +184,15 @@ impl Port for FaultPort {
     fn flush(&mut self, pool: &mut Pool) {
         for _ in 0..self.random.below(self.sending.len() + 1) {
             let Some(frame) = self.sending.pop_front() else { return };
-            self.sent.push(pool.area().packet(&frame).to_vec());
+            self.held -= pool.frames_of(&frame);
+            let mut packet = vec![0; frame.len()];
+            pool.area().whole(&frame).copy_to(&mut packet);
+            self.sent.push(packet);
             pool.give(frame);
         }
     }
 
     fn held(&self) -> usize {
-        self.sending.len()
+        self.held
     }
 }

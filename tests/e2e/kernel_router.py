@@ -17,21 +17,22 @@ SIDES = {  # side: (its host, where the station's frames are, where the kernel r
 }
 
 
-def up(mtu, *lines):
-    """Makes the router. `mtu`: of the cloud's side; `lines`: what ip(8) does in its namespace besides."""
+def up(mtu, *lines, inside=1500, wire=lab.PORT_MTU):
+    """Makes the router. `mtu`: of the cloud's side; `inside`: of the customer's; `wire`: of what leads there; `lines`: what
+    ip(8) does in its namespace besides."""
     lab.run("ip", "netns", "add", NS)
     lab.sysctl(NS, ipv4__ip_forward=1, ipv6__conf__all__forwarding=1, ipv4__conf__all__rp_filter=1,
                ipv4__conf__default__rp_filter=1, ipv4__icmp_ratelimit=0, ipv6__icmp__ratelimit=0,
                ipv4__conf__all__send_redirects=0, ipv4__conf__default__send_redirects=0,
                ipv6__conf__default__accept_dad=0, ipv6__conf__default__accept_ra=0)
-    for (host, port, wire), name in zip(SIDES.values(), ["in", "out"], strict=True):
-        lab.run("ip", "link", "add", "name", name, "address", lab.PORTS[port], "mtu", 1500, "netns", NS,
-                "type", "veth", "peer", "name", wire, "mtu", lab.PORT_MTU, "netns", "st-wire")
+    for (host, port, end), name in zip(SIDES.values(), ["in", "out"], strict=True):
+        lab.run("ip", "link", "add", "name", name, "address", lab.PORTS[port], "mtu", wire, "netns", NS,
+                "type", "veth", "peer", "name", end, "mtu", wire, "netns", "st-wire")
         lab.offloads_off(NS, name)
-        lab.offloads_off("st-wire", wire)
-        lab.ip("st-wire", f"link set dev {wire} up")
+        lab.offloads_off("st-wire", end)
+        lab.ip("st-wire", f"link set dev {end} up")
         peer4, peer6 = peers(host)
-        lab.ip(NS, f"link set dev {name} mtu {mtu if name == 'out' else 1500} up",
+        lab.ip(NS, f"link set dev {name} mtu {mtu if name == 'out' else inside} up",
                f"addr add {host.gw4}/30 dev {name}", f"addr add {host.gw6}/64 dev {name} nodad",
                f"neigh replace {peer4} lladdr {host.mac} dev {name} nud permanent",
                f"neigh replace {peer6} lladdr {host.mac} dev {name} nud permanent",

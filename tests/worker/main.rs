@@ -5,6 +5,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod jumbo;
 mod mirrors;
 
 use std::collections::HashSet;
@@ -17,7 +18,7 @@ use common::{A, A_CORE, A2, B, B_CORE, CONFIG, HOSTS, Host, P1, SECOND, port_mac
 use station::fib::{self, Fib};
 use station::port::memory::MemoryPort;
 use station::port::stamp::{Stamp, Stamping};
-use station::port::{FrameSize, Pool};
+use station::port::{FrameSize, LONGEST, Pool};
 use station::publish::Publisher;
 use station::tables::counters::WorkerCounters;
 use station::tables::last_drops::LastDrops;
@@ -164,7 +165,7 @@ fn a_capture_sees_frames_as_they_came_and_as_they_left() {
     assert_eq!(copies(&others), []);
     rig.check();
     // What the slow path sends, too.
-    assert!(rig.handoffs.injected.send(Label::to_port(PortId(2), core), &[7; 64]));
+    assert!(rig.handoffs.injected.send(Label::to_port(PortId(2), core), &[7; 64][..]));
     rig.turn(2 * SECOND);
     let [(mark, octets)] = &copies(&outside)[..] else { panic!("not one copy") };
     assert_eq!((mark.from, mark.to, &octets[..]), (None, Some(core), &[7; 64][..]));
@@ -173,7 +174,7 @@ fn a_capture_sees_frames_as_they_came_and_as_they_left() {
     let counted = || [core, a].map(|vif| counters.vif(vif).tx_frames.get());
     let before = counted();
     let label = Label { through: Some(a), ..Label::to_port(PortId(2), core) };
-    assert!(rig.handoffs.injected.send(label, &[7; 64]));
+    assert!(rig.handoffs.injected.send(label, &[7; 64][..]));
     rig.turn(2 * SECOND);
     assert_eq!(counted(), before.map(|frames| frames + 1));
     copies(&outside);
@@ -247,7 +248,7 @@ fn a_port_that_is_gone_drops_and_counts() {
     rig.burst(SECOND, PortId(0), &[A.frame(&packet("10.1.0.9", "10.64.0.1"))]);
     assert_eq!(drops(&mut rig, "a", "egress_down"), 1);
     let core = rig.engine.vif("a-core").unwrap();
-    assert!(rig.handoffs.injected.send(Label::to_port(PortId(2), core), &[0; 64]));
+    assert!(rig.handoffs.injected.send(Label::to_port(PortId(2), core), &[0; 64][..]));
     rig.turn(SECOND);
     assert_eq!(rig.counters.vif(core).rare.originated_lost.get(), 1);
     rig.check();
@@ -336,7 +337,7 @@ fn a_route_out_of_its_vrf_is_stopped() {
         fib.reader(),
         subscribers.remove(0),
         counters.clone(),
-        Arc::new(Handoffs::new(4, 2)),
+        Arc::new(Handoffs::new(4, LONGEST, 2)),
     );
     *worker.port_mut(PortId(0)).1.unwrap() = Some(MemoryPort::new(16));
     let (pool, slot) = worker.port_mut(PortId(0));
@@ -405,7 +406,7 @@ fn no_frame_is_lost_or_sent_twice() {
         }
         if random.below(4) == 0 {
             let label = Label::to_port(PortId(2), core);
-            injected += u64::from(rig.handoffs.injected.send(label, &[0xab; 60]));
+            injected += u64::from(rig.handoffs.injected.send(label, &[0xab; 60][..]));
         }
         now += SECOND / 1000;
         rig.turn(now);

@@ -22,7 +22,7 @@ use super::memory_ports;
 
 const MIRRORS: PortId = PortId(1);
 
-fn of_vif(engine: &Engine<Publisher<Snapshot>>, name: &str) -> Mirrored {
+pub(super) fn of_vif(engine: &Engine<Publisher<Snapshot>>, name: &str) -> Mirrored {
     let id = engine.vif(name).unwrap();
     let vif = engine.tables().vif(id).unwrap();
     Mirrored::Vif(id, vif.name.clone(), Network::of(vif))
@@ -32,12 +32,12 @@ fn to_vlan(vlan: u16) -> Destination {
     Destination::Vlan { port: MIRRORS, name: "cust1".into(), vlan, room: 1518 }
 }
 
-fn to_host(rig: &Rig<MemoryPort>, remote: &str, carrier: Carrier) -> Destination {
+pub(super) fn to_host(rig: &Rig<MemoryPort>, remote: &str, carrier: Carrier) -> Destination {
     let vrf = rig.engine.vrf("vpc-a").unwrap();
     Destination::Tunnel { vrf, name: "vpc-a".into(), remote: remote.parse().unwrap(), carrier }
 }
 
-fn mirror(of: Mirrored, to: Destination) -> Mirror {
+pub(super) fn mirror(of: Mirrored, to: Destination) -> Mirror {
     Mirror {
         name: "m".into(),
         of,
@@ -102,7 +102,7 @@ fn what_comes_is_copied_as_it_came_and_what_leaves_as_it_left() {
     assert_eq!(rig.take_sent(MIRRORS), [tagged(&sent[0], 900)]);
     // And what the station itself sends.
     let a = rig.engine.vif("a").unwrap();
-    assert!(rig.handoffs.injected.send(Label::to_port(PortId(0), a), &[7; 64]));
+    assert!(rig.handoffs.injected.send(Label::to_port(PortId(0), a), &[7; 64][..]));
     rig.turn(3 * SECOND);
     assert_eq!(rig.take_sent(MIRRORS), [tagged(&[7; 64], 900)]);
     let octets = of_a.sum(|counters| counters.octets.get());

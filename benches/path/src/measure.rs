@@ -107,7 +107,7 @@ impl Source {
             from.rx(&mut self.pool, &mut self.frames);
             to.rx(&mut self.pool, &mut self.frames);
             for frame in self.frames.drain(..) {
-                if let Err(frame) = to.tx(frame) {
+                if let Err(frame) = to.tx(&mut self.pool, frame) {
                     self.pool.give(frame);
                 }
             }

@@ -12,7 +12,7 @@ use station::config::model::{NextHop, RouteListConfig};
 use station::control::{Engine, Limits, PortFacts};
 use station::fib::{self, Fib};
 use station::port::stamp::Stamping;
-use station::port::{FrameSize, Pool};
+use station::port::{FrameSize, LONGEST, Pool};
 use station::publish::Publisher;
 use station::tables::counters::WorkerCounters;
 use station::tables::meter::Limit;
@@ -374,7 +374,7 @@ impl Station {
                 reader.clone(),
                 subscriber,
                 Arc::new(WorkerCounters::new(2, vifs.into())),
-                Arc::new(Handoffs::new(64, vifs.into())),
+                Arc::new(Handoffs::new(64, LONGEST, vifs.into())),
             );
             for port in 0..2 {
                 *worker.port_mut(PortId(port)).1.unwrap() = Some(Wire::default());

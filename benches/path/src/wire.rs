@@ -74,7 +74,7 @@ impl Port for Wire {
     }
 
     #[inline]
-    fn tx(&mut self, frame: Frame) -> Result<(), Frame> {
+    fn tx(&mut self, _: &mut Pool, frame: Frame) -> Result<(), Frame> {
         self.queued.push(frame);
         Ok(())
     }

@@ -142,6 +142,16 @@ pub enum XskError {
         /// Its queue.
         queue: u32,
     },
+    /// Its MTU needs packets in several frames, and the kernel is too old for them.
+    #[error(
+        "{interface} has an MTU of more than a frame has room for, and this kernel knows no packets in several frames (Linux does since 6.6): lower its MTU to {most} (ip link set ... mtu {most}), or take a newer kernel"
+    )]
+    NoChains {
+        /// The interface.
+        interface: String,
+        /// The largest MTU that goes without.
+        most: u32,
+    },
     /// The kernel's answer to another step.
     #[error("{interface} queue {queue}: cannot {step}: {source}{advice}")]
     System {

@@ -29,7 +29,7 @@ pub use audit::{Audit, AuditError, audit};
 pub use bpffs::{BpffsError, Claim, claim};
 pub use error::{XdpError, XskError};
 pub use hardware::{Driver, Hardware};
-pub use nic::{Nic, NicError, fits, frame_size_for_mtu, link_of};
+pub use nic::{Nic, NicError, fits, frames_for_mtu, link_of};
 pub use port::{SocketOptions, XskPort, ZeroCopy, frames_for_ring};
 pub use privilege::{PrivilegeError, check_privileges};
 pub use program::{PROGRAM, ToKernel, XdpCounters, XdpProgram};

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
-use super::super::FrameSize;
+use super::super::{FrameSize, Frames, LARGEST_MTU};
 use super::attachment::Attached;
 use super::ethtool::{Ethtool, Feature};
 use super::queues::{missing, set_queues};
@@ -16,9 +16,6 @@ use crate::netlink::{self, Link};
 
 /// Octets of an Ethernet header with two tags.
 const L2_HEADER: u32 = 14 + 2 * 4;
-
-/// The largest MTU that any frame carries.
-const LARGEST_MTU: u32 = 3818;
 
 /// Features of a NIC that take tags out of frames or put them in, beside the frame's bytes, where
 /// an XDP program does not see them. With `ethtool -K` they have the same names.
@@ -114,14 +111,14 @@ pub enum NicError {
 pub struct Nic {
     link: Link,
     queues: u32,
-    frame_size: FrameSize,
+    frames: Frames,
     mode: Option<Attached>,
     promiscuous: Mutex<OwnedFd>,
 }
 
 impl Nic {
     /// Makes the interface ready: exactly `queues` receive and transmit queues, no tag offload and
-    /// nothing that merges frames, an MTU that frames of `frame_size` carry, all MACs and VLANs received.
+    /// nothing that merges frames, an MTU that `frames` carry, all MACs and VLANs received.
     /// It must be up. `mode`: how the XDP program is attached.
     ///
     /// # Errors
@@ -129,22 +126,27 @@ impl Nic {
     pub fn prepare(
         interface: &str,
         queues: u32,
-        frame_size: FrameSize,
+        frames: Frames,
         mode: Option<Attached>,
     ) -> Result<Nic, NicError> {
-        let link = fits(interface, queues, frame_size)?;
+        let link = fits(interface, queues, frames)?;
         if !link.admin_up {
             return Err(NicError::Down(interface.to_owned()));
         }
         set_queues(&link, queues)?;
         stop_offloads(interface, mode)?;
         let promiscuous = Mutex::new(promiscuous(&link)?);
-        Ok(Nic { link, queues, frame_size, mode, promiscuous })
+        Ok(Nic { link, queues, frames, mode, promiscuous })
     }
 
     /// The interface as it was when it was made ready.
     pub fn link(&self) -> &Link {
         &self.link
+    }
+
+    /// Whether its MTU needs packets in several frames.
+    pub fn needs_chains(&self) -> bool {
+        self.link.mtu > longest_mtu(self.frames.size)
     }
 
     /// Makes right again what another hand changed since. `state`: the interface now. Returns what was
@@ -169,7 +171,8 @@ impl Nic {
 
     /// What is lost by the MTU that the interface has now: packets that frames do not carry.
     pub(super) fn excess(&self, state: &Link) -> Option<String> {
-        let most = longest_mtu(self.frame_size);
+        let chains = self.needs_chains();
+        let most = if chains { LARGEST_MTU } else { longest_mtu(self.frames.size) };
         (state.mtu > most).then(|| {
             format!(
                 "{0} has MTU {1}, and received packets of more than {most} octets are lost: `ip link set dev {0} mtu {most}`, or start stationd again with the larger MTU",
@@ -184,12 +187,12 @@ impl Nic {
 ///
 /// # Errors
 /// [`NicError`]: what does not hold and how to make it hold.
-pub fn fits(interface: &str, queues: u32, frame_size: FrameSize) -> Result<Link, NicError> {
+pub fn fits(interface: &str, queues: u32, frames: Frames) -> Result<Link, NicError> {
     let link = link_of(interface)?;
     if link.mac == [0; 6] {
         return Err(NicError::NotEthernet(interface.to_owned()));
     }
-    check_mtu(&link, frame_size)?;
+    check_mtu(&link, frames)?;
     missing(&link, queues)?;
     Ok(link)
 }
@@ -204,18 +207,20 @@ pub fn link_of(interface: &str) -> Result<Link, NicError> {
         .ok_or_else(|| NicError::NoInterface(interface.to_owned()))
 }
 
-/// The frame size for an MTU, with two tags.
-pub fn frame_size_for_mtu(mtu: u32) -> Option<FrameSize> {
-    FrameSize::for_packet(usize::try_from(mtu.checked_add(L2_HEADER)?).ok()?)
+/// The frames for an MTU, with two tags.
+pub fn frames_for_mtu(mtu: u32) -> Frames {
+    let packet = usize::try_from(mtu.saturating_add(L2_HEADER)).unwrap_or(usize::MAX);
+    let size = FrameSize::for_packet(packet);
+    Frames { size, chains: packet > size.capacity() }
 }
 
 /// The longest packet of a frame, without its L2 header.
-fn longest_mtu(frame_size: FrameSize) -> u32 {
+pub(super) fn longest_mtu(frame_size: FrameSize) -> u32 {
     u32::try_from(frame_size.capacity()).unwrap_or(u32::MAX) - L2_HEADER
 }
 
-fn check_mtu(link: &Link, frame_size: FrameSize) -> Result<(), NicError> {
-    let most = longest_mtu(frame_size);
+fn check_mtu(link: &Link, frames: Frames) -> Result<(), NicError> {
+    let most = if frames.chains { LARGEST_MTU } else { longest_mtu(frames.size) };
     if link.mtu > most {
         return Err(NicError::Mtu { interface: link.name.clone(), mtu: link.mtu, most });
     }
@@ -309,24 +314,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mtu_decides_the_frame_size_with_room_for_two_tags() {
-        assert_eq!(frame_size_for_mtu(1500), Some(FrameSize::Small));
-        assert_eq!(frame_size_for_mtu(1770), Some(FrameSize::Small));
-        assert_eq!(frame_size_for_mtu(1771), Some(FrameSize::Large));
-        assert_eq!(frame_size_for_mtu(3818), Some(FrameSize::Large));
-        assert_eq!(frame_size_for_mtu(3819), None);
-        assert_eq!(frame_size_for_mtu(u32::MAX), None);
-        let link = Link { name: "eth1".into(), mtu: 9000, ..Link::default() };
-        let error = check_mtu(&link, FrameSize::Large).unwrap_err().to_string();
-        assert!(error.contains("ip link set dev eth1 mtu 3818"), "{error}");
+    fn mtu_decides_the_frames_with_room_for_two_tags() {
+        let [small, large] =
+            [FrameSize::Small, FrameSize::Large].map(|size| Frames { size, chains: false });
+        let chains = Frames { chains: true, ..large };
+        for (mtu, frames) in
+            [(1500, small), (1770, small), (1771, large), (3818, large), (3819, chains)]
+        {
+            assert_eq!(frames_for_mtu(mtu), frames, "{mtu}");
+        }
+        assert_eq!([LARGEST_MTU, u32::MAX].map(frames_for_mtu), [chains; 2]);
+        let refused = |mtu, frames| {
+            let link = Link { name: "eth1".into(), mtu, ..Link::default() };
+            check_mtu(&link, frames).err().map(|error| error.to_string())
+        };
+        let error = refused(9600, chains).unwrap();
+        assert!(error.contains("ip link set dev eth1 mtu 9216"), "{error}");
         assert!(!error.contains("start the station again"), "{error}");
         // An interface that came or grew later: the frames were chosen without it.
-        let link = Link { name: "eth1".into(), mtu: 3000, ..Link::default() };
-        let error = check_mtu(&link, FrameSize::Small).unwrap_err().to_string();
-        assert!(error.contains("or start the station again"), "{error}");
-        assert_eq!(check_mtu(&link, FrameSize::Large).ok(), Some(()));
-        assert_eq!(frame_size_for_mtu(LARGEST_MTU), Some(FrameSize::Large));
-        assert_eq!(frame_size_for_mtu(LARGEST_MTU + 1), None);
+        for (mtu, frames, most) in [(3000, small, 1770), (9000, large, 3818)] {
+            let error = refused(mtu, frames).unwrap();
+            assert!(error.contains("or start the station again"), "{error}");
+            assert!(error.contains(&format!("eth1 mtu {most}")), "{error}");
+        }
+        assert_eq!((refused(3000, large), refused(LARGEST_MTU, chains)), (None, None));
     }
 
     #[test]

@@ -10,8 +10,12 @@ use super::attachment::Attached;
 use super::backoff::Backoff;
 use super::error::{XdpError, XskError};
 use super::held::Held;
+use super::nic::longest_mtu;
 use super::program::XdpProgram;
 use super::socket::{Socket, Step, StepError, XskStatistics};
+use chains::{Unfinished, knows_chains};
+
+mod chains;
 
 /// Most system calls that one flush makes to drain the transmit ring: in copy mode a call may send
 /// as few as 32 frames.
@@ -42,6 +46,8 @@ pub struct SocketOptions {
     pub zero_copy: ZeroCopy,
     /// Busy-poll time in microseconds; 0 is off.
     pub busy_poll_us: u32,
+    /// Packets may be longer than a frame has room for: they come and go in several.
+    pub chains: bool,
 }
 
 /// One queue of a NIC.
@@ -57,6 +63,10 @@ pub struct XskPort {
     sending: u32,
     zero_copy: bool,
     busy_poll: bool,
+    /// The kernel takes and gives packets in several frames.
+    chains: bool,
+    /// The chain of which not all has been received yet.
+    unfinished: Unfinished,
     /// Nothing will move any more: the interface is gone, or the port was given another area's pool.
     gone: bool,
     /// Descriptors from the kernel that named a frame which is not this socket's, and pools of other areas.
@@ -82,7 +92,7 @@ impl XskPort {
         queue: u32,
         options: SocketOptions,
     ) -> Result<XskPort, XskError> {
-        let SocketOptions { ring, zero_copy, busy_poll_us } = options;
+        let SocketOptions { ring, zero_copy, busy_poll_us, chains } = options;
         if !ring.is_power_of_two() || !(64..=32_768).contains(&ring) {
             return Err(XskError::Ring(ring));
         }
@@ -124,10 +134,19 @@ impl XskPort {
             (Attached::Native, ZeroCopy::Require) => libc::XDP_ZEROCOPY,
             (Attached::Native, ZeroCopy::Auto) => 0,
         };
-        socket.bind(program.ifindex(), queue, mode).map_err(|error| {
+        let several = if chains { libc::XDP_USE_SG } else { 0 };
+        socket.bind(program.ifindex(), queue, mode | several).map_err(|error| {
             match (error.raw_os_error(), zero_copy) {
                 (Some(libc::EBUSY), _) => XskError::Busy { interface: interface.to_owned(), queue },
+                (Some(libc::EOPNOTSUPP), ZeroCopy::Require) if chains => {
+                    refused("the driver has none for packets in several buffers, as its MTU needs")
+                }
                 (Some(libc::EOPNOTSUPP), ZeroCopy::Require) => refused("the driver has none"),
+                // Unknown flags are refused before the queue is looked at.
+                (Some(libc::EINVAL), _) if chains && !knows_chains() => {
+                    let most = longest_mtu(area.frame_size);
+                    XskError::NoChains { interface: interface.to_owned(), most }
+                }
                 (Some(libc::EINVAL), ZeroCopy::Auto | ZeroCopy::Off) => {
                     XskError::NoQueue { interface: interface.to_owned(), queue }
                 }
@@ -148,6 +167,8 @@ impl XskPort {
             sending: 0,
             zero_copy,
             busy_poll: busy_poll_us > 0,
+            chains,
+            unfinished: Unfinished::default(),
             gone: false,
             refused: 0,
             calls: 0,
@@ -341,6 +362,26 @@ impl XskPort {
         }
     }
 
+    /// Puts the packet of one frame on the transmit ring.
+    #[inline(always)]
+    fn send(&mut self, frame: Frame) -> Result<(), Frame> {
+        let Ok(len) = u32::try_from(frame.len()) else { return Err(frame) };
+        // The kernel refuses empty packets, and may not return them.
+        if self.gone || frame.is_empty() || self.socket.tx.free(1) == 0 {
+            return Err(frame);
+        }
+        let addr = u64::from(frame.addr());
+        if !self.held.insert(addr) {
+            return Err(frame);
+        }
+        if !self.socket.tx.push(libc::xdp_desc { addr, len, options: 0 }) {
+            let _ = self.held.remove(addr);
+            return Err(frame);
+        }
+        self.sending += 1;
+        Ok(())
+    }
+
     /// Makes the kernel look at the NIC where it waits for that. Called when nothing was received.
     #[inline]
     fn wake_rx(&mut self) {
@@ -372,7 +413,11 @@ impl Port for XskPort {
         while received < room {
             let Some(descriptor) = self.socket.rx.pop() else { break };
             received += 1;
-            let libc::xdp_desc { addr, len, .. } = descriptor;
+            let libc::xdp_desc { addr, len, options } = descriptor;
+            if options & libc::XDP_PKT_CONTD != 0 || self.unfinished.is_begun() {
+                out.extend(self.receive_piece(pool, descriptor));
+                continue;
+            }
             if !self.held.remove(addr) {
                 self.refused += 1;
                 continue;
@@ -401,22 +446,11 @@ impl Port for XskPort {
         }
     }
 
-    fn tx(&mut self, frame: Frame) -> Result<(), Frame> {
-        let Ok(len) = u32::try_from(frame.len()) else { return Err(frame) };
-        // The kernel refuses empty packets, and may not return them.
-        if self.gone || frame.is_empty() || self.socket.tx.free(1) == 0 {
-            return Err(frame);
+    fn tx(&mut self, pool: &mut Pool, frame: Frame) -> Result<(), Frame> {
+        if frame.is_chain() {
+            return self.send_chain(pool, frame);
         }
-        let addr = u64::from(frame.addr());
-        if !self.held.insert(addr) {
-            return Err(frame);
-        }
-        if !self.socket.tx.push(libc::xdp_desc { addr, len, options: 0 }) {
-            let _ = self.held.remove(addr);
-            return Err(frame);
-        }
-        self.sending += 1;
-        Ok(())
+        self.send(frame)
     }
 
     fn is_half_free(&mut self) -> bool {

@@ -5,10 +5,12 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::fib::FibReader;
+use crate::port::{Octets, Packet};
 use crate::tables::mirrors::{Carrier, Destination};
 use crate::tables::rules::under;
 use crate::tables::tunnel::{Dscp, Inner, Marking, OUTER4, OUTER6, Outer, UDP_AND_VXLAN};
 use crate::tables::{Adjacency, GroupId, MAX_L2, PortId, Snapshot};
+use crate::wire::Start;
 use crate::wire::erspan::{self, GRE};
 use crate::wire::ethernet::{
     ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_SERVICE_TAG, ETHERTYPE_VLAN, TAG_LEN, be16,
@@ -60,7 +62,7 @@ impl Known {
 /// What is copied.
 pub(super) struct Copied<'a> {
     /// The frame.
-    pub packet: &'a [u8],
+    pub packet: Packet<'a>,
     /// Octets of it that are copied.
     pub kept: usize,
     /// It left.
@@ -123,7 +125,8 @@ impl Way {
     /// numbered.
     pub fn front(&self, to: &Destination, of: &Copied<'_>, numbered: &AtomicU32) -> Option<Front> {
         let mut front = Front::NONE;
-        let packet = of.packet.get(..of.kept)?;
+        let Start { octets, len } = of.packet.start();
+        let packet = octets.get(..of.kept.min(octets.len()))?;
         let (carrier, (egress, ends)) = match (to, &self.tunnel) {
             (Destination::Tunnel { carrier, .. }, Some(tunnel)) => (*carrier, *tunnel),
             (Destination::Tunnel { .. }, None) => return None,
@@ -139,7 +142,7 @@ impl Way {
         let kind = if ends[0].is_ipv4() { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
         front.push(&kind.to_be_bytes());
         let gre = |front: &mut Front, header: &[u8]| {
-            push_ip(front, ends, header.len() + packet.len());
+            push_ip(front, ends, header.len() + of.kept);
             front.push(header);
         };
         let copied = |session| {
@@ -149,7 +152,7 @@ impl Way {
                 session,
                 sequence: numbered.fetch_add(1, Relaxed),
                 tci: tag.filter(|tag| is_tag(be16(tag, 0))).map(|tag| be16(tag, 2)),
-                truncated: of.kept < of.packet.len(),
+                truncated: of.kept < len,
                 outbound: of.outbound,
                 now_ns: of.now_ns,
             }
@@ -158,7 +161,7 @@ impl Way {
             Carrier::Erspan2(session) => gre(&mut front, &copied(session).type2()),
             Carrier::Erspan3(session) => gre(&mut front, &copied(session).type3()),
             Carrier::Vxlan(vni) => {
-                let inner = Inner { octets: packet.len(), class: 0, flow: 0 };
+                let inner = Inner { octets: of.kept, class: 0, flow: 0 };
                 match Outer::new(ends, vni, Marking::new(Dscp::Pipe(0)))? {
                     Outer::V4(outer) => {
                         let mut octets = [0; OUTER4];
@@ -167,7 +170,8 @@ impl Way {
                     }
                     Outer::V6(outer) => {
                         let mut octets = [0; OUTER6];
-                        outer.write(&mut octets, inner, checksum::sum(packet));
+                        let end = u32::try_from(of.kept).ok()?;
+                        outer.write(&mut octets, inner, of.packet.sum(0, end));
                         front.push(&octets);
                     }
                 }

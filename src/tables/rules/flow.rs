@@ -60,7 +60,8 @@ pub fn flow(keys: &FlowKeys, packet: &[u8]) -> u32 {
     match packet.first().map(|first| first >> 4) {
         Some(4) => packet.first_chunk().map_or(0, |head| {
             let (at, total) = (usize::from(head[0] & 0xf) * 4, usize::from(be16(head, 2)));
-            flow4(keys, head, packet.get(at..total).unwrap_or_default())
+            let end = total.min(packet.len());
+            flow4(keys, head, packet.get(at..end).unwrap_or_default())
         }),
         Some(6) => flow6(packet).map_or(0, |([source, to], rest)| {
             let source = fold(source.0 ^ a, source.1 ^ b);
@@ -109,7 +110,8 @@ type Halves = (u64, u64);
 #[inline(always)]
 fn flow6(packet: &[u8]) -> Option<([Halves; 2], u64)> {
     let head = packet.first_chunk::<{ ipv6::HEADER_LEN }>()?;
-    let packet = packet.get(..ipv6::HEADER_LEN + usize::from(be16(head, 4)))?;
+    let total = ipv6::HEADER_LEN + usize::from(be16(head, 4));
+    let packet = &packet[..total.min(packet.len())];
     let upper = ipv6::upper(packet);
     // Parts of one packet may name different next headers (RFC 8200 4.5).
     let seen = upper.protocol.filter(|_| !upper.fragment);

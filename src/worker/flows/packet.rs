@@ -161,14 +161,15 @@ impl Note {
         ends: &mut Ends,
     ) -> Note {
         let (v4, v6, packet) = (burst.v4.has(lane), burst.v6.has(lane), burst.l3(area, lane));
-        let mut note = Note { ip_octets: length(packet), ..Note::default() };
+        let octets = u32::try_from(packet.len).unwrap_or(u32::MAX);
+        let mut note = Note { ip_octets: octets, ..Note::default() };
         *ends = Ends::default();
         if v4 {
             note.ports = ETHERTYPE_IPV4.into();
-            note.look4(packet, ends);
+            note.look4(packet.octets, ends);
         } else if v6 {
             note.ports = ETHERTYPE_IPV6.into();
-            note.look6(packet, ends);
+            note.look6(packet.octets, ends);
         } else {
             note.look(burst.packet(area, lane), ends);
         }

@@ -30,7 +30,7 @@
 //!  explain   what the path does with a frame and why, told stage by stage
 //!  path      the way of a burst, one line per stage
 //!  stage     one packet stage per file
-//!  tables    ports, VIFs, VRFs, exchanges, next-hop groups, adjacencies, meters, mirrors, tunnels, counters, last drops, verdicts; the rules of forwarding; who reaches whom
+//!  tables    ports, VIFs, VRFs, exchanges, next-hop groups, adjacencies, meters, limits of addresses, mirrors, tunnels, counters, last drops, verdicts; the rules of forwarding; who reaches whom
 //!  acl       access lists: rules, what they match, and the classifier
 //!  wire, fib headers; longest-prefix match  |  port: queues of frames  |  netlink: messages by hand
 //!  optics    what transceiver modules' EEPROMs say: SFF-8472, SFF-8636, CMIS

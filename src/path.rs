@@ -3,9 +3,9 @@
 
 use crate::cpu::{Work, widest};
 use crate::stage::{
-    Burst, Context, Filtered, acl, acl_in, acl_out, classify, copy, decapsulate, encapsulate,
-    exchange, exchanged, filter, group, ipv4, ipv6, meter, mtu, police, ready, resolve, rewrite,
-    route, routing, source, translate_in, translate_out, ttl,
+    Burst, Context, Filtered, acl, acl_in, acl_out, address, classify, copy, decapsulate,
+    encapsulate, exchange, exchanged, filter, group, ipv4, ipv6, meter, mtu, police, ready,
+    resolve, rewrite, route, routing, source, translate_in, translate_out, ttl,
 };
 
 filter::filtered! {
@@ -80,6 +80,7 @@ impl<W: Watch> Work for Path<'_, '_, W> {
         stage!(acl); //      access lists of ordinary packets, for the filtered stages below
         watch.before_filtered(FILTERED, burst, context);
         filter::run(burst, context, concerns, verdict); // the filtered stages
+        stage!(address); //  limits of addresses
         stage!(meter); //    bandwidth of VIFs, meter groups and ports
         stage!(translate_out); // destination: outside -> inside
         stage!(rewrite); //  MACs, tags, TTL, checksum
@@ -156,6 +157,7 @@ mod tests {
             overlay: Default::default(),
             joins_stations: false,
             metered: [false; 2],
+            limited: [false; 2],
             acl_in: None,
             acl_out: None,
             flow_log: 0,

@@ -787,6 +787,52 @@ fn bandwidths() {
 
 #[test]
 #[rustfmt::skip] // a row a line
+fn address_limits() {
+    let text = |by: &str, prefixes: &str, more: &str| {
+        format!("[[address_limit]]\nname = \"h\"\nby = {by}\nprefixes = {prefixes}\nbandwidth = \"1M\"\n{more}\n")
+    };
+    for (by, prefixes, more, line, field, says) in [
+        ("\"both\"", "[\"10.9.0.0/24\"]", "", 3, "by", "\"both\""),
+        ("\"source\"", "[]", "", 4, "prefixes", "there is none"),
+        ("\"source\"", "[\"10.9.0.0\"]", "", 4, "prefixes", "is no prefix"),
+        ("\"source\"", "[\"10.9.0.1/24\"]", "", 4, "prefixes", "has bits set after /24"),
+        ("\"source\"", "[\"224.0.0.0/24\"]", "", 4, "prefixes", "never routed"),
+        ("\"source\"", "[\"10.9.0.0/24\", \"10.9.0.7/32\"]", "", 4, "prefixes", "overlap"),
+        ("\"source\"", "[\"10.8.0.0/15\"]", "", 4, "prefixes", "there are 131072 addresses"),
+        ("\"source\"", "[\"fd00::/64\"]", "", 4, "prefixes", "there are 18446744073709551615 addresses"),
+        ("\"source\"", "[\"10.9.0.0/24\"]", "per_ipv4 = 23", 4, "prefixes", "is longer than per_ipv4, which is 23"),
+        ("\"source\"", "[\"10.9.0.0/24\"]", "per_ipv4 = 33", 6, "per_ipv4", "33"),
+        ("\"source\"", "[\"10.9.0.0/24\"]", "each = 1", 6, "each", "not a known field"),
+    ] {
+        refused(&text(by, prefixes, more), line, &format!("address_limit[0].{field}"), says);
+    }
+    let missing = "[[address_limit]]\nname = \"h\"\nby = \"source\"\nprefixes = [\"10.9.0.0/24\"]";
+    refused(missing, 1, "address_limit[0].bandwidth", "is missing");
+    let by_way = format!("{missing}\nbandwidth = {{ rx = \"1M\" }}");
+    let error = parse(&format!("{BASE}{by_way}")).unwrap_err();
+    assert!(error.report().contains("rx: is not a known field"), "{error:?}");
+
+    let large = text("\"source\"", "[\"10.9.0.0/17\"]", "");
+    let with = |changes: &[(&str, &str)]| format!("{large}{}", vif(changes));
+    for (changes, field, says) in [
+        (&[("address_limits_in", "[\"g\"]")][..], "address_limits_in", "there is no address_limit \"g\""),
+        (&[("address_limits_out", "[\"h\", \"h\"]")], "address_limits_out", "is there twice"),
+    ] {
+        let error = parse(&format!("{BASE}{}", with(changes))).unwrap_err();
+        let first = &error.problems()[0];
+        assert_eq!(first.field(), format!("vif[3].{field}"), "{error:?}");
+        assert!(first.message().contains(says), "{error:?}");
+    }
+    // Each direction has its own: two of them are as many as there can be. A third is another VRF's.
+    let both = [("address_limits_in", "[\"h\"]"), ("address_limits_out", "[\"h\"]")];
+    assert!(parse(&format!("{BASE}{}", with(&both))).is_ok());
+    let third = format!("{BASE}{}", with(&both)).replacen("name = \"a\"\n", "name = \"a\"\naddress_limits_in = [\"h\"]\n", 1);
+    let error = parse(&third).unwrap_err();
+    assert!(error.report().contains("there are 98304 limited addresses"), "{error:?}");
+}
+
+#[test]
+#[rustfmt::skip] // a row a line
 fn access_lists() {
     let acl = |rules: &str| format!("[[acl]]\nname = \"x\"\nrules = [\n{rules}\n]\n");
     refused("[[acl]]\nrules = [\"deny ip\"]\n", 1, "acl[0].name", "is missing");

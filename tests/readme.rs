@@ -256,6 +256,11 @@ fn metrics() -> String {
             "One series for each limited direction of a port, meter group or VIF: station-bandwidth(7).",
         ),
         (
+            Per::AddressLimit,
+            "OF LIMITS OF ADDRESSES",
+            "One series for each limit that a VIF has, VRF and direction: station-address-limit(7).",
+        ),
+        (
             Per::Acl,
             "OF ACCESS LISTS",
             "One series for each list, direction in which a VIF uses it, and action.",
@@ -556,6 +561,12 @@ bandwidth = { "?" = 1, rate = "1G" }
 "?" = 1
 name = "g"
 bandwidth = { "?" = 1, rate = "1G" }
+[[address_limit]]
+"?" = 1
+name = "h"
+by = "source"
+prefixes = ["10.0.0.0/24"]
+bandwidth = { "?" = 1, rate = "1M" }
 [[vrf]]
 "?" = 1
 name = "a"
@@ -640,6 +651,7 @@ fn fields() -> BTreeMap<String, BTreeSet<String>> {
             "vif.remotes" => ("vif", "remotes."),
             "port.bandwidth" => ("port", "bandwidth."),
             "meter_group.bandwidth" => ("meter_group", "bandwidth."),
+            "address_limit.bandwidth" => ("address_limit", "bandwidth."),
             "vif.bgp.preference" => ("vif.bgp", "preference."),
             "vif.bgp.verified" => ("vif.bgp", "verified."),
             "route.via" => ("route", "via."),

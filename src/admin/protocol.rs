@@ -14,6 +14,7 @@
 //! `"octets"` is followed by so many octets of text.
 
 mod acls;
+mod address_limits;
 mod billing;
 mod capture;
 mod counters;
@@ -41,6 +42,7 @@ use serde::{Deserialize, Serialize};
 /// The longest text that follows a request, in octets.
 pub use crate::config::MAX_FILE;
 pub use acls::AclFilter;
+pub use address_limits::{AddressLimitFilter, MAX_SHOWN};
 pub use billing::BillingFilter;
 pub use capture::{CaptureRequest, Direction, Filter, Judged};
 pub use counters::{CounterFilter, DropFilter};
@@ -87,6 +89,8 @@ pub enum Request {
     ShowRates(RateFilter),
     /// Bandwidths, and what passes ([`crate::admin::rows::BandwidthRow`]).
     ShowBandwidth,
+    /// Limits of addresses ([`crate::admin::rows::AddressLimitRow`]).
+    ShowAddressLimits(AddressLimitFilter),
     /// All VRFs ([`crate::admin::rows::VrfRow`]).
     ShowVrfs,
     /// Access lists ([`crate::admin::rows::AclRow`]).
@@ -183,11 +187,11 @@ pub enum Request {
     VifUp(VifName),
     /// Sets a VIF down.
     VifDown(VifName),
-    /// Changes fields of a port, VRF, VTEP, meter group, exchange, VIF or BGP session.
+    /// Changes fields of a port, VRF, VTEP, meter group, limit of addresses, exchange, VIF or BGP session.
     Set(Fields),
-    /// Adds a VRF, a VTEP, a meter group, an exchange or a BGP session.
+    /// Adds a VRF, a VTEP, a meter group, a limit of addresses, an exchange or a BGP session.
     Add(Fields),
-    /// Deletes a VRF, a VTEP, a meter group, an exchange or a BGP session.
+    /// Deletes a VRF, a VTEP, a meter group, a limit of addresses, an exchange or a BGP session.
     Del {
         /// Which.
         place: Place,

@@ -2,6 +2,7 @@
 //! destination MAC to the end of the payload, without FCS. The field names are stable.
 
 mod acls;
+mod address_limits;
 mod bandwidth;
 mod bgp;
 mod billing;
@@ -33,6 +34,7 @@ mod workers;
 
 pub use crate::events::{Event, Kind, Record};
 pub use acls::{AclEntry, AclRow};
+pub use address_limits::{AddressEntry, AddressLimitRow};
 pub use bandwidth::{BandwidthNow, BandwidthRow};
 pub use bgp::{BgpRouteRow, BgpRow};
 pub use billing::{BillingBinRow, BillingRow};
@@ -351,7 +353,7 @@ sum! {
     /// A row of any kind.
     Row {
         Port(PortRow), Vif(VifRow), Vrf(VrfRow), Route(RouteRow), Neighbor(NeighborRow), Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow), Drop(DropRow),
-        History(HistoryRow), Capture(CaptureRow), Rate(RateRow), Event(Record), Explain(Box<ExplainRow>), Ping(PingRow), PortDetail(Box<PortDetailRow>), Drain(DrainRow), Drill(Box<DrillRow>), Billing(BillingRow), BillingBin(BillingBinRow), Bandwidth(BandwidthRow),
+        History(HistoryRow), Capture(CaptureRow), Rate(RateRow), Event(Record), Explain(Box<ExplainRow>), Ping(PingRow), PortDetail(Box<PortDetailRow>), Drain(DrainRow), Drill(Box<DrillRow>), Billing(BillingRow), BillingBin(BillingBinRow), Bandwidth(BandwidthRow), AddressLimit(AddressLimitRow),
         Acl(Box<AclRow>), Translation(TranslationRow), FlowLog(FlowLogRow), Latency(LatencyRow), Target(TargetRow), ProbeHistory(Box<ProbeHistoryRow>), Collector(CollectorRow), Tunnel(TunnelRow), Exchange(ExchangeRow), Reachability(ReachabilityRow), Station(StationRow), Rpki(RpkiRow), Mirror(Box<MirrorRow>), MappingSource(SourceRow), Mapping(MappingRow), MappingAnswer(MappingAnswer),
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::diff::Table;
 use super::fields::{At, Fields};
 use super::labels::changes;
 use super::labels::{Labels, label_changes, labels};
@@ -84,6 +85,22 @@ pub(super) fn bandwidth(fields: &Fields<'_>, of: Of) -> Bandwidth {
     };
     table.finish();
     Bandwidth(limits)
+}
+
+/// The field where it is one rate for one direction. It has to be there.
+pub(super) fn rate_only_of(fields: &Fields<'_>) -> Option<RateLimit> {
+    const KEY: &str = "bandwidth";
+    if !fields.has(KEY) {
+        fields.missing(KEY, &format!("{KEY} = {EXAMPLE}"));
+        return None;
+    }
+    if !fields.is_table(KEY) {
+        return fields.string(KEY).and_then(|text| rate_only(fields, KEY, &text));
+    }
+    let table = fields.table(KEY)?;
+    let limit = limit(&table, Of::Others);
+    table.finish();
+    limit
 }
 
 fn rate_only(fields: &Fields<'_>, key: &'static str, text: &At<&str>) -> Option<RateLimit> {
@@ -266,7 +283,7 @@ impl Commitments {
 }
 
 /// The field as a person reads it.
-pub(super) fn bandwidth_text(bandwidth: &Bandwidth) -> String {
+fn bandwidth_text(bandwidth: &Bandwidth) -> String {
     let limit = |limit: &RateLimit| {
         let rate = limit.rate.map(|rate| format!("rate {}", rate_text(rate)));
         let committed = limit.committed.map(|rate| format!("committed {}", rate_text(rate)));
@@ -287,9 +304,19 @@ pub(super) fn bandwidth_change(a: &Bandwidth, b: &Bandwidth) -> (&'static str, S
 }
 
 /// What changes of a meter group.
-pub(super) fn meter_group_change(a: &MeterGroupConfig, b: &MeterGroupConfig) -> Option<String> {
+fn meter_group_change(a: &MeterGroupConfig, b: &MeterGroupConfig) -> Option<String> {
     let [customer, description, circuit] = label_changes(&a.labels, &b.labels);
     changes(&[bandwidth_change(&a.bandwidth, &b.bandwidth), customer, description, circuit])
+}
+
+/// How meter groups are compared.
+pub(super) fn meter_group_table() -> Table<MeterGroupConfig, Arc<str>> {
+    Table {
+        key: |group| group.name.clone(),
+        name: |group| group.name.to_string(),
+        detail: |group| bandwidth_text(&group.bandwidth),
+        change: meter_group_change,
+    }
 }
 
 #[cfg(test)]

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::acls::acl_change;
-use super::bandwidth::{bandwidth_change, bandwidth_text, meter_group_change};
+use super::bandwidth::{bandwidth_change, meter_group_table};
 use super::exchanges;
 use super::labels::{changes, label_changes};
 use super::model::{
-    AclConfig, AllowedPrefix, BgpConfig, Community, Config, MeterGroupConfig, NextHop, PortConfig,
-    RouteAction, RouteConfig, RouteListConfig, VifConfig, VrfConfig, VtepConfig,
+    AclConfig, AllowedPrefix, BgpConfig, Community, Config, NextHop, PortConfig, RouteAction,
+    RouteConfig, RouteListConfig, VifConfig, VrfConfig, VtepConfig,
 };
 use super::ports::port_change;
 use super::vteps::{tunnel_changes, vtep_change};
@@ -154,14 +154,10 @@ pub(crate) fn diff(old: Option<&Config>, new: &Config) -> Diff {
         change: vtep_change,
     };
     diff.table("vtep", old.map_or(&[], |old| &old.vteps), &new.vteps, &vteps);
-    let groups = Table {
-        key: |group: &MeterGroupConfig| group.name.clone(),
-        name: |group| group.name.to_string(),
-        detail: |group| bandwidth_text(&group.bandwidth),
-        change: meter_group_change,
-    };
     let before = old.map_or(&[][..], |old| &old.meter_groups);
-    diff.table("meter_group", before, &new.meter_groups, &groups);
+    diff.table("meter_group", before, &new.meter_groups, &meter_group_table());
+    let before = old.map_or(&[][..], |old| &old.address_limits);
+    diff.table("address_limit", before, &new.address_limits, &super::address_limits::table());
     let acls = Table {
         key: |acl: &AclConfig| acl.name.clone(),
         name: |acl| acl.name.to_string(),
@@ -244,6 +240,7 @@ fn vif_change(a: &VifConfig, b: &VifConfig) -> Option<String> {
     let named = |name: &Option<Arc<str>>| name.as_deref().unwrap_or("none").to_owned();
     let [customer, description, circuit] = label_changes(&a.labels, &b.labels);
     let [vni, remotes, station] = tunnel_changes(a, b);
+    let [limits_in, limits_out] = super::address_limits::vif_changes(a, b);
     let yes_or_no = |yes| if yes { "yes" } else { "no" }.to_owned();
     changes(&[
         ("state", up(a.up), up(b.up)),
@@ -267,6 +264,8 @@ fn vif_change(a: &VifConfig, b: &VifConfig) -> Option<String> {
         ("bfd", bfd(a), bfd(b)),
         bandwidth_change(&a.bandwidth, &b.bandwidth),
         ("meter_group", named(&a.meter_group), named(&b.meter_group)),
+        limits_in,
+        limits_out,
         customer,
         description,
         circuit,

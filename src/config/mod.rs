@@ -4,6 +4,7 @@
 
 mod acls;
 mod address;
+mod address_limits;
 mod bandwidth;
 mod bgp;
 mod billing;
@@ -140,6 +141,7 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
     let ports = ports::ports(&root, station.max_ports);
     let (vrfs, owners) = vifs::vrfs(&root);
     let groups = bandwidth::meter_groups(&root);
+    let limits = address_limits::address_limits(&root);
     let acls = acls::acls(&root);
     let vteps = vteps::vteps(&root, &ports, &vrfs);
     let rpki = rpki::caches(&root);
@@ -148,6 +150,7 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
         ports: &ports,
         vrfs: &vrfs,
         groups: &groups,
+        limits: &limits,
         acls: &acls,
         vteps: &vteps,
         rpki: root.has("rpki"),
@@ -171,6 +174,7 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
         vrfs: vrfs.into_items(),
         vteps: vteps.named.into_items(),
         meter_groups: groups.into_items(),
+        address_limits: limits.into_items(),
         acls: acls.into_items(),
         vifs: vifs.into_items(),
         routes: routes.into_iter().map(|route| route.value).collect(),

@@ -2,6 +2,7 @@
 //! by the parser, so whoever holds one need not check it again.
 
 pub use super::acls::AclConfig;
+pub use super::address_limits::AddressLimitConfig;
 pub use super::bandwidth::{Bandwidth, MeterGroupConfig, RateLimit};
 pub use super::billing::BillingConfig;
 pub use super::communities::{AllowedPrefix, Community};
@@ -48,6 +49,8 @@ pub struct Config {
     pub vteps: Vec<VtepConfig>,
     /// Meter groups.
     pub meter_groups: Vec<MeterGroupConfig>,
+    /// Limits of addresses.
+    pub address_limits: Vec<AddressLimitConfig>,
     /// Access lists.
     pub acls: Vec<AclConfig>,
     /// Virtual interfaces.
@@ -144,6 +147,8 @@ pub struct VifConfig {
     pub bandwidth: Bandwidth,
     /// Name of the meter group that it shares a rate with.
     pub meter_group: Option<Arc<str>>,
+    /// Names of limits of addresses, by [`crate::tables::Direction`].
+    pub address_limits: [Vec<Arc<str>>; 2],
     /// Name of the access list of packets from it.
     pub acl_in: Option<Arc<str>>,
     /// Name of that of packets to it.

@@ -47,6 +47,8 @@ pub enum Place {
     Vtep(String),
     /// The `[[meter_group]]` of this name.
     MeterGroup(String),
+    /// The `[[address_limit]]` of this name.
+    AddressLimit(String),
     /// The `[[exchange]]` of this name.
     Exchange(String),
     /// The `[[vif]]` of this name.
@@ -76,9 +78,10 @@ pub struct Fields {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use Place::{Bgp, Exchange, MeterGroup, Port, Vif, Vrf, Vtep};
+        use Place::{AddressLimit, Bgp, Exchange, MeterGroup, Port, Vif, Vrf, Vtep};
         match self {
-            Port(name) | Vrf(name) | Vtep(name) | MeterGroup(name) | Exchange(name) | Vif(name) => {
+            Port(name) | Vrf(name) | Vtep(name) | MeterGroup(name) | AddressLimit(name)
+            | Exchange(name) | Vif(name) => {
                 write!(f, "{} {name}", self.kind())
             }
             Bgp { vif, peer } => write!(f, "{} {vif} {peer}", self.kind()),
@@ -94,6 +97,7 @@ impl Place {
             Place::Vrf(_) => "vrf",
             Place::Vtep(_) => "vtep",
             Place::MeterGroup(_) => "meter_group",
+            Place::AddressLimit(_) => "address_limit",
             Place::Exchange(_) => "exchange",
             Place::Vif(_) => "vif",
             Place::Bgp { .. } => "bgp",
@@ -137,7 +141,7 @@ pub fn set(text: &str, fields: &Fields) -> Result<String, EditError> {
     Ok(file.to_string())
 }
 
-/// Appends a port, a VRF, a VTEP, a meter group or an exchange, or a BGP session to its VIF.
+/// Appends a port, a VRF, a VTEP, a meter group, a limit of addresses or an exchange, or a BGP session to its VIF.
 ///
 /// # Errors
 /// It is there already, or is another kind of thing.
@@ -153,6 +157,7 @@ pub fn add(text: &str, fields: &Fields) -> Result<String, EditError> {
         | Place::Vrf(name)
         | Place::Vtep(name)
         | Place::MeterGroup(name)
+        | Place::AddressLimit(name)
         | Place::Exchange(name) => {
             document::put(&mut new, "name", name.into());
             write(&mut new, fields)?;
@@ -173,7 +178,7 @@ pub fn add(text: &str, fields: &Fields) -> Result<String, EditError> {
     Ok(file.to_string())
 }
 
-/// Deletes a port, a VRF, a VTEP or a meter group that nothing uses, an exchange, or a BGP session.
+/// Deletes a port, a VRF, a VTEP, a meter group or a limit of addresses that nothing uses, an exchange, or a BGP session.
 ///
 /// # Errors
 /// It is not there, is used, or is another kind of thing.
@@ -184,6 +189,7 @@ pub fn del(text: &str, config: &Config, place: &Place) -> Result<String, EditErr
         | Place::Vrf(name)
         | Place::Vtep(name)
         | Place::MeterGroup(name)
+        | Place::AddressLimit(name)
         | Place::Exchange(name) => {
             edit::refuse_used(place, &users(config, place))?;
             document::delete(&mut file, place.kind(), |table| field(table, "name") == Some(name))?
@@ -202,11 +208,10 @@ pub fn del(text: &str, config: &Config, place: &Place) -> Result<String, EditErr
 }
 
 fn table<'a>(document: &'a mut DocumentMut, place: &Place) -> Result<&'a mut Table, EditError> {
-    use Place::{Bgp, Exchange, MeterGroup, Port, Vif, Vrf, Vtep};
+    use Place::{AddressLimit, Bgp, Exchange, MeterGroup, Port, Vif, Vrf, Vtep};
     match place {
-        Port(name) | Vrf(name) | Vtep(name) | MeterGroup(name) | Exchange(name) | Vif(name) => {
-            document::named(document, place.kind(), name)
-        }
+        Port(name) | Vrf(name) | Vtep(name) | MeterGroup(name) | AddressLimit(name)
+        | Exchange(name) | Vif(name) => document::named(document, place.kind(), name),
         Bgp { vif, peer } => {
             let vif = document::named(document, "vif", vif)?;
             let found =
@@ -258,7 +263,7 @@ fn parsed(key: &str, text: &str) -> Value {
     }
 }
 
-/// What of the configuration is in a VRF or a meter group, or on a port or a VTEP.
+/// What of the configuration is in a VRF or a meter group, on a port or a VTEP, or has a limit of addresses.
 fn users(config: &Config, place: &Place) -> Vec<String> {
     let vrf = if let Place::Vrf(name) = place { Some(&**name) } else { None };
     let is_in = |vif: &VifConfig| match place {
@@ -266,6 +271,9 @@ fn users(config: &Config, place: &Place) -> Vec<String> {
         // No port is called as a VTEP.
         Place::Port(name) | Place::Vtep(name) => *vif.port == **name,
         Place::MeterGroup(name) => vif.meter_group.as_deref() == Some(name),
+        Place::AddressLimit(name) => {
+            vif.address_limits.iter().flatten().any(|limit| **limit == **name)
+        }
         Place::Vif(_) | Place::Exchange(_) | Place::Bgp { .. } => false,
     };
     let vifs = config.vifs.iter().filter(|vif| is_in(vif));

@@ -8,13 +8,16 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::address;
+use super::address_limits::{self, Limited};
 use super::bandwidth::{Commitments, Of, bandwidth, group_of};
 use super::bgp;
 use super::fields::{At, Fields};
 use super::flow_log;
 use super::kind;
 use super::labels::labels;
-use super::model::{AclConfig, MeterGroupConfig, PortConfig, VifConfig, VrfConfig};
+use super::model::{
+    AclConfig, AddressLimitConfig, MeterGroupConfig, PortConfig, VifConfig, VrfConfig,
+};
 use super::names::Named;
 use super::owners::Owners;
 use super::stations;
@@ -137,6 +140,7 @@ pub(super) struct Known<'a> {
     pub(super) ports: &'a Named<PortConfig>,
     pub(super) vrfs: &'a Named<VrfConfig>,
     pub(super) groups: &'a Named<MeterGroupConfig>,
+    pub(super) limits: &'a Named<AddressLimitConfig>,
     pub(super) acls: &'a Named<AclConfig>,
     pub(super) vteps: &'a Vteps,
     /// There are caches for RPKI.
@@ -180,12 +184,13 @@ pub(super) struct Seen {
     pub(super) vnis: Vnis,
     pub(super) stations: stations::Owners,
     pub(super) commitments: Commitments,
+    pub(super) limited: Limited,
 }
 
 fn vif(
     fields: &Fields<'_>,
     name: Arc<str>,
-    Known { ports, vrfs, groups, acls, rpki, flow_log, .. }: &Known<'_>,
+    Known { ports, vrfs, groups, limits, acls, rpki, flow_log, .. }: &Known<'_>,
     seen: &mut Seen,
     vifs: &mut Vifs,
 ) -> Option<VifConfig> {
@@ -211,6 +216,8 @@ fn vif(
     let translate = translate(fields, vrf, &addresses);
     let flow_log = flow_log::of_vif(fields, *flow_log);
     let twamp_reflector = fields.boolean("twamp_reflector", false);
+    let of_vrf = vrf.map(|vrf| &vrf.name);
+    let address_limits = address_limits::of_vif(fields, limits, of_vrf, &mut seen.limited);
     let labels = labels(fields);
     let bandwidth = bandwidth(fields, Of::Vif);
     let meter_group = group_of(fields, groups, labels.customer.as_deref());
@@ -241,6 +248,7 @@ fn vif(
         pcp: pcp.unwrap_or(Pcp::Preserve),
         bandwidth,
         meter_group: meter_group.map(|group| group.name.clone()),
+        address_limits,
         acl_in,
         acl_out,
         translate,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::address;
+use super::address_limits;
 use super::bandwidth::{Of, bandwidth, group_of};
 use super::fields::{At, Fields};
 use super::flow_log;
@@ -211,7 +212,7 @@ pub(super) fn is_tunnel(fields: &Fields<'_>) -> bool {
 pub(super) fn vif(
     fields: &Fields<'_>,
     name: Arc<str>,
-    Known { station: own, vrfs, groups, acls, vteps, flow_log, .. }: &Known<'_>,
+    Known { station: own, vrfs, groups, limits, acls, vteps, flow_log, .. }: &Known<'_>,
     seen: &mut Seen,
     all: &mut Vifs,
 ) -> Option<VifConfig> {
@@ -236,6 +237,8 @@ pub(super) fn vif(
     let translate = translate(fields, vrf, &addresses);
     let flow_log = flow_log::of_vif(fields, *flow_log);
     let twamp_reflector = fields.boolean("twamp_reflector", false);
+    let of_vrf = vrf.map(|vrf| &vrf.name);
+    let address_limits = address_limits::of_vif(fields, limits, of_vrf, &mut seen.limited);
     let (vrf, (vtep, tunnel)) = (vrf?, tunnel?);
     seen.stations.add(fields, (&name, vtep), &tunnel.remotes, tunnel.station.as_ref());
     all.owners.join(fields, vrf, Some(&name), labels.customer.as_deref());
@@ -257,6 +260,7 @@ pub(super) fn vif(
         pcp: Pcp::Preserve,
         bandwidth,
         meter_group: meter_group.map(|group| group.name.clone()),
+        address_limits,
         acl_in,
         acl_out,
         translate,

@@ -74,7 +74,8 @@ impl<'a> Planner<'a> {
         let (rate, burst) = (which(limit)?, limit.burst_octets);
         let limit = self.limits.entry(limited).or_insert_with_key(|limited| {
             let as_before = self.old.get(limited);
-            let as_before = as_before.filter(|old| (old.rate, old.burst) == (rate, burst));
+            let as_before =
+                as_before.filter(|old| (old.pace.rate, old.pace.burst) == (rate, burst));
             as_before.cloned().unwrap_or_else(|| Limit::new(rate, burst))
         });
         Some(limit.clone())

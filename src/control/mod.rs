@@ -1,6 +1,7 @@
 //! The control plane: configuration in, tables and FIB out. It publishes generations and never
 //! touches a worker or a port's rings.
 
+mod address_limits;
 mod addresses;
 mod candidate;
 mod commit;

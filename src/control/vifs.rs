@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::address_limits::Limiter;
 use super::addresses::{NextHops, addresses};
 use super::commit::{CommitError, PortFacts};
 use super::compile::{facts_of, put, vif_id, vrf_id};
@@ -43,6 +44,8 @@ pub(super) fn vifs(
     let (next_hops, lists) = (NextHops::of(config), lists(state, config)?);
     let old_limits = std::mem::take(&mut state.limits);
     let mut planner = Planner::new(config, &old_limits);
+    let old_addresses = state.tables.address_limits.clone();
+    let mut limiter = Limiter::new(config, &old_addresses);
     let mut meters = Meters::new(config.station.frame_overhead_octets.into());
     let mut table = Vec::new();
     for vif in &config.vifs {
@@ -79,6 +82,7 @@ pub(super) fn vifs(
         if metered.contains(&true) {
             meters.set(vif_id(id), plans);
         }
+        let limited = limiter.limit(vif_id(id), vif)?;
         let built = Vif {
             name: vif.name.clone(),
             up: vif.up,
@@ -92,6 +96,7 @@ pub(super) fn vifs(
             source_check: vif.source_check,
             pcp: vif.pcp,
             metered,
+            limited,
             acl_in: named(&lists, vif.acl_in.as_ref())?,
             acl_out: named(&lists, vif.acl_out.as_ref())?,
             flow_log: vif.flow_log.unwrap_or(0),
@@ -107,6 +112,7 @@ pub(super) fn vifs(
     }
     state.limits = planner.limits;
     state.tables.meters = Arc::new(meters);
+    state.tables.address_limits = Arc::new(limiter.limits);
     state.tables.vifs = table.into();
     state.flow_epoch = state.flow_epoch.wrapping_add(1);
     state.tables.flow_log = FlowLog::new(state.flow_epoch, &state.tables.vifs).map(Arc::new);

@@ -3,10 +3,10 @@
 use super::change::Order;
 use super::control_thread::Control;
 use super::{
-    acls, answer, bandwidth, bgp, billing, captures, counters, drain, drill, drops, event_stream,
-    exchanges, explain, failover, flow_log, history, latency, mappings, mirrors, outages, ping,
-    port_details, probe_history, probes, rates, reachability, routes, rpki, stations, translations,
-    tunnels, view,
+    acls, address_limits, answer, bandwidth, bgp, billing, captures, counters, drain, drill, drops,
+    event_stream, exchanges, explain, failover, flow_log, history, latency, mappings, mirrors,
+    outages, ping, port_details, probe_history, probes, rates, reachability, routes, rpki,
+    stations, translations, tunnels, view,
 };
 use crate::admin::protocol::Request;
 use crate::admin::server::Call;
@@ -22,6 +22,7 @@ impl Control {
             Request::ShowVifs => view::show_vifs(self),
             Request::ShowRates(filter) => rates::show(self, filter),
             Request::ShowBandwidth => bandwidth::show(self),
+            Request::ShowAddressLimits(filter) => address_limits::show(self, filter),
             Request::ShowVrfs => view::show_vrfs(self),
             Request::ShowAcl(filter) => acls::show(self, filter),
             Request::ShowExchanges => exchanges::show(self),

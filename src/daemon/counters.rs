@@ -38,6 +38,7 @@ pub(super) fn show(control: &Control, filter: &CounterFilter) -> Answer {
 pub(super) fn clear(control: &mut Control) -> Answer {
     control.counters.clear();
     control.engine.tables().acls.named.values().for_each(|list| list.clear());
+    control.engine.tables().address_limits.all.iter().for_each(|limit| limit.clear());
     control.engine.tables().exchanges.iter().flatten().for_each(|it| it.passed.clear());
     Answer::result(control.unchanged_result(Vec::new()))
 }

@@ -1,6 +1,7 @@
 //! `explain`: what would become of frames, stage by stage. The frames go through the packet path on the control
 //! thread, which alone may look at the FIB beside the workers; all else is done on the connection's own.
 
+mod limits;
 mod words;
 
 use std::sync::Arc;

@@ -101,7 +101,7 @@ impl Running {
             filter: request.filter.as_ref().map(|filter| filter.expression.clone()),
             snap: mirror.snap as u64,
             to: request.to.to_string(),
-            rate: mirror.limit.rate,
+            rate: mirror.limit.pace.rate,
             since_ms: entry.since_ms,
             until_ms: entry.until_ms,
             copies: mirror.sum(|counters| counters.copies.get()),

@@ -1,6 +1,7 @@
 //! The daemon: starts the threads, joins them, and runs the control thread.
 
 mod acls;
+mod address_limits;
 mod announce;
 mod answer;
 mod audit_thread;

@@ -18,7 +18,8 @@ use crate::stage::{Burst, Context, Filtered};
 use crate::tables::counters::WorkerCounters;
 use crate::tables::rules::flow;
 use crate::tables::{
-    AdjacencyId, ExchangeId, Facts, GroupId, Ingress, PortId, Snapshot, Verdict, VifId, VrfId,
+    AdjacencyId, Direction, ExchangeId, Facts, GroupId, Ingress, PortId, Snapshot, Verdict, VifId,
+    VrfId,
 };
 
 /// The longest frame, in octets: what a worker's largest frames hold.
@@ -229,6 +230,12 @@ fn flow_to(burst: &Burst, c: &Context<'_>, group: GroupId) -> Option<u32> {
     several.then(|| flow(&c.tables.flow_keys, burst.l3(c.pool.area(), LANE).octets))
 }
 
+/// Whether something is limited in the directions that the frame takes.
+fn polices(burst: &Burst, c: &Context<'_>, limits: impl Fn(VifId, Direction) -> bool) -> bool {
+    let to = c.tables.adjacency(AdjacencyId(burst.adjacency[LANE])).vif;
+    burst.vif(LANE).is_some_and(|id| limits(id, Direction::Rx)) || limits(to, Direction::Tx)
+}
+
 impl Watch for &mut Notes {
     fn after(&mut self, stage: &'static str, burst: &Burst, c: &Context<'_>) {
         let verdict = settled(burst);
@@ -249,9 +256,9 @@ impl Watch for &mut Notes {
             "translate_in" => burst.rules[LANE] & Ingress::TRANSLATED != 0,
             "translate_out" => burst.to_rules[LANE] & Facts::TRANSLATED != 0,
             "exchange" => burst.exchanged.has(LANE),
-            "meter" => {
-                let to = burst.to_rules[LANE] & Facts::METERED;
-                burst.rules[LANE] & Ingress::METERED | to != 0
+            "meter" => polices(burst, c, |id, way| c.tables.meters.plan(id, way).is_some()),
+            "address" => {
+                polices(burst, c, |id, way| !c.tables.address_limits.of(id.index(), way).is_empty())
             }
             _ => true,
         };

@@ -199,6 +199,7 @@ mod tests {
             overlay: Default::default(),
             joins_stations: false,
             metered: [false; 2],
+            limited: [false; 2],
             addresses: Arc::new([]),
             peers: Arc::new([]),
         }

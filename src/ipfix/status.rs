@@ -22,6 +22,8 @@ const fn drop(reason: DropReason) -> u8 {
         D::BadHeaderLength | D::BadVersion => 136,
         D::BandwidthExceeded
         | D::EgressBandwidthExceeded
+        | D::AddressLimitExceeded
+        | D::EgressAddressLimitExceeded
         | D::RoutingRate
         | D::NeighborRate
         | D::PuntRate => 138,

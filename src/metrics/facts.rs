@@ -1,9 +1,9 @@
 //! What a page is made of.
 
 use crate::admin::rows::{
-    AclRow, BandwidthRow, BgpRow, CollectorRow, DrainRow, FlowLogRow, LatencyRow, MirrorRow, Named,
-    PortDetailRow, PortRow, RpkiRow, SourceRow, TargetRow, TunnelRow, VersionInfo, VifRow, VrfRow,
-    WorkerRow,
+    AclRow, AddressLimitRow, BandwidthRow, BgpRow, CollectorRow, DrainRow, FlowLogRow, LatencyRow,
+    MirrorRow, Named, PortDetailRow, PortRow, RpkiRow, SourceRow, TargetRow, TunnelRow,
+    VersionInfo, VifRow, VrfRow, WorkerRow,
 };
 use crate::observe::latency::Sums;
 use crate::probes::Counts;
@@ -25,6 +25,8 @@ pub struct Facts {
     pub drills: Vec<(String, f64)>,
     /// What is limited.
     pub bandwidths: Vec<BandwidthRow>,
+    /// Limits of addresses.
+    pub address_limits: Vec<AddressLimitRow>,
     /// All VRFs.
     pub vrfs: Vec<VrfRow>,
     /// All access lists.

@@ -27,6 +27,8 @@ pub enum Per {
     VifReason,
     /// One for each limited direction of a port, meter group or VIF.
     Limited,
+    /// One for each limit of addresses that a VIF has, VRF and direction.
+    AddressLimit,
     /// One for each access list that a VIF uses, direction and action.
     Acl,
     /// One for each VIF and VTEP at the other end of its tunnels.
@@ -181,6 +183,10 @@ families! {
     BandwidthPassed: Counter "station_bandwidth_passed_bytes" Limited ["scope", "name", "direction"] "Octets that its limits let pass, as they count them.";
     ExceededFrames: Counter "station_bandwidth_exceeded_frames" Limited ["scope", "name", "direction"] "Frames dropped because they exceeded a limit.";
     ExceededBytes: Counter "station_bandwidth_exceeded_bytes" Limited ["scope", "name", "direction"] "Their octets.";
+    AddressesOver: Gauge "station_address_limit_addresses_over" AddressLimit ["address_limit", "vrf", "direction"] "Addresses of which frames were dropped since the last clear: `stationctl show address-limits NAME` says which.";
+    AddressPassed: Counter "station_address_limit_passed_bytes" AddressLimit ["address_limit", "vrf", "direction"] "Octets of its addresses that it let pass, as bandwidths count them. A prefix that goes takes along what its addresses had.";
+    AddressExceededFrames: Counter "station_address_limit_exceeded_frames" AddressLimit ["address_limit", "vrf", "direction"] "Frames dropped because their address had too many.";
+    AddressExceededBytes: Counter "station_address_limit_exceeded_bytes" AddressLimit ["address_limit", "vrf", "direction"] "Their octets.";
     AclPackets: Counter "station_acl_packets" Acl ["acl", "direction", "action"] "Packets that an access list judged: direction is in or out, action permit, deny or reject.";
     Tunnel: Info "station_tunnel" Tunnel ["vif", "remote", "vtep", "vni", "underlay"] "Where a VIF's tunnel to a VTEP is.";
     TunnelUp: Gauge "station_tunnel_up" Tunnel ["vif", "remote"] "1 where the VIF is up and the underlay leads to the VTEP.";

@@ -1,6 +1,7 @@
 //! The station's numbers for monitoring: a page in the text format of OpenMetrics 1.0, and the server that gives it
 //! away. What is on it the daemon collects; nothing here touches the packet path.
 
+mod address_limits;
 mod classic;
 mod facts;
 mod families;

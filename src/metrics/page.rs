@@ -338,6 +338,7 @@ impl Collector for Facts {
         let drills = self.drills.iter().map(|(vif, end_s)| ([vif.clone()], *end_s));
         page.family(Family::VifDrill, drills)?;
         page.bandwidths(&self.bandwidths)?;
+        page.address_limits(&self.address_limits)?;
         page.acls(&self.acls)?;
         page.tunnels(&self.tunnels)?;
         page.flow_log(&self.flow_log)?;

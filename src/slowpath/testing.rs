@@ -26,6 +26,7 @@ pub fn vif(addresses: &[&str]) -> Vif {
         overlay: Default::default(),
         joins_stations: false,
         metered: [false; 2],
+        limited: [false; 2],
         addresses: addresses.iter().map(|net| net.parse().unwrap()).collect(),
         peers: [].into(),
     }

@@ -67,6 +67,8 @@ pub struct Burst {
     pub checked: bool,
     /// What is received by the VIF of some lane is policed.
     pub metered: bool,
+    /// What addresses may have of what is received by the VIF of some lane is limited.
+    pub limited: bool,
     /// An access list judges what enters by the VIF of some lane.
     pub listed: bool,
     /// The source of some lane may be translated.
@@ -140,6 +142,7 @@ impl Default for Burst {
             known: Lanes(0),
             checked: false,
             metered: false,
+            limited: false,
             listed: false,
             translated: false,
             exchanged: Lanes(0),
@@ -289,14 +292,15 @@ impl Burst {
         Flags(self.flags[lane])
     }
 
-    /// Finds out whether the source of some lane is checked, whether some lane is policed, whether an access list
-    /// judges some lane, and whether some lane may be translated.
+    /// Finds out whether the source of some lane is checked, whether some lane is policed, as a whole or by its addresses,
+    /// whether an access list judges some lane, and whether some lane may be translated.
     #[inline(always)]
     fn note_rules(&mut self) {
         let rules = self.rules[self.v4.or(self.v6).span()].iter();
         let rules = rules.fold(0, |all, rules| all | rules);
         self.checked = rules & Ingress::CHECKED != 0;
         self.metered = rules & Ingress::METERED != 0;
+        self.limited = rules & Ingress::LIMITED != 0;
         self.listed = rules & Ingress::ACL != 0;
         self.translated = rules & Ingress::TRANSLATED != 0;
     }

@@ -1,7 +1,7 @@
 //! Bandwidth: what a VIF receives and sends is policed by octets, as [`crate::tables::meter`] says. It comes behind all
 //! checks: what is dropped for another reason uses up nothing.
 
-use super::{Burst, Context, Lanes, WIDTH};
+use super::{Burst, Column, Context, Lanes, WIDTH};
 use crate::port::BURST;
 use crate::tables::counters::{MeterCounters, VifCounters};
 use crate::tables::{AdjacencyId, Direction, DropReason, Facts, Ingress, VifId, place_vif};
@@ -12,7 +12,6 @@ const LONGEST_DENIAL_NS: u64 = 10_000_000;
 
 /// Drops the lanes that are to be forwarded and exceed what their VIFs have.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "46 octets")]
 pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     if burst.metered {
         let lanes = marked(burst.live, &burst.rules, Ingress::METERED);
@@ -22,13 +21,21 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     let to = burst.to_rules[burst.live.span()].iter();
     if c.tables.meters.send && to.fold(0, |any, rules| any | rules) & Facts::METERED != 0 {
         let lanes = marked(burst.live, &burst.to_rules, Facts::METERED);
-        let mut octets = [0; WIDTH];
-        for i in lanes.eights() {
-            octets[i] = Facts::l2_len(burst.to_rules[i]) + burst.ip_len[i].max(MIN_PAYLOAD as u32);
-        }
+        let octets = sent_octets(burst, lanes);
         let exceeded = exceeding(c, lanes, Direction::Tx, &burst.to_place, &octets);
         exceeded.for_each(|lane| burst.drop(lane, DropReason::EgressBandwidthExceeded));
     }
+}
+
+/// Octets of the frames that these lanes are to leave as.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "46 octets")]
+pub(super) fn sent_octets(burst: &Burst, lanes: Lanes) -> Column {
+    let mut octets = [0; WIDTH];
+    for i in lanes.eights() {
+        octets[i] = Facts::l2_len(burst.to_rules[i]) + burst.ip_len[i].max(MIN_PAYLOAD as u32);
+    }
+    octets
 }
 
 /// The lanes of a full burst.

@@ -6,6 +6,7 @@
 pub mod acl;
 pub mod acl_in;
 pub mod acl_out;
+pub mod address;
 mod burst;
 pub mod classify;
 pub mod copy;

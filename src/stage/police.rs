@@ -2,7 +2,7 @@
 //! never uses up another's. Where several tenants' packets enter by one VIF, as on a core VIF, its
 //! exceptions are shared by the VIFs that they were for, and by kind: see [`crate::shares`].
 
-use super::{Burst, Context, meter};
+use super::{Burst, Context, address, meter};
 use crate::limit::{Rate, TokenBucket};
 use crate::shares::{Pool, SharedRate, Taken};
 use crate::tables::{AdjacencyId, PuntClass, PuntReason, Verdict, VifId};
@@ -90,7 +90,7 @@ impl Budgets {
     }
 }
 
-/// Drops punted lanes that are over their budget, or that are to be forwarded and exceed a bandwidth.
+/// Drops punted lanes that are over their budget, or that are to be forwarded and exceed a limit.
 #[inline(always)]
 pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     for lane in burst.settled() {
@@ -101,7 +101,8 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
         if !c.budgets.take(vif, reason, tenant, c.now) {
             burst.verdicts[lane] = Verdict::Drop(reason.class().over_budget());
         } else if reason.has_egress()
-            && let Some(exceeded) = meter::exceeds(burst, c, lane)
+            && let Some(exceeded) =
+                address::exceeds(burst, c, lane).or_else(|| meter::exceeds(burst, c, lane))
         {
             burst.verdicts[lane] = Verdict::Drop(exceeded);
         }

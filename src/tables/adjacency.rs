@@ -86,13 +86,13 @@ pub struct Adjacency {
     pub to_station: bool,
     /// What came from another station may leave by the egress VIF.
     pub joins_stations: bool,
-    /// What leaves by the egress VIF is policed.
+    /// What leaves by the egress VIF is policed: as a whole, or by its addresses.
     pub metered: bool,
     /// An access list judges what leaves by the egress VIF.
     pub has_acl: bool,
     /// What leaves by the egress VIF has its destination translated.
     pub translated: bool,
-    /// Flows of what leaves by the egress VIF are logged.
+    /// Some packets of what leaves by the egress VIF are looked at: for flow logs, or for top talkers.
     pub logged: bool,
     /// Frames keep the priority (PCP) they came with; else `l2` holds it.
     pub preserve_pcp: bool,
@@ -140,7 +140,7 @@ impl Adjacency {
             to_customer: vif.kind.is_some(),
             to_station: vif.station().is_some(),
             joins_stations: vif.joins_stations,
-            metered: vif.metered[Direction::Tx as usize],
+            metered: vif.metered[Direction::Tx as usize] || vif.limited[Direction::Tx as usize],
             has_acl: vif.acl_out.is_some(),
             translated: vif.translations.is_some(),
             logged: vif.flow_log != 0,
@@ -192,13 +192,13 @@ pub struct Facts {
 impl Facts {
     /// Flag: the egress VIF is a customer's.
     pub const CUSTOMER: u32 = Ingress::CUSTOMER;
-    /// Flag: what leaves is policed.
+    /// Flag: what leaves is policed, as a whole or by its addresses.
     pub const METERED: u32 = 1 << 30;
     /// Flag: an access list judges what leaves.
     pub const ACL: u32 = 1 << 29;
     /// Flag: destinations are translated.
     pub const TRANSLATED: u32 = 1 << 28;
-    /// Flag: flows of what leaves are logged.
+    /// Flag: some packets of what leaves are looked at, for flow logs or for top talkers.
     pub const LOGGED: u32 = 1 << 24;
     /// Flag: the egress VIF's tunnels lead to another station.
     pub const TO_STATION: u32 = Ingress::STAYS;

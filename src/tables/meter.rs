@@ -57,9 +57,9 @@ pub fn default_burst(rate: u64) -> u64 {
     (rate / 8 * BURST_MS / 1000).max(LEAST_BURST).min(*BURSTS.end())
 }
 
-/// A rate, and the bucket that it fills and all workers share. A clone shares it too.
-#[derive(Clone, Debug)]
-pub struct Limit {
+/// A rate and a burst, as buckets count them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
     /// Bit/s.
     pub rate: u64,
     /// Octets that may pass at once, after as long a time without.
@@ -68,19 +68,17 @@ pub struct Limit {
     octet: u64,
     /// Ticks that the burst takes.
     full: u64,
-    /// When the bucket is full again, in ticks. It starts full.
-    full_at: Arc<AtomicU64>,
 }
 
-impl Limit {
-    /// A limit with a full bucket. What is beyond [`RATES`] and [`BURSTS`] is as near as they come.
-    pub fn new(rate: u64, burst: u64) -> Limit {
+impl Pace {
+    /// What is beyond [`RATES`] and [`BURSTS`] is as near as they come.
+    pub fn new(rate: u64, burst: u64) -> Pace {
         let rate = rate.clamp(*RATES.start(), *RATES.end());
         let burst = burst.clamp(*BURSTS.start(), *BURSTS.end());
         let octet = ((8 * 1_000_000_000 * TICKS) << FRACTION) / rate;
-        let mut limit = Limit { rate, burst, octet, full: 0, full_at: Arc::default() };
-        limit.full = limit.ticks(burst);
-        limit
+        let mut pace = Pace { rate, burst, octet, full: 0 };
+        pace.full = pace.ticks(burst);
+        pace
     }
 
     fn ticks(&self, octets: u64) -> u64 {
@@ -93,15 +91,59 @@ impl Limit {
         (self.rate / 8 * LEASE_NS / 1_000_000_000).min(self.burst / 8)
     }
 
-    /// Takes `octets`, or says when there will be as many, in nanoseconds.
-    fn take(&self, octets: u64, now_ns: u64) -> Result<(), u64> {
+    /// Takes `octets` of a bucket, which says when it is full again, in ticks; or says when there will be as many, in
+    /// nanoseconds.
+    ///
+    /// # Errors
+    /// From when on there may be as many.
+    #[inline]
+    pub(super) fn take(&self, bucket: &AtomicU64, octets: u64, now_ns: u64) -> Result<(), u64> {
         let (now, cost) = (now_ns.saturating_mul(TICKS), self.ticks(octets));
-        let taken = self.full_at.fetch_update(Relaxed, Relaxed, |full_at| {
+        let taken = bucket.fetch_update(Relaxed, Relaxed, |full_at| {
             let full_at = full_at.max(now).saturating_add(cost);
             (full_at - now <= self.full).then_some(full_at)
         });
         let until = |full_at: u64| full_at.saturating_add(cost).saturating_sub(self.full);
         taken.map(drop).map_err(|full_at| until(full_at).div_ceil(TICKS))
+    }
+
+    /// Puts back what was taken of a bucket just now.
+    pub(super) fn give_back(&self, bucket: &AtomicU64, octets: u64) {
+        let cost = self.ticks(octets);
+        let less = |full_at: u64| Some(full_at.saturating_sub(cost));
+        let _ = bucket.fetch_update(Relaxed, Relaxed, less);
+    }
+
+    /// How much of the burst a bucket lacks, in percent.
+    pub(super) fn lacking(&self, bucket: &AtomicU64, now_ns: u64) -> u64 {
+        let lack = bucket.load(Relaxed).saturating_sub(now_ns.saturating_mul(TICKS));
+        lack.saturating_mul(100).checked_div(self.full).unwrap_or(0).min(100)
+    }
+}
+
+/// A rate, and the bucket that it fills and all workers share. A clone shares it too.
+#[derive(Clone, Debug)]
+pub struct Limit {
+    /// The rate.
+    pub pace: Pace,
+    /// When the bucket is full again, in ticks. It starts full.
+    full_at: Arc<AtomicU64>,
+}
+
+impl Limit {
+    /// A limit with a full bucket.
+    pub fn new(rate: u64, burst: u64) -> Limit {
+        Limit { pace: Pace::new(rate, burst), full_at: Arc::default() }
+    }
+
+    /// Octets that the rate gives in the time of a lease, and no more than a part of the burst.
+    fn lease(&self) -> u64 {
+        self.pace.lease()
+    }
+
+    /// As [`Pace::take`].
+    fn take(&self, octets: u64, now_ns: u64) -> Result<(), u64> {
+        self.pace.take(&self.full_at, octets, now_ns)
     }
 
     /// Takes `octets` of a worker's own lease, which is renewed where it has less. False where the rate gives no more now.
@@ -119,16 +161,14 @@ impl Limit {
 
     /// Takes `octets` whether there are as many or not: others wait the longer.
     fn owe(&self, octets: u64, now_ns: u64) {
-        let (now, cost) = (now_ns.saturating_mul(TICKS), self.ticks(octets));
+        let (now, cost) = (now_ns.saturating_mul(TICKS), self.pace.ticks(octets));
         let add = |full_at: u64| Some(full_at.max(now).saturating_add(cost));
         let _ = self.full_at.fetch_update(Relaxed, Relaxed, add);
     }
 
     /// Puts back what was taken just now.
     fn give_back(&self, octets: u64) {
-        let cost = self.ticks(octets);
-        let less = |full_at: u64| Some(full_at.saturating_sub(cost));
-        let _ = self.full_at.fetch_update(Relaxed, Relaxed, less);
+        self.pace.give_back(&self.full_at, octets);
     }
 }
 

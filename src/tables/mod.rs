@@ -2,6 +2,7 @@
 //! The control plane writes them, workers read them; nothing here does I/O.
 
 pub mod acl;
+pub mod address_limit;
 pub mod adjacency;
 pub mod counters;
 pub mod exchange;
@@ -23,6 +24,7 @@ pub mod verdict;
 pub mod vif;
 
 pub use acl::{AccessList, AccessLists};
+pub use address_limit::{AddressLimit, AddressLimits};
 pub use adjacency::{Adjacency, AdjacencyKind, AdjacencyTable, Facts, MAX_L2};
 pub use exchange::Exchange;
 pub use flow_log::FlowLog;

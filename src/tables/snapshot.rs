@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 
 use super::acl::AccessLists;
+use super::address_limit::AddressLimits;
 use super::adjacency::{Adjacency, AdjacencyTable};
 use super::exchange::Exchange;
 use super::flow_log::FlowLog;
@@ -68,6 +69,8 @@ pub struct Snapshot {
     pub adjacencies: Arc<AdjacencyTable>,
     /// What polices VIFs.
     pub meters: Arc<Meters>,
+    /// What limits addresses.
+    pub address_limits: Arc<AddressLimits>,
     /// Whose flows are logged; none where nobody's are.
     pub flow_log: Option<Arc<FlowLog>>,
     /// Where tunnels end.
@@ -91,6 +94,7 @@ impl Default for Snapshot {
             flow_keys: FlowKeys::default(),
             adjacencies: Arc::default(),
             meters: Arc::default(),
+            address_limits: Arc::default(),
             flow_log: None,
             tunnels: Arc::default(),
             neighbors: Arc::default(),

@@ -212,9 +212,10 @@ impl Mappings {
     }
 }
 
-/// The mapping that an address is in. `block`: the first address of one, and its prefix' mask.
+/// The mapping that an address is in, or whatever else is sorted by its first address. `block`: that address of one, and its
+/// prefix' mask.
 #[inline(always)]
-fn find<A: Copy + Ord + BitAnd<Output = A>, M>(
+pub(super) fn find<A: Copy + Ord + BitAnd<Output = A>, M>(
     mappings: &[M],
     address: A,
     block: impl Fn(&M) -> (A, A),

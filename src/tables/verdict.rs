@@ -88,6 +88,8 @@ reasons! {
         VrfMismatch = "vrf_mismatch", "BUG: a route led out of its VRF; the isolation guard stopped the frame. Report it.";
         BandwidthExceeded = "bandwidth_exceeded", "More than the bandwidth of the VIF that it came by, its meter group or its port has: the sender sends more than was bought.";
         EgressBandwidthExceeded = "egress_bandwidth_exceeded", "More than the bandwidth of the VIF that it was to leave by, its meter group or its port has: what is sent to that customer is more than was bought.";
+        AddressLimitExceeded = "address_limit_exceeded", "More than an address may have by a limit of the VIF that it came by (`address_limits_in`): `stationctl show address-limits NAME`.";
+        EgressAddressLimitExceeded = "egress_address_limit_exceeded", "More than an address may have by a limit of the VIF that it was to leave by (`address_limits_out`): `stationctl show address-limits NAME`.";
         RoutingRate = "routing_rate", "More BGP or BFD from the VIF's peer than it is allowed.";
         NeighborRate = "neighbor_rate", "More ARP and neighbor discovery than this VIF is allowed.";
         PuntRate = "punt_rate", "More other frames for the slow path than this VIF is allowed.";

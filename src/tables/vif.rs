@@ -133,6 +133,8 @@ pub struct Vif {
     pub pcp: Pcp,
     /// By [`Direction`]: its octets are policed, as [`super::Meters`] say.
     pub metered: [bool; 2],
+    /// By [`Direction`]: its addresses have limits, as [`super::AddressLimits`] say.
+    pub limited: [bool; 2],
     /// What judges packets that enter here and are forwarded.
     pub acl_in: Option<Arc<AccessList>>,
     /// What judges packets that are forwarded and leave here.
@@ -246,8 +248,10 @@ impl Ingress {
     pub const UNDERLAY: u32 = 1 << 23;
     /// Flag: sources are translated.
     pub const TRANSLATED: u32 = 1 << 22;
-    /// Flag: flows of what enters are logged.
+    /// Flag: some packets of what enters are looked at, for flow logs or for top talkers.
     pub const LOGGED: u32 = 1 << 21;
+    /// Flag: what addresses may have of what is received is limited.
+    pub const LIMITED: u32 = 1 << 20;
 
     /// Flag: it came from another station. The same bit as [`super::Facts::STAYS`].
     pub const FROM_STATION: u32 = 1 << 15;
@@ -270,6 +274,7 @@ impl Ingress {
             (Ingress::UNDERLAY, vif.overlay == Overlay::Underlay),
             (Ingress::TRANSLATED, vif.translations.is_some()),
             (Ingress::LOGGED, vif.flow_log != 0),
+            (Ingress::LIMITED, vif.limited[Direction::Rx as usize]),
             (Ingress::FROM_STATION, vif.station().is_some()),
             (Ingress::STAYS, !vif.joins_stations),
         ];

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_possible_truncation)]
 
 mod acl;
+mod address_limits;
 #[path = "../common/mod.rs"]
 mod common;
 mod control_plane;
@@ -40,8 +41,9 @@ fn on_cust0(tags: &[(u16, u16)], ethertype: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The tests, and what they assert by.
-const HERE: [&str; 12] = [
+const HERE: [&str; 13] = [
     include_str!("acl.rs"),
+    include_str!("address_limits.rs"),
     include_str!("exchanges.rs"),
     include_str!("layer2.rs"),
     include_str!("ipv4.rs"),

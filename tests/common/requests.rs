@@ -14,6 +14,7 @@ pub const REQUESTS: &[(&str, Right)] = &[
     (r#""request":"show_routes","vrf":"a""#, Right::Ask),
     (r#""request":"show_rates","of":"vifs""#, Right::Ask),
     (r#""request":"show_bandwidth""#, Right::Ask),
+    (r#""request":"show_address_limits","name":"a","over":true,"count":5"#, Right::Ask),
     (r#""request":"show_port_details""#, Right::Ask),
     (r#""request":"show_neighbors""#, Right::Ask),
     (r#""request":"show_translations""#, Right::Ask),

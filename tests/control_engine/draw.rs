@@ -92,6 +92,7 @@ pub fn empty() -> Config {
         vrfs: Vec::new(),
         vteps: Vec::new(),
         meter_groups: Vec::new(),
+        address_limits: Vec::new(),
         acls: Vec::new(),
         vifs: Vec::new(),
         routes: Vec::new(),
@@ -124,6 +125,7 @@ pub fn vif(name: &str, port: &str, vid: u16, vrf: &str, addresses: &[&str]) -> V
         pcp: Pcp::Preserve,
         bandwidth: Bandwidth::default(),
         meter_group: None,
+        address_limits: Default::default(),
         bfd: None,
         bgp: Vec::new(),
     }

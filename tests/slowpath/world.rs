@@ -90,6 +90,7 @@ fn vif(name: &str, port: u8, tags: (u16, Option<u16>), vrf: VrfId, addresses: &[
         overlay: Default::default(),
         joins_stations: false,
         metered: [false; 2],
+        limited: [false; 2],
         addresses: addresses.iter().map(|net| net.parse().unwrap()).collect(),
         peers: [].into(),
     }

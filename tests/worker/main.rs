@@ -303,6 +303,7 @@ fn a_route_out_of_its_vrf_is_stopped() {
         overlay: Default::default(),
         joins_stations: false,
         metered: [false; 2],
+        limited: [false; 2],
         addresses: Arc::new([]),
         peers: Arc::new([]),
     };

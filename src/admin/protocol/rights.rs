@@ -46,6 +46,7 @@ impl Request {
                 | Request::ShowVifs
                 | Request::ShowRates(_)
                 | Request::ShowBandwidth
+                | Request::ShowAddressLimits(_)
                 | Request::ShowVrfs
                 | Request::ShowAcl(_)
                 | Request::ShowExchanges

@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::address_limits::AddressLimitCommand;
 use super::bandwidth::MeterGroup;
 use super::bgp::Bgp;
 use super::billing::BillingArgs;
@@ -125,6 +126,8 @@ pub(super) enum StationCommand {
     Port(Edit<Port>),
     /// Add or delete a meter group, or change its fields
     MeterGroup(Edit<MeterGroup>),
+    /// Add or delete a limit of addresses, or change its fields
+    AddressLimit(Edit<AddressLimitCommand>),
     /// The history of configurations: look, compare, apply, go back
     #[command(subcommand)]
     Config(Config),
@@ -212,6 +215,7 @@ impl StationCommand {
             StationCommand::Vtep(edit) => edit.command.request(),
             StationCommand::Exchange(edit) => edit.command.request(),
             StationCommand::MeterGroup(edit) => edit.command.request(),
+            StationCommand::AddressLimit(edit) => edit.command.request(),
             StationCommand::Port(edit) => edit.command.request(),
             StationCommand::Bgp(bgp) => bgp.request(),
             StationCommand::Lookup { vif, vrf, address } => Request::Lookup(LookupRequest {
@@ -249,6 +253,7 @@ impl StationCommand {
             StationCommand::Vtep(edit) => edit.terms.terms(),
             StationCommand::Exchange(edit) => edit.terms.terms(),
             StationCommand::MeterGroup(edit) => edit.terms.terms(),
+            StationCommand::AddressLimit(edit) => edit.terms.terms(),
             StationCommand::Port(edit) => edit.terms.terms(),
             StationCommand::Config(config) => config.terms(),
             StationCommand::Reload { terms, .. } => terms.terms(),

@@ -16,7 +16,7 @@ use clap_complete::{CompleteEnv, Shell};
 
 use super::args::{Args, SOCKET};
 use super::named::named;
-use crate::admin::protocol::{AclFilter, Request};
+use crate::admin::protocol::{AclFilter, AddressLimitFilter, Request};
 
 /// How long somebody who pressed a key waits for the station.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -60,6 +60,9 @@ fn with_names(command: Command, of: &str) -> Command {
             "vif-or-vrf" => vec![Request::ShowVifs, Request::ShowVrfs],
             "port" => vec![Request::ShowPorts],
             "meter-group" => vec![Request::ShowBandwidth],
+            "address-limit" | "address_limit" => {
+                vec![Request::ShowAddressLimits(AddressLimitFilter::default())]
+            }
             "acl" => vec![Request::ShowAcl(AclFilter::default())],
             "vtep" => vec![Request::ShowTunnels],
             "exchange" => vec![Request::ShowExchanges],

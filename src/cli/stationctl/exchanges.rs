@@ -70,7 +70,7 @@ impl Exchange {
 }
 
 /// A list of texts as the file has it.
-fn list(texts: &[String]) -> String {
+pub(super) fn list(texts: &[String]) -> String {
     toml_edit::Array::from_iter(texts).to_string().trim().to_owned()
 }
 

@@ -22,6 +22,9 @@ Octets count from the destination MAC to the end of the payload; *_s are seconds
              low_warning high_warning high_alarm}}] rx_loss_lanes[] tx_fault_lanes[] notes[]} notes[];
              what is not told is absent
   vrfs       name customer description circuit kind vifs ipv4_routes ipv6_routes
+  address-limits  name vrf direction by rate_bits_per_s burst_octets vifs[] addresses addresses_over passed_octets
+             exceeded_frames exceeded_octets; with a name entries[{address passed_octets exceeded_frames exceeded_octets
+             burst_used_percent}]
   acl        name rules structure octets build_us vifs_in[] vifs_out[] permitted_in permitted_out denied_in
              denied_out rejected_in rejected_out; with a name entries[{number rule hits_in hits_out}]
   mappings   source state since_ms generation end_of_sync_ms syncing position mappings inactive vrfs

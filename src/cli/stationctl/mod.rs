@@ -2,6 +2,7 @@
 //! people or as JSON for programs.
 
 mod acls;
+mod address_limits;
 mod args;
 mod bandwidth;
 mod bgp;
@@ -57,11 +58,12 @@ use serde::de::DeserializeOwned;
 use crate::admin::client::{self, Client};
 use crate::admin::protocol::{ErrorKind, Refusal, Request, Terms};
 use crate::admin::rows::{
-    AclRow, BandwidthRow, BgpRouteRow, BgpRow, ChangeResult, CollectorRow, ConfigText,
-    ConsistencyRow, CounterRow, DrainRow, DrillRow, DropRow, ExchangeRow, FlowLogRow, HistoryRow,
-    LatencyRow, LookupResult, MappingRow, MirrorRow, NeighborRow, OutageRow, PortDetailRow,
-    PortRow, ProbeHistoryRow, RateRow, ReachabilityRow, RouteRow, RpkiRow, SlaRow, SourceRow,
-    StationRow, TargetRow, TranslationRow, TunnelRow, VersionInfo, VifRow, VrfRow, WorkerRow,
+    AclRow, AddressLimitRow, BandwidthRow, BgpRouteRow, BgpRow, ChangeResult, CollectorRow,
+    ConfigText, ConsistencyRow, CounterRow, DrainRow, DrillRow, DropRow, ExchangeRow, FlowLogRow,
+    HistoryRow, LatencyRow, LookupResult, MappingRow, MirrorRow, NeighborRow, OutageRow,
+    PortDetailRow, PortRow, ProbeHistoryRow, RateRow, ReachabilityRow, RouteRow, RpkiRow, SlaRow,
+    SourceRow, StationRow, TargetRow, TranslationRow, TunnelRow, VersionInfo, VifRow, VrfRow,
+    WorkerRow,
 };
 use args::{Args, Command, StationCommand};
 use filter::Filter;
@@ -170,6 +172,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Request::ShowVifs => rows::<VifRow>(args, &request, out),
         Request::ShowRates(_) => rows::<RateRow>(args, &request, out),
         Request::ShowBandwidth => rows::<BandwidthRow>(args, &request, out),
+        Request::ShowAddressLimits(_) => rows::<AddressLimitRow>(args, &request, out),
         Request::ShowVrfs => rows::<VrfRow>(args, &request, out),
         Request::ShowAcl(_) => rows::<AclRow>(args, &request, out),
         Request::ShowRoutes(_) => rows::<RouteRow>(args, &request, out),

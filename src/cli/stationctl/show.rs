@@ -4,6 +4,7 @@ use clap::Subcommand;
 use ipnet::IpNet;
 
 use super::acls::AclArgs;
+use super::address_limits::AddressLimitArgs;
 use super::args::words;
 use super::drops::DropArgs;
 use super::failover::OutageArgs;
@@ -43,6 +44,7 @@ pub(super) enum Show {
         #[command(flatten)]
         of: OfPort,
     },
+    AddressLimits(AddressLimitArgs),
     /// VRFs and how many routes they have
     Vrfs,
     Acl(AclArgs),
@@ -216,6 +218,7 @@ impl Show {
             Show::Ports(args) => args.request(),
             Show::Vifs(rate) => rate.or(Request::ShowVifs, RateScope::Vifs),
             Show::Bandwidth { .. } => Request::ShowBandwidth,
+            Show::AddressLimits(limit) => limit.request(),
             Show::Vrfs => Request::ShowVrfs,
             Show::Acl(acl) => acl.request(),
             Show::Routes { vrf, ipv4, ipv6, prefix } => Request::ShowRoutes(RouteFilter {

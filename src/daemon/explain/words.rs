@@ -4,13 +4,13 @@ use super::super::acls::said;
 use super::super::drops::headers;
 use super::super::routes::{action, origin};
 use super::super::view::View;
+use super::limits::{address_limits, bandwidth};
 use super::{Fate, Matched};
 use crate::admin::rows::{ExplainedEgress, FrameHeaders};
-use crate::config::rate_text;
 use crate::explain::{Explanation, Lookup};
 use crate::tables::{
     Adjacency, AdjacencyKind, Direction, Exchange, ExchangeId, Port, PortId, Snapshot, SourceCheck,
-    Vif, VifId,
+    Vif,
 };
 use crate::wire::ethernet::{HEADER_LEN, Mac};
 use crate::wire::outline::Outline;
@@ -34,6 +34,8 @@ pub(super) struct Words<'a> {
     vtep: Option<&'a Port>,
     /// The limits that it counts against.
     bandwidth: String,
+    /// Those over its addresses.
+    address_limits: String,
 }
 
 impl<'a> Words<'a> {
@@ -45,6 +47,9 @@ impl<'a> Words<'a> {
         let in_tunnel = vif.is_some_and(|vif| vif.tunnel().is_some());
         let inner = if in_tunnel { fate.told.l3.saturating_sub(HEADER_LEN) } else { 0 };
         let inner = fate.frame.get(inner..).unwrap_or_default();
+        let inner_headers = headers(inner);
+        let ends = [inner_headers.source, inner_headers.destination];
+        let ways = [fate.told.vif, adjacency.map(|to| to.vif)];
         Words {
             fate,
             tables,
@@ -54,14 +59,15 @@ impl<'a> Words<'a> {
             port_mac: port.map_or_else(Mac::default, |port| port.mac),
             l3: inner.get(Outline::of(inner).l3..).unwrap_or_default(),
             headers: headers(&fate.frame),
-            inner: headers(inner),
+            inner: inner_headers,
             adjacency,
             egress: adjacency.and_then(|adjacency| egress(tables, &fate.told, adjacency)),
             vtep: adjacency.and_then(|to| {
                 let vif = tables.vif(to.vif).filter(|vif| vif.tunnel().is_some())?;
                 tables.ports.get(vif.port.index()).map(|port| &**port)
             }),
-            bandwidth: bandwidth(tables, fate.told.vif, adjacency.map(|to| to.vif)),
+            bandwidth: bandwidth(tables, ways),
+            address_limits: address_limits(tables, ways, ends),
         }
     }
 
@@ -84,6 +90,7 @@ impl<'a> Words<'a> {
             "group" => self.group(),
             "exchange" => self.exchange(),
             "source" => self.source(),
+            "address" => self.address_limits.clone(),
             "acl_in" => self.acl(Direction::Rx),
             "acl_out" => self.acl(Direction::Tx),
             "resolve" => match (self.adjacency, &self.egress) {
@@ -345,21 +352,4 @@ fn egress(tables: &Snapshot, told: &Explanation, to: &Adjacency) -> Option<Expla
         members: members.len() as u64,
         flow: told.flow,
     })
-}
-
-/// The limits over a packet from one VIF to another. Whether they have room now is not said: it changes all the time.
-fn bandwidth(tables: &Snapshot, from: Option<VifId>, to: Option<VifId>) -> String {
-    let ways = [(from, Direction::Rx), (to, Direction::Tx)];
-    let limits = ways.into_iter().filter_map(|(id, direction)| {
-        let id = id?;
-        let plan = tables.meters.plan(id, direction)?;
-        let named =
-            [("its own", &plan.own), ("its group's", &plan.group), ("its port's", &plan.port)];
-        let limits = named.iter().filter_map(|(whose, limit)| {
-            Some(format!("{whose} {}", rate_text(limit.as_ref()?.rate)))
-        });
-        let limits = limits.collect::<Vec<_>>().join(", ");
-        Some(format!("{} of vif {}: {limits}", direction.name(), tables.vif(id)?.name))
-    });
-    limits.collect::<Vec<_>>().join("; ")
 }

@@ -118,6 +118,10 @@ fn facts() -> Facts {
         "since_ms":1,"until_ms":null,"copies":10,"octets":900,"truncated":1,"missed":{"rate":2,"ring":0},"uid":0,
         "login_uid":null,"sudo_user":null,"comment":null}"#,
     );
+    let limit = json(
+        r#"{"name":"hosts","vrf":"vpc-a","direction":"rx","by":"source","rate_bits_per_s":1000000,"burst_octets":65536,
+        "vifs":["a"],"addresses":256,"addresses_over":2,"passed_octets":700,"exceeded_frames":3,"exceeded_octets":300}"#,
+    );
     let silent = json(r#"{"name":"core0","interface":"eth2","link":"up"}"#);
     Facts {
         version: serde_json::from_value(version).unwrap(),
@@ -128,6 +132,7 @@ fn facts() -> Facts {
         drills: vec![("a".to_owned(), 1_795_000_600.0)],
         bandwidths: vec![serde_json::from_value(bandwidth).unwrap()],
         vrfs: vec![serde_json::from_value(vrf).unwrap()],
+        address_limits: vec![serde_json::from_value(limit).unwrap()],
         acls: vec![AclRow {
             name: "web".into(),
             vifs_in: vec!["a".into()],

@@ -130,6 +130,7 @@ fn tables(vifs: u16) -> Snapshot {
         overlay: Default::default(),
         joins_stations: false,
         metered: [false; 2],
+        limited: [false; 2],
         addresses: [].into(),
         peers: [].into(),
     };

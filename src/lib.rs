@@ -53,6 +53,8 @@
 //!    Of VIFs that log flows, packets are noted before they leave and counted with what became of them
 //!    ([`worker::flows`]); a thread of its own has the records sent ([`ipfix`]). What is mirrored is
 //!    copied as it came or as it left ([`stage::copy`]), and the copies leave behind the burst's originals.
+//!    Of VIFs that want it, some packets are shown to a thread that keeps their largest addresses ([`worker::talkers`],
+//!    [`observe::talkers`]).
 //!    Of ports whose frames are timed, the program stamps some, and the worker says how long those were here that left
 //!    ([`worker::latency`]); a thread of its own keeps the times ([`observe::latency`]).
 //! 4. Punted frames cross to the slow path by [`worker::handoff`], and its answers come back the same way.

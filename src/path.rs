@@ -158,6 +158,7 @@ mod tests {
             joins_stations: false,
             metered: [false; 2],
             limited: [false; 2],
+            top_talkers: false,
             acl_in: None,
             acl_out: None,
             flow_log: 0,

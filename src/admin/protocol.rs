@@ -33,6 +33,7 @@ mod reachability;
 mod refusal;
 mod rights;
 mod routes;
+mod talkers;
 mod with;
 
 use std::net::IpAddr;
@@ -61,6 +62,7 @@ pub use reachability::ReachabilityFilter;
 pub use refusal::{ErrorKind, Refusal};
 pub use rights::Right;
 pub use routes::{BgpDirection, Family, RouteFilter};
+pub use talkers::TalkerFilter;
 
 pub use crate::config::edit::{Action, RemoteAdd, RouteAdd, RouteDel, Via, VifAdd};
 pub use crate::config::set::{Fields, Place};
@@ -107,6 +109,8 @@ pub enum Request {
     ShowProbeHistory(ProbeHistoryFilter),
     /// What is logged of VIFs' flows ([`crate::admin::rows::FlowLogRow`]).
     ShowFlowLog,
+    /// The largest addresses of a VIF over the last minute ([`crate::admin::rows::TalkerRow`]).
+    ShowTalkers(TalkerFilter),
     /// How long frames are in the station ([`crate::admin::rows::LatencyRow`]).
     ShowLatency,
     /// To whom flows are told ([`crate::admin::rows::CollectorRow`]).

@@ -266,6 +266,7 @@ fn vif_change(a: &VifConfig, b: &VifConfig) -> Option<String> {
         ("meter_group", named(&a.meter_group), named(&b.meter_group)),
         limits_in,
         limits_out,
+        ("top_talkers", yes_or_no(a.top_talkers), yes_or_no(b.top_talkers)),
         customer,
         description,
         circuit,

@@ -149,6 +149,8 @@ pub struct VifConfig {
     pub meter_group: Option<Arc<str>>,
     /// Names of limits of addresses, by [`crate::tables::Direction`].
     pub address_limits: [Vec<Arc<str>>; 2],
+    /// Its largest addresses are kept track of.
+    pub top_talkers: bool,
     /// Name of the access list of packets from it.
     pub acl_in: Option<Arc<str>>,
     /// Name of that of packets to it.

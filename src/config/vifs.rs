@@ -218,6 +218,7 @@ fn vif(
     let twamp_reflector = fields.boolean("twamp_reflector", false);
     let of_vrf = vrf.map(|vrf| &vrf.name);
     let address_limits = address_limits::of_vif(fields, limits, of_vrf, &mut seen.limited);
+    let top_talkers = fields.boolean("top_talkers", false);
     let labels = labels(fields);
     let bandwidth = bandwidth(fields, Of::Vif);
     let meter_group = group_of(fields, groups, labels.customer.as_deref());
@@ -249,6 +250,7 @@ fn vif(
         bandwidth,
         meter_group: meter_group.map(|group| group.name.clone()),
         address_limits,
+        top_talkers,
         acl_in,
         acl_out,
         translate,

@@ -239,6 +239,7 @@ pub(super) fn vif(
     let twamp_reflector = fields.boolean("twamp_reflector", false);
     let of_vrf = vrf.map(|vrf| &vrf.name);
     let address_limits = address_limits::of_vif(fields, limits, of_vrf, &mut seen.limited);
+    let top_talkers = fields.boolean("top_talkers", false);
     let (vrf, (vtep, tunnel)) = (vrf?, tunnel?);
     seen.stations.add(fields, (&name, vtep), &tunnel.remotes, tunnel.station.as_ref());
     all.owners.join(fields, vrf, Some(&name), labels.customer.as_deref());
@@ -261,6 +262,7 @@ pub(super) fn vif(
         bandwidth,
         meter_group: meter_group.map(|group| group.name.clone()),
         address_limits,
+        top_talkers,
         acl_in,
         acl_out,
         translate,

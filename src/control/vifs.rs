@@ -97,6 +97,7 @@ pub(super) fn vifs(
             pcp: vif.pcp,
             metered,
             limited,
+            top_talkers: vif.top_talkers,
             acl_in: named(&lists, vif.acl_in.as_ref())?,
             acl_out: named(&lists, vif.acl_out.as_ref())?,
             flow_log: vif.flow_log.unwrap_or(0),

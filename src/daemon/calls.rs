@@ -6,7 +6,7 @@ use super::{
     acls, address_limits, answer, bandwidth, bgp, billing, captures, counters, drain, drill, drops,
     event_stream, exchanges, explain, failover, flow_log, history, latency, mappings, mirrors,
     outages, ping, port_details, probe_history, probes, rates, reachability, routes, rpki,
-    stations, translations, tunnels, view,
+    stations, talkers, translations, tunnels, view,
 };
 use crate::admin::protocol::Request;
 use crate::admin::server::Call;
@@ -32,6 +32,7 @@ impl Control {
             Request::ShowTranslations => translations::show(self),
             Request::ShowFlowLog => flow_log::show(self),
             Request::ShowLatency => latency::show(self),
+            Request::ShowTalkers(filter) => talkers::show(self, filter),
             Request::ShowProbes => probes::show(self),
             Request::ShowProbeHistory(filter) => probe_history::show(self, filter),
             Request::ShowCollectors => flow_log::show_collectors(self),

@@ -32,6 +32,7 @@ use super::ports::Opening;
 use super::probes::Probes;
 use super::rates::RateBook;
 use super::rpki::Trouble;
+use super::talkers::TopTalkers;
 use crate::admin::protocol::Request;
 use crate::admin::server::{Reply, Rounds};
 use crate::bird::{Bird, Following, Rendered};
@@ -55,6 +56,7 @@ pub(super) struct Control {
     pub flow_log: FlowLogs,
     pub probes: Probes,
     pub latency: Latencies,
+    pub talkers: TopTalkers,
     pub drains: Drains,
     pub drills: Drills,
     pub mirrors: Mirrors,
@@ -251,6 +253,7 @@ impl Control {
         self.flow_log.commit(self.engine.tables(), &self.config);
         self.probes.commit(&self.engine, &self.config);
         self.latency.commit(&self.config, &self.datapath.ports);
+        self.talkers.commit(&self.config);
         self.watch_drains();
         self.tend_mirrors();
         for (vif, mtu, limit) in self.engine.misfits() {

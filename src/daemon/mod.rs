@@ -60,6 +60,7 @@ mod slow_thread;
 mod start;
 mod stations;
 mod stop;
+mod talkers;
 mod tap_threads;
 mod told;
 mod translations;

@@ -30,6 +30,7 @@ use super::mappings::Mappings;
 use super::mirrors::Mirrors;
 use super::probes::Probes;
 use super::rates::{self, RateBook};
+use super::talkers::TopTalkers;
 use super::{
     StationError, bgp, change, cpus, descriptors, metrics, outages, port_details, privilege, rpki,
     watch_thread,
@@ -125,6 +126,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
     let (desk, tasks) = Desk::new();
     let (configuration, rates) = (book.number, RateBook::default());
     let latency = Latencies::start(&datapath, desk.clone()).map_err(StationError::Thread)?;
+    let talkers = TopTalkers::start(&datapath, vifs, desk.clone()).map_err(StationError::Thread)?;
     let details = port_details::spawn(desk.clone()).map_err(StationError::Thread)?;
     let (changes, jobs) = unbounded();
     let ((watched, names), (served, metrics_at)) = (unbounded(), unbounded());
@@ -142,6 +144,7 @@ pub fn run(file: &Path) -> Result<(), StationError> {
         flow_log,
         probes,
         latency,
+        talkers,
         drains,
         drills: Drills::read(&config.station.state),
         mirrors: Mirrors::read(&config.station.state),

@@ -23,6 +23,7 @@ use crate::worker::Worker;
 use crate::worker::capture::Tap;
 use crate::worker::flows::Flows;
 use crate::worker::latency::Latency;
+use crate::worker::talkers::Talkers;
 
 /// How long a worker looks for frames before it sleeps: longer than the gaps in traffic worth
 /// polling for, short enough that an idle station uses no CPU to speak of.
@@ -54,6 +55,8 @@ pub(super) enum Order {
     Flows { flows: Option<Box<Flows>>, back: Sender<Box<Flows>> },
     /// Time frames, or none; what timed them so far goes back.
     Latency { latency: Option<Box<Latency>>, back: Sender<Box<Latency>> },
+    /// Look for top talkers, or not; what looked for them so far goes back.
+    Talkers { talkers: Option<Box<Talkers>>, back: Sender<Box<Talkers>> },
     /// The frames that come by a port are stamped so, or not at all.
     Stamps(PortId, Option<Stamping>),
     /// Close all ports and end.
@@ -241,6 +244,9 @@ impl Body {
                 }
                 Order::Latency { latency, back } => {
                     drop(self.worker.exchange_latency(latency).map(|old| back.send(old)));
+                }
+                Order::Talkers { talkers, back } => {
+                    drop(self.worker.exchange_talkers(talkers).map(|old| back.send(old)));
                 }
                 Order::Stamps(port, stamping) => {
                     let latency = self.worker.latency_mut();

@@ -200,6 +200,7 @@ mod tests {
             joins_stations: false,
             metered: [false; 2],
             limited: [false; 2],
+            top_talkers: false,
             addresses: Arc::new([]),
             peers: Arc::new([]),
         }

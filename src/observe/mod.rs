@@ -3,6 +3,7 @@
 mod drops;
 pub mod latency;
 mod rates;
+pub mod talkers;
 mod totals;
 
 pub use drops::Drops;

@@ -27,6 +27,7 @@ pub fn vif(addresses: &[&str]) -> Vif {
         joins_stations: false,
         metered: [false; 2],
         limited: [false; 2],
+        top_talkers: false,
         addresses: addresses.iter().map(|net| net.parse().unwrap()).collect(),
         peers: [].into(),
     }

@@ -143,7 +143,7 @@ impl Adjacency {
             metered: vif.metered[Direction::Tx as usize] || vif.limited[Direction::Tx as usize],
             has_acl: vif.acl_out.is_some(),
             translated: vif.translations.is_some(),
-            logged: vif.flow_log != 0,
+            logged: vif.is_sampled(),
             mtu: vif.mtu,
             address,
             ..Adjacency::special(kind, vif.vrf)

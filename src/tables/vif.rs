@@ -135,6 +135,8 @@ pub struct Vif {
     pub metered: [bool; 2],
     /// By [`Direction`]: its addresses have limits, as [`super::AddressLimits`] say.
     pub limited: [bool; 2],
+    /// Its largest addresses are kept track of.
+    pub top_talkers: bool,
     /// What judges packets that enter here and are forwarded.
     pub acl_in: Option<Arc<AccessList>>,
     /// What judges packets that are forwarded and leave here.
@@ -159,6 +161,11 @@ impl Vif {
             Overlay::Within(tunnel) => Some(tunnel),
             Overlay::Apart | Overlay::Underlay => None,
         }
+    }
+
+    /// Whether some of its packets are looked at: for flow logs, or for top talkers.
+    pub const fn is_sampled(&self) -> bool {
+        self.flow_log != 0 || self.top_talkers
     }
 
     /// The other station that its tunnels lead to, if they do.
@@ -273,7 +280,7 @@ impl Ingress {
             (Ingress::ACL, vif.acl_in.is_some()),
             (Ingress::UNDERLAY, vif.overlay == Overlay::Underlay),
             (Ingress::TRANSLATED, vif.translations.is_some()),
-            (Ingress::LOGGED, vif.flow_log != 0),
+            (Ingress::LOGGED, vif.is_sampled()),
             (Ingress::LIMITED, vif.limited[Direction::Rx as usize]),
             (Ingress::FROM_STATION, vif.station().is_some()),
             (Ingress::STAYS, !vif.joins_stations),

@@ -5,10 +5,12 @@
 pub mod capture;
 mod ends;
 pub mod flows;
+mod given;
 pub mod handoff;
 pub mod latency;
 mod mirrored;
 mod parcels;
+pub mod talkers;
 mod watched;
 
 use std::sync::Arc;
@@ -22,13 +24,13 @@ use crate::stage::encapsulate::Entrances;
 use crate::stage::police::Budgets;
 use crate::stage::{Burst, Context};
 use crate::tables::counters::WorkerCounters;
-use crate::tables::mirrors::Mirror;
 use crate::tables::{Facts, PortId, PuntReason, Snapshot, Urgency, Verdict, VifId};
 use capture::{Captures, Mark};
 use ends::{count_sent, settle, transmit};
 use flows::Flows;
 use handoff::{Handoff, Label};
 use latency::Latency;
+use talkers::Talkers;
 
 /// Most frames taken from the slow path in one turn.
 const INJECT: usize = 64;
@@ -92,6 +94,7 @@ pub struct Worker<P> {
     copies: Copies,
     flows: Option<Box<Flows>>,
     latency: Option<Box<Latency>>,
+    talkers: Option<Box<Talkers>>,
 }
 
 impl<P: Port> Worker<P> {
@@ -120,6 +123,7 @@ impl<P: Port> Worker<P> {
             copies,
             flows: None,
             latency: None,
+            talkers: None,
         }
     }
 
@@ -159,34 +163,6 @@ impl<P: Port> Worker<P> {
     /// What the worker counts.
     pub fn counters(&self) -> &WorkerCounters {
         &self.counters
-    }
-
-    /// The worker's captures, to begin and end them between turns.
-    pub fn captures_mut(&mut self) -> &mut Captures {
-        &mut self.captures
-    }
-
-    /// These are the mirrors from now on. Between turns.
-    pub fn mirror(&mut self, mirrors: &[Arc<Mirror>]) {
-        self.copies.follow(mirrors);
-    }
-
-    /// Gives the worker flows to log in, or none; the ones so far are the caller's, who exports them. Between turns.
-    pub fn exchange_flows(&mut self, flows: Option<Box<Flows>>) -> Option<Box<Flows>> {
-        if let Some(flows) = &self.flows {
-            flows.leave();
-        }
-        std::mem::replace(&mut self.flows, flows)
-    }
-
-    /// Gives the worker frames to time, or none; what it had so far is the caller's, to let go of. Between turns.
-    pub fn exchange_latency(&mut self, latency: Option<Box<Latency>>) -> Option<Box<Latency>> {
-        std::mem::replace(&mut self.latency, latency)
-    }
-
-    /// What the worker times, to say how frames are stamped. Between turns.
-    pub fn latency_mut(&mut self) -> Option<&mut Latency> {
-        self.latency.as_deref_mut()
     }
 
     /// The tables' end of this worker, to sleep and wake.
@@ -286,6 +262,9 @@ impl<P: Port> Worker<P> {
         self.burst.settle_lost();
         if let Some(latency) = self.latency.as_mut().filter(|_| timed) {
             latency.record(port, generation, &self.burst);
+        }
+        if let Some(talkers) = &mut self.talkers {
+            talkers.look(&self.burst, self.tables.snapshot(), now);
         }
         if !self.copies.is_empty() {
             self.copy_what_left(now);

@@ -126,6 +126,7 @@ pub fn vif(name: &str, port: &str, vid: u16, vrf: &str, addresses: &[&str]) -> V
         bandwidth: Bandwidth::default(),
         meter_group: None,
         address_limits: Default::default(),
+        top_talkers: false,
         bfd: None,
         bgp: Vec::new(),
     }

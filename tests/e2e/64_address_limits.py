@@ -1,8 +1,9 @@
 """Limits of addresses: what one address may have, on one worker and on two, beside others that lose nothing, as limits change,
-and behind a VIF that translates.
+and behind a VIF that translates. Top talkers: which addresses had most.
 
 All ports have two queues here, so the station has two workers. What passes is counted by the receiving hosts' own BPF program."""
 
+import contextlib
 import importlib
 import time
 
@@ -154,3 +155,70 @@ def test_a_vif_that_translates():
         time.sleep(0.6)
         near(lambda: sum(over([flood], 1)), 30_000_000, "to behind the VIF")
     require(entry(outside, "down")["exceeded_frames"] > 0, "the address outside is shown")
+
+
+def test_top_talkers_of_a_known_mix():
+    """Addresses with known parts of what a VIF receives: their order, and that each bound holds. A VIF that keeps none says so."""
+    lan = A.addr4.rsplit(".", 1)[0]
+    mix = {f"{lan}.{200 + n}": pps for n, pps in enumerate((1600, 800, 400, 200, 100))}
+    station.write_config(bandwidth.limited(a="top_talkers = true"))
+    station.ctl("reload")
+    refusal = case.refused("show", "talkers", "b")
+    require("vif set b top_talkers=true" in refusal, refusal)
+    time.sleep(0.5)
+    seconds = 8
+    floods = [From(address, A, VPC_A, pps * SIZE * 8, seconds) for address, pps in mix.items()]
+    with case.counted() as seen, contextlib.ExitStack() as stack:
+        for flood in floods:
+            stack.enter_context(flood)
+        for flood in floods:
+            flood.wait()
+        time.sleep(0.5)
+    expect(seen.it.hosts["vpc-a"]["from a"], sum(flood.sent for flood in floods), "frames that passed")
+    [row] = station.ctl("show", "talkers", "a", "--direction", "rx", "-n", "5")
+    print(f"    1:{row['interval']} over {row['measured_s']:.0f} s: "
+          + ", ".join(f"{one['share_percent']:.1f} %" for one in row["talkers"]))
+    expect([one["address"] for one in row["talkers"]], list(mix), "the order")
+    expect(row["missed_octets"], 0, "octets that the station did not keep up with")
+    held = 0
+    for one, flood in zip(row["talkers"], floods):
+        had = flood.sent * SIZE
+        held += one["least_octets"] <= had <= one["most_octets"]
+        require(0.8 * had <= one["octets"] <= 1.2 * had, f"{one}, which had {had}")
+    require(held >= 4, f"bounds that hold in 19 of 20 cases held in {held} of 5: {row}")
+    require(row["others_most_octets"] < 0.05 * row["octets"], f"{row['others_most_octets']} of {row['octets']}")
+    # By the other end there is one address, and what was sent back is another direction's.
+    [other] = station.ctl("show", "talkers", "a", "--direction", "rx", "--by", "destination")
+    expect(other["talkers"][0]["address"], VPC_A.addr4, "by destination")
+    require(other["talkers"][0]["share_percent"] > 99, f"{other}")
+    [rx, tx] = station.ctl("show", "talkers", "a")
+    expect([(rx["direction"], rx["by"]), (tx["direction"], tx["by"])], [("rx", "source"), ("tx", "destination")], "both directions")
+    shown = station.shown("show", "talkers", "a").splitlines()
+    require(any(line.startswith(f"{lan}.200 ") for line in shown), f"{shown}")
+
+
+def test_top_talkers_beside_a_flow_log():
+    """Both look at packets of one VIF, each at its own rate."""
+    # What was seen before is forgotten where no VIF keeps track.
+    station.write_config(bandwidth.limited())
+    station.ctl("reload")
+    text = bandwidth.limited(a='top_talkers = true\nflow_log = "1:64"', more='\n[flow_log]\nfiles_mib = 16\n')
+    station.write_config(text)
+    station.ctl("reload")
+    time.sleep(0.5)
+    with case.counted() as seen:
+        with Flood(A, VPC_A, 2_000_000, 4) as flood:
+            flood.wait()
+        time.sleep(0.5)
+    expect(seen.it.hosts["vpc-a"]["from a"], flood.sent, "frames that passed")
+    [row] = station.ctl("show", "talkers", "a", "--direction", "rx")
+    had = flood.sent * SIZE
+    # Whoever else spoke meanwhile had less.
+    first = row["talkers"][0]
+    expect(first["address"], A.addr4, "the largest")
+    require(first["least_octets"] <= 1.05 * had and first["most_octets"] >= had, f"{row}, which had {had}")
+    [log] = [row for row in station.ctl("show", "flow-log") if row["vif"] == "a"]
+    expect(log["interval"], 64, "the flow log's own rate")
+    station.write_config(bandwidth.limited())
+    station.ctl("reload")
+    require("top_talkers=true" in case.refused("show", "talkers", "a"), "no VIF keeps track")

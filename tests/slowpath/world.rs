@@ -91,6 +91,7 @@ fn vif(name: &str, port: u8, tags: (u16, Option<u16>), vrf: VrfId, addresses: &[
         joins_stations: false,
         metered: [false; 2],
         limited: [false; 2],
+        top_talkers: false,
         addresses: addresses.iter().map(|net| net.parse().unwrap()).collect(),
         peers: [].into(),
     }

@@ -7,6 +7,7 @@
 mod common;
 mod jumbo;
 mod mirrors;
+mod talkers;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -304,6 +305,7 @@ fn a_route_out_of_its_vrf_is_stopped() {
         joins_stations: false,
         metered: [false; 2],
         limited: [false; 2],
+        top_talkers: false,
         addresses: Arc::new([]),
         peers: Arc::new([]),
     };

@@ -55,6 +55,7 @@ impl Request {
                 | Request::ShowNeighbors
                 | Request::ShowTranslations
                 | Request::ShowFlowLog
+                | Request::ShowTalkers(_)
                 | Request::ShowLatency
                 | Request::ShowProbes
                 | Request::ShowProbeHistory(_)

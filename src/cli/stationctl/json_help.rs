@@ -45,6 +45,8 @@ Octets count from the destination MAC to the end of the payload; *_s are seconds
              destination_port}]
   flow-log   vif customer description circuit interval effective_interval active_flows frames records unlogged_frames
              unlogged_octets
+  talkers    vif customer description circuit direction by measured_s interval octets others_most_octets missed_octets
+             talkers[{address octets least_octets most_octets bits_per_s share_percent}]
   collectors  collector state messages records octets lost_records sessions error
   latency    scope name port source sample untimed windows[{window samples p50_ns p99_ns p999_ns max_ns}]
   capture    frame{time_ns direction port vif verdict comment octets data}, the last one end{port frames

@@ -43,6 +43,7 @@ mod show;
 mod stations;
 mod table;
 mod tables;
+mod talkers;
 mod top;
 mod translations;
 mod tunnels;
@@ -62,8 +63,8 @@ use crate::admin::rows::{
     ConfigText, ConsistencyRow, CounterRow, DrainRow, DrillRow, DropRow, ExchangeRow, FlowLogRow,
     HistoryRow, LatencyRow, LookupResult, MappingRow, MirrorRow, NeighborRow, OutageRow,
     PortDetailRow, PortRow, ProbeHistoryRow, RateRow, ReachabilityRow, RouteRow, RpkiRow, SlaRow,
-    SourceRow, StationRow, TargetRow, TranslationRow, TunnelRow, VersionInfo, VifRow, VrfRow,
-    WorkerRow,
+    SourceRow, StationRow, TalkerRow, TargetRow, TranslationRow, TunnelRow, VersionInfo, VifRow,
+    VrfRow, WorkerRow,
 };
 use args::{Args, Command, StationCommand};
 use filter::Filter;
@@ -180,6 +181,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Request::ShowTranslations => rows::<TranslationRow>(args, &request, out),
         Request::ShowFlowLog => rows::<FlowLogRow>(args, &request, out),
         Request::ShowProbes => rows::<TargetRow>(args, &request, out),
+        Request::ShowTalkers(_) => rows::<TalkerRow>(args, &request, out),
         Request::ShowLatency => rows::<LatencyRow>(args, &request, out),
         Request::ShowProbeHistory(_) => rows::<ProbeHistoryRow>(args, &request, out),
         Request::ShowCollectors => rows::<CollectorRow>(args, &request, out),

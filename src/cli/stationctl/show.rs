@@ -14,6 +14,7 @@ use super::port_details::PortArgs;
 use super::probe_history::ProbeHistoryArgs;
 use super::rates::RateArgs;
 use super::reachability::ReachabilityArgs;
+use super::talkers::TalkerArgs;
 use crate::admin::protocol::{
     BgpDirection, CounterFilter, Family, RateScope, Request, RouteFilter,
 };
@@ -87,6 +88,7 @@ pub(super) enum Show {
         #[command(flatten)]
         of: OfPort,
     },
+    Talkers(TalkerArgs),
     /// How long frames are in the station, by the port and the VIF by which they come (station-latency(7))
     ///
     /// From the XDP program's look at a frame to its place on a transmit ring. OVER is the last minute or two, and all time
@@ -230,6 +232,7 @@ impl Show {
             Show::Translations { .. } => Request::ShowTranslations,
             Show::FlowLog { .. } => Request::ShowFlowLog,
             Show::Probes { .. } => Request::ShowProbes,
+            Show::Talkers(of) => of.request(),
             Show::Latency { .. } => Request::ShowLatency,
             Show::ProbeHistory(of) => of.request(),
             Show::Collectors { .. } => Request::ShowCollectors,

@@ -131,6 +131,7 @@ fn tables(vifs: u16) -> Snapshot {
         joins_stations: false,
         metered: [false; 2],
         limited: [false; 2],
+        top_talkers: false,
         addresses: [].into(),
         peers: [].into(),
     };

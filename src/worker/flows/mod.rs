@@ -258,7 +258,7 @@ impl Flows {
 
 /// The next of the random numbers from 0 to 2^32 - 2: all of them come before one comes again (xorshift, Marsaglia 2003).
 #[inline(always)]
-fn next(state: &mut u32) -> u32 {
+pub(super) fn next(state: &mut u32) -> u32 {
     *state ^= *state << 13;
     *state ^= *state >> 17;
     *state ^= *state << 5;

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::address::{overlap, unroutable};
 use super::bandwidth::{rate_only_of, rate_text};
-use super::diff::Table;
+use super::diff::{Side, Table, symmetric_difference};
 use super::fields::{At, Fields};
 use super::labels::changes;
 use super::model::VifConfig;
@@ -189,18 +189,44 @@ pub(super) fn table() -> Table<AddressLimitConfig, Arc<str>> {
         },
         change: |a, b| {
             let field =
-                |name, value: &dyn Fn(&Terms) -> String| (name, value(&a.terms), value(&b.terms));
-            changes(&[
-                field("by", &|terms| terms.by.name().to_owned()),
-                field("bandwidth", &|terms| rate_text(terms.pace.rate)),
-                field("burst_octets", &|terms| terms.pace.burst.to_string()),
-                field("per_ipv4", &|terms| terms.per[0].to_string()),
-                field("per_ipv6", &|terms| terms.per[1].to_string()),
-                field("prefixes", &|terms| {
-                    let nets = terms.prefixes.iter().map(ToString::to_string);
-                    format!("[{}]", nets.collect::<Vec<_>>().join(", "))
-                }),
-            ])
+                |name, value: fn(&Terms) -> String| (name, value(&a.terms), value(&b.terms));
+            let fields = changes(&[
+                field("by", |terms| terms.by.name().to_owned()),
+                field("bandwidth", |terms| rate_text(terms.pace.rate)),
+                field("burst_octets", |terms| terms.pace.burst.to_string()),
+                field("per_ipv4", |terms| terms.per[0].to_string()),
+                field("per_ipv6", |terms| terms.per[1].to_string()),
+            ]);
+            let (mut gone, mut come) = (0, 0);
+            symmetric_difference(&a.terms.prefixes, &b.terms.prefixes, &mut |_, side| match side {
+                Side::Old => gone += 1,
+                Side::New => come += 1,
+            });
+            let prefixes = (gone + come > 0).then(|| format!("{come} prefixes more, {gone} less"));
+            let both: Vec<String> = fields.into_iter().chain(prefixes).collect();
+            (!both.is_empty()).then(|| both.join(", "))
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_of_a_limit_is_said_in_a_line() {
+        let limit = |rate, prefixes: &[&str]| {
+            let prefixes = prefixes.iter().map(|net| net.parse().unwrap()).collect();
+            let pace = Pace::new(rate, 65_536);
+            let terms = Terms { by: By::Source, pace, prefixes, per: [32, 128] };
+            AddressLimitConfig { name: "h".into(), terms: Arc::new(terms) }
+        };
+        let a = limit(1_000_000, &["10.0.0.0/24", "10.0.1.0/24"]);
+        let b = limit(2_000_000, &["10.0.1.0/24", "10.0.2.0/24", "fd00::/120"]);
+        let table = table();
+        assert_eq!((table.change)(&a, &a), None);
+        let said = (table.change)(&a, &b).unwrap();
+        assert_eq!(said, "bandwidth 1M -> 2M, 2 prefixes more, 1 less");
+        assert_eq!((table.detail)(&b), "2M by source, 768 addresses");
     }
 }

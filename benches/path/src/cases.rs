@@ -35,6 +35,8 @@ const fn case(
             Rival => rival = true,
             Guard => guard = true,
             Metered => shape.metered = true,
+            Limited => shape.limited = true,
+            Talkers => shape.talkers = true,
             Translated => shape.translated = true,
             Logged(interval) => shape.logged = interval,
             Timed(sample) => shape.timed = sample,
@@ -61,6 +63,10 @@ enum Part {
     Guard,
     /// Customers' VIFs have a bandwidth.
     Metered,
+    /// Each of the customers' addresses has a limit.
+    Limited,
+    /// Customers' VIFs keep track of their largest addresses.
+    Talkers,
     /// Customers' VIFs translate.
     Translated,
     /// Flows of customers' VIFs are logged, of one of so many packets.
@@ -76,11 +82,13 @@ enum Part {
 }
 
 use Families::{Mixed, V4, V6};
-use Part::{From, Guard, Into, Logged, Metered, Mirrored, Quick, Rival, Timed, Translated};
+use Part::{
+    From, Guard, Into, Limited, Logged, Metered, Mirrored, Quick, Rival, Talkers, Timed, Translated,
+};
 use Vrfs::{Full, Small};
 
 /// Cases of one shape follow each other: its station is built once.
-pub const CASES: [Case; 37] = [
+pub const CASES: [Case; 39] = [
     case(Full, 100, false, V4, "inside", &[Quick, Rival, Guard]),
     case(Full, 100, false, V4, "zipf", &[Quick, Rival]),
     case(Full, 100, false, V6, "inside", &[Quick, Rival, Guard]),
@@ -92,6 +100,8 @@ pub const CASES: [Case; 37] = [
     case(Full, 4000, false, V4, "inside", &[Quick]),
     case(Full, 4000, false, V6, "inside", &[]),
     case(Full, 100, false, V4, "inside", &[Quick, Guard, Metered]),
+    case(Full, 100, false, V4, "inside", &[Quick, Guard, Limited]),
+    case(Full, 100, false, V4, "inside", &[Quick, Guard, Talkers]),
     case(Full, 100, false, V4, "inside", &[Quick, Guard, Translated]),
     case(Full, 100, false, V6, "inside", &[Translated]),
     case(Full, 100, false, V4, "inside", &[Quick, Timed(64)]),
@@ -123,8 +133,10 @@ pub const CASES: [Case; 37] = [
 impl Case {
     /// What the case is called in reports.
     pub fn name(&self) -> String {
-        let Shape { vrfs, vifs, qinq, metered, translated, logged, timed, mirrored, tunnels, acl } =
-            self.shape;
+        let Shape { vrfs, vifs, qinq, metered, translated, logged, timed, .. } = self.shape;
+        let Shape { limited, talkers, mirrored, tunnels, acl, .. } = self.shape;
+        let limited = if limited { ", addresses limited" } else { "" };
+        let talkers = if talkers { ", top talkers" } else { "" };
         let mirrored = if mirrored { ", one VIF mirrored" } else { "" };
         let routes = match vrfs {
             Full => "full table",
@@ -150,7 +162,7 @@ impl Case {
             format!(", access list of {rules} rules {}", kind.name())
         });
         format!(
-            "{routes}, {vifs} VIFs, {tags} {}{metered}{translated}{logged}{timed}{mirrored}{tunnels}{acl}",
+            "{routes}, {vifs} VIFs, {tags} {}{metered}{limited}{talkers}{translated}{logged}{timed}{mirrored}{tunnels}{acl}",
             self.traffic()
         )
     }

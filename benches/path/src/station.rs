@@ -21,6 +21,7 @@ use station::tables::{Network, PortId, Snapshot, Vif, VifId};
 use station::wire::ethernet::Mac;
 use station::worker::flows::{FlowChannel, Flows};
 use station::worker::latency::{Latency, LatencyChannel};
+use station::worker::talkers::{TalkerChannel, Talkers};
 use station::worker::{Handoffs, Worker};
 
 use crate::acl::{self, Rules};
@@ -75,6 +76,10 @@ pub struct Shape {
     pub qinq: bool,
     /// Customers' VIFs have a bandwidth.
     pub metered: bool,
+    /// Each of the customers' addresses has a limit.
+    pub limited: bool,
+    /// Customers' VIFs keep track of their largest addresses.
+    pub talkers: bool,
     /// Customers' VIFs translate.
     pub translated: bool,
     /// Flows of customers' VIFs are logged, of one of so many packets; 0: none.
@@ -111,6 +116,8 @@ impl Shape {
         vifs: 1,
         qinq: false,
         metered: false,
+        limited: false,
+        talkers: false,
         translated: false,
         logged: 0,
         timed: 0,
@@ -149,6 +156,14 @@ impl Shape {
         }
         if self.logged > 0 {
             text += "[flow_log]\ncollectors = [\"udp://192.0.2.1:4739\"]\n";
+        }
+        if self.limited {
+            // Those of up to 128 customers.
+            let _ = writeln!(
+                text,
+                "[[address_limit]]\nname = \"each\"\nby = \"source\"\nprefixes = [\"{}/17\"]\nbandwidth = \"400G\"",
+                ipv4(customer4(0))
+            );
         }
         if let Some((kind, count)) = self.acl {
             let (sources, destinations) =
@@ -238,6 +253,12 @@ impl Shape {
             );
             if self.metered {
                 text += "bandwidth = { rx = \"400G\" }\n";
+            }
+            if self.limited {
+                text += "address_limits_in = [\"each\"]\n";
+            }
+            if self.talkers {
+                text += "top_talkers = true\n";
             }
             if self.translated {
                 let (inside4, inside6) = (ipv4(inside4(n)), Ipv6Addr::from_bits(inside6(n)));
@@ -384,6 +405,11 @@ impl Station {
                 channel.set_timeouts(60_000_000_000, 15_000_000_000);
                 let flows = Flows::new(1 << 16, vifs.into(), channel, [0x5eed; 8]);
                 worker.exchange_flows(Some(Box::new(flows)));
+            }
+            if shape.talkers {
+                let channel = Arc::new(TalkerChannel::new(vifs.into()));
+                let talkers = Talkers::new(vifs.into(), channel, 0x5eed << 32);
+                worker.exchange_talkers(Some(Box::new(talkers)));
             }
             if let Some(stamping) = shape.stamping() {
                 let channel = Arc::new(LatencyChannel::new(2));

@@ -76,7 +76,9 @@ fn row(tables: &Snapshot, limit: &AddressLimit) -> AddressLimitRow {
 
 /// Those that exceeded most, then those that had most.
 fn entries(limit: &AddressLimit, filter: &AddressLimitFilter, now_ns: u64) -> Vec<AddressEntry> {
-    let wanted = |address: &Address| !filter.over || address.exceeded_frames > 0;
+    let wanted = |address: &Address| {
+        address.exceeded_frames > 0 || address.passed_octets > 0 && !filter.over
+    };
     let mut all: Vec<Address> = limit.addresses(now_ns).filter(wanted).collect();
     all.sort_by_key(|address| {
         (Reverse(address.exceeded_octets), Reverse(address.passed_octets), address.net)

@@ -2,6 +2,7 @@
 
 All ports have two queues here, so the station has two workers. What passes is counted by the receiving hosts' own BPF program."""
 
+import contextlib
 import os
 import re
 import subprocess
@@ -231,6 +232,42 @@ def test_tcp_has_most_of_its_rate():
         if seen[-1] < wanted:
             alone(1.0)  # as it may be no more
         require(seen[-1] >= wanted, f"TCP, {'down' if reverse else 'up'}, each time: {seen} Mbit/s, expected {wanted:.0f}")
+
+
+@contextlib.contextmanager
+def shaped(host, rate):
+    """The kernel's shaper, which lets wait what a bandwidth drops, in place of one: 4 ms of the rate at once, 200 ms wait."""
+    burst = max(rate * 1_000_000 // 8 // 250, 5000)
+    lab.run("tc", "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", f"{rate}mbit", "burst", burst, "latency", "200ms", ns=host.ns)
+    try:
+        yield
+    finally:
+        lab.run("tc", "qdisc", "del", "dev", "eth0", "root", ns=host.ns)
+
+
+def test_tcp_of_1_8_and_64_flows_has_95_percent():
+    """Of what fits the rate, with the burst that it has by itself, and behind that burst. STATION_ALL=1: at three rates, each
+    beside tbf's in the same run."""
+    def share(rate, flows):
+        got = traffic.iperf(A, VPC_A, VPC_A.addr4, seconds=6, flows=flows, omit=2)
+        return 100 * (got or 0) * 1518 / 1448 / rate
+
+    for rate in (10, 100, 500) if ALL else (100,):
+        for flows in (1, 8, 64):
+            alone(1.0)
+            station.write_config(limited(a=f'bandwidth = "{rate}M"'))
+            station.ctl("reload")
+            seen = []
+            while len(seen) < 3 and (not seen or seen[-1] < 95):
+                seen.append(share(rate, flows))
+            if ALL:
+                station.write_config(limited())
+                station.ctl("reload")
+                with shaped(A, rate):
+                    print(f"    {rate} Mbit/s, {flows} flows: {seen[-1]:.1f} %, tbf {share(rate, flows):.1f} %")
+            if seen[-1] < 95:
+                alone(1.0)  # as it may be no more
+            require(seen[-1] >= 95, f"{flows} flows at {rate} Mbit/s, each time: {seen} %")
 
 
 def test_wrong_bandwidths_are_refused():

@@ -77,15 +77,15 @@ def traceroute(source, target):
     return [line.split()[1] for line in output.splitlines()[1:] if line.split()]
 
 
-def iperf(client, server, target, *, seconds=2, reverse=False):
-    """TCP throughput in Mbit/s as the receiver saw it, or None where the connection failed."""
+def iperf(client, server, target, *, seconds=2, reverse=False, flows=1, omit=0):
+    """TCP throughput in Mbit/s as the receiver saw it, behind the first `omit` seconds, or None where the connection failed."""
     with lab.inside(server.ns):
         daemon = subprocess.Popen(["iperf3", "-s", "-1", "-B", target], stdout=subprocess.DEVNULL,
                                   stderr=subprocess.DEVNULL)
     try:
         wait_listening(server.ns, 5201)
-        command = ["iperf3", "-c", target, "-t", str(seconds), "-J", "--connect-timeout", "3000"]
-        output = lab.run(*command, *(["-R"] if reverse else []), ns=client.ns, check=False, timeout=seconds + 20)
+        command = ["iperf3", "-c", target, "-t", str(seconds), "-J", "--connect-timeout", "3000", "-P", flows, "-O", omit]
+        output = lab.run(*command, *(["-R"] if reverse else []), ns=client.ns, check=False, timeout=seconds + omit + 20)
         result = json.loads(output)
         return None if "error" in result else result["end"]["sum_received"]["bits_per_second"] / 1e6
     except (json.JSONDecodeError, subprocess.TimeoutExpired, KeyError):

@@ -34,7 +34,8 @@ pub struct AddressLimitRow {
     pub exceeded_frames: u64,
     /// Their octets.
     pub exceeded_octets: u64,
-    /// Where one limit is asked for: its addresses, those that exceeded most first, then those that had most.
+    /// Where one limit is asked for: its addresses that had anything, those that exceeded most first, then those that had
+    /// most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entries: Vec<AddressEntry>,
 }

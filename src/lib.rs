@@ -26,11 +26,11 @@
 //!  slowpath  what workers punt: ARP, ND, ICMP, fragmentation, options  |  limit: token buckets, and how long what flaps has to be back
 //!  probes    what answers of targets say: up or down, loss, RTT; damped; their history  |  prefixes  a value for each of many prefixes  |  shares: pools that tenants share: the list of them, and the rule
 //!  tap       a TAP per VIF with routing peers, where BIRD's sockets are  |  netns: their network namespace
-//!  worker    rx burst -> path -> tx; the verdicts carried out and counted; handoff; captures  |  publish
+//!  worker    rx burst -> path -> tx; the verdicts carried out and counted; queues of classes; handoff; captures  |  publish
 //!  explain   what the path does with a frame and why, told stage by stage
 //!  path      the way of a burst, one line per stage
 //!  stage     one packet stage per file
-//!  tables    ports, VIFs, VRFs, exchanges, next-hop groups, adjacencies, meters, limits of addresses, mirrors, tunnels, counters, last drops, verdicts; the rules of forwarding; who reaches whom
+//!  tables    ports, VIFs, VRFs, exchanges, next-hop groups, adjacencies, meters, limits of addresses, policies of classes, mirrors, tunnels, counters, last drops, verdicts; the rules of forwarding; who reaches whom
 //!  acl       access lists: rules, what they match, and the classifier
 //!  wire, fib headers; longest-prefix match  |  port: queues of frames  |  netlink: messages by hand
 //!  optics    what transceiver modules' EEPROMs say: SFF-8472, SFF-8636, CMIS
@@ -55,6 +55,8 @@
 //!    copied as it came or as it left ([`stage::copy`]), and the copies leave behind the burst's originals.
 //!    Of VIFs that want it, some packets are shown to a thread that keeps their largest addresses ([`worker::talkers`],
 //!    [`observe::talkers`]).
+//!    Of ports that VIFs with classes send by ([`tables::qos`]), frames wait in queues where the ring does not keep up,
+//!    and the queues say what leaves first.
 //!    Of ports whose frames are timed, the program stamps some, and the worker says how long those were here that left
 //!    ([`worker::latency`]); a thread of its own keeps the times ([`observe::latency`]).
 //! 4. Punted frames cross to the slow path by [`worker::handoff`], and its answers come back the same way.

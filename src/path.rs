@@ -4,8 +4,8 @@
 use crate::cpu::{Work, widest};
 use crate::stage::{
     Burst, Context, Filtered, acl, acl_in, acl_out, address, classify, copy, decapsulate,
-    encapsulate, exchange, exchanged, filter, group, ipv4, ipv6, meter, mtu, police, ready,
-    resolve, rewrite, route, routing, source, translate_in, translate_out, ttl,
+    encapsulate, exchange, exchanged, filter, group, ipv4, ipv6, meter_in, meter_out, mtu, police,
+    qos, ready, resolve, rewrite, route, routing, source, translate_in, translate_out, ttl,
 };
 
 filter::filtered! {
@@ -81,7 +81,9 @@ impl<W: Watch> Work for Path<'_, '_, W> {
         watch.before_filtered(FILTERED, burst, context);
         filter::run(burst, context, concerns, verdict); // the filtered stages
         stage!(address); //  limits of addresses
-        stage!(meter); //    bandwidth of VIFs, meter groups and ports
+        stage!(meter_in); // bandwidth of VIFs, meter groups and ports: what is received
+        stage!(qos); //      classes of the egress VIF: police, mark
+        stage!(meter_out); // bandwidth: what is sent
         stage!(translate_out); // destination: outside -> inside
         stage!(rewrite); //  MACs, tags, TTL, checksum
         stage!(encapsulate); // VXLAN from a VTEP, by the underlay's routes

@@ -397,10 +397,20 @@ fn every_filtered_stage_is_in_the_paths_list() {
     let filter = run.iter().position(|line| line.contains("filter::run")).unwrap();
     // `exchange` only leads on what stands at a permit; what it leaves there `resolve` settles. `acl` only does in one go
     // what two of the filtered stages settle.
-    let around: Vec<&str> = [&run[filter - 3..filter], &run[filter + 1..filter + 5]].concat();
+    let around: Vec<&str> = [&run[filter - 3..filter], &run[filter + 1..filter + 7]].concat();
     let stage = |line: &&str| line.split_inclusive(';').next().unwrap().to_owned();
     let around: Vec<String> = around.iter().map(stage).collect();
-    let expected = ["group", "exchange", "acl", "address", "meter", "translate_out", "rewrite"];
+    let expected = [
+        "group",
+        "exchange",
+        "acl",
+        "address",
+        "meter_in",
+        "qos",
+        "meter_out",
+        "translate_out",
+        "rewrite",
+    ];
     assert_eq!(around, expected.map(|stage| format!("stage!({stage});")));
 }
 

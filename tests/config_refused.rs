@@ -1223,3 +1223,64 @@ fn probes() {
     let says = "all probes together send 2080 packets a second";
     refused(&many(26, "interval_ms = 100"), 25 * 5 + 5, "probe[25].interval_ms", says);
 }
+
+#[test]
+#[rustfmt::skip] // a row a line
+fn policies_of_classes() {
+    let policy = |classes: &str| format!("[[qos]]\nname = \"gold\"\n{classes}\n");
+    let class = |name: &str, fields: &str| format!("[[qos.class]]\nname = \"{name}\"\n{fields}\n");
+    let accepted = |text: &str| parse(&format!("{BASE}{text}")).unwrap_or_else(|error| panic!("{}", error.report()));
+    let config = accepted(&policy(&[
+        class("voice", "dscp = [\"ef\", 40]\npcp = [5]\nmark_dscp = \"va\"\nmark_pcp = 0\npriority = \"strict\"\nbandwidth = \"10M\""),
+        class("bulk", "dscp = [\"af11\", \"cs1\", 0x3f]\nweight = 100\nbandwidth = { rate = \"1G\", burst_octets = 20000 }"),
+        class("best-effort", "mark_dscp = \"be\""),
+    ].concat()));
+    let [voice, bulk, rest] = &config.qos[0].classes[..] else { panic!("three classes") };
+    assert_eq!((&voice.class.dscp[..], voice.class.mark_dscp, voice.class.mark_pcp), (&[46, 40][..], Some(44), Some(0)));
+    assert_eq!((&bulk.class.dscp[..], bulk.bandwidth.unwrap().burst_octets), (&[10, 8, 63][..], 20_000));
+    assert!(rest.class.is_default() && !bulk.class.is_default());
+    for (fields, field, says) in [
+        ("dscp = [\"af44\"]", "dscp", "\"af44\" is no DSCP"),
+        ("dscp = [64]", "dscp", "64 is no DSCP"),
+        ("dscp = [-1]", "dscp", "-1 is no DSCP"),
+        ("dscp = [true]", "dscp", "a boolean is no DSCP"),
+        ("dscp = \"ef\"", "dscp", "is a string"),
+        ("dscp = []", "dscp", "there is none"),
+        ("dscp = [46, \"ef\"]", "dscp", "46 is there twice"),
+        ("pcp = [8]", "pcp", "8 is no PCP"),
+        ("pcp = [\"ef\"]", "pcp", "\"ef\" is no PCP"),
+        ("mark_dscp = \"gold\"", "mark_dscp", "\"gold\" is no DSCP"),
+        ("mark_pcp = 8", "mark_pcp", "8 is no PCP"),
+        ("priority = \"high\"", "priority", "is unknown"),
+        ("weight = 0", "weight", "out of range"),
+        ("weight = 101", "weight", "out of range"),
+        ("bandwidth = \"1\"", "bandwidth", "out of range"),
+        ("bandwidth = {}", "bandwidth.rate", "is missing"),
+        ("queue = 3", "queue", "not a known field"),
+    ] {
+        let at = 5;
+        refused(&policy(&class("c", fields)), at, &format!("qos[0].class[0].{field}"), says);
+    }
+    refused(&policy(&class("c", "priority = \"strict\"\nweight = 2")), 6, "qos[0].class[0].weight", "a strict class has none");
+    refused("[[qos]]\nname = \"gold\"", 1, "qos[0].class", "is missing");
+    refused(&policy(&class("best-effort", "dscp = [1]")), 4, "qos[0].class[0].name", "what no other class takes");
+    refused(&policy(&[class("c", "dscp = [1]"), class("c", "dscp = [2]")].concat()), 7, "qos[0].class[1].name", "already a class on line");
+    let two = [class("a", "dscp = [\"ef\"]"), class("b", "dscp = [1, 46]")].concat();
+    refused(&policy(&two), 8, "qos[0].class[1].dscp", "46 is in class \"a\" already");
+    let two = [class("a", ""), class("b", "")].concat();
+    refused(&policy(&two), 6, "qos[0].class[1].dscp", "class \"a\" takes what no other class does already");
+    let many = |count: u8| (0..count).map(|n| class(&format!("c{n}"), &format!("dscp = [{n}]"))).collect::<String>();
+    accepted(&policy(&many(7)));
+    refused(&policy(&many(8)), 3 + 7 * 3, "qos[0].class", "there are 8 classes");
+    accepted(&policy(&[many(7), class("rest", "")].concat()));
+    refused(&policy(&[many(8), class("rest", "")].concat()), 3 + 8 * 3, "qos[0].class", "there are 9 classes");
+    // The VIF's.
+    let gold = policy(&class("c", "dscp = [1]"));
+    let error = parse(&format!("{BASE}{gold}{}", vif(&[("qos", "\"silver\"")]))).unwrap_err();
+    assert!(error.problems()[0].message().contains("there is no qos \"silver\""), "{error:?}");
+    let config = accepted(&format!("{gold}{}", vif(&[("qos", "\"gold\"")])));
+    assert_eq!(config.vifs[3].qos.as_deref(), Some("gold"));
+    let underlay = "[[vrf]]\nname = \"fabric\"\nkind = \"underlay\"\n[[vif]]\nname = \"u\"\nport = \"core\"\nvlan = \"9\"\nvrf = \"fabric\"\naddresses = [\"10.99.0.1/30\"]\nqos = \"gold\"\n";
+    let error = parse(&format!("{BASE}{gold}{underlay}")).unwrap_err();
+    assert!(error.problems().iter().any(|it| it.message().contains("an underlay is in tunnels")), "{error:?}");
+}

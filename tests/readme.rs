@@ -261,6 +261,11 @@ fn metrics() -> String {
             "One series for each limit that a VIF has, VRF and direction: station-address-limit(7).",
         ),
         (
+            Per::Class,
+            "OF CLASSES OF SERVICE",
+            "One series for each class of each VIF that has a policy: station-qos(7).",
+        ),
+        (
             Per::Acl,
             "OF ACCESS LISTS",
             "One series for each list, direction in which a VIF uses it, and action.",
@@ -567,6 +572,13 @@ name = "h"
 by = "source"
 prefixes = ["10.0.0.0/24"]
 bandwidth = { "?" = 1, rate = "1M" }
+[[qos]]
+"?" = 1
+name = "q"
+[[qos.class]]
+"?" = 1
+name = "c"
+bandwidth = { "?" = 1, rate = "1G" }
 [[vrf]]
 "?" = 1
 name = "a"
@@ -652,6 +664,7 @@ fn fields() -> BTreeMap<String, BTreeSet<String>> {
             "port.bandwidth" => ("port", "bandwidth."),
             "meter_group.bandwidth" => ("meter_group", "bandwidth."),
             "address_limit.bandwidth" => ("address_limit", "bandwidth."),
+            "qos.class.bandwidth" => ("qos.class", "bandwidth."),
             "vif.bgp.preference" => ("vif.bgp", "preference."),
             "vif.bgp.verified" => ("vif.bgp", "verified."),
             "route.via" => ("route", "via."),

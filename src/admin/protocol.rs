@@ -93,6 +93,8 @@ pub enum Request {
     ShowBandwidth,
     /// Limits of addresses ([`crate::admin::rows::AddressLimitRow`]).
     ShowAddressLimits(AddressLimitFilter),
+    /// Classes of service, and what passes ([`crate::admin::rows::QosRow`]).
+    ShowQos,
     /// All VRFs ([`crate::admin::rows::VrfRow`]).
     ShowVrfs,
     /// Access lists ([`crate::admin::rows::AclRow`]).

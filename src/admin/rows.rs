@@ -24,6 +24,7 @@ mod mirrors;
 mod ping;
 mod port_details;
 mod probes;
+mod qos;
 mod rates;
 mod reachability;
 mod rpki;
@@ -57,6 +58,7 @@ pub use mirrors::MirrorRow;
 pub use ping::{PingBegin, PingEnd, PingRow, ProbeRow};
 pub use port_details::{Alarm, FecInfo, Limits, Module, PortDetailRow, Quantity, Reading};
 pub use probes::{ProbeHistoryRow, TargetRow};
+pub use qos::QosRow;
 pub use rates::{RateRow, RateWindow, bits_per_s, bits_per_second, rounded};
 pub use reachability::{MAX_PREFIXES, ReachabilityRow};
 pub use rpki::RpkiRow;
@@ -355,7 +357,7 @@ sum! {
     /// A row of any kind.
     Row {
         Port(PortRow), Vif(VifRow), Vrf(VrfRow), Route(RouteRow), Neighbor(NeighborRow), Counter(CounterRow), Worker(WorkerRow), Consistency(ConsistencyRow), Outage(OutageRow), Sla(SlaRow), Bgp(BgpRow), BgpRoute(BgpRouteRow), Drop(DropRow),
-        History(HistoryRow), Capture(CaptureRow), Rate(RateRow), Event(Record), Explain(Box<ExplainRow>), Ping(PingRow), PortDetail(Box<PortDetailRow>), Drain(DrainRow), Drill(Box<DrillRow>), Billing(BillingRow), BillingBin(BillingBinRow), Bandwidth(BandwidthRow), AddressLimit(AddressLimitRow),
+        History(HistoryRow), Capture(CaptureRow), Rate(RateRow), Event(Record), Explain(Box<ExplainRow>), Ping(PingRow), PortDetail(Box<PortDetailRow>), Drain(DrainRow), Drill(Box<DrillRow>), Billing(BillingRow), BillingBin(BillingBinRow), Bandwidth(BandwidthRow), Qos(Box<QosRow>), AddressLimit(AddressLimitRow),
         Acl(Box<AclRow>), Translation(TranslationRow), FlowLog(FlowLogRow), Latency(LatencyRow), Talker(Box<TalkerRow>), Target(TargetRow), ProbeHistory(Box<ProbeHistoryRow>), Collector(CollectorRow), Tunnel(TunnelRow), Exchange(ExchangeRow), Reachability(ReachabilityRow), Station(StationRow), Rpki(RpkiRow), Mirror(Box<MirrorRow>), MappingSource(SourceRow), Mapping(MappingRow), MappingAnswer(MappingAnswer),
     }
 }

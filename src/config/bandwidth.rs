@@ -103,6 +103,18 @@ pub(super) fn rate_only_of(fields: &Fields<'_>) -> Option<RateLimit> {
     limit
 }
 
+/// The field of what has one direction only, if it is there.
+pub(super) fn rate_limit(fields: &Fields<'_>) -> Option<RateLimit> {
+    const KEY: &str = "bandwidth";
+    if !fields.is_table(KEY) {
+        return rate_only(fields, KEY, &fields.string(KEY)?);
+    }
+    let table = fields.table(KEY)?;
+    let limit = limit(&table, Of::Others);
+    table.finish();
+    limit
+}
+
 fn rate_only(fields: &Fields<'_>, key: &'static str, text: &At<&str>) -> Option<RateLimit> {
     let rate = rate(fields, key, text)?;
     Some(RateLimit { rate: Some(rate), committed: None, burst_octets: default_burst(rate) })

@@ -158,6 +158,7 @@ pub(crate) fn diff(old: Option<&Config>, new: &Config) -> Diff {
     diff.table("meter_group", before, &new.meter_groups, &meter_group_table());
     let before = old.map_or(&[][..], |old| &old.address_limits);
     diff.table("address_limit", before, &new.address_limits, &super::address_limits::table());
+    diff.table("qos", old.map_or(&[], |old| &old.qos), &new.qos, &super::qos::table());
     let acls = Table {
         key: |acl: &AclConfig| acl.name.clone(),
         name: |acl| acl.name.to_string(),
@@ -199,12 +200,8 @@ pub(crate) fn diff(old: Option<&Config>, new: &Config) -> Diff {
     diff.table("route_list", old.map_or(&[], |old| &old.route_lists), &new.route_lists, &lists);
     let before = old.map_or(&[][..], |old| &old.neighbors);
     diff.table("neighbor", before, &new.neighbors, &super::routes::neighbor_table());
-    diff.table(
-        "exchange",
-        old.map_or(&[], |old| &old.exchanges),
-        &new.exchanges,
-        &exchanges::table(),
-    );
+    let before = old.map_or(&[][..], |old| &old.exchanges);
+    diff.table("exchange", before, &new.exchanges, &exchanges::table());
     diff.table("rpki", old.map_or(&[], |old| &old.rpki), &new.rpki, &super::rpki::table());
     diff.table("probe", old.map_or(&[], |old| &old.probes), &new.probes, &super::probes::table());
     if let Some(old) = old {
@@ -267,6 +264,7 @@ fn vif_change(a: &VifConfig, b: &VifConfig) -> Option<String> {
         limits_in,
         limits_out,
         ("top_talkers", yes_or_no(a.top_talkers), yes_or_no(b.top_talkers)),
+        super::qos::vif_change(a, b),
         customer,
         description,
         circuit,

@@ -171,6 +171,11 @@ impl<'a> Fields<'a> {
         self.table.get(key).is_some_and(|value| value.get_ref().is_integer())
     }
 
+    /// A value of any kind, if the field is there.
+    pub(super) fn value(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.get(key)
+    }
+
     /// A boolean, or `default` where the field is not there.
     pub(super) fn boolean(&self, key: &'static str, default: bool) -> bool {
         let Some(value) = self.get(key) else { return default };

@@ -29,6 +29,7 @@ mod next_hops;
 mod owners;
 mod ports;
 mod probes;
+mod qos;
 mod restart;
 mod routes;
 mod rpki;
@@ -142,6 +143,7 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
     let (vrfs, owners) = vifs::vrfs(&root);
     let groups = bandwidth::meter_groups(&root);
     let limits = address_limits::address_limits(&root);
+    let qos = qos::policies(&root);
     let acls = acls::acls(&root);
     let vteps = vteps::vteps(&root, &ports, &vrfs);
     let rpki = rpki::caches(&root);
@@ -151,6 +153,7 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
         vrfs: &vrfs,
         groups: &groups,
         limits: &limits,
+        qos: &qos,
         acls: &acls,
         vteps: &vteps,
         rpki: root.has("rpki"),
@@ -175,6 +178,7 @@ fn read(text: &str, base_dir: &Path, problems: &Problems<'_>) -> Option<Config> 
         vteps: vteps.named.into_items(),
         meter_groups: groups.into_items(),
         address_limits: limits.into_items(),
+        qos: qos.into_items(),
         acls: acls.into_items(),
         vifs: vifs.into_items(),
         routes: routes.into_iter().map(|route| route.value).collect(),

@@ -13,6 +13,7 @@ pub use super::labels::Labels;
 pub use super::latency::LatencyConfig;
 pub use super::ports::{KernelProtocol, PortConfig, XdpMode, ZeroCopy};
 pub use super::probes::ProbeConfig;
+pub use super::qos::{ClassConfig, QosConfig};
 pub use super::rpki::{RpkiConfig, RpkiPolicy, Verified};
 pub use super::vteps::{Remote, TunnelConfig, VtepConfig};
 
@@ -51,6 +52,8 @@ pub struct Config {
     pub meter_groups: Vec<MeterGroupConfig>,
     /// Limits of addresses.
     pub address_limits: Vec<AddressLimitConfig>,
+    /// Policies of classes.
+    pub qos: Vec<QosConfig>,
     /// Access lists.
     pub acls: Vec<AclConfig>,
     /// Virtual interfaces.
@@ -151,6 +154,8 @@ pub struct VifConfig {
     pub address_limits: [Vec<Arc<str>>; 2],
     /// Its largest addresses are kept track of.
     pub top_talkers: bool,
+    /// Name of the policy of what leaves by it.
+    pub qos: Option<Arc<str>>,
     /// Name of the access list of packets from it.
     pub acl_in: Option<Arc<str>>,
     /// Name of that of packets to it.

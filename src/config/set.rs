@@ -14,7 +14,7 @@ use super::model::{Config, ExchangeConfig, VifConfig};
 use super::secrets::is_secret;
 
 /// Fields whose values are texts, whatever they look like: a customer may be called 007.
-const TEXTS: [&str; 18] = [
+const TEXTS: [&str; 19] = [
     "customer",
     "description",
     "circuit",
@@ -25,6 +25,7 @@ const TEXTS: [&str; 18] = [
     "vrf",
     "peer",
     "meter_group",
+    "qos",
     "acl_in",
     "acl_out",
     "vtep",

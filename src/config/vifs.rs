@@ -16,10 +16,11 @@ use super::flow_log;
 use super::kind;
 use super::labels::labels;
 use super::model::{
-    AclConfig, AddressLimitConfig, MeterGroupConfig, PortConfig, VifConfig, VrfConfig,
+    AclConfig, AddressLimitConfig, MeterGroupConfig, PortConfig, QosConfig, VifConfig, VrfConfig,
 };
 use super::names::Named;
 use super::owners::Owners;
+use super::qos;
 use super::stations;
 use super::tags::{self, TaggedVlans};
 use super::translations::translate;
@@ -141,6 +142,7 @@ pub(super) struct Known<'a> {
     pub(super) vrfs: &'a Named<VrfConfig>,
     pub(super) groups: &'a Named<MeterGroupConfig>,
     pub(super) limits: &'a Named<AddressLimitConfig>,
+    pub(super) qos: &'a Named<QosConfig>,
     pub(super) acls: &'a Named<AclConfig>,
     pub(super) vteps: &'a Vteps,
     /// There are caches for RPKI.
@@ -190,7 +192,7 @@ pub(super) struct Seen {
 fn vif(
     fields: &Fields<'_>,
     name: Arc<str>,
-    Known { ports, vrfs, groups, limits, acls, rpki, flow_log, .. }: &Known<'_>,
+    Known { ports, vrfs, groups, limits, qos, acls, rpki, flow_log, .. }: &Known<'_>,
     seen: &mut Seen,
     vifs: &mut Vifs,
 ) -> Option<VifConfig> {
@@ -222,6 +224,7 @@ fn vif(
     let labels = labels(fields);
     let bandwidth = bandwidth(fields, Of::Vif);
     let meter_group = group_of(fields, groups, labels.customer.as_deref());
+    let qos = qos::of_vif(fields, qos, vrf);
     let bfd = bgp::bfd(fields);
     let side = bgp::Side { addresses: &addresses, kind, port, vrf, rpki: *rpki };
     let bgp = bgp::sessions(fields, &side);
@@ -251,6 +254,7 @@ fn vif(
         meter_group: meter_group.map(|group| group.name.clone()),
         address_limits,
         top_talkers,
+        qos,
         acl_in,
         acl_out,
         translate,

@@ -16,6 +16,7 @@ use super::labels::changes;
 use super::labels::{Labels, label_changes, labels};
 use super::model::{Config, PortConfig, VifConfig, VrfConfig};
 use super::names::Named;
+use super::qos;
 use super::stations;
 use super::translations::translate;
 use super::vifs::{self, Known, Seen, Vifs};
@@ -212,7 +213,7 @@ pub(super) fn is_tunnel(fields: &Fields<'_>) -> bool {
 pub(super) fn vif(
     fields: &Fields<'_>,
     name: Arc<str>,
-    Known { station: own, vrfs, groups, limits, acls, vteps, flow_log, .. }: &Known<'_>,
+    Known { station: own, vrfs, groups, limits, qos, acls, vteps, flow_log, .. }: &Known<'_>,
     seen: &mut Seen,
     all: &mut Vifs,
 ) -> Option<VifConfig> {
@@ -233,6 +234,7 @@ pub(super) fn vif(
     let labels = labels(fields);
     let bandwidth = bandwidth(fields, Of::Vif);
     let meter_group = group_of(fields, groups, labels.customer.as_deref());
+    let qos = qos::of_vif(fields, qos, vrf);
     let [acl_in, acl_out] = ["acl_in", "acl_out"].map(|key| vifs::acl(fields, key, acls));
     let translate = translate(fields, vrf, &addresses);
     let flow_log = flow_log::of_vif(fields, *flow_log);
@@ -263,6 +265,7 @@ pub(super) fn vif(
         meter_group: meter_group.map(|group| group.name.clone()),
         address_limits,
         top_talkers,
+        qos,
         acl_in,
         acl_out,
         translate,

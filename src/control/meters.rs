@@ -15,6 +15,11 @@ enum Owner {
     Vif(Arc<str>),
     /// What a VIF is committed to have.
     Committed(Arc<str>),
+    /// A class of what leaves by a VIF.
+    Class {
+        vif: Arc<str>,
+        class: Arc<str>,
+    },
 }
 
 /// All limits of a configuration.
@@ -61,6 +66,17 @@ impl<'a> Planner<'a> {
                 port: limit(Owner::Port(vif.port.clone()), of_port, peak),
             }
         })
+    }
+
+    /// The limit of a class of what leaves by a VIF, if there is one.
+    pub(super) fn class(
+        &mut self,
+        vif: Arc<str>,
+        class: Arc<str>,
+        limit: Option<RateLimit>,
+    ) -> Option<Limit> {
+        let owner = Owner::Class { vif, class };
+        self.limit(Limited(owner, Direction::Tx), limit, |limit| limit.rate)
     }
 
     /// The limit by one of the rates, if there is one.

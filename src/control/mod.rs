@@ -19,6 +19,7 @@ mod mapped;
 mod meters;
 mod neighbor;
 mod path_mtu;
+mod qos;
 mod query;
 mod rib;
 mod state;

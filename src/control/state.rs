@@ -101,8 +101,8 @@ pub(super) struct State {
     pub misfits: BTreeMap<VifId, u16>,
     /// The limits that the meters hold.
     pub limits: meters::Limits,
-    /// [`crate::tables::FlowLog::epoch`].
-    pub flow_epoch: u16,
+    /// Counts compilations, for [`crate::tables::FlowLog::epoch`] and [`crate::tables::Qos::new`].
+    pub epoch: u64,
     /// See [`Limits::workers`] and [`Limits::ports`].
     pub workers: usize,
     pub ports: usize,
@@ -129,7 +129,7 @@ impl State {
             lowered: BTreeMap::new(),
             misfits: BTreeMap::new(),
             limits: meters::Limits::new(),
-            flow_epoch: 0,
+            epoch: 0,
             workers: limits.workers,
             ports: limits.ports,
             tables: Snapshot::default(),

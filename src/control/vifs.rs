@@ -9,6 +9,7 @@ use super::commit::{CommitError, PortFacts};
 use super::compile::{facts_of, put, vif_id, vrf_id};
 use super::lists::{lists, named};
 use super::meters::Planner;
+use super::qos::qos;
 use super::state::State;
 use crate::config::model::{Config, VifConfig, VtepConfig};
 use crate::tables::tunnel::Marking;
@@ -111,12 +112,14 @@ pub(super) fn vifs(
         };
         put(&mut table, id, built);
     }
+    state.epoch += 1;
+    state.tables.qos = qos(state, config, &table, &mut planner)?;
     state.limits = planner.limits;
     state.tables.meters = Arc::new(meters);
     state.tables.address_limits = Arc::new(limiter.limits);
     state.tables.vifs = table.into();
-    state.flow_epoch = state.flow_epoch.wrapping_add(1);
-    state.tables.flow_log = FlowLog::new(state.flow_epoch, &state.tables.vifs).map(Arc::new);
+    let epoch = u16::try_from(state.epoch & 0xffff).unwrap_or(0);
+    state.tables.flow_log = FlowLog::new(epoch, &state.tables.vifs).map(Arc::new);
     state.tables.acls = Arc::new(AccessLists::new(lists, &state.tables.vifs));
     Ok(())
 }

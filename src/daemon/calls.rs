@@ -5,7 +5,7 @@ use super::control_thread::Control;
 use super::{
     acls, address_limits, answer, bandwidth, bgp, billing, captures, counters, drain, drill, drops,
     event_stream, exchanges, explain, failover, flow_log, history, latency, mappings, mirrors,
-    outages, ping, port_details, probe_history, probes, rates, reachability, routes, rpki,
+    outages, ping, port_details, probe_history, probes, qos, rates, reachability, routes, rpki,
     stations, talkers, translations, tunnels, view,
 };
 use crate::admin::protocol::Request;
@@ -23,6 +23,7 @@ impl Control {
             Request::ShowRates(filter) => rates::show(self, filter),
             Request::ShowBandwidth => bandwidth::show(self),
             Request::ShowAddressLimits(filter) => address_limits::show(self, filter),
+            Request::ShowQos => qos::show(self),
             Request::ShowVrfs => view::show_vrfs(self),
             Request::ShowAcl(filter) => acls::show(self, filter),
             Request::ShowExchanges => exchanges::show(self),

@@ -16,7 +16,7 @@ use super::probes::Probes;
 use super::rates::RateBook;
 use super::rpki::{self, Trouble};
 use super::view::{self, View};
-use super::{acls, address_limits, answer, drain, failover, mappings, tunnels};
+use super::{acls, address_limits, answer, drain, failover, mappings, qos, tunnels};
 use crate::admin::rows::{
     ConsistencyRow, DrainRow, MirrorRow, PortDetailRow, PortRow, VersionInfo, VifRow, WorkerRow,
 };
@@ -125,6 +125,7 @@ impl Known {
             details: details.rows(self.details),
             bandwidths: bandwidth::rows(&self.view, &self.config, &RateBook::default()),
             address_limits: address_limits::rows(&self.view.tables),
+            qos: qos::rows(&self.view, &self.config),
             vrfs: view::vrf_rows(&self.view.tables, self.route_counts, &self.config),
             acls: acls::rows(&self.view.tables),
             tunnels: tunnels::rows(&self.view, &labels, &Default::default(), &Default::default()),

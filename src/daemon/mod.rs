@@ -52,6 +52,7 @@ mod privilege;
 mod probe_history;
 mod probe_thread;
 mod probes;
+mod qos;
 mod rates;
 mod reachability;
 mod routes;

@@ -190,7 +190,7 @@ impl Body {
             if !self.orders.is_empty() && self.obey(ns) {
                 return;
             }
-            if turn.frames > 0 {
+            if turn.frames > 0 || turn.waiting > 0 {
                 busy = now;
             } else if now - busy < SPIN {
                 std::hint::spin_loop();

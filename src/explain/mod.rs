@@ -19,7 +19,7 @@ use crate::tables::counters::WorkerCounters;
 use crate::tables::rules::flow;
 use crate::tables::{
     AdjacencyId, Direction, ExchangeId, Facts, GroupId, Ingress, PortId, Snapshot, Verdict, VifId,
-    VrfId,
+    VrfId, place_vif,
 };
 
 /// The longest frame, in octets: what a worker's largest frames hold.
@@ -70,6 +70,8 @@ pub struct Explanation {
     pub crossed: Option<(ExchangeId, Lookup)>,
     /// The flow's number, where it chose among several members.
     pub flow: Option<u32>,
+    /// Its class, by its place in the policy of the VIF that it leaves by, where that has one.
+    pub class: Option<usize>,
     /// The frame as it would leave, and the port.
     pub sent: Option<(PortId, Vec<u8>)>,
 }
@@ -140,7 +142,7 @@ impl Explainer {
             (port, self.pool.area().packet(&frame).to_vec())
         });
         self.pool.give(frame);
-        let Notes { steps, destination, source, adjacency, crossed, flow } = notes;
+        let Notes { steps, destination, source, adjacency, crossed, flow, class } = notes;
         let vif = burst.vif(LANE);
         let l3 = burst.l3[LANE] as usize;
         Some(Explanation {
@@ -153,6 +155,7 @@ impl Explainer {
             adjacency,
             crossed,
             flow,
+            class,
             sent,
         })
     }
@@ -177,6 +180,7 @@ struct Notes {
     adjacency: Option<AdjacencyId>,
     crossed: Option<(ExchangeId, Lookup)>,
     flow: Option<u32>,
+    class: Option<usize>,
 }
 
 impl Notes {
@@ -230,20 +234,35 @@ fn flow_to(burst: &Burst, c: &Context<'_>, group: GroupId) -> Option<u32> {
     several.then(|| flow(&c.tables.flow_keys, burst.l3(c.pool.area(), LANE).octets))
 }
 
-/// Whether something is limited in the directions that the frame takes.
-fn polices(burst: &Burst, c: &Context<'_>, limits: impl Fn(VifId, Direction) -> bool) -> bool {
-    let to = c.tables.adjacency(AdjacencyId(burst.adjacency[LANE])).vif;
-    burst.vif(LANE).is_some_and(|id| limits(id, Direction::Rx)) || limits(to, Direction::Tx)
+/// Whether something limits the frame as it is received, or as it is sent.
+fn polices(
+    burst: &Burst,
+    c: &Context<'_>,
+    direction: Direction,
+    limits: impl Fn(VifId, Direction) -> bool,
+) -> bool {
+    match direction {
+        Direction::Rx => burst.vif(LANE).is_some_and(|id| limits(id, direction)),
+        Direction::Tx => {
+            limits(c.tables.adjacency(AdjacencyId(burst.adjacency[LANE])).vif, direction)
+        }
+    }
 }
 
 impl Watch for &mut Notes {
     fn after(&mut self, stage: &'static str, burst: &Burst, c: &Context<'_>) {
         let verdict = settled(burst);
+        if stage == "qos" && self.verdict().is_none() {
+            self.class = Some(burst.class[LANE] as usize);
+        }
         if verdict != self.verdict() {
             return self.step(stage, verdict);
         }
         // A stage of the other family, or one for punts, had nothing to look at; `acl` only does the work of two stages below,
         // `copy` changes nothing, and `exchanged` counts.
+        let has_meter = |id, way| c.tables.meters.plan(id, way).is_some();
+        let limits_addresses =
+            |id: VifId, way| !c.tables.address_limits.of(id.index(), way).is_empty();
         let looked = match stage {
             "ipv4" => burst.v4.has(LANE),
             "ipv6" => burst.v6.has(LANE),
@@ -256,9 +275,14 @@ impl Watch for &mut Notes {
             "translate_in" => burst.rules[LANE] & Ingress::TRANSLATED != 0,
             "translate_out" => burst.to_rules[LANE] & Facts::TRANSLATED != 0,
             "exchange" => burst.exchanged.has(LANE),
-            "meter" => polices(burst, c, |id, way| c.tables.meters.plan(id, way).is_some()),
+            "meter_in" => polices(burst, c, Direction::Rx, has_meter),
+            "meter_out" => polices(burst, c, Direction::Tx, has_meter),
             "address" => {
-                polices(burst, c, |id, way| !c.tables.address_limits.of(id.index(), way).is_empty())
+                Direction::BOTH.iter().any(|way| polices(burst, c, *way, limits_addresses))
+            }
+            "qos" => {
+                let to = place_vif(burst.to_place[LANE]);
+                c.tables.qos.as_ref().is_some_and(|qos| qos.of(to).is_some())
             }
             _ => true,
         };

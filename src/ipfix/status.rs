@@ -24,12 +24,13 @@ const fn drop(reason: DropReason) -> u8 {
         | D::EgressBandwidthExceeded
         | D::AddressLimitExceeded
         | D::EgressAddressLimitExceeded
+        | D::ClassBandwidthExceeded
         | D::RoutingRate
         | D::NeighborRate
         | D::PuntRate => 138,
         D::SpoofedSource | D::ForeignSource | D::ExchangeSource => 140,
         D::EgressDown => 142,
-        D::TxFull | D::PuntQueueFull => 143,
+        D::TxFull | D::ClassQueueFull | D::PuntQueueFull => 143,
         _ => 128,
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::admin::rows::{
     AclRow, AddressLimitRow, BandwidthRow, BgpRow, CollectorRow, DrainRow, FlowLogRow, LatencyRow,
-    MirrorRow, Named, PortDetailRow, PortRow, RpkiRow, SourceRow, TargetRow, TunnelRow,
+    MirrorRow, Named, PortDetailRow, PortRow, QosRow, RpkiRow, SourceRow, TargetRow, TunnelRow,
     VersionInfo, VifRow, VrfRow, WorkerRow,
 };
 use crate::observe::latency::Sums;
@@ -27,6 +27,8 @@ pub struct Facts {
     pub bandwidths: Vec<BandwidthRow>,
     /// Limits of addresses.
     pub address_limits: Vec<AddressLimitRow>,
+    /// Classes of VIFs that have a policy.
+    pub qos: Vec<QosRow>,
     /// All VRFs.
     pub vrfs: Vec<VrfRow>,
     /// All access lists.

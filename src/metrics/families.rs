@@ -29,6 +29,8 @@ pub enum Per {
     Limited,
     /// One for each limit of addresses that a VIF has, VRF and direction.
     AddressLimit,
+    /// One for each class of each VIF that has a policy.
+    Class,
     /// One for each access list that a VIF uses, direction and action.
     Acl,
     /// One for each VIF and VTEP at the other end of its tunnels.
@@ -187,6 +189,13 @@ families! {
     AddressPassed: Counter "station_address_limit_passed_bytes" AddressLimit ["address_limit", "vrf", "direction"] "Octets of its addresses that it let pass, as bandwidths count them. A prefix that goes takes along what its addresses had.";
     AddressExceededFrames: Counter "station_address_limit_exceeded_frames" AddressLimit ["address_limit", "vrf", "direction"] "Frames dropped because their address had too many.";
     AddressExceededBytes: Counter "station_address_limit_exceeded_bytes" AddressLimit ["address_limit", "vrf", "direction"] "Their octets.";
+    ClassFrames: Counter "station_qos_frames" Class ["vif", "class"] "Frames that left by the VIF, or wait to.";
+    ClassBytes: Counter "station_qos_bytes" Class ["vif", "class"] "Their octets, without FCS.";
+    ClassWaited: Counter "station_qos_waited_frames" Class ["vif", "class"] "Those of the frames that waited, since the port was slower than what was sent to it.";
+    ClassPoliced: Counter "station_qos_policed_frames" Class ["vif", "class"] "Frames dropped because they exceeded the class's bandwidth.";
+    ClassFull: Counter "station_qos_dropped_frames" Class ["vif", "class"] "Frames dropped because the class's queue was full.";
+    ClassDiscarded: Counter "station_qos_discarded_frames" Class ["vif", "class"] "Frames that waited and did not leave, since their port or VIF went.";
+    ClassPeak: Gauge "station_qos_peak_frames" Class ["vif", "class"] "The most frames that ever waited at once in one worker.";
     AclPackets: Counter "station_acl_packets" Acl ["acl", "direction", "action"] "Packets that an access list judged: direction is in or out, action permit, deny or reject.";
     Tunnel: Info "station_tunnel" Tunnel ["vif", "remote", "vtep", "vni", "underlay"] "Where a VIF's tunnel to a VTEP is.";
     TunnelUp: Gauge "station_tunnel_up" Tunnel ["vif", "remote"] "1 where the VIF is up and the underlay leads to the VTEP.";

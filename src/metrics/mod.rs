@@ -12,6 +12,7 @@ mod mirrors;
 mod page;
 mod port_details;
 mod probes;
+mod qos;
 mod rpki;
 mod server;
 

@@ -339,6 +339,7 @@ impl Collector for Facts {
         page.family(Family::VifDrill, drills)?;
         page.bandwidths(&self.bandwidths)?;
         page.address_limits(&self.address_limits)?;
+        page.qos(&self.qos)?;
         page.acls(&self.acls)?;
         page.tunnels(&self.tunnels)?;
         page.flow_log(&self.flow_log)?;

@@ -120,6 +120,15 @@ impl Counters {
         }
     }
 
+    /// The most frames of a class of a VIF that waited at once in one worker, whatever was cleared since.
+    pub fn peak(&self, id: VifId, class: usize) -> u64 {
+        let peak = |worker: &Arc<WorkerCounters>| {
+            let classes = worker.vif(id).rare.classes.get()?;
+            classes.get(class).map(|class| class.peak_frames.get())
+        };
+        self.workers.iter().filter_map(peak).max().unwrap_or(0)
+    }
+
     /// One of a VIF's counters of drops: no other is read.
     pub fn drops(&self, id: VifId, reason: DropReason) -> u64 {
         let drops = |worker: &Arc<WorkerCounters>| worker.vif(id).rare.drops[reason.index()].get();

@@ -1,6 +1,7 @@
 //! Counters as plain numbers.
 
-use crate::tables::counters::{Counter, PortCounters, SlowCounters, VifCounters};
+use crate::tables::counters::{ClassCounters, Counter, PortCounters, SlowCounters, VifCounters};
+use crate::tables::qos::CLASSES;
 use crate::tables::{DropReason, PuntReason, SlowOutcome, TapEvent, VifId};
 
 /// A set of numbers under the names of an enumeration.
@@ -49,6 +50,12 @@ pub(super) fn passed(counters: &VifCounters, direction: usize) -> u64 {
     counters.rare.meters[direction].leased.get().wrapping_sub(counters.leased[direction].get())
 }
 
+/// A counter of each class of a VIF; none has counted while the VIF has had no policy.
+fn by_class(counters: &VifCounters, of: fn(&ClassCounters) -> &Counter) -> Numbers<CLASSES> {
+    let classes = counters.rare.classes.get();
+    classes.map_or([0; CLASSES], |classes| classes.each_ref().map(|class| of(class).get()))
+}
+
 totals! {
     /// A VIF's counters.
     VifTotals {
@@ -85,6 +92,22 @@ totals! {
         exceeded_frames: 2,
         /// Their octets.
         exceeded_octets: 2,
+        /// Frames that left by the VIF, by class of its policy.
+        class_sent_frames: CLASSES,
+        /// Their octets.
+        class_sent_octets: CLASSES,
+        /// Those of them that waited.
+        class_waited_frames: CLASSES,
+        /// Frames that exceeded their class's bandwidth.
+        class_policed_frames: CLASSES,
+        /// Their octets.
+        class_policed_octets: CLASSES,
+        /// Frames that found their class's queue full.
+        class_full_frames: CLASSES,
+        /// Their octets.
+        class_full_octets: CLASSES,
+        /// Frames that waited and did not leave.
+        class_discarded_frames: CLASSES,
     }
 }
 
@@ -108,6 +131,14 @@ impl VifTotals {
             committed: counters.rare.meters.each_ref().map(|meter| meter.committed.get()),
             exceeded_frames: counters.rare.meters.each_ref().map(|m| m.exceeded_frames.get()),
             exceeded_octets: counters.rare.meters.each_ref().map(|m| m.exceeded_octets.get()),
+            class_sent_frames: by_class(counters, |class| &class.sent_frames),
+            class_sent_octets: by_class(counters, |class| &class.sent_octets),
+            class_waited_frames: by_class(counters, |class| &class.waited_frames),
+            class_policed_frames: by_class(counters, |class| &class.policed_frames),
+            class_policed_octets: by_class(counters, |class| &class.policed_octets),
+            class_full_frames: by_class(counters, |class| &class.full_frames),
+            class_full_octets: by_class(counters, |class| &class.full_octets),
+            class_discarded_frames: by_class(counters, |class| &class.discarded_frames),
         }
     }
 

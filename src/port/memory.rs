@@ -14,13 +14,25 @@ pub struct MemoryPort {
     sent: Vec<Vec<u8>>,
     ring: usize,
     held: usize,
+    /// Frames that may leave; `None`: all.
+    credit: Option<usize>,
 }
 
 impl MemoryPort {
     /// A port whose transmit ring holds `ring` frames between flushes.
     pub fn new(ring: usize) -> MemoryPort {
         let (received, queued) = (VecDeque::new(), VecDeque::new());
-        MemoryPort { received, queued, sent: Vec::new(), ring, held: 0 }
+        MemoryPort { received, queued, sent: Vec::new(), ring, held: 0, credit: None }
+    }
+
+    /// As [`MemoryPort::new`], by a wire that takes no more frames than [`MemoryPort::grant`] says.
+    pub fn slow(ring: usize) -> MemoryPort {
+        MemoryPort { credit: Some(0), ..MemoryPort::new(ring) }
+    }
+
+    /// So many frames more may leave.
+    pub fn grant(&mut self, frames: usize) {
+        self.credit = self.credit.map(|credit| credit + frames);
     }
 
     /// Puts a packet on the wire towards the station. Returns false where the pool has no frame for
@@ -83,8 +95,18 @@ impl Port for MemoryPort {
         2 * self.queued.len() <= self.ring
     }
 
+    fn sending(&self) -> usize {
+        self.queued.len()
+    }
+
+    fn ring(&self) -> usize {
+        self.ring
+    }
+
     fn flush(&mut self, pool: &mut Pool) {
-        for frame in self.queued.drain(..) {
+        let count = self.credit.unwrap_or(usize::MAX).min(self.queued.len());
+        self.credit = self.credit.map(|credit| credit - count);
+        for frame in self.queued.drain(..count) {
             self.held -= pool.frames_of(&frame);
             let mut packet = vec![0; frame.len()];
             pool.area().whole(&frame).copy_to(&mut packet);

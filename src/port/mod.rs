@@ -32,6 +32,12 @@ pub trait Port {
     /// Whether half of the transmit ring is free: what can be done without takes no more than the other half.
     fn is_half_free(&mut self) -> bool;
 
+    /// Frames that [`Port::tx`] took and that have not come back: on the ring, or with the NIC.
+    fn sending(&self) -> usize;
+
+    /// Frames that the transmit ring has room for.
+    fn ring(&self) -> usize;
+
     /// Sends what [`Port::tx`] queued and returns the frames that have left to the pool.
     fn flush(&mut self, pool: &mut Pool);
 

@@ -7,8 +7,9 @@ use std::net::IpAddr;
 use super::neighbor::{Action, Key, Lookup, Waiting};
 use super::packet::Packet;
 use super::{Output, SlowPath, Told, View, fragment, tunnel};
+use crate::tables::qos::MARKED;
 use crate::tables::{
-    Adjacency, AdjacencyKind, Choice, Direction, DropReason, ExchangeId, Port, PuntReason,
+    Adjacency, AdjacencyKind, Choice, Direction, DropReason, ExchangeId, Pcp, Port, PuntReason,
     SlowOutcome, Snapshot, Verdict, Vif, VifId, rules,
 };
 use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, MIN_PAYLOAD, Mac};
@@ -153,9 +154,9 @@ pub fn transmit(
     let head = Adjacency::forward(id, vif, IpAddr::from([0; 4]), to, port.mac);
     let mut frame = Vec::with_capacity(usize::from(head.l2_len) + payload.len());
     frame.extend_from_slice(head.l2());
-    if matches!(vif.pcp, crate::tables::Pcp::Preserve) {
+    if vif.pcp == Pcp::Preserve || u32::from(priority) & MARKED != 0 {
         for tag in frame[12..].chunks_exact_mut(4) {
-            tag[2] |= priority << 4;
+            tag[2] = tag[2] & 0x0f | priority << 4;
         }
     }
     frame.extend_from_slice(&ethertype.to_be_bytes());
@@ -169,6 +170,11 @@ pub fn transmit(
         let through = (by != id).then_some(by);
         Output::Transmit { vif: id, through, port, frame }
     }));
+}
+
+/// Marks a packet that is forwarded as its class at the VIF does that it leaves by; gives its priority.
+pub fn marked(view: &View<'_>, vif: VifId, packet: &mut [u8], priority: u8) -> u8 {
+    view.snapshot.qos.as_ref().map_or(priority, |qos| qos.mark(vif, packet, priority))
 }
 
 /// A packet as it leaves by a VIF; `None` where that cannot translate it.

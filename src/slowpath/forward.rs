@@ -3,7 +3,9 @@
 
 use std::net::IpAddr;
 
-use super::egress::{Ingress, Route, dropped, mtu, route, route_back, translated, transmit_ip};
+use super::egress::{
+    Ingress, Route, dropped, marked, mtu, route, route_back, translated, transmit_ip,
+};
 use super::icmp::Problem;
 use super::neighbor::{Key, Lookup, Waiting};
 use super::packet::{self, Packet, own_address};
@@ -50,7 +52,7 @@ impl SlowPath {
         if packet.bytes.len() > usize::from(mtu) && packet.dont_fragment() {
             return self.error(from, packet, Problem::TooBig(mtu), out);
         }
-        let finished = match finish(packet, egress, from.view.now_ns) {
+        let mut finished = match finish(packet, egress, from.view.now_ns) {
             Ok(finished) => finished,
             Err(options::Bad::At(at)) => {
                 self.error(from, packet, Problem::Parameter(at.into()), out);
@@ -64,7 +66,8 @@ impl SlowPath {
             Waiting { ingress: from.id, priority: from.priority, forward: true, packet: original };
         match self.lookup(from.view, key, table, waiting, out) {
             Lookup::Known(mac, _) => {
-                let sent = transmit_ip(from.view, key, mac, &finished, from.priority, out);
+                let priority = marked(from.view, key.0, &mut finished, from.priority);
+                let sent = transmit_ip(from.view, key, mac, &finished, priority, out);
                 if !sent {
                     return match translated(egress, &finished) {
                         Some(_) => SlowOutcome::IcmpNotAllowed,
@@ -155,8 +158,9 @@ impl SlowPath {
             return;
         }
         let Some(packet) = Packet::parse(&waiting.packet) else { return };
-        let Ok(finished) = finish(&packet, egress, view.now_ns) else { return };
-        if transmit_ip(view, key, mac, &finished, waiting.priority, out) {
+        let Ok(mut finished) = finish(&packet, egress, view.now_ns) else { return };
+        let priority = marked(view, key.0, &mut finished, waiting.priority);
+        if transmit_ip(view, key, mac, &finished, priority, out) {
             count(view, permit, &packet);
         }
     }

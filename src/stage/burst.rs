@@ -31,8 +31,12 @@ impl<A: Copy + Default> Default for Addresses<A> {
 }
 
 /// Why a verdict is not carried out: a ring or queue is full, or the port is gone.
-pub const LOST: [DropReason; 3] =
-    [DropReason::TxFull, DropReason::EgressDown, DropReason::PuntQueueFull];
+pub const LOST: [DropReason; 4] = [
+    DropReason::TxFull,
+    DropReason::ClassQueueFull,
+    DropReason::EgressDown,
+    DropReason::PuntQueueFull,
+];
 
 /// Every frame has the lane of its place.
 #[expect(clippy::cast_possible_truncation, reason = "there are 64 lanes")]
@@ -60,7 +64,7 @@ pub struct Burst {
     /// Lanes without a verdict.
     pub live: Lanes,
     /// Lanes whose verdict could not be carried out, see [`Burst::settle_lost`].
-    pub lost: [Cell<Lanes>; 3],
+    pub lost: [Cell<Lanes>; LOST.len()],
     /// Lanes whose VIF is known.
     pub known: Lanes,
     /// The source of some lane is checked.
@@ -88,8 +92,8 @@ pub struct Burst {
     pub words: [Column; WORDS],
     /// Offset of the IP (or ARP) header in the frame, in octets.
     pub l3: Column,
-    /// Priority and drop eligibility as a TCI's upper four bits have them (802.1Q 9.6). Written by `classify`, read by
-    /// `rewrite`.
+    /// Priority and drop eligibility as a TCI's upper four bits have them (802.1Q 9.6), and
+    /// [`crate::tables::qos::MARKED`]. Written by `classify` and `qos`, read by `qos`, `rewrite` and `encapsulate`.
     pub priority: Column,
     /// Where it entered: [`crate::tables::Ingress::place`].
     pub place: Column,
@@ -125,6 +129,9 @@ pub struct Burst {
     pub to_at: Column,
     /// Octets of the frame to send.
     pub to_octets: Column,
+    /// The class of what leaves by a VIF with a policy; 0 by others. Written by `qos`, read by a worker's queues; valid where
+    /// some VIF has a policy.
+    pub class: Column,
     /// Where the one way back to the source leads; [`NOWHERE`] where there is none or more than one.
     pub back_place: Column,
 }
@@ -170,6 +177,7 @@ impl Default for Burst {
             to_rules: NONE,
             to_at: NONE,
             to_octets: NONE,
+            class: NONE,
             back_place: NONE,
         }
     }

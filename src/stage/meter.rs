@@ -1,5 +1,6 @@
 //! Bandwidth: what a VIF receives and sends is policed by octets, as [`crate::tables::meter`] says. It comes behind all
-//! checks: what is dropped for another reason uses up nothing.
+//! checks: what is dropped for another reason uses up nothing. The work of two stages, [`super::meter_in`] and
+//! [`super::meter_out`].
 
 use super::{Burst, Column, Context, Lanes, WIDTH};
 use crate::port::BURST;
@@ -10,14 +11,19 @@ use crate::wire::ethernet::MIN_PAYLOAD;
 /// Nobody is refused for longer than this, so that a rate that is raised holds at once.
 const LONGEST_DENIAL_NS: u64 = 10_000_000;
 
-/// Drops the lanes that are to be forwarded and exceed what their VIFs have.
+/// Drops the lanes that are to be forwarded and exceed what the VIFs have by which they came.
 #[inline(always)]
-pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
+pub(super) fn received(burst: &mut Burst, c: &Context<'_>) {
     if burst.metered {
         let lanes = marked(burst.live, &burst.rules, Ingress::METERED);
         let exceeded = exceeding(c, lanes, Direction::Rx, &burst.place, &burst.octets);
         exceeded.for_each(|lane| burst.drop(lane, DropReason::BandwidthExceeded));
     }
+}
+
+/// Drops the lanes that exceed what the VIFs have by which they are to leave.
+#[inline(always)]
+pub(super) fn sent(burst: &mut Burst, c: &Context<'_>) {
     let to = burst.to_rules[burst.live.span()].iter();
     if c.tables.meters.send && to.fold(0, |any, rules| any | rules) & Facts::METERED != 0 {
         let lanes = marked(burst.live, &burst.to_rules, Facts::METERED);
@@ -36,6 +42,13 @@ pub(super) fn sent_octets(burst: &Burst, lanes: Lanes) -> Column {
         octets[i] = Facts::l2_len(burst.to_rules[i]) + burst.ip_len[i].max(MIN_PAYLOAD as u32);
     }
     octets
+}
+
+/// Octets of a lane's frame as it is to leave, without its tunnel.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "46 octets")]
+pub(super) fn to_send(burst: &Burst, lane: usize) -> u32 {
+    Facts::l2_len(burst.to_rules[lane]) + burst.ip_len[lane].max(MIN_PAYLOAD as u32)
 }
 
 /// The lanes of a full burst.

@@ -3,6 +3,7 @@
 
 use super::{Burst, Context, Lanes, WIDTH};
 use crate::port::{AROUND, Around, FRONT};
+use crate::tables::qos::MARKED;
 use crate::tables::{DropReason, Facts, MAX_L2};
 use crate::wire::ethernet::MIN_PAYLOAD;
 
@@ -18,7 +19,7 @@ const _: () = assert!(SHORTEST as usize == MIN_PAYLOAD);
 
 /// Makes each live lane's frame ready to transmit.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "a priority has four bits")]
+#[expect(clippy::cast_possible_truncation, reason = "a priority has four bits and a flag")]
 pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
     let mut editor = c.pool.editor();
     let (mut places, mut outside) = ([Around::NONE; WIDTH], [0; WIDTH]);
@@ -66,11 +67,12 @@ pub fn run(burst: &mut Burst, c: &mut Context<'_>) {
             if head > FRONT - START {
                 around[..START].copy_from_slice(&adjacency.front[..START]);
             }
-            if adjacency.preserve_pcp {
+            let priority = burst.priority[lane];
+            if adjacency.preserve_pcp || priority & MARKED != 0 {
                 // In every tag, as where the VIF sets it.
                 let tags = head.saturating_sub(14);
                 for tag in around[MAX_L2 - tags..MAX_L2].chunks_exact_mut(4) {
-                    tag[2] |= (burst.priority[lane] << 4) as u8;
+                    tag[2] = tag[2] & 0x0f | (priority << 4) as u8;
                 }
             }
         }

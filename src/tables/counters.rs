@@ -1,6 +1,7 @@
 //! Counters that the packet path writes. One block per worker (and one for the slow path), written
 //! by that thread alone with plain loads and stores, read by observers at any time.
 
+use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU64, fence};
 
@@ -8,6 +9,7 @@ use crossbeam::utils::CachePadded;
 
 use super::ids::{PortId, VifId};
 use super::last_drops::DropLog;
+use super::qos::CLASSES;
 use super::verdict::{DropReason, PuntReason, SlowOutcome, TapEvent};
 
 /// A counter with one writer.
@@ -44,7 +46,7 @@ pub struct PortCounters {
     pub rx_octets: Counter,
     /// Frames that reached a VIF. `rx_frames = to_vif + sum(drops)`, exactly, between turns.
     pub to_vif: Counter,
-    /// Frames put on the port's transmit ring, the slow path's included.
+    /// Frames put on the port's transmit ring or in its queues, the slow path's included.
     pub tx_frames: Counter,
     /// Their octets.
     pub tx_octets: Counter,
@@ -96,7 +98,7 @@ pub struct VifCounters {
     pub rx_frames: Counter,
     /// Their octets.
     pub rx_octets: Counter,
-    /// Frames that entered by this VIF and were put on some port's transmit ring.
+    /// Frames that entered by this VIF and were put on some port's transmit ring, or in its queues.
     pub forwarded: Counter,
     /// Frames that left by this VIF, forwarded or originated.
     pub tx_frames: Counter,
@@ -124,6 +126,31 @@ pub struct MeterCounters {
     pub denied_until: Counter,
 }
 
+/// What is counted of one class of what leaves by a VIF.
+#[derive(Debug, Default)]
+pub struct ClassCounters {
+    /// Frames that left, or wait to.
+    pub sent_frames: Counter,
+    /// Their octets, from the destination MAC to the end of the payload, tunnels included.
+    pub sent_octets: Counter,
+    /// Those of the frames that waited.
+    pub waited_frames: Counter,
+    /// Frames that exceeded the class's bandwidth.
+    pub policed_frames: Counter,
+    /// Their octets, as [`super::meter`] counts them.
+    pub policed_octets: Counter,
+    /// Frames that found the class's queue full.
+    pub full_frames: Counter,
+    /// Their octets.
+    pub full_octets: Counter,
+    /// Frames that waited and did not leave: their port was closed or went down, or their VIF went.
+    pub discarded_frames: Counter,
+    /// The most frames that ever waited at once (a gauge).
+    pub peak_frames: Counter,
+    /// Octets left of the worker's lease (a gauge), see [`super::meter`].
+    pub leased: Counter,
+}
+
 /// The other counters of a VIF.
 #[derive(Debug)]
 pub struct RareCounters {
@@ -131,6 +158,8 @@ pub struct RareCounters {
     pub meters: [MeterCounters; 2],
     /// By [`super::Direction`]: frames that the VIF translated.
     pub translated: [Counter; 2],
+    /// By class, once the VIF has had a policy: the worker makes them, others read.
+    pub classes: OnceLock<Box<[ClassCounters; CLASSES]>>,
     /// Frames of the slow path that left by this VIF (a part of `tx_frames`).
     pub originated: Counter,
     /// Frames of the slow path for this VIF that found the transmit ring full or the port down.
@@ -146,6 +175,7 @@ impl Default for RareCounters {
         RareCounters {
             meters: Default::default(),
             translated: Default::default(),
+            classes: OnceLock::new(),
             originated: Counter::default(),
             originated_lost: Counter::default(),
             punted: std::array::from_fn(|_| Counter::default()),

@@ -16,6 +16,7 @@ use super::ids::{AdjacencyId, ExchangeId, PortId, VifId};
 use super::keys::Keys;
 use super::meter::Meters;
 use super::port::{Port, VlanSlot};
+use super::qos::Qos;
 use super::rules::FlowKeys;
 use super::tunnel::Tunnels;
 use super::vif::{Tags, Vif};
@@ -71,6 +72,8 @@ pub struct Snapshot {
     pub meters: Arc<Meters>,
     /// What limits addresses.
     pub address_limits: Arc<AddressLimits>,
+    /// Whose frames have classes; none where nobody's have.
+    pub qos: Option<Arc<Qos>>,
     /// Whose flows are logged; none where nobody's are.
     pub flow_log: Option<Arc<FlowLog>>,
     /// Where tunnels end.
@@ -95,6 +98,7 @@ impl Default for Snapshot {
             adjacencies: Arc::default(),
             meters: Arc::default(),
             address_limits: Arc::default(),
+            qos: None,
             flow_log: None,
             tunnels: Arc::default(),
             neighbors: Arc::default(),

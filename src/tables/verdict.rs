@@ -90,11 +90,13 @@ reasons! {
         EgressBandwidthExceeded = "egress_bandwidth_exceeded", "More than the bandwidth of the VIF that it was to leave by, its meter group or its port has: what is sent to that customer is more than was bought.";
         AddressLimitExceeded = "address_limit_exceeded", "More than an address may have by a limit of the VIF that it came by (`address_limits_in`): `stationctl show address-limits NAME`.";
         EgressAddressLimitExceeded = "egress_address_limit_exceeded", "More than an address may have by a limit of the VIF that it was to leave by (`address_limits_out`): `stationctl show address-limits NAME`.";
+        ClassBandwidthExceeded = "class_bandwidth_exceeded", "More than the bandwidth that the packet's class has in the policy (`qos`) of the VIF that it was to leave by: `stationctl show qos`.";
         RoutingRate = "routing_rate", "More BGP or BFD from the VIF's peer than it is allowed.";
         NeighborRate = "neighbor_rate", "More ARP and neighbor discovery than this VIF is allowed.";
         PuntRate = "punt_rate", "More other frames for the slow path than this VIF is allowed.";
         PuntQueueFull = "punt_queue_full", "The slow path did not keep up.";
         TxFull = "tx_full", "The egress port's transmit ring was full: the link is slower than what is sent to it.";
+        ClassQueueFull = "class_queue_full", "The egress port is slower than what is sent to it, and the queue of the frame's class, or of its VIF where that has no policy, was full: `stationctl show qos`.";
     }
 }
 

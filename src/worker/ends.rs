@@ -2,6 +2,7 @@
 
 use super::Handoffs;
 use super::handoff::Label;
+use super::queues::Queued;
 use crate::port::{BURST, Frame, Pool, Port};
 use crate::stage::Burst;
 use crate::tables::counters::{VifCounters, WorkerCounters};
@@ -9,11 +10,11 @@ use crate::tables::{AdjacencyId, Choice, DropReason, Loss, PortId, Verdict, plac
 
 /// Puts frames that leave by the same port now, and their lanes, on its ring.
 #[inline(always)]
-pub(super) fn transmit<'a, P: Port>(
+pub(super) fn transmit<'a>(
     burst: &Burst,
     frames: impl Iterator<Item = (Frame, &'a u8)>,
     (id, now): (PortId, u64),
-    mut egress: Option<&mut P>,
+    mut egress: impl Egress,
     counters: &WorkerCounters,
     pool: &mut Pool,
 ) {
@@ -32,23 +33,62 @@ pub(super) fn transmit<'a, P: Port>(
     count_sent(counters, id, sent, octets);
 }
 
+/// As [`transmit`], by a port's queues.
+#[inline(never)]
+pub(super) fn transmit_queued<'a, P: Port>(
+    burst: &Burst,
+    frames: impl Iterator<Item = (Frame, &'a u8)>,
+    by: (PortId, u64),
+    way: Queued<'_, P>,
+    counters: &WorkerCounters,
+    pool: &mut Pool,
+) {
+    transmit(burst, frames, by, way, counters, pool);
+}
+
+/// Where frames that leave by one port are put.
+pub(super) trait Egress {
+    /// Puts a lane's frame there; gives it back where it does not leave, and why.
+    fn put(
+        &mut self,
+        frame: Frame,
+        burst: &Burst,
+        lane: usize,
+        pool: &mut Pool,
+    ) -> Result<(), (Frame, DropReason)>;
+}
+
+/// The port's ring, if it is there.
+impl<P: Port> Egress for Option<&mut P> {
+    #[inline(always)]
+    fn put(
+        &mut self,
+        frame: Frame,
+        _: &Burst,
+        _: usize,
+        pool: &mut Pool,
+    ) -> Result<(), (Frame, DropReason)> {
+        match self {
+            Some(port) => port.tx(pool, frame).map_err(|frame| (frame, DropReason::TxFull)),
+            None => Err((frame, DropReason::EgressDown)),
+        }
+    }
+}
+
 /// Puts a lane's frame on its port's ring; gives its octets, or the frame back and why it does not leave. It is counted
 /// as received either way, and as sent.
 #[inline(always)]
-pub(super) fn transmit_one<P: Port>(
+pub(super) fn transmit_one(
     burst: &Burst,
     frame: Frame,
     lane: usize,
-    (egress, pool): (&mut Option<&mut P>, &mut Pool),
+    (egress, pool): (&mut impl Egress, &mut Pool),
     vifs: &[VifCounters],
 ) -> Result<u32, (Frame, DropReason)> {
     let len = burst.to_octets[lane];
     let frame = frame.with_packet(burst.to_at[lane], len);
     let ingress = count_received(vifs, burst, lane);
-    match egress {
-        Some(port) => port.tx(pool, frame).map_err(|frame| (frame, DropReason::TxFull))?,
-        None => return Err((frame, DropReason::EgressDown)),
-    }
+    egress.put(frame, burst, lane, pool)?;
     ingress.forwarded.add(1);
     let egress = &vifs[place_vif(burst.to_place[lane])];
     egress.tx_frames.add(1);

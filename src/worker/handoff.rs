@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::parcels::Parcels;
 use crate::port::Octets;
 use crate::shares::Pool;
-use crate::tables::{Choice, PortId, PuntReason, VifId};
+use crate::tables::{Choice, PortId, PuntReason, Urgency, VifId};
 
 /// What a parcel carries besides the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +86,40 @@ impl Handoff {
     #[inline(always)]
     pub fn is_empty(&self) -> bool {
         self.parcels.is_empty()
+    }
+}
+
+/// The queues between a worker and the slow path.
+#[derive(Debug)]
+pub struct Handoffs {
+    /// Punts by [`Urgency`]: the more urgent are taken first, and no others fill their queue.
+    punted: [Handoff; Urgency::COUNT],
+    /// From the slow path to the worker.
+    pub injected: Handoff,
+}
+
+impl Handoffs {
+    /// Room for `parcels` frames of at most `longest` octets of `vifs` VIFs each way.
+    pub fn new(parcels: usize, longest: usize, vifs: usize) -> Handoffs {
+        Handoffs {
+            punted: std::array::from_fn(|_| Handoff::new(parcels, longest, vifs)),
+            injected: Handoff::new(parcels, longest, vifs),
+        }
+    }
+
+    /// The queue of punts for this reason.
+    pub(super) fn queue(&self, reason: PuntReason) -> &Handoff {
+        &self.punted[reason.class().urgency() as usize]
+    }
+
+    /// Whether no punted frame waits.
+    pub fn is_quiet(&self) -> bool {
+        self.punted.iter().all(Handoff::is_empty)
+    }
+
+    /// Shows the next punted frame to `take`. `None` where there is none.
+    pub fn take<T>(&self, take: impl FnOnce(Label, &[u8]) -> T) -> Option<T> {
+        self.punted.iter().find(|queue| !queue.is_empty())?.receive(take)
     }
 }
 

@@ -18,13 +18,14 @@ impl<P: Port> Worker<P> {
     #[cold]
     #[inline(never)]
     pub(super) fn send_copies(&mut self) {
-        let Worker { pool, ports, copies, .. } = self;
+        let Worker { pool, ports, copies, queues, .. } = self;
         copies.send(|frame, port| {
             let octets = frame.len() as u64;
-            let port = ports.get_mut(port.index()).and_then(Option::as_mut);
+            let id = port;
+            let port = ports.get_mut(id.index()).and_then(Option::as_mut);
             let sent = match port {
                 None => Err((frame, Missed::NoWay)),
-                Some(port) => match port.is_half_free() {
+                Some(port) => match port.is_half_free() && queues.is_quiet(id, port) {
                     true => port.tx(pool, frame).map_err(|frame| (frame, Missed::Ring)),
                     false => Err((frame, Missed::Ring)),
                 },

@@ -10,6 +10,7 @@ pub mod handoff;
 pub mod latency;
 mod mirrored;
 mod parcels;
+mod queues;
 pub mod talkers;
 mod watched;
 
@@ -24,50 +25,17 @@ use crate::stage::encapsulate::Entrances;
 use crate::stage::police::Budgets;
 use crate::stage::{Burst, Context};
 use crate::tables::counters::WorkerCounters;
-use crate::tables::{Facts, PortId, PuntReason, Snapshot, Urgency, Verdict, VifId};
+use crate::tables::{Facts, PortId, Snapshot, Verdict, VifId};
 use capture::{Captures, Mark};
-use ends::{count_sent, settle, transmit};
+use ends::{count_sent, settle, transmit, transmit_queued};
 use flows::Flows;
-use handoff::{Handoff, Label};
+pub use handoff::Handoffs;
 use latency::Latency;
+use queues::{Queues, Way};
 use talkers::Talkers;
 
 /// Most frames taken from the slow path in one turn.
 const INJECT: usize = 64;
-
-/// The queues between a worker and the slow path.
-#[derive(Debug)]
-pub struct Handoffs {
-    /// Punts by [`Urgency`]: the more urgent are taken first, and no others fill their queue.
-    punted: [Handoff; Urgency::COUNT],
-    /// From the slow path to the worker.
-    pub injected: Handoff,
-}
-
-impl Handoffs {
-    /// Room for `parcels` frames of at most `longest` octets of `vifs` VIFs each way.
-    pub fn new(parcels: usize, longest: usize, vifs: usize) -> Handoffs {
-        Handoffs {
-            punted: std::array::from_fn(|_| Handoff::new(parcels, longest, vifs)),
-            injected: Handoff::new(parcels, longest, vifs),
-        }
-    }
-
-    /// The queue of punts for this reason.
-    fn queue(&self, reason: PuntReason) -> &Handoff {
-        &self.punted[reason.class().urgency() as usize]
-    }
-
-    /// Whether no punted frame waits.
-    pub fn is_quiet(&self) -> bool {
-        self.punted.iter().all(Handoff::is_empty)
-    }
-
-    /// Shows the next punted frame to `take`. `None` where there is none.
-    pub fn take<T>(&self, take: impl FnOnce(Label, &[u8]) -> T) -> Option<T> {
-        self.punted.iter().find(|queue| !queue.is_empty())?.receive(take)
-    }
-}
 
 /// What a turn of the loop found to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,6 +44,8 @@ pub struct Turn {
     pub frames: usize,
     /// Frames handed to the slow path.
     pub punted: usize,
+    /// Frames that wait for a port that is slower than what is sent to it.
+    pub waiting: usize,
 }
 
 /// One worker.
@@ -95,6 +65,7 @@ pub struct Worker<P> {
     flows: Option<Box<Flows>>,
     latency: Option<Box<Latency>>,
     talkers: Option<Box<Talkers>>,
+    queues: Queues,
 }
 
 impl<P: Port> Worker<P> {
@@ -124,6 +95,7 @@ impl<P: Port> Worker<P> {
             flows: None,
             latency: None,
             talkers: None,
+            queues: Queues::default(),
         }
     }
 
@@ -132,12 +104,13 @@ impl<P: Port> Worker<P> {
         (&mut self.pool, self.ports.get_mut(id.index()))
     }
 
-    /// Takes a port away. What the slow path had for it until now is lost, and counted: the next port of this id may
-    /// be another customer's. `now` is monotonic time in nanoseconds.
+    /// Takes a port away. What waits for it, and what the slow path had for it until now, is lost, and counted: the next
+    /// port of this id may be another customer's. `now` is monotonic time in nanoseconds.
     pub fn detach(&mut self, id: PortId, now: u64) -> Option<P> {
         let port = self.ports.get_mut(id.index()).and_then(Option::take);
         self.latency.iter_mut().for_each(|latency| latency.follow(id, None));
         self.counters.begin_turn();
+        self.queues.detach(id, &self.counters, &mut self.pool);
         // All of it: less than that is the end of the queue.
         while self.inject(now) == INJECT {}
         self.counters.end_turn();
@@ -178,10 +151,10 @@ impl<P: Port> Worker<P> {
         (self.burst.vif(lane), verdict)
     }
 
-    /// Frames missing: neither free nor held by a port. Between turns there are none.
+    /// Frames missing: neither free nor held by a port, nor waiting for one. Between turns there are none.
     pub fn missing_frames(&self) -> usize {
         let held: usize = self.ports().map(Port::held).sum();
-        self.pool.total().saturating_sub(self.pool.free() + held)
+        self.pool.total().saturating_sub(self.pool.free() + held + self.queues.waiting())
     }
 
     /// One turn of the loop: the slow path's frames, a burst from every port, and one flush. `now` is
@@ -191,6 +164,9 @@ impl<P: Port> Worker<P> {
         self.tables.enter();
         self.counters.begin_turn();
         let mut turn = Turn::default();
+        if self.tables.snapshot().qos.is_some() || !self.queues.is_empty() {
+            self.follow_queues();
+        }
         if let Some(flows) = &mut self.flows {
             flows.begin_turn(self.tables.snapshot(), now);
         }
@@ -219,6 +195,10 @@ impl<P: Port> Worker<P> {
         }
         for port in self.ports.iter_mut().flatten() {
             port.flush(&mut self.pool);
+        }
+        if let Some(qos) = self.tables.snapshot().qos.as_deref() {
+            self.queues.send(qos, &mut self.ports, &mut self.pool);
+            turn.waiting = self.queues.waiting();
         }
         let work = &self.counters.work;
         work.loops.add(1);
@@ -282,12 +262,16 @@ impl<P: Port> Worker<P> {
         let (_, _, now) = from;
         let only_port = self.burst.only_port();
         let mut frames = std::mem::take(&mut self.burst.frames);
-        let Worker { pool, ports, burst, counters, handoffs, .. } = self;
+        let Worker { pool, ports, burst, counters, handoffs, queues, tables, .. } = self;
+        let qos = tables.snapshot().qos.as_deref();
         let mut punted = 0;
         if let Some(id) = only_port {
             let egress = ports.get_mut(id.index()).and_then(Option::as_mut);
             let all = frames.drain(..).zip(&burst.lane_of);
-            transmit(burst, all, (id, now), egress, counters, pool);
+            match Way::to(id, egress, queues, qos, counters) {
+                Way::Ring(egress) => transmit(burst, all, (id, now), egress, counters, pool),
+                Way::Queued(way) => transmit_queued(burst, all, (id, now), way, counters, pool),
+            }
         } else {
             for (frame, lane) in frames.drain(..).zip(&burst.lane_of) {
                 let at = usize::from(*lane) % BURST;
@@ -295,7 +279,14 @@ impl<P: Port> Worker<P> {
                     let id = Facts::port(burst.to_rules[at]);
                     let egress = ports.get_mut(id.index()).and_then(Option::as_mut);
                     let one = std::iter::once((frame, lane));
-                    transmit(burst, one, (id, now), egress, counters, pool);
+                    match Way::to(id, egress, queues, qos, counters) {
+                        Way::Ring(egress) => {
+                            transmit(burst, one, (id, now), egress, counters, pool);
+                        }
+                        Way::Queued(way) => {
+                            transmit_queued(burst, one, (id, now), way, counters, pool);
+                        }
+                    }
                 } else {
                     punted +=
                         usize::from(settle(burst, counters, handoffs, pool, from, at, &frame));

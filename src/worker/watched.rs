@@ -4,6 +4,7 @@
 use super::Worker;
 use super::capture::Mark;
 use super::ends::{count_sent, lose, settle, transmit_one};
+use super::queues::Way;
 use crate::port::{BURST, Port};
 use crate::tables::{DropReason, Facts, PortId, Verdict, VifId, place_vif};
 
@@ -14,7 +15,8 @@ impl<P: Port> Worker<P> {
     pub(super) fn carry_out_watched(&mut self, from: (PortId, u64, u64)) -> usize {
         let (port, generation, now) = from;
         let mut frames = std::mem::take(&mut self.burst.frames);
-        let Worker { pool, ports, burst, counters, handoffs, captures, .. } = self;
+        let Worker { pool, ports, burst, counters, handoffs, captures, queues, tables, .. } = self;
+        let qos = tables.snapshot().qos.as_deref();
         let mut punted = 0;
         for (place, (frame, lane)) in frames.drain(..).zip(burst.lane_of).enumerate() {
             let lane = usize::from(lane) % BURST;
@@ -45,9 +47,9 @@ impl<P: Port> Worker<P> {
             let frame = frame.with_packet(at, len);
             let out = Mark { port: id, outbound: true, octets: len as usize, ..mark };
             captures.leaving(&out, pool.area().whole(&frame));
-            let mut egress = ports.get_mut(id.index()).and_then(Option::as_mut);
-            let out_by = (&mut egress, &mut *pool);
-            match transmit_one(burst, frame, lane, out_by, counters.vifs()) {
+            let egress = ports.get_mut(id.index()).and_then(Option::as_mut);
+            let mut egress = Way::to(id, egress, queues, qos, counters);
+            match transmit_one(burst, frame, lane, (&mut egress, &mut *pool), counters.vifs()) {
                 Ok(len) => {
                     count_sent(counters, id, 1, len.into());
                     captures.settled(place, &mark, &[][..], false);

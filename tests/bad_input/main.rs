@@ -58,7 +58,7 @@ const HERE: [&str; 13] = [
 ];
 
 /// Where full rings and queues are tested, and tables that no configuration makes.
-const WORKER: &str = include_str!("../worker/main.rs");
+const WORKER: [&str; 2] = [include_str!("../worker/main.rs"), include_str!("../worker/qos.rs")];
 
 #[test]
 fn every_reason_has_a_test() {
@@ -69,10 +69,11 @@ fn every_reason_has_a_test() {
         // As an assertion writes it: the end of a string.
         let counter = format!("{kind} {name}\"");
         let here = HERE.iter().any(|text| text.contains(&counter));
-        let of_worker = ["vrf_mismatch", "punt_queue_full", "tx_full"];
-        let of_meters = ["bandwidth_exceeded", "egress_bandwidth_exceeded"];
+        let of_worker = ["vrf_mismatch", "punt_queue_full", "tx_full", "class_queue_full"];
+        let of_meters =
+            ["bandwidth_exceeded", "egress_bandwidth_exceeded", "class_bandwidth_exceeded"];
         let by_worker = (of_worker.contains(&name) || of_meters.contains(&name))
-            && WORKER.contains(&format!("\"{name}\""));
+            && WORKER.iter().any(|text| text.contains(&format!("\"{name}\"")));
         assert!(here || by_worker, "no test expects {kind} {name}");
     }
 }

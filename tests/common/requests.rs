@@ -21,6 +21,7 @@ pub const REQUESTS: &[(&str, Right)] = &[
     (r#""request":"show_flow_log""#, Right::Ask),
     (r#""request":"show_probes""#, Right::Ask),
     (r#""request":"show_talkers","vif":"a","direction":"rx","by":"source","count":3"#, Right::Ask),
+    (r#""request":"show_qos""#, Right::Ask),
     (r#""request":"show_latency""#, Right::Ask),
     (r#""request":"show_probe_history","since_ms":1,"total":true"#, Right::Ask),
     (r#""request":"show_collectors""#, Right::Ask),

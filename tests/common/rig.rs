@@ -181,6 +181,14 @@ impl Port for FaultPort {
         self.random.below(100) >= self.refuse
     }
 
+    fn sending(&self) -> usize {
+        self.sending.len()
+    }
+
+    fn ring(&self) -> usize {
+        64
+    }
+
     fn flush(&mut self, pool: &mut Pool) {
         for _ in 0..self.random.below(self.sending.len() + 1) {
             let Some(frame) = self.sending.pop_front() else { return };

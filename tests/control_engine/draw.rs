@@ -93,6 +93,7 @@ pub fn empty() -> Config {
         vteps: Vec::new(),
         meter_groups: Vec::new(),
         address_limits: Vec::new(),
+        qos: Vec::new(),
         acls: Vec::new(),
         vifs: Vec::new(),
         routes: Vec::new(),
@@ -127,6 +128,7 @@ pub fn vif(name: &str, port: &str, vid: u16, vrf: &str, addresses: &[&str]) -> V
         meter_group: None,
         address_limits: Default::default(),
         top_talkers: false,
+        qos: None,
         bfd: None,
         bgp: Vec::new(),
     }

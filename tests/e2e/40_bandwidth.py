@@ -288,4 +288,4 @@ def test_explain_names_the_limits():
     station.ctl("reload")
     [row] = station.ctl("explain", "--vif", "a", "--from", A.addr4, "--to", VPC_A.addr4)
     details = {stage["stage"]: stage["detail"] for stage in row["stages"]}
-    expect(details.get("meter"), "rx of vif a: its own 200M", "the stage's words")
+    expect(details.get("meter_in"), "rx of vif a: its own 200M", "the stage's words")

@@ -7,6 +7,7 @@ mod changes;
 #[path = "../common/mod.rs"]
 mod common;
 mod own_addresses;
+mod qos;
 
 use std::collections::HashSet;
 

@@ -7,6 +7,7 @@
 mod common;
 mod jumbo;
 mod mirrors;
+mod qos;
 mod talkers;
 
 use std::collections::HashSet;

@@ -403,3 +403,29 @@ fn a_mirror_is_none_for_what_became_another_s() {
     assert_eq!(mirror(port, to_vlan(1)).unfit(rig.engine.tables()), Some(Unfit::Port));
     assert_eq!(rig.worker.missing_frames(), 0);
 }
+
+/// Copies do not go before what waits in a port's queues, and are counted as missed.
+#[test]
+fn copies_do_not_overtake_classes() {
+    let head = "[[vif]]\nname = \"b-s\"\n";
+    let policy = "[[qos]]\nname = \"q\"\n[[qos.class]]\nname = \"rest\"\n";
+    let text = CONFIG.replace(head, &format!("{head}qos = \"q\"\n")) + policy;
+    let ports = vec![MemoryPort::new(256), MemoryPort::slow(256), MemoryPort::new(256)];
+    let mut rig = Rig::new(&text, ports, 2048, 8);
+    let of_a = of_vif(&rig.engine, "a");
+    let of_a = begin(&mut rig, mirror(of_a, to_vlan(900)));
+    let flood = vec![B.frame(&packet("10.1.0.9", "10.3.0.1")); 40];
+    let one = [A.frame(&packet("10.1.0.9", "10.64.0.1"))];
+    rig.burst(SECOND, PortId(0), &one);
+    assert_eq!((copies(&of_a), missed(&of_a, Missed::Ring)), (1, 0));
+    (0..2).for_each(|_| drop(rig.burst(SECOND, PortId(0), &flood)));
+    assert!(rig.turn(SECOND).waiting > 0);
+    rig.burst(SECOND, PortId(0), &one);
+    assert_eq!((copies(&of_a), missed(&of_a, Missed::Ring)), (1, 1));
+    rig.worker.port_mut(MIRRORS).1.unwrap().as_mut().unwrap().grant(1000);
+    (0..9).for_each(|_| assert_eq!(rig.turn(SECOND).frames, 0));
+    rig.burst(SECOND, PortId(0), &one);
+    assert_eq!((copies(&of_a), missed(&of_a, Missed::Ring)), (2, 1));
+    assert_eq!(rig.take_sent(MIRRORS).len(), 2 + 80);
+    rig.check();
+}

@@ -41,6 +41,7 @@ const fn case(
             Logged(interval) => shape.logged = interval,
             Timed(sample) => shape.timed = sample,
             Mirrored => shape.mirrored = true,
+            Classed => shape.classed = true,
             Into => shape.tunnels = Tunnels::Out,
             From => shape.tunnels = Tunnels::In,
         }
@@ -75,6 +76,8 @@ enum Part {
     Timed(u32),
     /// One of the customers' VIFs is mirrored, both ways.
     Mirrored,
+    /// The upstream VIF has a policy of classes, and its port keeps up.
+    Classed,
     /// Packets leave in tunnels.
     Into,
     /// Packets come in tunnels.
@@ -83,12 +86,13 @@ enum Part {
 
 use Families::{Mixed, V4, V6};
 use Part::{
-    From, Guard, Into, Limited, Logged, Metered, Mirrored, Quick, Rival, Talkers, Timed, Translated,
+    Classed, From, Guard, Into, Limited, Logged, Metered, Mirrored, Quick, Rival, Talkers, Timed,
+    Translated,
 };
 use Vrfs::{Full, Small};
 
 /// Cases of one shape follow each other: its station is built once.
-pub const CASES: [Case; 39] = [
+pub const CASES: [Case; 40] = [
     case(Full, 100, false, V4, "inside", &[Quick, Rival, Guard]),
     case(Full, 100, false, V4, "zipf", &[Quick, Rival]),
     case(Full, 100, false, V6, "inside", &[Quick, Rival, Guard]),
@@ -107,6 +111,7 @@ pub const CASES: [Case; 39] = [
     case(Full, 100, false, V4, "inside", &[Quick, Timed(64)]),
     case(Full, 100, false, V4, "inside", &[Guard, Timed(256)]),
     case(Full, 100, false, V4, "inside", &[Quick, Guard, Mirrored]),
+    case(Full, 100, false, V4, "inside", &[Quick, Classed]),
     case(Full, 100, false, V4, "flows", &[Quick]),
     case(Full, 100, false, V4, "flows", &[Quick, Guard, Logged(1000)]),
     case(Full, 100, false, V4, "flows", &[Quick, Guard, Logged(1)]),
@@ -134,9 +139,10 @@ impl Case {
     /// What the case is called in reports.
     pub fn name(&self) -> String {
         let Shape { vrfs, vifs, qinq, metered, translated, logged, timed, .. } = self.shape;
-        let Shape { limited, talkers, mirrored, tunnels, acl, .. } = self.shape;
+        let Shape { limited, talkers, mirrored, classed, tunnels, acl, .. } = self.shape;
         let limited = if limited { ", addresses limited" } else { "" };
         let talkers = if talkers { ", top talkers" } else { "" };
+        let classed = if classed { ", classes at the egress" } else { "" };
         let mirrored = if mirrored { ", one VIF mirrored" } else { "" };
         let routes = match vrfs {
             Full => "full table",
@@ -162,7 +168,7 @@ impl Case {
             format!(", access list of {rules} rules {}", kind.name())
         });
         format!(
-            "{routes}, {vifs} VIFs, {tags} {}{metered}{limited}{talkers}{translated}{logged}{timed}{mirrored}{tunnels}{acl}",
+            "{routes}, {vifs} VIFs, {tags} {}{metered}{limited}{talkers}{translated}{logged}{timed}{mirrored}{classed}{tunnels}{acl}",
             self.traffic()
         )
     }

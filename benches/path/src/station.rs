@@ -88,6 +88,8 @@ pub struct Shape {
     pub timed: u32,
     /// One of the customers' VIFs is mirrored, both ways, to a VLAN of the other port.
     pub mirrored: bool,
+    /// The upstream VIF of the full table has a policy of classes.
+    pub classed: bool,
     pub tunnels: Tunnels,
     /// An access list judges what enters by customers' VIFs: its kind, and how many rules it has.
     pub acl: Option<(Rules, usize)>,
@@ -122,6 +124,7 @@ impl Shape {
         logged: 0,
         timed: 0,
         mirrored: false,
+        classed: false,
         tunnels: Tunnels::None,
         acl: None,
     };
@@ -181,7 +184,8 @@ impl Shape {
             let _ = writeln!(
                 text,
                 "[[vif]]\nname = \"{vif}\"\nport = \"core0\"\nvlan = 1\nvrf = \"{vrf}\"\n\
-                 addresses = [\"10.255.0.1/24\", \"fd00:ffff::1/64\"]"
+                 addresses = [\"10.255.0.1/24\", \"fd00:ffff::1/64\"]{}",
+                if self.classed { CLASSED } else { "" }
             );
             for n in 0..UPSTREAMS {
                 neighbors(&mut text, vif, &upstream(n), 0x300 + n);
@@ -285,6 +289,9 @@ impl Shape {
         text
     }
 }
+
+const CLASSED: &str = "\nqos = \"gold\"\n[[qos]]\nname = \"gold\"\n\
+    [[qos.class]]\nname = \"voice\"\ndscp = [\"ef\"]\npriority = \"strict\"\n";
 
 const FABRIC: &str = "[[vrf]]\nname = \"fabric\"\nkind = \"underlay\"\n\
     [[vtep]]\nname = \"vtep\"\nvrf = \"fabric\"\naddress = \"10.255.0.1\"\nmac = \"02:00:00:02:01:00\"\n";

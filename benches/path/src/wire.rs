@@ -84,6 +84,15 @@ impl Port for Wire {
     }
 
     #[inline]
+    fn sending(&self) -> usize {
+        self.queued.len()
+    }
+
+    fn ring(&self) -> usize {
+        2048
+    }
+
+    #[inline]
     fn flush(&mut self, pool: &mut Pool) {
         for frame in self.queued.drain(..) {
             pool.give(frame);

@@ -47,6 +47,7 @@ impl Request {
                 | Request::ShowRates(_)
                 | Request::ShowBandwidth
                 | Request::ShowAddressLimits(_)
+                | Request::ShowQos
                 | Request::ShowVrfs
                 | Request::ShowAcl(_)
                 | Request::ShowExchanges

@@ -49,6 +49,9 @@ Octets count from the destination MAC to the end of the payload; *_s are seconds
              talkers[{address octets least_octets most_octets bits_per_s share_percent}]
   collectors  collector state messages records octets lost_records sessions error
   latency    scope name port source sample untimed windows[{window samples p50_ns p99_ns p999_ns max_ns}]
+  qos        vif customer description circuit port policy class dscp[] pcp[] mark_dscp mark_pcp weight rate_bits_per_s
+             burst_octets sent_frames sent_octets waited_frames policed_frames policed_octets full_frames full_octets
+             discarded_frames peak_frames
   capture    frame{time_ns direction port vif verdict comment octets data}, the last one end{port frames
              lost reason}
   workers    worker cpu generation loops empty bursts frames burst_fill busy_ns ns_per_frame sleeps syscalls

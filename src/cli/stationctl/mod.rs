@@ -35,6 +35,7 @@ mod port_details;
 mod ports;
 mod probe_history;
 mod probes;
+mod qos;
 mod rates;
 mod reachability;
 mod report;
@@ -62,9 +63,9 @@ use crate::admin::rows::{
     AclRow, AddressLimitRow, BandwidthRow, BgpRouteRow, BgpRow, ChangeResult, CollectorRow,
     ConfigText, ConsistencyRow, CounterRow, DrainRow, DrillRow, DropRow, ExchangeRow, FlowLogRow,
     HistoryRow, LatencyRow, LookupResult, MappingRow, MirrorRow, NeighborRow, OutageRow,
-    PortDetailRow, PortRow, ProbeHistoryRow, RateRow, ReachabilityRow, RouteRow, RpkiRow, SlaRow,
-    SourceRow, StationRow, TalkerRow, TargetRow, TranslationRow, TunnelRow, VersionInfo, VifRow,
-    VrfRow, WorkerRow,
+    PortDetailRow, PortRow, ProbeHistoryRow, QosRow, RateRow, ReachabilityRow, RouteRow, RpkiRow,
+    SlaRow, SourceRow, StationRow, TalkerRow, TargetRow, TranslationRow, TunnelRow, VersionInfo,
+    VifRow, VrfRow, WorkerRow,
 };
 use args::{Args, Command, StationCommand};
 use filter::Filter;
@@ -180,6 +181,7 @@ fn command(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Request::ShowNeighbors => rows::<NeighborRow>(args, &request, out),
         Request::ShowTranslations => rows::<TranslationRow>(args, &request, out),
         Request::ShowFlowLog => rows::<FlowLogRow>(args, &request, out),
+        Request::ShowQos => rows::<QosRow>(args, &request, out),
         Request::ShowProbes => rows::<TargetRow>(args, &request, out),
         Request::ShowTalkers(_) => rows::<TalkerRow>(args, &request, out),
         Request::ShowLatency => rows::<LatencyRow>(args, &request, out),

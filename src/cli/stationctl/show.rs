@@ -46,6 +46,15 @@ pub(super) enum Show {
         of: OfPort,
     },
     AddressLimits(AddressLimitArgs),
+    /// Classes of what leaves by VIFs: what they take and give, what passed, waited and was dropped (station-qos(7))
+    ///
+    /// A VIF's classes are in the order in which they are served. SENT are those that left or wait to, WAITED those of them
+    /// that waited. POLICED exceeded the class's RATE; QUEUE FULL are frames for which there was no room. PEAK is the
+    /// most that ever waited at once in one worker.
+    Qos {
+        #[command(flatten)]
+        of: OfPort,
+    },
     /// VRFs and how many routes they have
     Vrfs,
     Acl(AclArgs),
@@ -197,9 +206,10 @@ impl Show {
         match self {
             Show::Ports(PortArgs { rate: RateArgs { of, state, .. }, .. })
             | Show::Vifs(RateArgs { of, state, .. }) => (Some(of), Some(state)),
-            Show::Bandwidth { of } | Show::FlowLog { of } | Show::Latency { of } => {
-                (Some(of), None)
-            }
+            Show::Bandwidth { of }
+            | Show::Qos { of }
+            | Show::FlowLog { of }
+            | Show::Latency { of } => (Some(of), None),
             Show::Drains { state }
             | Show::Stations { state }
             | Show::Rpki { state }
@@ -221,6 +231,7 @@ impl Show {
             Show::Vifs(rate) => rate.or(Request::ShowVifs, RateScope::Vifs),
             Show::Bandwidth { .. } => Request::ShowBandwidth,
             Show::AddressLimits(limit) => limit.request(),
+            Show::Qos { .. } => Request::ShowQos,
             Show::Vrfs => Request::ShowVrfs,
             Show::Acl(acl) => acl.request(),
             Show::Routes { vrf, ipv4, ipv6, prefix } => Request::ShowRoutes(RouteFilter {

@@ -5,20 +5,16 @@ use std::net::IpAddr;
 use crate::config::rate_text;
 use crate::tables::{Direction, Snapshot, VifId};
 
-/// The limits over a packet from one VIF to another. Whether they have room now is not said: it changes all the time.
-pub(super) fn bandwidth(tables: &Snapshot, ways: [Option<VifId>; 2]) -> String {
-    let limits = ways.into_iter().zip(Direction::BOTH).filter_map(|(id, direction)| {
-        let id = id?;
-        let plan = tables.meters.plan(id, direction)?;
-        let named =
-            [("its own", &plan.own), ("its group's", &plan.group), ("its port's", &plan.port)];
-        let limits = named.iter().filter_map(|(whose, limit)| {
-            Some(format!("{whose} {}", rate_text(limit.as_ref()?.pace.rate)))
-        });
-        let limits = limits.collect::<Vec<_>>().join(", ");
-        Some(format!("{} of vif {}: {limits}", direction.name(), tables.vif(id)?.name))
+/// The limits over a packet of a VIF. Whether they have room now is not said: it changes all the time.
+pub(super) fn bandwidth(tables: &Snapshot, id: Option<VifId>, direction: Direction) -> String {
+    let plan = id.and_then(|id| Some((tables.vif(id)?, tables.meters.plan(id, direction)?)));
+    let Some((vif, plan)) = plan else { return String::new() };
+    let named = [("its own", &plan.own), ("its group's", &plan.group), ("its port's", &plan.port)];
+    let limits = named.iter().filter_map(|(whose, limit)| {
+        Some(format!("{whose} {}", rate_text(limit.as_ref()?.pace.rate)))
     });
-    limits.collect::<Vec<_>>().join("; ")
+    let limits = limits.collect::<Vec<_>>().join(", ");
+    format!("{} of vif {}: {limits}", direction.name(), vif.name)
 }
 
 /// The limits over the addresses of a packet from one VIF to another, by direction: source and destination as it came.

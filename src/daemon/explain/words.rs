@@ -7,7 +7,9 @@ use super::super::view::View;
 use super::limits::{address_limits, bandwidth};
 use super::{Fate, Matched};
 use crate::admin::rows::{ExplainedEgress, FrameHeaders};
+use crate::config::rate_text;
 use crate::explain::{Explanation, Lookup};
+use crate::tables::qos::traffic_class;
 use crate::tables::{
     Adjacency, AdjacencyKind, Direction, Exchange, ExchangeId, Port, PortId, Snapshot, SourceCheck,
     Vif,
@@ -32,9 +34,7 @@ pub(super) struct Words<'a> {
     pub egress: Option<ExplainedEgress>,
     /// The VTEP that it leaves by, if it does.
     vtep: Option<&'a Port>,
-    /// The limits that it counts against.
-    bandwidth: String,
-    /// Those over its addresses.
+    /// The limits over its addresses.
     address_limits: String,
 }
 
@@ -66,7 +66,6 @@ impl<'a> Words<'a> {
                 let vif = tables.vif(to.vif).filter(|vif| vif.tunnel().is_some())?;
                 tables.ports.get(vif.port.index()).map(|port| &**port)
             }),
-            bandwidth: bandwidth(tables, ways),
             address_limits: address_limits(tables, ways, ends),
         }
     }
@@ -126,7 +125,9 @@ impl<'a> Words<'a> {
                 }
                 _ => format!("the MAC of {} is not known", self.hop()),
             },
-            "meter" => self.bandwidth.clone(),
+            "meter_in" => bandwidth(self.tables, self.fate.told.vif, Direction::Rx),
+            "meter_out" => bandwidth(self.tables, self.adjacency.map(|to| to.vif), Direction::Tx),
+            "qos" => self.class(),
             "rewrite" => self.rewrite(),
             "routing" => "between an address of the VIF and its configured peer".into(),
             "police" => "the slow path's budgets of the VIF".into(),
@@ -271,6 +272,27 @@ impl<'a> Words<'a> {
             false => String::new(),
         };
         format!("list {} of vif {name}: {number}{}", list.name, said(list, place))
+    }
+
+    /// Its class at the egress VIF, and how that marks it.
+    fn class(&self) -> String {
+        let of = self.adjacency.zip(self.tables.qos.as_ref());
+        let of = of.and_then(|(to, qos)| qos.of(to.vif.index()));
+        let (Some(of), Some(&[first, second])) = (of, self.l3.first_chunk()) else {
+            return String::new();
+        };
+        let at = self.fate.told.class.unwrap_or(0);
+        let Some(class) = of.policy.classes().get(at) else { return String::new() };
+        let dscp = traffic_class(first, second) >> 2;
+        let mut text = format!("DSCP {dscp}: class {} of policy {}", class.name, of.policy.name);
+        let marks = [("DSCP", class.mark_dscp), ("PCP", class.mark_pcp)];
+        for (what, mark) in marks.into_iter().filter_map(|(what, mark)| Some((what, mark?))) {
+            text += &format!(", {what} becomes {mark}");
+        }
+        if let Some(limit) = of.limits.get(at).and_then(Option::as_ref) {
+            text += &format!(", its bandwidth {}", rate_text(limit.pace.rate));
+        }
+        text
     }
 
     /// The tunnel that it leaves in.

@@ -51,6 +51,12 @@ fn facts() -> Facts {
         "burst_octets":65536,"meter_group":null,"vifs":1,"passed_octets":700,"committed_octets":0,
         "exceeded_frames":2,"exceeded_octets":200,"now":null}"#,
     );
+    let qos = json(
+        r#"{"vif":"a","port":"cust0","policy":"gold","class":"voice","dscp":[46],"pcp":[],"mark_dscp":null,
+        "mark_pcp":null,"weight":null,"rate_bits_per_s":null,"burst_octets":null,"sent_frames":9,"sent_octets":900,
+        "waited_frames":3,"policed_frames":0,"policed_octets":0,"full_frames":2,"full_octets":200,"discarded_frames":1,
+        "peak_frames":7}"#,
+    );
     let target = TargetRow {
         probe: "cpe".into(),
         vif: "a".into(),
@@ -131,6 +137,7 @@ fn facts() -> Facts {
         vifs: vec![(serde_json::from_value(vif).unwrap(), [("no_route".to_owned(), 3)].into())],
         drills: vec![("a".to_owned(), 1_795_000_600.0)],
         bandwidths: vec![serde_json::from_value(bandwidth).unwrap()],
+        qos: vec![serde_json::from_value(qos).unwrap()],
         vrfs: vec![serde_json::from_value(vrf).unwrap()],
         address_limits: vec![serde_json::from_value(limit).unwrap()],
         acls: vec![AclRow {

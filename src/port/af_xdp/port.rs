@@ -458,6 +458,14 @@ impl Port for XskPort {
         !self.gone && self.socket.tx.free(half) >= half
     }
 
+    fn sending(&self) -> usize {
+        self.sending as usize
+    }
+
+    fn ring(&self) -> usize {
+        self.socket.tx.size() as usize
+    }
+
     fn flush(&mut self, pool: &mut Pool) {
         if !self.knows(pool) {
             return;

@@ -826,7 +826,7 @@ fn address_limits() {
     // Each direction has its own: two of them are as many as there can be. A third is another VRF's.
     let both = [("address_limits_in", "[\"h\"]"), ("address_limits_out", "[\"h\"]")];
     assert!(parse(&format!("{BASE}{}", with(&both))).is_ok());
-    let third = format!("{BASE}{}", with(&both)).replacen("name = \"a\"\n", "name = \"a\"\naddress_limits_in = [\"h\"]\n", 1);
+    let third = format!("{BASE}{}", with(&both)).replacen("name = \"q\"\n", "name = \"q\"\naddress_limits_in = [\"h\"]\n", 1);
     let error = parse(&third).unwrap_err();
     assert!(error.report().contains("there are 98304 limited addresses"), "{error:?}");
 }

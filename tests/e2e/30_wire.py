@@ -181,7 +181,7 @@ def test_filters_reasons_and_what_is_wrong_with_them():
         (["--port", "cust0", "--direction", "out", "--verdict", "drop"], 1, "direction in"),
         (["--port", "cust0", "--verdict", "punt", "--reason", "runt"], 1, "leave the verdict out"),
         (["--vif", "nobody"], 1, 'there is no vif "nobody"'),
-        (["--port", "cust0", "--snap", "5000"], 1, "snap is 1 to 4096"),
+        (["--port", "cust0", "--snap", "10000"], 1, "snap is 1 to 9238"),
     ]:
         done = subprocess.run(station.command("capture", *words, "-w", "/dev/null"), capture_output=True, text=True, timeout=20, check=False)
         expect(done.returncode, code, f"exit code of {words}: {done.stderr}")

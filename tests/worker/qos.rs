@@ -488,3 +488,32 @@ fn a_port_that_refuses_loses_nothing_that_waits() {
     assert!(numbers.windows(2).all(|two| two[0] < two[1]), "a frame was sent twice");
     assert!(forwarded > offered / 2 && port.refused > 1_000, "{forwarded} of {offered}");
 }
+
+/// Packets that lie in several frames wait as any other, take as much of the backlog as of memory, and leave whole.
+#[test]
+fn jumbo_packets_wait_whole() {
+    let mtu = format!("mtu = 9001\n{QOS}");
+    let mut rig = slow(&with(&[("a", "mtu = 9001"), ("a-core", &mtu)], POLICY), 64);
+    let (mut offered, mut left) = (0, Vec::new());
+    for number in 0..40 {
+        let (bulk, voice) = (2 * number, 2 * number + 1);
+        let frames = [(AF11, bulk, 9001), (EF, voice, 5000)]
+            .map(|(dscp, number, octets)| numbered(A, "10.64.0.1", dscp, number, octets));
+        offered += frames.len();
+        left.extend(turn(&mut rig, number, usize::from(number % 4 == 0), &frames));
+        assert_eq!(rig.worker.missing_frames(), 0);
+    }
+    for number in 40..200 {
+        left.extend(turn(&mut rig, number, 8, &[]));
+        assert_eq!(rig.worker.missing_frames(), 0);
+    }
+    let lost = drops(&mut rig, "a", "class_queue_full") as usize;
+    assert_eq!(left.len() + lost, offered);
+    assert!(lost > 10 && left.len() > 10, "{lost} lost, {} left", left.len());
+    for frame in &left {
+        let (dscp, number) = read(frame);
+        let octets = if dscp == EF { 5000 } else { 9001 };
+        assert_eq!((frame.len(), number % 2 == 1), (octets + 18, dscp == EF));
+    }
+    rig.check();
+}

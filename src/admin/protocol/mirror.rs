@@ -38,7 +38,7 @@ pub struct MirrorRequest {
 
 impl MirrorRequest {
     /// Octets of a frame that can be asked for.
-    pub const SNAP: std::ops::RangeInclusive<usize> = 64..=4096;
+    pub const SNAP: std::ops::RangeInclusive<usize> = 64..=9238;
     /// How long a mirror that ends by itself may last, in seconds.
     pub const SECONDS: std::ops::RangeInclusive<u64> = 1..=366 * 24 * 3600;
 }

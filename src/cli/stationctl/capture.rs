@@ -68,7 +68,7 @@ pub(super) struct CaptureArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     seconds: Option<u64>,
     /// Octets kept of each frame
-    #[arg(long, value_name = "OCTETS", default_value_t = 4096)]
+    #[arg(long, value_name = "OCTETS", default_value_t = 9238)]
     snap: usize,
     /// Where the capture goes; `-`, and what is not given, is standard output
     #[arg(short, long, value_name = "FILE")]

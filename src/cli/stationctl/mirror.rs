@@ -55,7 +55,7 @@ pub(super) struct Start {
     /// Only those that this expression takes (pcap-filter(7)); tags are looked behind where it does not name them
     #[arg(long, value_name = "EXPRESSION")]
     filter: Option<String>,
-    /// Octets of each frame at most, 64 to 4096
+    /// Octets of each frame at most, 64 to 9238
     #[arg(long, value_name = "OCTETS")]
     snap: Option<usize>,
     /// What copies may take with all headers, in bit/s, like 500M

@@ -91,8 +91,11 @@ use Part::{
 };
 use Vrfs::{Full, Small};
 
+/// What is sold, all at once.
+const TOGETHER: &[Part] = &[Guard, Metered, Limited, Translated, Classed, Logged(1000)];
+
 /// Cases of one shape follow each other: its station is built once.
-pub const CASES: [Case; 40] = [
+pub const CASES: [Case; 41] = [
     case(Full, 100, false, V4, "inside", &[Quick, Rival, Guard]),
     case(Full, 100, false, V4, "zipf", &[Quick, Rival]),
     case(Full, 100, false, V6, "inside", &[Quick, Rival, Guard]),
@@ -128,6 +131,7 @@ pub const CASES: [Case; 40] = [
     acl(Rules::Real, 100, V4, &[]),
     acl(Rules::Real, 1_000, V4, &[]),
     acl(Rules::Real, 10_000, V4, &[]),
+    acl(Rules::Real, 1_000, V4, TOGETHER),
     acl(Rules::Cross, 1_000, V4, &[]),
     acl(Rules::Cross, 10_000, V4, &[]),
     acl(Rules::Halves, 10_000, V4, &[]),

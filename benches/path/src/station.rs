@@ -161,10 +161,11 @@ impl Shape {
             text += "[flow_log]\ncollectors = [\"udp://192.0.2.1:4739\"]\n";
         }
         if self.limited {
-            // Those of up to 128 customers.
+            // Those of up to 128 customers; in a VRF for each, a customer's share one.
+            let per = if self.vrfs == Vrfs::Full { 32 } else { 24 };
             let _ = writeln!(
                 text,
-                "[[address_limit]]\nname = \"each\"\nby = \"source\"\nprefixes = [\"{}/17\"]\nbandwidth = \"400G\"",
+                "[[address_limit]]\nname = \"each\"\nby = \"source\"\nprefixes = [\"{}/17\"]\nper_ipv4 = {per}\nbandwidth = \"400G\"",
                 ipv4(customer4(0))
             );
         }

@@ -95,7 +95,7 @@ impl Explainer {
     /// The system's, where there is no memory.
     pub fn new(ports: usize, vifs: usize) -> io::Result<Explainer> {
         Ok(Explainer {
-            pool: Pool::new(1, FrameSize::Large)?,
+            pool: Pool::new(LONGEST.div_ceil(FrameSize::Large.capacity()), FrameSize::Large)?,
             burst: Burst::default(),
             budgets: Budgets::new(vifs),
             entrances: Entrances::default(),
@@ -139,7 +139,7 @@ impl Explainer {
         let verdict = settled(burst).unwrap_or(Verdict::Forward);
         let sent = (verdict == Verdict::Forward).then(|| {
             let port = Facts::port(burst.to_rules[LANE]);
-            (port, self.pool.area().packet(&frame).to_vec())
+            (port, self.pool.area().whole(&frame).to_vec())
         });
         self.pool.give(frame);
         let Notes { steps, destination, source, adjacency, crossed, flow, class } = notes;

@@ -183,6 +183,13 @@ impl<'a> Packet<'a> {
         Packet { area, at, len }
     }
 
+    /// All of them in one place.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut octets = vec![0; self.len as usize];
+        self.copy_to(&mut octets);
+        octets
+    }
+
     /// The sum of its octets behind the first `skip`, up to `end`, as [`checksum::sum`] has it.
     pub fn sum(&self, skip: u32, end: u32) -> u16 {
         let (mut sum, mut done) = (0, skip);

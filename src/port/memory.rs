@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use super::stamp::Stamp;
-use super::{BURST, Frame, Octets, Pool, Port};
+use super::{BURST, Frame, Pool, Port};
 
 /// A port whose wire is two queues.
 #[derive(Debug)]
@@ -108,9 +108,7 @@ impl Port for MemoryPort {
         self.credit = self.credit.map(|credit| credit - count);
         for frame in self.queued.drain(..count) {
             self.held -= pool.frames_of(&frame);
-            let mut packet = vec![0; frame.len()];
-            pool.area().whole(&frame).copy_to(&mut packet);
-            self.sent.push(packet);
+            self.sent.push(pool.area().whole(&frame).to_vec());
             pool.give(frame);
         }
     }

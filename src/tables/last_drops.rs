@@ -17,6 +17,7 @@ use super::counters::Counter;
 use super::ids::{PortId, VifId};
 use super::loss::Loss;
 use super::verdict::DropReason;
+use crate::wire::Start;
 use crate::wire::ethernet::{VID_MASK, be16, be64};
 use crate::wire::outline::Outline;
 
@@ -177,7 +178,8 @@ impl LastDrops {
     /// Takes down a frame that went no further. Only the owning thread may call this.
     #[cold]
     #[inline(never)]
-    pub fn record(&self, loss: Loss, frame: &[u8], now_ns: u64) {
+    pub fn record<'a>(&self, loss: Loss, frame: impl Into<Start<'a>>, now_ns: u64) {
+        let Start { octets: frame, len } = frame.into();
         let era = self.era.get();
         let Some(reason) = self.reasons.get(loss.index()) else { return };
         if reason.count.get() == 0 || reason.era.get() != era {
@@ -216,7 +218,7 @@ impl LastDrops {
             entry.key[1].set(key[1]);
             entry.count.set(1);
             entry.last_ns.set(now_ns);
-            entry.lengths.set((headers.len() as u64) << 32 | frame.len() as u64);
+            entry.lengths.set((headers.len() as u64) << 32 | len as u64);
             for (word, octets) in entry.words.iter().zip(headers.chunks(8)) {
                 let mut whole = [0; 8];
                 whole[..octets.len()].copy_from_slice(octets);

@@ -21,15 +21,10 @@ pub struct Start<'a> {
     pub len: usize,
 }
 
-impl<'a> From<&'a [u8]> for Start<'a> {
+impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Start<'a> {
     #[inline(always)]
-    fn from(octets: &'a [u8]) -> Self {
+    fn from(octets: &'a T) -> Self {
+        let octets = octets.as_ref();
         Start { octets, len: octets.len() }
-    }
-}
-
-impl<'a> From<&'a Vec<u8>> for Start<'a> {
-    fn from(octets: &'a Vec<u8>) -> Self {
-        octets[..].into()
     }
 }

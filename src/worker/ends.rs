@@ -3,7 +3,7 @@
 use super::Handoffs;
 use super::handoff::Label;
 use super::queues::Queued;
-use crate::port::{BURST, Frame, Pool, Port};
+use crate::port::{BURST, Frame, Octets, Pool, Port};
 use crate::stage::Burst;
 use crate::tables::counters::{VifCounters, WorkerCounters};
 use crate::tables::{AdjacencyId, Choice, DropReason, Loss, PortId, Verdict, place_vif};
@@ -111,7 +111,7 @@ pub(super) fn lose(
     if let Some(vif) = burst.vif(lane) {
         counters.vif(vif).rare.drops[reason.index()].add(1);
         if let Some(drops) = counters.last_drops.vif(vif) {
-            drops.record(Loss::Dropped(reason), pool.area().packet(&frame), now);
+            drops.record(Loss::Dropped(reason), pool.area().whole(&frame).start(), now);
         }
     }
     pool.give(frame);
@@ -137,7 +137,7 @@ pub(super) fn settle(
     let Some(vif) = burst.vif(lane) else {
         counters.port(port).drops[drop.index()].add(1);
         if let Some(drops) = counters.last_drops.port(port) {
-            drops.record(Loss::Dropped(drop), pool.area().packet(frame), now);
+            drops.record(Loss::Dropped(drop), pool.area().whole(frame).start(), now);
         }
         return false;
     };
@@ -157,7 +157,7 @@ pub(super) fn settle(
     }
     received.rare.drops[drop.index()].add(1);
     if let Some(drops) = counters.last_drops.vif(vif) {
-        drops.record(Loss::Dropped(drop), pool.area().packet(frame), now);
+        drops.record(Loss::Dropped(drop), pool.area().whole(frame).start(), now);
     }
     false
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use station::control::{Engine, Limits};
 use station::fib::{self, Fib};
 use station::port::memory::MemoryPort;
-use station::port::{BURST, Frame, FrameSize, LONGEST, Octets, Pool, Port};
+use station::port::{BURST, Frame, FrameSize, LONGEST, Pool, Port};
 use station::publish::Publisher;
 use station::tables::counters::WorkerCounters;
 use station::tables::{PortId, Snapshot, Verdict, VifId};
@@ -193,9 +193,7 @@ impl Port for FaultPort {
         for _ in 0..self.random.below(self.sending.len() + 1) {
             let Some(frame) = self.sending.pop_front() else { return };
             self.held -= pool.frames_of(&frame);
-            let mut packet = vec![0; frame.len()];
-            pool.area().whole(&frame).copy_to(&mut packet);
-            self.sent.push(packet);
+            self.sent.push(pool.area().whole(&frame).to_vec());
             pool.give(frame);
         }
     }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use station::explain::Explainer;
 use station::port::LONGEST;
 use station::port::memory::MemoryPort;
 use station::tables::mirrors::{Carrier, Destination, Mirror};
@@ -196,5 +197,29 @@ fn a_jumbo_packet_leaves_as_it_should() {
         let sent = &out.sent[2][0];
         assert_eq!(sent[..6], A_CORE.mac.0);
         assert_eq!(sent[18..], routed(&packet)[..], "{octets}");
+    }
+}
+
+/// What is kept of a drop, and what `explain` tells, is of the whole packet, whatever its first frame has.
+#[test]
+fn what_is_said_of_a_jumbo_packet_is_of_all_of_it() {
+    let mut rig = rig();
+    let a = rig.engine.vif("a").unwrap();
+    rig.counters.last_drops.admit(a);
+    let spoofed = A.frame(&udp_flow("172.16.0.1", "10.64.0.1", (7, 9), 9001));
+    let (pool, slot) = rig.worker.port_mut(PortId(0));
+    let port = slot.unwrap().as_mut().unwrap();
+    assert!(port.inject_pieces(pool, &spoofed, &[600, 3840, 3840, spoofed.len() - 8280]));
+    rig.turn(SECOND);
+    let drops = rig.counters.last_drops.vif(a).unwrap();
+    assert_eq!(drops.frames().map(|kept| kept.len).collect::<Vec<_>>(), [spoofed.len()]);
+
+    let good = udp_flow("10.1.0.9", "10.64.0.1", (7, 9), 9001);
+    let tables = rig.engine.tables().clone();
+    let mut explainer = Explainer::new(tables.ports.len(), tables.vifs.len()).unwrap();
+    for _ in 0..3 {
+        let told = explainer.explain(&tables, &rig.engine.fib_reader(), PortId(0), &A.frame(&good));
+        let (_, sent) = told.unwrap().sent.unwrap();
+        assert_eq!(sent[18..], routed(&good)[..]);
     }
 }

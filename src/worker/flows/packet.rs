@@ -8,6 +8,7 @@ use crate::port::Area;
 use crate::stage::{Addresses, Burst};
 use crate::tables::NOWHERE;
 use crate::tables::tunnel::{UDP_AND_VXLAN, class};
+use crate::wire::Start;
 use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, be16, be32};
 use crate::wire::ipv4::{self, ICMP, TCP, TCP_FLAGS, UDP};
 use crate::wire::ipv6::{self, ICMPV6};
@@ -161,8 +162,7 @@ impl Note {
         ends: &mut Ends,
     ) -> Note {
         let (v4, v6, packet) = (burst.v4.has(lane), burst.v6.has(lane), burst.l3(area, lane));
-        let octets = u32::try_from(packet.len).unwrap_or(u32::MAX);
-        let mut note = Note { ip_octets: octets, ..Note::default() };
+        let mut note = Note { ip_octets: length(packet.len), ..Note::default() };
         *ends = Ends::default();
         if v4 {
             note.ports = ETHERTYPE_IPV4.into();
@@ -171,7 +171,8 @@ impl Note {
             note.ports = ETHERTYPE_IPV6.into();
             note.look6(packet.octets, ends);
         } else {
-            note.look(burst.packet(area, lane), ends);
+            let frame = burst.packet(area, lane);
+            note.look(Start { octets: frame, len: burst.octets[lane] as usize }, ends);
         }
         let place = burst.place[lane];
         note.hash = match (note.family, *ends) {
@@ -186,18 +187,19 @@ impl Note {
     /// Of a frame that the station itself sends, with its addresses.
     pub fn of_frame(frame: &[u8], tunnelled: bool, secrets: &Secrets) -> (Note, Ends) {
         let (mut note, mut ends) = (Note::default(), Ends::default());
-        note.look(if tunnelled { inner(frame) } else { frame }, &mut ends);
+        note.look(if tunnelled { inner(frame) } else { frame }.into(), &mut ends);
         note.hash = secrets.of6(ends, &note, NOWHERE);
         (note, ends)
     }
 
     /// Looks at a frame from its destination MAC on.
-    fn look(&mut self, frame: &[u8], ends: &mut Ends) {
+    fn look(&mut self, frame: Start<'_>, ends: &mut Ends) {
+        let Start { octets: frame, len } = frame;
         let outline = Outline::of(frame);
         let packet = frame.get(outline.l3..).unwrap_or_default();
         let ethertype = outline.ethertype.unwrap_or(0);
         self.ports = ethertype.into();
-        self.ip_octets = length(packet);
+        self.ip_octets = length(len.saturating_sub(outline.l3));
         match ethertype {
             ETHERTYPE_IPV4 => self.look4(packet, ends),
             ETHERTYPE_IPV6 => self.look6(packet, ends),
@@ -249,8 +251,8 @@ impl Note {
     }
 }
 
-fn length(packet: &[u8]) -> u32 {
-    u32::try_from(packet.len()).unwrap_or(u32::MAX)
+fn length(octets: usize) -> u32 {
+    u32::try_from(octets).unwrap_or(u32::MAX)
 }
 
 /// The frame in a VXLAN packet.

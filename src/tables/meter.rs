@@ -38,7 +38,7 @@ impl Direction {
 const LEASE_NS: u64 = 100_000;
 /// Time in a bucket has steps of a sixteenth of a nanosecond, so that a word lasts 36 years.
 const TICKS: u64 = 16;
-/// A tick's fraction in [`Limit::octet`], as a power of two.
+/// A tick's fraction in [`Pace::octet`], as a power of two.
 const FRACTION: u32 = 16;
 /// The least and the most that a rate can be, in bit/s.
 pub const RATES: std::ops::RangeInclusive<u64> = 64_000..=400_000_000_000;

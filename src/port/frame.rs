@@ -30,6 +30,12 @@ impl FrameSize {
         self.octets() - 256
     }
 
+    /// Where the frame begins that has an address in it.
+    #[inline(always)]
+    pub(super) const fn start_of(self, addr: u64) -> u64 {
+        addr & !(self.octets() as u64 - 1)
+    }
+
     /// Whether a packet of `len` octets at an address lies within one frame, and what is read of it at once too.
     #[inline(always)]
     pub(super) fn has_room(self, addr: u64, len: u32) -> bool {

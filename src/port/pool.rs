@@ -50,7 +50,7 @@ impl Pool {
     /// Returns a frame by any address within it, as rings give it back.
     #[inline(always)]
     pub(super) fn give_addr(&mut self, addr: u64) {
-        self.free.push(addr & !(self.area.frame_size().octets() as u64 - 1));
+        self.free.push(self.area.frame_size().start_of(addr));
     }
 
     /// Returns a frame, or all of a chain.
@@ -65,8 +65,8 @@ impl Pool {
     #[cold]
     fn give_chain(&mut self, first: u32) {
         let Pool { area, free, .. } = self;
-        let start = !(area.frame_size().octets() as u64 - 1);
-        area.chains.unchain(first, |at| free.push(u64::from(at) & start));
+        let size = area.frame_size();
+        area.chains.unchain(first, |at| free.push(size.start_of(at.into())));
     }
 
     /// Frames that a packet lies in.
@@ -94,11 +94,11 @@ impl Pool {
         let count = pieces.clone().count();
         pieces.for_each(&mut piece);
         let (Pool { area, free, .. }, mut seen) = (self, 0);
-        let start = !(area.frame_size().octets() as u64 - 1);
+        let size = area.frame_size();
         area.chains.unchain(first, |at| {
             seen += 1;
             if seen > count {
-                free.push(u64::from(at) & start);
+                free.push(size.start_of(at.into()));
             }
         });
     }
@@ -137,18 +137,26 @@ impl Pool {
     }
 
     #[cold]
-    #[expect(clippy::cast_possible_truncation, reason = "an area has 4 GiB at most")]
+    #[expect(clippy::cast_possible_truncation, reason = "a packet is short")]
     fn take_chain(&mut self, octets: u32) -> Option<Frame> {
-        let capacity = self.area.frame_size().capacity() as u32;
-        let frames = octets.div_ceil(capacity) as usize;
-        if octets as usize > LONGEST || frames > self.free.len() {
+        if octets as usize > LONGEST {
             return None;
         }
-        let (mut pieces, mut left) = ([(0, 0); MOST], octets);
-        let pieces = pieces.get_mut(..frames)?;
-        for piece in pieces.iter_mut() {
-            *piece = ((self.free.pop()? + HEADROOM) as u32, left.min(capacity));
-            left -= piece.1;
+        let capacity = self.area.frame_size().capacity() as u32;
+        let before = (0..octets).step_by(capacity as usize);
+        self.take_each(before.map(|before| (octets - before).min(capacity)))
+    }
+
+    /// Takes a free frame for each piece of a packet; none where not as many are free.
+    #[expect(clippy::cast_possible_truncation, reason = "an area has 4 GiB at most")]
+    fn take_each(&mut self, lengths: impl ExactSizeIterator<Item = u32>) -> Option<Frame> {
+        let mut pieces = [(0, 0); MOST];
+        let pieces = pieces.get_mut(..lengths.len())?;
+        let rest = self.free.len().checked_sub(pieces.len())?;
+        for ((piece, addr), len) in
+            pieces.iter_mut().zip(self.free.drain(rest..).rev()).zip(lengths)
+        {
+            *piece = ((addr + HEADROOM) as u32, len);
         }
         self.join(pieces)
     }
@@ -168,17 +176,8 @@ impl Pool {
         if lengths.iter().sum::<usize>() != packet.len() || !lengths.iter().all(fits) {
             return None;
         }
-        if lengths.len() > self.free.len().min(MOST) {
-            return None;
-        }
-        let pieces: Vec<Piece> = lengths
-            .iter()
-            .filter_map(|len| {
-                let addr = self.free.pop()? + HEADROOM;
-                Some((u32::try_from(addr).ok()?, u32::try_from(*len).ok()?))
-            })
-            .collect();
-        let frame = self.join(&pieces)?;
+        let lengths = lengths.iter().map(|len| u32::try_from(*len).unwrap_or(u32::MAX));
+        let frame = self.take_each(lengths)?;
         self.area.write(&frame, packet);
         Some(frame)
     }

@@ -33,18 +33,17 @@ pub(super) fn sent(burst: &mut Burst, c: &Context<'_>) {
     }
 }
 
-/// Octets of the frames that these lanes are to leave as.
+/// Octets of the frames that these lanes are to leave as, without their tunnels.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "46 octets")]
 pub(super) fn sent_octets(burst: &Burst, lanes: Lanes) -> Column {
     let mut octets = [0; WIDTH];
     for i in lanes.eights() {
-        octets[i] = Facts::l2_len(burst.to_rules[i]) + burst.ip_len[i].max(MIN_PAYLOAD as u32);
+        octets[i] = to_send(burst, i);
     }
     octets
 }
 
-/// Octets of a lane's frame as it is to leave, without its tunnel.
+/// The same of one lane.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "46 octets")]
 pub(super) fn to_send(burst: &Burst, lane: usize) -> u32 {

@@ -1,17 +1,16 @@
 //! Residence times as the control thread has them: who is to time what, and what is shown of it.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Sender, unbounded};
-use crossbeam::select;
 use tracing::warn;
 
 use super::control_thread::Control;
 use super::datapath::Datapath;
 use super::desk::Desk;
 use super::ports::Ports;
+use super::sampling::{Sampled, Sampling, lock};
 use super::view::View;
 use super::worker_thread::{Order, Orders};
 use crate::admin::answer::Answer;
@@ -20,13 +19,36 @@ use crate::clock::monotonic_ns;
 use crate::config::model::Config;
 use crate::observe::latency::{Quantiles, Residence, Residences, Sums};
 use crate::port::stamp::Stamping;
-use crate::tables::PortId;
+use crate::tables::{PortId, Snapshot};
 use crate::worker::latency::{Latency, LatencyChannel, Sample};
 
-/// How often samples are taken in.
-const TAKE: Duration = Duration::from_millis(250);
-/// When there are none.
-const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// Frames that are timed.
+pub(super) struct Timed;
+
+impl Sampled for Timed {
+    const NAME: &str = "latency";
+    const TAKE: Duration = Duration::from_millis(250);
+    type Channel = LatencyChannel;
+    type Taker = Latency;
+    type Sample = Sample;
+    type Book = Residences;
+
+    fn receive(channel: &LatencyChannel) -> Option<Sample> {
+        channel.receive()
+    }
+
+    fn generation(sample: &Sample) -> u64 {
+        sample.generation
+    }
+
+    fn follow(book: &mut Residences, tables: &Snapshot, now: Instant) {
+        book.follow(tables, now);
+    }
+
+    fn record(book: &mut Residences, sample: &Sample, _: &Snapshot, _: Instant) {
+        book.record(sample);
+    }
+}
 
 /// The control thread's end.
 pub(super) struct Latencies {
@@ -34,16 +56,8 @@ pub(super) struct Latencies {
     sample: Option<u32>,
     orders: Vec<Orders>,
     ports: usize,
-    /// Tells the thread who times frames; nobody any more where none does.
-    jobs: Sender<Vec<Arc<LatencyChannel>>>,
-    /// Where workers leave what they do not use any more: to free it takes its time.
-    back: Sender<Box<Latency>>,
-    channels: Vec<Arc<LatencyChannel>>,
-    book: Book,
+    sampling: Sampling<Timed>,
 }
-
-/// The samples as everybody has them; held only while numbers are copied.
-type Book = Arc<Mutex<Residences>>;
 
 impl Latencies {
     /// Starts the thread that takes samples in.
@@ -51,19 +65,11 @@ impl Latencies {
     /// # Errors
     /// The system's, where there is no thread left.
     pub fn start(datapath: &Datapath, desk: Desk) -> io::Result<Latencies> {
-        let ((jobs, told), (back, returned)) = (unbounded(), unbounded());
-        let book = Book::default();
-        let (channels, early) = (Vec::new(), Vec::new());
-        let keeper = Keeper { desk, book: book.clone(), told, returned, channels, early };
-        std::thread::Builder::new().name("latency".into()).spawn(move || keeper.run())?;
         Ok(Latencies {
             sample: None,
             orders: datapath.workers.iter().map(|worker| worker.orders().clone()).collect(),
             ports: datapath.ports.room.most,
-            jobs,
-            back,
-            channels: Vec::new(),
-            book,
+            sampling: Sampling::start(desk)?,
         })
     }
 
@@ -75,16 +81,15 @@ impl Latencies {
         if turned {
             let channel = |_: &Orders| Arc::new(LatencyChannel::new(self.ports));
             let workers = self.orders.iter().filter(|_| sample.is_some());
-            self.channels = workers.map(channel).collect();
+            let channels: Vec<_> = workers.map(channel).collect();
             for (number, orders) in self.orders.iter().enumerate() {
-                let channel = self.channels.get(number).cloned();
+                let channel = channels.get(number).cloned();
                 let latency = channel
                     .map(|channel| Latency::new(self.ports, channel, Box::new(monotonic_ns)));
-                let (latency, back) = (latency.map(Box::new), self.back.clone());
+                let (latency, back) = (latency.map(Box::new), self.sampling.back.clone());
                 orders.give(Order::Latency { latency, back });
             }
-            // It ends only with this.
-            drop(self.jobs.send(self.channels.clone()));
+            self.sampling.begin(channels);
         }
         self.follow(ports);
     }
@@ -107,8 +112,8 @@ impl Latencies {
 
     /// What others may look at.
     pub fn standing(&self) -> Standing {
-        let (sample, channels, book) = (self.sample, self.channels.clone(), self.book.clone());
-        Standing { sample, channels, book }
+        let Sampling { channels, book, .. } = &self.sampling;
+        Standing { sample: self.sample, channels: channels.clone(), book: book.clone() }
     }
 }
 
@@ -116,7 +121,7 @@ impl Latencies {
 pub(super) struct Standing {
     sample: Option<u32>,
     channels: Vec<Arc<LatencyChannel>>,
-    book: Book,
+    book: Arc<Mutex<Residences>>,
 }
 
 impl Standing {
@@ -163,61 +168,4 @@ fn windows(known: &Residence) -> [LatencyWindow; 2] {
 pub(super) fn show(control: &Control) -> Answer {
     let (view, standing) = (View::of(control), control.latency.standing());
     Answer::later(move || Answer::rows(standing.rows(&view).into_iter().map(|(row, _)| row)))
-}
-
-/// The thread.
-struct Keeper {
-    desk: Desk,
-    book: Book,
-    told: Receiver<Vec<Arc<LatencyChannel>>>,
-    returned: Receiver<Box<Latency>>,
-    channels: Vec<Arc<LatencyChannel>>,
-    /// Samples of tables that are newer than those that were looked at.
-    early: Vec<Sample>,
-}
-
-impl Keeper {
-    fn run(mut self) {
-        loop {
-            let sleep = if self.channels.is_empty() { LONGEST_SLEEP } else { TAKE };
-            select! {
-                recv(self.told) -> channels => match channels {
-                    // What was timed before is not of these.
-                    Ok(channels) => {
-                        self.channels = channels;
-                        self.early.clear();
-                        *lock(&self.book) = Residences::default();
-                    }
-                    Err(_) => return,
-                },
-                recv(self.returned) -> latency => drop(latency),
-                default(sleep) => {}
-            }
-            if !self.channels.is_empty() && !self.take() {
-                return;
-            }
-        }
-    }
-
-    /// Takes in what workers have timed; false where the station has ended.
-    fn take(&mut self) -> bool {
-        let tables = self.desk.ask(|control| control.engine.tables().clone());
-        let Some(tables) = tables else { return false };
-        let mut book = lock(&self.book);
-        book.follow(&tables, Instant::now());
-        let early = std::mem::take(&mut self.early);
-        let waiting = self.channels.iter().flat_map(|it| std::iter::from_fn(|| it.receive()));
-        for sample in early.into_iter().chain(waiting) {
-            match sample.generation <= tables.generation {
-                true => book.record(&sample),
-                false => self.early.push(sample),
-            }
-        }
-        true
-    }
-}
-
-/// What a lock guards is whole whoever held it last.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -57,6 +57,7 @@ mod rates;
 mod reachability;
 mod routes;
 mod rpki;
+mod sampling;
 mod slow_thread;
 mod start;
 mod stations;
